@@ -1,0 +1,79 @@
+"""The `cmah` command: a group whose subcommands, one file each, are imported only when called."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+import cmah
+
+COMMANDS = {
+    "demo": "the whole way on shapes made on the spot, ends with a report to look at",
+    "prepare": "render views and sample points from a folder of meshes",
+    "train": "train a recipe on a dataset folder",
+    "export": "a run and a dataset to codes or embeddings",
+    "index": "a code file to an index file",
+    "search": "search an index by photos, meshes, point clouds or codes",
+    "eval": "mAP, P@K and instance accuracy of queries against a database",
+    "info": "what is this dataset, run, code file or index?",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them, so that help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the way of the data."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import cmah.cli.<name> and return its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"cmah.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cmah.__version__, prog_name="cmah")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def group(debug: bool) -> None:
+    """Find 3D shapes by a photo, and photos by a shape, in a few bytes an object.
+
+    \b
+    meshes -prepare-> dataset -train-> run -export-> codes -index-> index -search-> hits
+                                                       '-eval-> report
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the user got wrong is one line on standard error and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        # --debug is accepted anywhere on the line
+        sys.exit(run([argument for argument in arguments if argument != "--debug"]))
+    except (cmah.CmahError, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").startswith("cmah"):
+            raise
+        click.echo(f'Error: this needs the package {error.name}; pip install "cmah[all]"', err=True)
+        sys.exit(2)
+
+
+def run(arguments: list[str]) -> Any:
+    """Parse and run without translating exceptions of cmah (click's own usage errors exit with 2)."""
+    return group.main(args=arguments, prog_name="cmah", standalone_mode=True)

@@ -1,0 +1,42 @@
+"""Find 3D shapes by a photo, and photos by a shape, in a few bytes an object.
+
+Importing this package loads neither torch nor numba: the names below are fetched on first use.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# In a checkout cmah.kernels and cmah.cli lie beside this folder; installed, they lie inside it.
+if (Path(__file__).parent.parent / "setup.py").is_file():
+    __path__.append(str(Path(__file__).parent.parent))
+
+if TYPE_CHECKING:
+    from cmah.codes import BinaryCodes as BinaryCodes
+    from cmah.data.preparing import prepare as prepare
+    from cmah.errors import CmahError as CmahError
+    from cmah.exporting import export as export
+    from cmah.search import HammingIndex as HammingIndex
+    from cmah.training.loop import train as train
+
+_HOME = {
+    "BinaryCodes": "cmah.codes",
+    "HammingIndex": "cmah.search",
+    "CmahError": "cmah.errors",
+    "prepare": "cmah.data.preparing",
+    "train": "cmah.training.loop",
+    "export": "cmah.exporting",
+}
+__all__ = ["BinaryCodes", "CmahError", "HammingIndex", "__version__", "export", "prepare", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'cmah' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
