@@ -1,0 +1,116 @@
+"""Reading .npy and .npz files that someone else wrote: sizes are checked before anything is allocated."""
+
+import zipfile
+import zlib
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from cmah.errors import CodesError
+
+# A member that unpacks to more than this, and to far more than lies in the file, is a bomb and not data.
+LARGE = 64 << 20
+RATIO = 200
+
+
+def read_npy(path: str | Path) -> np.ndarray:
+    """Read one array from a .npy file.
+
+    Raises:
+        CodesError: if it is not such a file, holds Python objects, or its header disagrees with its size.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            return _read_array(file, path.stat().st_size)
+    except (ValueError, EOFError, OSError) as error:
+        raise CodesError(f"{path}: not a readable .npy file ({_reason(error)})") from None
+
+
+class NpzReader:
+    """The members of an .npz file, each read when asked for.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CodesError: if it is missing or not a zip archive.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                self.members = {info.filename: info for info in archive.infolist()}
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise CodesError(f"{self.path}: not a readable .npz file ({_reason(error)})") from None
+
+    def __contains__(self, name: str) -> bool:
+        return f"{name}.npy" in self.members
+
+    def names(self) -> list[str]:
+        """The names of the members, without `.npy`."""
+        return [name.removesuffix(".npy") for name in self.members]
+
+    def read(self, name: str) -> np.ndarray:
+        """Read one member.
+
+        Raises:
+            CodesError: if it is missing, damaged, holds Python objects, or declares a size it does not have.
+        """
+        if name not in self:
+            raise CodesError(
+                f"{self.path}: no member {name!r} (found: {', '.join(self.names()) or 'nothing'})"
+            )
+        info = self.members[f"{name}.npy"]
+        if info.file_size > LARGE and info.file_size > RATIO * max(info.compress_size, 1):
+            raise CodesError(
+                f"{self.path}: member {name!r} would unpack to {info.file_size} bytes "
+                f"from {info.compress_size}; refused"
+            )
+        if info.compress_size > self.path.stat().st_size:
+            raise CodesError(f"{self.path}: member {name!r} is larger than the file")
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(info) as member:
+                return _read_array(member, info.file_size)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            ValueError,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
+            raise CodesError(f"{self.path}: member {name!r} is unreadable ({_reason(error)})") from None
+
+
+def _read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """Read an array of which, header included, exactly `size` bytes are there."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        header = 10
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        header = 12
+    else:
+        raise ValueError(f"unknown npy version {version}")
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which are never loaded")
+    # the header pads itself to a multiple of 64 bytes, so what is left after it is known only from the stream
+    wanted = prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or wanted + header > size:
+        raise ValueError(f"its header promises {dtype} {list(shape)}, more than the {size} bytes there")
+    data = file.read(wanted)
+    if len(data) != wanted or file.read(1):
+        raise ValueError(f"its header promises {dtype} {list(shape)}, which is not what follows")
+    flat = np.frombuffer(data, dtype=dtype) if dtype.itemsize else np.zeros(prod(shape), dtype=dtype)
+    return flat.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one short line."""
+    return " ".join((str(error) or type(error).__name__).split())[:150]
