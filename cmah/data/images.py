@@ -1,0 +1,123 @@
+"""Pictures in: whatever a camera, a scanner or a renderer wrote becomes uint8 RGB, or one clear error."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from cmah.errors import CmahError
+
+# Larger pictures are refused before a pixel is decoded: 64 million pixels are 192 MB as RGB.
+MAX_PIXELS = 64_000_000
+# These cover cameras, scanners and the web; of Pillow's others, some run programs (EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+
+def load_image(path: str | Path) -> np.ndarray:
+    """Read a picture as uint8 [h, w, 3] RGB.
+
+    Transparent parts are laid over white, a camera's rotation mark (EXIF) is obeyed, 16-bit values keep their
+    high byte, palettes, grey and CMYK become RGB, and of an animation the first frame counts.
+
+    Raises:
+        CmahError: if the file is missing, no picture of a known format, broken, or larger than MAX_PIXELS.
+    """
+    return load_image_and_alpha(path)[0]
+
+
+def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Like `load_image`, with the opacity as uint8 [h, w] (255 = object), None if the picture has none."""
+    image = _decoded(path)
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+        image = PIL.Image.composite(image.convert("RGB"), PIL.Image.new("RGB", image.size, "white"), alpha)
+    elif image.mode.startswith("I"):
+        image = PIL.Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.asarray(image), None if alpha is None else np.asarray(alpha)
+
+
+def load_mask(path: str | Path) -> np.ndarray:
+    """Read an object mask as uint8 [h, w], 255 = object.
+
+    Raises:
+        CmahError: as `load_image`.
+    """
+    return np.asarray(PIL.Image.fromarray(load_image(path)).convert("L"))
+
+
+def fit_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale uint8 [h, w, 3] to [size, size, 3] without distortion.
+
+    What is not square is centred on the colour of its border (median of each channel). An image that already
+    has the size is returned as it is.
+    """
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    scale = size / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = PIL.Image.fromarray(image).resize(inner, PIL.Image.Resampling.BICUBIC)
+    if height == width:
+        return np.asarray(small)
+    canvas = PIL.Image.new("RGB", (size, size), border_colour(image))
+    canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return np.asarray(canvas)
+
+
+def border_colour(image: np.ndarray) -> tuple[int, int, int]:
+    """Median (each channel by itself) of the outermost pixels of uint8 [h, w, 3]."""
+    red, green, blue = np.median(border(image), axis=0).astype(int)
+    return int(red), int(green), int(blue)
+
+
+def border(image: np.ndarray) -> np.ndarray:
+    """The outermost pixels of [h, w, c] as [n, c]."""
+    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
+
+
+def _decoded(path: str | Path) -> PIL.Image.Image:
+    """Open, check, decode and turn."""
+    path = Path(path)
+    if not path.is_file():  # also keeps a pipe or a device from blocking the reader
+        raise CmahError(f"{path}: {'not a file' if path.exists() else 'no such file'} (expected a picture)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and large sizes
+        try:
+            with PIL.Image.open(path, formats=FORMATS) as image:
+                pixels = image.width * image.height
+                if pixels > MAX_PIXELS:
+                    raise CmahError(
+                        f"{path}: {image.width} x {image.height} pixels (at most {MAX_PIXELS:,} are read)"
+                    )
+                if image.mode == "F":
+                    raise CmahError(f"{path}: floating-point pixels (expected 8 or 16 bits a channel)")
+                image.load()
+                return _upright(image)
+        except CmahError:
+            raise
+        except PIL.UnidentifiedImageError:
+            empty = path.stat().st_size == 0
+            raise CmahError(
+                f"{path}: {'empty file' if empty else 'not a picture'} (expected {', '.join(FORMATS)})"
+            ) from None
+        except PIL.Image.DecompressionBombError:
+            raise CmahError(f"{path}: too many pixels (at most {MAX_PIXELS:,} are read)") from None
+        except (
+            Exception
+        ) as error:  # decoders of foreign bytes raise nearly anything, struct.error and KeyError too
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise CmahError(f"{path}: cannot be decoded ({reason})") from None
+
+
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Obey the EXIF orientation; a picture with broken metadata stays as it is."""
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are sound, only the metadata is not
+        return image

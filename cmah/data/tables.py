@@ -1,0 +1,195 @@
+"""Tables of a dataset folder: CSV and JSON in and out, every fault noted with its file and row.
+
+Rows are numbered as in a spreadsheet: row 1 is the header.
+"""
+
+import csv
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from cmah.errors import CmahError
+from cmah.files import read_json
+
+FORMAT, VERSION = "cmah-dataset", 1
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What notes a fault of the row at hand
+Fault = Callable[[str], None]
+Item = TypeVar("Item")
+
+
+class HasExtra(Protocol):
+    """An item with the cells of further columns."""
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """Column to cell."""
+
+
+def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
+    """The items as CSV: the attributes named by `columns`, then whatever further columns any of them has."""
+    extra = list(dict.fromkeys(name for item in items for name in item.extra))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*columns, *extra])
+    for item in items:
+        cells = [getattr(item, name) for name in columns]
+        writer.writerow([*("" if cell is None else cell for cell in cells), *map(item.extra.get, extra)])
+    return out.getvalue()
+
+
+def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
+    """The fields of dataset.json under the names of `Dataset`; what is wrong goes to `faults`."""
+    try:
+        header = read_json(path)
+    except CmahError as error:
+        faults.append(str(error))
+        return {}
+    except RecursionError:
+        faults.append(f"{path}: not a readable JSON file (nested too deeply)")
+        return {}
+    if not isinstance(header, dict):
+        faults.append(f"{path}: expected an object with the key 'format', found {type(header).__name__}")
+        return {}
+    known: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "format": (lambda value: value == FORMAT, f"'{FORMAT}'"),
+        "version": (lambda value: value == VERSION and not isinstance(value, bool), f"{VERSION}"),
+        "name": (lambda value: isinstance(value, str), "a string"),
+        "points_per_shape": (_is_count, "a whole number of at least 1"),
+        "up_axis": (lambda value: value in ("y", "z"), "'y' or 'z'"),
+        "image_size": (_is_count, "a whole number of at least 1"),
+    }
+    for key, (good, expected) in known.items():
+        if key not in header:
+            faults.append(f"{path}: '{key}' is missing (expected {expected})")
+        elif not good(header[key]):
+            faults.append(f"{path}: '{key}' is {header[key]!r} (expected {expected})")
+    result = {key: header.get(key) for key in known if key not in ("format", "version")}
+    return result | {"extra": {key: value for key, value in header.items() if key not in known}}
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str],
+    required: Sequence[str],
+    make: Callable[[dict[str, str], dict[str, str], Fault], Item],
+    faults: list[str],
+) -> list[tuple[int, Item]]:
+    """Read a CSV file.
+
+    Args:
+        path: the file.
+        columns: the columns with a meaning; the cells of any others are kept apart.
+        required: those of `columns` that must be there.
+        make: builds an item of (cells, further cells, function that notes a fault of this row).
+        faults: gets a line for each fault: file, row, what was expected.
+
+    Returns:
+        (row number, item) of every row that has as many cells as the header.
+    """
+    try:
+        data = path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        faults.append(f"{path}: {error.strerror}")
+        return []
+    if data is None:
+        faults.append(f"{path}: no such file")
+        return []
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row_number = data.count(b"\n", 0, error.start) + 1
+        faults.append(f"{path}: row {row_number}: not UTF-8 text (save the table as CSV UTF-8)")
+        return []
+    if "\0" in text:
+        faults.append(
+            f"{path}: row {text[: text.index(chr(0))].count(chr(10)) + 1}: contains a NUL character"
+        )
+        return []
+
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    items: list[tuple[int, Item]] = []
+    row_number = 1
+    try:
+        header = next(rows, [])
+        problem = _header_problem(header, required)
+        if problem:
+            faults.append(f"{path}: row 1: {problem} (expected {','.join(required)})")
+            return []
+        known = [(name, place) for place, name in enumerate(header) if name in columns]
+        further = [(name, place) for place, name in enumerate(header) if name not in columns]
+        notes: list[str] = []
+        for row in rows:
+            row_number += 1
+            if not row:
+                continue
+            if len(row) != len(header):
+                faults.append(
+                    f"{path}: row {row_number}: {len(row)} cells (expected {len(header)}, as in row 1)"
+                )
+                continue
+            cells = {name: row[place] for name, place in known}
+            items.append(
+                (row_number, make(cells, {name: row[place] for name, place in further}, notes.append))
+            )
+            faults.extend(f"{path}: row {row_number}: {note}" for note in notes)
+            notes.clear()
+    except csv.Error as error:
+        faults.append(f"{path}: row {row_number + 1}: not readable as CSV ({error})")
+    return items
+
+
+def check_text(cells: dict[str, str], fault: Fault) -> None:
+    """No cell may hold a control character: ids and paths are printed, one a line."""
+    for name, value in cells.items():
+        if CONTROL.search(value):
+            fault(f"{name} is {value!r} (expected text without control characters)")
+
+
+def check_path(path: str, key: str, fault: Fault) -> None:
+    """A path must be relative and stay inside the folder, whatever the platform."""
+    if not path:
+        fault(f"{key} is empty (expected a path relative to the dataset folder)")
+    elif path[0] == "/" or "\\" in path or path[1:2] == ":" or ".." in path.split("/"):
+        fault(f"{key} is {path!r} (expected a path inside the dataset folder, with / between the parts)")
+
+
+def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], fault: Fault) -> Any:
+    """The cell as a whole number from 0 or as a finite float; None if empty or not there."""
+    text = cells.get(key, "")
+    if not text:
+        return None
+    try:
+        value = kind(text)
+        if math.isfinite(value) and (kind is float or value >= 0) and "_" not in text:
+            return value
+    except ValueError:
+        pass
+    fault(f"{key} is {text!r} (expected {'a whole number from 0' if kind is int else 'a finite number'})")
+    return None
+
+
+def duplicates(path: Path, ids: Iterable[tuple[int, str]]) -> list[str]:
+    """A fault for each id, given with its row, that an earlier row has too."""
+    first: dict[str, int] = {}
+    return [
+        f"{path}: row {row}: id {name!r} is already that of row {first[name]}"
+        for row, name in ids
+        if first.setdefault(name, row) != row
+    ]
+
+
+def _header_problem(header: Sequence[str], required: Sequence[str]) -> str:
+    missing = [name for name in required if name not in header]
+    if missing:
+        return f"no column {', '.join(missing)}"
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    return f"two columns named {twice[0]!r}" if twice else ""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
