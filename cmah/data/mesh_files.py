@@ -1,0 +1,290 @@
+"""Reading foreign mesh files through trimesh: confined resources, flattened scenes, materials as plain arrays.
+
+Everything here handles data that strangers wrote: run it in a worker process (cmah.data.workers).
+"""
+
+import math
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.resolvers import Resolver
+from trimesh.visual import TextureVisuals
+
+from cmah.data.off import read_off
+from cmah.errors import CmahError
+
+SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
+RESOURCE_BYTES = 1 << 28
+TEXTURE_PIXELS = 1 << 26
+# a larger texture cannot be told apart in a view of a few hundred pixels, and only aliases
+TEXTURE_SIDE = 1024
+# window panes and glasses stay visible; many exporters also write 0 where they mean opaque
+LEAST_OPACITY = 0.35
+
+
+@dataclass
+class Part:
+    """A piece of a mesh with one material.
+
+    Attributes:
+        vertices: float64 [v, 3].
+        faces: int64 [f, 3].
+        normals: float64 [v, 3] as given by the file, or None.
+        uv: float32 [v, 2], origin at the lower left of the texture, or None.
+        vertex_rgba: float32 [v, 4] in 0..1 (sRGB), or None.
+        face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows where the file says nothing, or None.
+        texture: the texture image, or None.
+        texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    vertex_rgba: np.ndarray | None = None
+    face_rgba: np.ndarray | None = None
+    texture: Image.Image | None = None
+    texture_alpha: str = "blend"
+
+
+class ConfinedResolver(Resolver):
+    """Gives trimesh the files that a mesh file names, if they lie in the folder of the mesh file or below it.
+
+    Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+
+    def get(self, key: str) -> bytes:
+        """The content of the file named `key`.
+
+        Raises:
+            FileNotFoundError: if it is missing, refused, or larger than 256 MiB.
+        """
+        name = _texture_name(key)
+        relative = PurePosixPath(name)
+        refused = relative.is_absolute() or ".." in relative.parts or re.match(r"[A-Za-z][\w+.-]*:", name)
+        if not name or refused or "\0" in name:
+            raise FileNotFoundError(key)
+        path = (self.folder / relative).resolve()
+        if not path.is_relative_to(self.folder):
+            raise FileNotFoundError(key)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > RESOURCE_BYTES:
+            raise FileNotFoundError(key)
+        return path.read_bytes()
+
+    def keys(self) -> list[str]:
+        """Nothing: files are only given by name."""
+        return []
+
+    def namespaced(self, namespace: str) -> "ConfinedResolver":
+        """The same resolver: a namespace must not widen the folder."""
+        return self
+
+    def write(self, name: str, data: Any) -> None:
+        """Refused: loading writes nothing.
+
+        Raises:
+            PermissionError: always.
+        """
+        raise PermissionError(name)
+
+
+def _texture_name(key: str) -> str:
+    """The file name in what an MTL or glTF file says: without the options of map_Kd, backslashes turned."""
+    name = key.strip().strip('"').replace("\\", "/")
+    # options of map_Kd come before the name: -s 1 1 1 -clamp on wood.jpg
+    while option := re.match(r"-[A-Za-z]+\s+((on|off)\s+|(-?[\d.]+\s+)+|\S+\s+)", name):
+        name = name[option.end() :]
+    return name.removeprefix("./")
+
+
+def read_parts(path: str | Path) -> list[Part]:
+    """Read a mesh file into its parts, with the transforms of its scene applied.
+
+    Args:
+        path: an .obj, .off, .ply, .stl, .glb or .gltf file.
+
+    Raises:
+        CmahError: if it cannot be read, with the reason.
+        MemoryError: if it needs more memory than the process may take.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(SUFFIXES)})")
+    if not path.is_file():
+        raise CmahError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise CmahError(f"{path}: the file is empty")
+    if suffix == ".off":
+        off = read_off(path)
+        return [Part(off.vertices, off.faces, vertex_rgba=off.vertex_rgba, face_rgba=off.face_rgba)]
+    Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
+    try:
+        with open(path, "rb") as file:
+            scene = trimesh.load_scene(
+                file, file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
+            )
+        return list(_parts(scene, gltf=suffix in {".glb", ".gltf"}))
+    except (CmahError, MemoryError):
+        raise
+    except IndexError:
+        raise CmahError(f"{path}: a face or object refers to something that is not in the file") from None
+    except Exception as error:  # foreign data: trimesh raises nearly anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None
+
+
+def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
+    """The triangle meshes of a scene, once for every node that shows them."""
+    converted: dict[str, Part] = {}
+    for node in scene.graph.nodes_geometry:
+        matrix, name = scene.graph[node]
+        mesh = scene.geometry.get(name)
+        if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+            continue
+        if name not in converted:
+            converted[name] = _part(mesh, gltf)
+        part = converted[name]
+        if np.array_equal(matrix, np.eye(4)):
+            yield part
+            continue
+        linear = matrix[:3, :3]
+        normals = part.normals
+        if normals is not None:
+            # the cofactor matrix carries normals also where the transform is singular
+            normals = normals @ np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]]).T
+        yield Part(
+            part.vertices @ linear.T + matrix[:3, 3],
+            part.faces,
+            normals,
+            part.uv,
+            part.vertex_rgba,
+            part.face_rgba,
+            part.texture,
+            part.texture_alpha,
+        )
+
+
+def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
+    """One trimesh object as plain arrays."""
+    part = Part(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
+    # trimesh computes normals on request: only those of the file are wanted, and they lie in its cache
+    if "vertex_normals" in mesh._cache:
+        part.normals = np.asarray(mesh._cache["vertex_normals"], dtype=np.float64)
+    visual = mesh.visual
+    if isinstance(visual, TextureVisuals):
+        _take_material(part, visual, gltf)
+    elif visual.kind == "vertex":
+        part.vertex_rgba = _vertex_rgba(visual.vertex_colors, len(part.vertices), gltf)
+    elif visual.kind == "face" and len(visual.face_colors) == len(part.faces):
+        part.face_rgba = np.asarray(visual.face_colors, dtype=np.float32) / 255
+    return part
+
+
+def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
+    """Fill in texture, uv and colours from a material of OBJ or PLY (SimpleMaterial) or glTF (PBRMaterial)."""
+    material: Any = visual.material
+    factor: np.ndarray | None
+    if gltf:
+        image, factor = material.baseColorTexture, material.baseColorFactor
+        mode = material.alphaMode or "OPAQUE"
+        part.texture_alpha = {"BLEND": "blend", "MASK": "mask"}.get(mode, "ignore")
+        if factor is not None:
+            factor = np.asarray(trimesh.visual.color.to_float(factor), dtype=np.float32)
+            # glTF factors are linear light; multiplying encoded values is right as the curve is a power
+            factor = np.append(_encode_srgb(factor[:3]), factor[3] if mode == "BLEND" else 1)
+    else:
+        image = getattr(material, "image", None)
+        factor = _material_colour(material) if hasattr(material, "kwargs") else None
+    uv = visual.uv
+    if image is not None and uv is not None and np.shape(uv) == (len(part.vertices), 2):
+        part.uv, part.texture = np.asarray(uv, dtype=np.float32), image
+        if not gltf and factor is not None:
+            factor[:3] = 1  # exporters write any Kd, also black, beside a texture
+    colours = visual.vertex_attributes.get("color")
+    if colours is not None:
+        part.vertex_rgba = _vertex_rgba(colours, len(part.vertices), gltf)
+    if factor is not None:
+        if 0 < factor[3] < 1:
+            factor[3] = max(factor[3], LEAST_OPACITY)
+        elif factor[3] <= 0:
+            factor[3] = 1
+        part.face_rgba = np.broadcast_to(factor.astype(np.float32), (len(part.faces), 4))
+
+
+def _material_colour(material: Any) -> np.ndarray | None:
+    """The diffuse colour of an MTL material with its opacity, float32 [4], or None where it has neither."""
+    values = material.kwargs
+    if "kd" not in values and material.image is None:
+        return None
+    rgba = np.asarray(material.diffuse, dtype=np.float32) / 255
+    for key, opacity in (("d", lambda value: value), ("tr", lambda value: 1 - value)):
+        try:
+            rgba[3] = opacity(float(values[key][-1]))
+            break
+        except (KeyError, ValueError, IndexError, TypeError):
+            continue
+    return rgba
+
+
+def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
+    """Colours of vertices as float32 [count, 4] in 0..1 (sRGB), or None if they do not fit the vertices."""
+    values = np.asarray(colours)
+    if values.ndim != 2 or len(values) != count or values.shape[1] not in {3, 4}:
+        return None
+    rgba = np.ones((count, 4), np.float32)
+    scale = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    rgba[:, : values.shape[1]] = values / scale
+    rgba = np.nan_to_num(rgba, nan=1.0).clip(0, 1)
+    if gltf:
+        rgba[:, :3] = _encode_srgb(rgba[:, :3])
+    return rgba
+
+
+def _encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to display values, with the plain power 1/2.2."""
+    return np.clip(linear, 0, 1) ** (1 / 2.2)
+
+
+def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
+    """Decode a texture, at most 1,024 pixels a side.
+
+    Args:
+        image: as opened by trimesh, not yet decoded.
+        alpha: as `Part.texture_alpha`.
+
+    Returns:
+        uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
+    """
+    width, height = image.size
+    if width * height > TEXTURE_PIXELS or width * height == 0:
+        return None
+    try:
+        shrink = math.ceil(max(width, height) / TEXTURE_SIDE)
+        image.draft("RGB", (width // shrink, height // shrink))  # JPEG decodes at 1/2, 1/4 or 1/8 for less
+        shrink = math.ceil(max(image.size) / TEXTURE_SIDE)
+        if image.mode.startswith("I") or image.mode == "F":
+            values = np.asarray(image, dtype=np.float32)
+            image = Image.fromarray((values / max(float(values.max()), 1.0) * 255).astype(np.uint8))
+        rgba = image.convert("RGBA")
+        if shrink > 1:
+            rgba = rgba.reduce(shrink)
+        texels = np.array(rgba)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    if alpha == "ignore":
+        texels[..., 3] = 255
+    elif alpha == "mask":
+        texels[..., 3] = np.where(texels[..., 3] < 128, 0, 255)
+    return texels

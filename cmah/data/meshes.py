@@ -1,0 +1,267 @@
+"""Triangle meshes with colour: loading, checking, normalising, colours at surface points, sampling."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmah.data.mesh_files import Part, read_parts, texture_texels
+from cmah.errors import CmahError
+
+# what a surface shows that has no colour of its own
+DEFAULT_GREY = 0.7
+# beyond this, positions differ by less than float64 can hold: the shape is lost already
+MAX_CENTRE_TO_SIZE = 1e9
+
+
+@dataclass
+class Mesh:
+    """Triangles in the unit sphere, y up, with what is needed to colour any point of them.
+
+    Attributes:
+        vertices: float32 [v, 3], centre of the bounding box at the origin, largest distance from it 1.
+        faces: int32 [f, 3].
+        normals: float32 [v, 3] as the file gives them (NaN where it does not), or None if nowhere.
+        face_normals: float32 [f, 3], unit length (zero for a face without area).
+        face_areas: float64 [f].
+        face_rgba: float32 [f, 4] in 0..1.
+        vertex_rgba: float32 [v, 4] in 0..1, or None.
+        uv: float32 [v, 2], or None.
+        face_texture: int32 [f], which texture, -1 for none.
+        texels: uint8 [t, 4], all textures one after the other, row by row.
+        textures: int64 [k, 3], of each texture its offset in `texels`, its height and its width.
+        coloured: whether the file says anything about colour.
+        opaque: whether no point of it lets light through.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray | None
+    face_normals: np.ndarray
+    face_areas: np.ndarray
+    face_rgba: np.ndarray
+    vertex_rgba: np.ndarray | None
+    uv: np.ndarray | None
+    face_texture: np.ndarray
+    texels: np.ndarray
+    textures: np.ndarray
+    coloured: bool
+    opaque: bool
+
+
+def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
+    """Read a mesh file, check it, turn it upright and normalise it to the unit sphere.
+
+    The centre of the bounding box goes to the origin and the farthest vertex to distance 1; points and views
+    share this frame. Only vertices that a face uses count. Foreign files can crash or bloat the code that reads
+    them: call this in a worker process (see `points_of_mesh` and cmah.data.workers).
+
+    Args:
+        path: an .obj, .off, .ply, .stl, .glb or .gltf file.
+        up_axis: "y", or "z" for files (such as ModelNet's) whose z axis points up: they are rotated by -90
+            degrees about x, so (x, y, z) becomes (x, z, -y).
+
+    Raises:
+        CmahError: if it is unreadable, has no faces, no extent, no area, or coordinates that are not usable.
+    """
+    parts = read_parts(path)
+    if not any(len(part.faces) for part in parts):
+        raise CmahError(f"{path}: no faces")
+    for part in parts:
+        if part.faces.min() < 0 or part.faces.max() >= len(part.vertices):
+            raise CmahError(f"{path}: a face names a vertex that is not in the file")
+    parts = [_used_vertices(part) for part in parts]
+    vertices = _normalised(np.concatenate([part.vertices for part in parts]), path)
+    if up_axis == "z":
+        vertices = _z_up_to_y_up(vertices)
+    counts = [len(part.vertices) for part in parts]
+    offsets = np.cumsum([0, *counts[:-1]])
+    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    doubled = np.linalg.norm(across, axis=1)
+    if doubled.sum() < 1e-12:
+        raise CmahError(f"{path}: no area (all faces are degenerate)")
+    coloured = any(p.texture is not None or p.vertex_rgba is not None or p.face_rgba is not None for p in parts)
+    texels, textures, face_texture = _pack_textures(parts)
+    face_rgba = np.concatenate([_face_rgba(part) for part in parts])
+    vertex_rgba = _joined([part.vertex_rgba for part in parts], counts, 4, 1.0)
+    alphas = [values[:, 3].min(initial=1) for values in (face_rgba, texels / np.float32(255))]
+    if vertex_rgba is not None:
+        alphas.append(vertex_rgba[:, 3].min())
+    normals = _joined([part.normals for part in parts], counts, 3, np.nan)
+    if normals is not None and up_axis == "z":
+        normals = _z_up_to_y_up(normals)
+    return Mesh(
+        vertices.astype(np.float32),
+        faces.astype(np.int32),
+        normals,
+        (across / np.maximum(doubled, 1e-300)[:, None]).astype(np.float32),
+        doubled / 2,
+        face_rgba,
+        vertex_rgba,
+        _joined([part.uv for part in parts], counts, 2, 0.0),
+        face_texture,
+        texels,
+        textures,
+        coloured,
+        opaque=bool(min(alphas) > 0.99),
+    )
+
+
+def _used_vertices(part: Part) -> Part:
+    """The part without the vertices that no face uses: they would shift the bounding box."""
+    used = np.zeros(len(part.vertices), bool)
+    used[part.faces] = True
+    if used.all():
+        return part
+    number = np.cumsum(used) - 1
+
+    def kept(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[used]
+
+    return Part(
+        part.vertices[used],
+        number[part.faces],
+        kept(part.normals),
+        kept(part.uv),
+        kept(part.vertex_rgba),
+        part.face_rgba,
+        part.texture,
+        part.texture_alpha,
+    )
+
+
+def _normalised(vertices: np.ndarray, path: str | Path) -> np.ndarray:
+    """Float64 [v, 3] in the unit sphere about the centre of the bounding box."""
+    if not np.isfinite(vertices).all():
+        raise CmahError(f"{path}: coordinates that are not finite numbers")
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    size, middle = float((high / 2 - low / 2).max()), high / 2 + low / 2
+    if size == 0:
+        raise CmahError(f"{path}: no extent (all vertices lie in one point)")
+    if size < 1e-100 or size > 1e100 or np.abs(middle).max() / size > MAX_CENTRE_TO_SIZE:
+        raise CmahError(f"{path}: coordinates too large or too small to be normalised (up to {np.abs(high).max():g})")
+    centred = (vertices - middle) / size
+    return centred / np.sqrt(np.einsum("ij,ij->i", centred, centred).max())
+
+
+def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
+    """Rotate by -90 degrees about x."""
+    return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+
+
+def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill: float) -> np.ndarray | None:
+    """Per-vertex values of all parts as float32 [v, width], `fill` for parts without; None if none has any."""
+    if all(value is None for value in values):
+        return None
+    blocks = [
+        np.full((count, width), fill, np.float32) if value is None else value.astype(np.float32)
+        for value, count in zip(values, counts, strict=True)
+    ]
+    return np.concatenate(blocks)
+
+
+def _face_rgba(part: Part) -> np.ndarray:
+    """Float32 [f, 4]: the file's colour, or white where texture or vertices give it, or grey."""
+    plain = 1.0 if part.texture is not None or part.vertex_rgba is not None else DEFAULT_GREY
+    default = np.array([plain, plain, plain, 1], np.float32)
+    if part.face_rgba is None:
+        return np.broadcast_to(default, (len(part.faces), 4))
+    return np.where(np.isnan(part.face_rgba), default, part.face_rgba)
+
+
+def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decode each different texture once: texels, their table, and the texture of each face."""
+    blocks, table, numbers, face_texture = [np.zeros((0, 4), np.uint8)], [], {}, []
+    offset = 0
+    for part in parts:
+        number = -1
+        if part.texture is not None and part.uv is not None:
+            # OBJ opens a file once for each material that names it
+            key = (part.texture.info.get("file_path", id(part.texture)), part.texture_alpha)
+            if key not in numbers:
+                texels = texture_texels(part.texture, part.texture_alpha)
+                numbers[key] = -1 if texels is None else len(table)
+                if texels is not None:
+                    table.append((offset, *texels.shape[:2]))
+                    blocks.append(texels.reshape(-1, 4))
+                    offset += len(blocks[-1])
+            number = numbers[key]
+        if number < 0:
+            part.texture = None  # only the texture is lost: the face keeps its material colour
+        face_texture.append(np.full(len(part.faces), number, np.int32))
+    packed = np.array(table, np.int64).reshape(-1, 3)
+    return np.concatenate(blocks), packed, np.concatenate(face_texture)
+
+
+def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The colour of surface points: face colour x interpolated vertex colour x texture (repeated, bilinear).
+
+    Args:
+        mesh: the mesh.
+        faces: int [n], the face of each point.
+        weights: float32 [n, 3], barycentric weights of the face's corners.
+
+    Returns:
+        float32 [n, 4], RGBA in 0..1.
+    """
+    rgba = mesh.face_rgba[faces]
+    if mesh.vertex_rgba is not None:
+        rgba *= np.einsum("nc,ncd->nd", weights, mesh.vertex_rgba[mesh.faces[faces]])
+    if mesh.uv is not None and len(mesh.textures):
+        texture = mesh.face_texture[faces]
+        textured = np.flatnonzero(texture >= 0)
+        if len(textured):
+            uv = np.einsum("nc,ncd->nd", weights[textured], mesh.uv[mesh.faces[faces[textured]]])
+            rgba[textured] *= _texture_lookup(mesh, texture[textured], uv)
+    return rgba
+
+
+def _texture_lookup(mesh: Mesh, texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Bilinear samples float32 [n, 4] in 0..1 at `uv` of the textures numbered `texture`."""
+    offset, height, width = mesh.textures[texture].T
+    with np.errstate(invalid="ignore"):
+        uv = np.nan_to_num(uv - np.floor(uv), nan=0.0, posinf=0.0, neginf=0.0)
+    x = uv[:, 0] * width.astype(np.float32) - np.float32(0.5)
+    y = (1 - uv[:, 1]) * height.astype(np.float32) - np.float32(0.5)
+    left, top = np.floor(x), np.floor(y)
+    right_part, lower_part = (x - left)[:, None], (y - top)[:, None]
+    left_column, upper_row = left.astype(np.int64) % width, top.astype(np.int64) % height
+    right_column, lower_row = (left_column + 1) % width, (upper_row + 1) % height
+    upper, lower = offset + upper_row * width, offset + lower_row * width
+    texels = mesh.texels
+    above = texels[upper + left_column] * (1 - right_part) + texels[upper + right_column] * right_part
+    below = texels[lower + left_column] * (1 - right_part) + texels[lower + right_column] * right_part
+    return ((above * (1 - lower_part) + below * lower_part) / np.float32(255)).astype(np.float32)
+
+
+def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
+    """Draw points uniformly by area.
+
+    Args:
+        mesh: the mesh.
+        n: how many.
+        seed: of numpy's default generator; the same seed gives the same points.
+
+    Returns:
+        float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
+    """
+    generator = np.random.default_rng(seed)
+    cumulative = np.cumsum(mesh.face_areas)
+    points, colours = np.zeros((n, 3), np.float32), np.zeros((n, 4), np.float32)
+    pending = np.arange(n)
+    # holes cut by a texture's alpha (leaves, grids) are not surface: points in them are drawn again
+    for _ in range(8):
+        faces = np.searchsorted(cumulative, generator.random(len(pending)) * cumulative[-1], side="right")
+        faces = np.minimum(faces, len(mesh.faces) - 1)
+        root, part = np.sqrt(generator.random(len(pending))), generator.random(len(pending))
+        weights = np.stack([1 - root, root * (1 - part), root * part], axis=1).astype(np.float32)
+        points[pending] = np.einsum("nc,ncd->nd", weights, mesh.vertices[mesh.faces[faces]])
+        if not mesh.coloured:
+            return points
+        colours[pending] = surface_colours(mesh, faces, weights)
+        pending = pending[colours[pending, 3] < 0.1]
+        if len(pending) == 0:
+            break
+    return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)
