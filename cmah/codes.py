@@ -45,7 +45,8 @@ class _Rows:
     space: str = ""
 
     @property
-    def _matrix(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
+        """The rows themselves: `packed` or `embeddings`."""
         raise NotImplementedError
 
     def _check_texts(self) -> None:
@@ -63,7 +64,7 @@ class _Rows:
             object.__setattr__(self, name, texts)
 
     def __len__(self) -> int:
-        return len(self._matrix)
+        return len(self.matrix)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -80,7 +81,7 @@ class _Rows:
         chosen: dict[str, Any] = {
             name: values[rows] for name in _TEXTS if (values := getattr(self, name)) is not None
         }
-        return replace(self, **{matrix_name: self._matrix[rows]}, **chosen)
+        return replace(self, **{matrix_name: self.matrix[rows]}, **chosen)
 
     def _members(self, name: str) -> dict[str, Any]:
         members = {key: getattr(self, key) for key in _TEXTS if getattr(self, key) is not None}
@@ -166,7 +167,8 @@ class BinaryCodes(_Rows):
         return cls(packed, bits, prefixes, **known)
 
     @property
-    def _matrix(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
+        """The same as `packed`."""
         return self.packed
 
     def __getitem__(self, rows: Any) -> Self:
@@ -240,7 +242,8 @@ class Embeddings(_Rows):
         self._check_texts()
 
     @property
-    def _matrix(self) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
+        """The same as `embeddings`."""
         return self.embeddings
 
     def __getitem__(self, rows: Any) -> Self:

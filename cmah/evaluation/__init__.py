@@ -1,0 +1,6 @@
+"""Retrieval metrics whose rules are named: `evaluate` gives a `Report`."""
+
+from cmah.evaluation.protocol import evaluate
+from cmah.evaluation.report import Report, comparison
+
+__all__ = ["Report", "comparison", "evaluate"]

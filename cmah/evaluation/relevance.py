@@ -1,0 +1,86 @@
+"""Who is relevant to whom: labels to classes, and which database item is the query itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.errors import CodesError
+
+Labels = np.ndarray | Sequence[str] | Sequence[int]
+
+
+def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> np.ndarray:
+    """Number the labels of both sides, so that equal labels have equal numbers.
+
+    Args:
+        query_labels: text or whole numbers; "" is an unknown label, relevant to nothing.
+        database_labels: the same.
+        n_query: how many of the first there must be.
+        n_database: how many of the second.
+
+    Returns:
+        int64 [n_query + n_database]; -1 (query) and -2 (database) where unknown.
+
+    Raises:
+        CodesError: for a wrong number or type of labels.
+    """
+    sides = []
+    for name, labels, n in (("query", query_labels, n_query), ("database", database_labels, n_database)):
+        array = np.asarray(labels)
+        if array.shape != (n,):
+            raise CodesError(f"{name} labels have shape {list(array.shape)}, expected [{n}]")
+        if array.dtype.kind not in "Uiu" and n > 0:
+            raise CodesError(f"{name} labels are {array.dtype}, expected text or whole numbers")
+        sides.append(array)
+    if len({array.dtype.kind == "U" for array in sides if array.size}) > 1:
+        raise CodesError("the labels of one side are text, those of the other numbers")
+    together = np.concatenate([array for array in sides if array.size] or [np.empty(0, dtype=np.int64)])
+    _, numbers = np.unique(together, return_inverse=True)
+    numbers = numbers.astype(np.int64)
+    if together.dtype.kind == "U":
+        unknown = together == ""
+        numbers[:n_query][unknown[:n_query]] = -1
+        numbers[n_query:][unknown[n_query:]] = -2
+    return numbers
+
+
+def own_positions(
+    query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings, exclude_self: bool | None
+) -> np.ndarray:
+    """Where each query itself lies in the database, if it is to be left out.
+
+    Args:
+        query: the queries.
+        database: the database.
+        exclude_self: None = leave it out if both name the same modality and rows can be told by their ids or
+            `query is database`.
+
+    Returns:
+        int64 [q], -1 where nothing is left out.
+
+    Raises:
+        CodesError: if `exclude_self` is True and nothing tells which item is the query.
+    """
+    nothing = np.full(len(query), -1, dtype=np.int64)
+    same = query.modality != "" and query.modality == database.modality
+    if exclude_self is False or (exclude_self is None and not same and query is not database):
+        return nothing
+    if query is database:
+        return np.arange(len(query), dtype=np.int64)
+    if query.ids is None or database.ids is None:
+        if not exclude_self:
+            return nothing
+        if len(query) != len(database):
+            raise CodesError(
+                f"exclude_self: without ids the database must be the queries in the same order; "
+                f"there are {len(query)} queries and {len(database)} items"
+            )
+        return np.arange(len(query), dtype=np.int64)
+    if np.unique(database.ids).size != len(database):
+        raise CodesError("exclude_self: the ids of the database are not unique")
+    if len(database) == 0:
+        return nothing
+    order = np.argsort(database.ids)
+    place = np.minimum(np.searchsorted(database.ids, query.ids, sorter=order), len(database) - 1)
+    return np.where(database.ids[order[place]] == query.ids, order[place], -1).astype(np.int64)
