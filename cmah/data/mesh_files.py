@@ -18,9 +18,9 @@ from trimesh.resolvers import Resolver
 from trimesh.visual import TextureVisuals
 
 from cmah.data.off import read_off
+from cmah.data.shape_ids import SUFFIXES
 from cmah.errors import CmahError
 
-SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
 # a larger texture cannot be told apart in a view of a few hundred pixels, and only aliases
@@ -147,7 +147,7 @@ def read_parts(path: str | Path) -> list[Part]:
 
 def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
     """The triangle meshes of a scene, once for every node that shows them."""
-    converted: dict[str, Part] = {}
+    converted: dict[Any, Part] = {}
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
         mesh = scene.geometry.get(name)
@@ -182,7 +182,7 @@ def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
     # trimesh computes normals on request: only those of the file are wanted, and they lie in its cache
     if "vertex_normals" in mesh._cache:
         part.normals = np.asarray(mesh._cache["vertex_normals"], dtype=np.float64)
-    visual = mesh.visual
+    visual: Any = mesh.visual
     if isinstance(visual, TextureVisuals):
         _take_material(part, visual, gltf)
     elif visual.kind == "vertex":

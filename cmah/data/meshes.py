@@ -1,11 +1,13 @@
 """Triangle meshes with colour: loading, checking, normalising, colours at surface points, sampling."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cmah.data.mesh_files import Part, read_parts, texture_texels
+from cmah.data.workers import run_isolated
 from cmah.errors import CmahError
 
 # what a surface shows that has no colour of its own
@@ -82,7 +84,9 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     doubled = np.linalg.norm(across, axis=1)
     if doubled.sum() < 1e-12:
         raise CmahError(f"{path}: no area (all faces are degenerate)")
-    coloured = any(p.texture is not None or p.vertex_rgba is not None or p.face_rgba is not None for p in parts)
+    coloured = any(
+        p.texture is not None or p.vertex_rgba is not None or p.face_rgba is not None for p in parts
+    )
     texels, textures, face_texture = _pack_textures(parts)
     face_rgba = np.concatenate([_face_rgba(part) for part in parts])
     vertex_rgba = _joined([part.vertex_rgba for part in parts], counts, 4, 1.0)
@@ -141,7 +145,9 @@ def _normalised(vertices: np.ndarray, path: str | Path) -> np.ndarray:
     if size == 0:
         raise CmahError(f"{path}: no extent (all vertices lie in one point)")
     if size < 1e-100 or size > 1e100 or np.abs(middle).max() / size > MAX_CENTRE_TO_SIZE:
-        raise CmahError(f"{path}: coordinates too large or too small to be normalised (up to {np.abs(high).max():g})")
+        raise CmahError(
+            f"{path}: coordinates too large or too small to be normalised (up to {np.abs(high).max():g})"
+        )
     centred = (vertices - middle) / size
     return centred / np.sqrt(np.einsum("ij,ij->i", centred, centred).max())
 
@@ -173,7 +179,9 @@ def _face_rgba(part: Part) -> np.ndarray:
 
 def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode each different texture once: texels, their table, and the texture of each face."""
-    blocks, table, numbers, face_texture = [np.zeros((0, 4), np.uint8)], [], {}, []
+    blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
+    table: list[tuple[int, int, int]] = []
+    numbers: dict[tuple[object, str], int] = {}
     offset = 0
     for part in parts:
         number = -1
@@ -184,7 +192,7 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
                 texels = texture_texels(part.texture, part.texture_alpha)
                 numbers[key] = -1 if texels is None else len(table)
                 if texels is not None:
-                    table.append((offset, *texels.shape[:2]))
+                    table.append((offset, texels.shape[0], texels.shape[1]))
                     blocks.append(texels.reshape(-1, 4))
                     offset += len(blocks[-1])
             number = numbers[key]
@@ -265,3 +273,39 @@ def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
         if len(pending) == 0:
             break
     return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)
+
+
+def points_of_mesh(
+    path: str | Path,
+    n: int,
+    up_axis: str = "y",
+    *,
+    time_limit: float = 60.0,
+    memory_limit: float = 4.0,
+) -> np.ndarray:
+    """Load a mesh and sample its points in a process of its own, as `prepare` does: safe for foreign files.
+
+    Args:
+        path: the mesh file.
+        n: how many points.
+        up_axis: as for `load_mesh`.
+        time_limit: seconds.
+        memory_limit: GiB.
+
+    Returns:
+        float32 [n, 6] (xyz in the unit sphere, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
+
+    Raises:
+        CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "points.npy"
+        mesh_path = str(Path(path).absolute())
+        task = {"path": mesh_path, "out": str(out), "points": n, "up": up_axis}
+        (outcome,) = run_isolated(
+            "cmah.data.shape_tasks:write_points", [task], time_limit=time_limit, memory_limit=memory_limit
+        )
+        if outcome.value is None:
+            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
+        points: np.ndarray = np.load(out, allow_pickle=False)
+        return points

@@ -69,7 +69,9 @@ def _counts(line: bytes, path: str | Path) -> tuple[int, int]:
     except ValueError:
         counts = []
     if len(counts) not in {2, 3} or min(counts) < 0:
-        raise CmahError(f"{path}: expected the counts of vertices, faces and edges after OFF, got {line[:40]!r}")
+        raise CmahError(
+            f"{path}: expected the counts of vertices, faces and edges after OFF, got {line[:40]!r}"
+        )
     if counts[0] == 0 or counts[1] == 0:
         raise CmahError(f"{path}: no faces (the header says {counts[0]} vertices and {counts[1]} faces)")
     return counts[0], counts[1]

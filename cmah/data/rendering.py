@@ -19,7 +19,9 @@ DISTANCE = 1 / np.sin(np.radians(FIELD_OF_VIEW / 2))
 HALF_WIDTH = np.tan(np.radians(FIELD_OF_VIEW / 2))
 OVERSAMPLING = 2
 AMBIENT, HEADLIGHT, LAMP = 0.38, 0.37, 0.25
-LAMP_DIRECTION = np.array([-0.5, 0.7, 0.5], np.float32) / np.float32(np.sqrt(0.99))  # right, up, towards camera
+LAMP_DIRECTION = np.array([-0.5, 0.7, 0.5], np.float32) / np.float32(
+    np.sqrt(0.99)
+)  # right, up, towards camera
 # black surfaces reflect a little as well, or a black object would be a flat silhouette
 LEAST_REFLECTION = 0.05
 MAX_LAYERS = 12
@@ -96,7 +98,9 @@ def render(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np
     return images, masks
 
 
-def _render_view(scene: EmbreeScene, mesh: Mesh, axes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _render_view(
+    scene: EmbreeScene, mesh: Mesh, axes: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """One view: image uint8 [size, size, 3] and mask uint8 [size, size]."""
     image = np.full((size, size, 3), 255, np.uint8)
     mask = np.zeros((size, size), np.uint8)

@@ -1,0 +1,61 @@
+"""A picture of what a dataset holds: a few views of each shape, by category."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cmah.data.dataset import Dataset
+from cmah.data.images import fit_square, load_image
+from cmah.errors import CmahError
+from cmah.files import atomic_path
+
+LINE = 14
+
+
+def write_contact_sheet(
+    dataset: Dataset, path: str | Path, *, views: int = 3, tile: int = 96, width: int = 1800, limit: int = 400
+) -> int:
+    """Write a PNG or JPG with evenly spaced views of each shape, a heading for each category.
+
+    Args:
+        dataset: a dataset with images of shapes.
+        path: the picture to write.
+        views: at most so many of each shape.
+        tile: side of a view, pixels.
+        width: of the sheet, pixels.
+        limit: at most so many shapes, taken evenly from all.
+
+    Returns:
+        How many shapes are on it.
+
+    Raises:
+        CmahError: if no shape has an image, or the file name is not that of a picture.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise CmahError(f"{path}: expected a file name that ends in .png or .jpg")
+    images_of = dataset.views()
+    shown = [(shape, images) for shape in dataset.shapes if (images := images_of[shape.shape_id])]
+    if not shown:
+        raise CmahError(f"{dataset.root}: no shape has an image")
+    keep = np.unique(np.linspace(0, len(shown) - 1, min(limit, len(shown))).astype(int))
+    rows: dict[str, list[np.ndarray]] = {}
+    for position in keep:
+        shape, images = shown[position]
+        chosen = np.unique(np.linspace(0, len(images), min(views, len(images)), endpoint=False).astype(int))
+        tiles = [fit_square(load_image(dataset.root / images[i].path), tile) for i in chosen]
+        rows.setdefault(shape.category, []).append(np.concatenate(tiles, axis=1))
+    per_row = max(1, width // (views * tile + 4))
+    heights = {name: LINE + tile * -(-len(strips) // per_row) for name, strips in rows.items()}
+    sheet = Image.new("RGB", (per_row * (views * tile + 4), sum(heights.values())), "white")
+    draw, top = ImageDraw.Draw(sheet), 0
+    for name, strips in sorted(rows.items()):
+        draw.text((4, top), f"{name or '(no category)'}  {len(strips)}", fill="black")
+        for number, strip in enumerate(strips):
+            row, column = divmod(number, per_row)
+            sheet.paste(Image.fromarray(strip), (column * (views * tile + 4), top + LINE + row * tile))
+        top += heights[name]
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)
+    return len(keep)

@@ -1,0 +1,111 @@
+"""Which meshes a folder holds, and the shape id, category and split of each from its path."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cmah.errors import CmahError
+
+SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A mesh file.
+
+    Attributes:
+        path: where it is.
+        relative: its path within the folder of meshes, with "/".
+        shape_id: unique, and the same wherever the folder lies and whatever else it holds.
+        category: name of the folder below the top that it lies in; empty if it lies at the top.
+        split: "train", "val" or "test" if a folder of that name says so, else empty.
+        size: bytes.
+        modified: modification time in nanoseconds.
+    """
+
+    path: Path
+    relative: str
+    shape_id: str
+    category: str
+    split: str
+    size: int
+    modified: int
+
+
+def find_meshes(meshes: str | Path) -> list[Source]:
+    """The mesh files of a folder, by relative path; or the one file given.
+
+    Layouts: <category>/**/x.obj; <category>/train/x.off (ModelNet); train/<category>/x.off; x.obj at the top.
+    Files and folders whose name starts with a dot or is __MACOSX are passed over; linked folders too.
+
+    Raises:
+        CmahError: if there is nothing to read.
+    """
+    meshes = Path(meshes)
+    if meshes.is_file():
+        if meshes.suffix.lower() not in SUFFIXES:
+            raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(SUFFIXES)})")
+        return [_source(meshes.parent, meshes.name)]
+    if not meshes.is_dir():
+        raise CmahError(f"{meshes}: no such file or folder")
+    found = []
+    for folder, subfolders, names in os.walk(meshes):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
+        for name in names:
+            path = Path(folder) / name
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                found.append(_source(meshes, path.relative_to(meshes).as_posix()))
+    if not found:
+        raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(SUFFIXES)})")
+    return sorted(found, key=lambda source: source.relative)
+
+
+def _source(root: Path, relative: str) -> Source:
+    status = (root / relative).stat()
+    folders = list(PurePosixPath(relative).parts[:-1])
+    split = ""
+    for place in (1, 0):  # <category>/train before train/<category>
+        if place < len(folders) and folders[place].lower() in SPLIT_FOLDERS:
+            split = SPLIT_FOLDERS[folders.pop(place).lower()]
+            break
+    category = folders[0] if folders else ""
+    return Source(
+        root / relative, relative, shape_id_of(relative), category, split, status.st_size, status.st_mtime_ns
+    )
+
+
+def shape_id_of(relative: str) -> str:
+    """The id of the mesh at a relative path: its parts joined by dots, "chair/07/seat.obj" -> "chair.07.seat.obj".
+
+    Names with other characters than letters, digits, "_" and "-" (where the plain rule could make two files
+    one), and long ones, get 10 digits of the path's hash. Ids serve as file names.
+    """
+    stem, dot, suffix = relative.rpartition(".")
+    parts = stem.split("/")
+    plain = [re.sub(r"[^A-Za-z0-9_-]", "_", part) for part in parts]
+    name = ".".join(plain) + dot + suffix
+    if plain == parts and len(name) <= 120:
+        return name
+    digest = hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return f"{'.'.join(plain)[:100].strip('.')}-{digest}{dot}{suffix}"
+
+
+def stable_hash(text: str) -> int:
+    """A 32-bit hash of `text` that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def split_of(shape_id: str, fractions: tuple[float, float, float]) -> str:
+    """The split of a shape by a hash of its id: adding shapes moves none of the others.
+
+    Args:
+        shape_id: the shape.
+        fractions: of train, val and test, summing to 1.
+    """
+    position = stable_hash("split " + shape_id) / 2**32
+    if position < fractions[0]:
+        return "train"
+    return "val" if position < fractions[0] + fractions[1] else "test"
