@@ -82,9 +82,26 @@ def fixed_subset(n: int, wanted: int) -> np.ndarray:
     return np.arange(wanted, dtype=np.int64) % n
 
 
-def model_input(points: np.ndarray, wanted: int) -> np.ndarray:
-    """The fixed subset of a cloud [n, 3 or 6], normalised, for evaluation and queries: float32 [wanted, c]."""
-    return normalise(points[fixed_subset(len(points), wanted)])
+def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.ndarray:
+    """What a model gets of a cloud in evaluation and as a query: its fixed subset, normalised.
+
+    Args:
+        points: numbers [n, 3] or [n, 6].
+        wanted: how many points.
+        colours: whether the result has six columns (see `with_colours`).
+
+    Returns:
+        float32 [wanted, 3] or [wanted, 6].
+    """
+    points = points[fixed_subset(len(points), wanted)]
+    return normalise(with_colours(points) if colours else points[:, :3])
+
+
+def with_colours(points: np.ndarray) -> np.ndarray:
+    """Numbers [n, 3] or [n, 6] to [n, 6]; clouds without colours become grey (0.4, as OpenShape has it)."""
+    if points.shape[1] == 6:
+        return points
+    return np.concatenate([points, np.full(points.shape, 0.4, np.float16)], axis=1)
 
 
 def _read_array(file: BinaryIO, path: Path) -> np.ndarray:

@@ -1,0 +1,341 @@
+"""Batches of images and point clouds: random pairs for training, plain passes for everything else.
+
+A training sample is a pure function of (seed, epoch, position), and the order of an epoch of (seed, epoch): the
+batches are the same with any number of workers, and a resumed run sees what an uninterrupted one would have seen.
+Workers only decode, augment and draw; they never run Numba's parallel kernels, which do not survive a fork.
+"""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from cmah.data.augmentation import (
+    NO_IMAGE_AUGMENTATION,
+    NO_POINT_AUGMENTATION,
+    ImageAugmentation,
+    PointAugmentation,
+    augment_image,
+    augment_points,
+)
+from cmah.data.dataset import Dataset, Image
+from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask
+from cmah.data.point_clouds import fixed_subset, load_points_file, model_input, normalise, with_colours
+from cmah.errors import CmahError, DatasetError
+from cmah.progress import progress
+
+PREFETCH = 2  # batches that a worker prepares ahead
+# Separate the random streams of one seed
+ORDER_STREAM, SAMPLE_STREAM = 0, 1
+Skipped = list[tuple[str, str]]
+
+
+class TrainingPairs(torch.utils.data.Dataset):
+    """Shapes with their views, as random pairs of an image and a point cloud.
+
+    The points are read once and kept as float16, one array of all clouds; images are decoded when they are drawn.
+
+    Attributes:
+        shapes: the shapes that take part: those with a readable cloud and at least one image.
+        skipped: (shape_id, reason) of the others.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        image_size: int,
+        points: int,
+        image_augmentation: ImageAugmentation = NO_IMAGE_AUGMENTATION,
+        point_augmentation: PointAugmentation = NO_POINT_AUGMENTATION,
+        *,
+        kinds: Sequence[str] = ("render",),
+        views: int = 1,
+        colours: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """Read the clouds.
+
+        Args:
+            dataset: where the shapes and images come from; images without a shape take no part.
+            image_size: side of the images in pixels.
+            points: how many are drawn from each cloud.
+            image_augmentation: how images vary.
+            point_augmentation: how clouds vary.
+            kinds: the kinds of images that take part.
+            views: images drawn for each shape, different ones as far as there are enough.
+            colours: whether the clouds have six columns.
+            seed: of everything random.
+
+        Raises:
+            DatasetError: if no shape can take part.
+        """
+        self.root, self.up_axis = dataset.root, dataset.up_axis
+        self.image_size, self.points = image_size, points
+        self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
+        self.views, self.colours, self.seed = views, colours, seed
+        self.skipped: Skipped = []
+        self.shapes, self.images = [], []
+        parts = []
+        all_views = dataset.views()
+        for shape in progress(dataset.shapes, "reading points"):
+            own = [image for image in all_views[shape.shape_id] if image.kind in kinds]
+            if not own:
+                self.skipped.append((shape.shape_id, f"no image of kind {' or '.join(kinds)}"))
+                continue
+            try:
+                cloud = dataset.load_points(shape)
+            except CmahError as error:
+                self.skipped.append((shape.shape_id, str(error)))
+                continue
+            parts.append(with_colours(cloud) if colours else cloud[:, :3])
+            self.shapes.append(shape)
+            self.images.append(own)
+        if not parts:
+            reason = f" ({self.skipped[0][1]})" if self.skipped else ""
+            raise DatasetError([f"{dataset.root}: no shape to train on{reason}"])
+        self._points = np.concatenate(parts)
+        self._offsets = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def cloud(self, position: int) -> np.ndarray:
+        """All points of a shape as they are kept: float16 [n, 3] or [n, 6]."""
+        return self._points[self._offsets[position] : self._offsets[position + 1]]
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray]:
+        """One pair.
+
+        Args:
+            key: (epoch, position of the shape).
+
+        Returns:
+            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn.
+            points: float32 [points, 3] or [points, 6], normalised, then augmented.
+            index: int64 [], position of the shape in `shapes`.
+        """
+        epoch, position = key
+        rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
+        cloud = self.cloud(position)
+        if len(cloud) >= self.points:
+            chosen = rng.choice(len(cloud), self.points, replace=False)
+        else:
+            chosen = fixed_subset(len(cloud), self.points)
+        points = augment_points(normalise(cloud[chosen]), self.point_augmentation, rng, self.up_axis)
+        drawn = self._views(position, rng)
+        return {
+            "image": drawn[0] if self.views == 1 else np.stack(drawn),
+            "points": points,
+            "index": np.array(position, np.int64),
+        }
+
+    def _views(self, position: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """The augmented views; one that cannot be read gives way to the next in the random order."""
+        order = rng.permutation(len(self.images[position]))
+        drawn: list[np.ndarray] = []
+        fault: CmahError | None = None
+        for choice in order:
+            try:
+                drawn.append(self._view(self.images[position][choice], rng))
+            except CmahError as error:
+                fault = error
+                warnings.warn(f"{error}; another view takes its place", stacklevel=2)
+            if len(drawn) == self.views:
+                return drawn
+        if not drawn:
+            raise CmahError(f"shape {self.shapes[position].shape_id!r}: no view can be read: {fault}")
+        return [drawn[k % len(drawn)] for k in range(self.views)]
+
+    def _view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
+        pixels, alpha = load_image_and_alpha(self.root / image.path)
+
+        def mask() -> np.ndarray | None:
+            return load_mask(self.root / image.mask) if image.mask else alpha
+
+        pixels = augment_image(pixels, self.image_size, self.image_augmentation, rng, mask)
+        return pixels.transpose(2, 0, 1)
+
+
+class TrainingBatches:
+    """The epochs of `TrainingPairs`; the workers live as long as this object."""
+
+    def __init__(self, pairs: TrainingPairs, batch_size: int, workers: int = 0) -> None:
+        """Start nothing yet: workers start with the first epoch.
+
+        Args:
+            pairs: what to draw from.
+            batch_size: samples a batch. An incomplete last batch is dropped, unless it is the only one.
+            workers: processes that decode and augment; 0 does it in this one.
+        """
+        self._order = _Order(len(pairs), batch_size, pairs.seed)
+        sample_bytes = pairs.views * 3 * pairs.image_size**2 + pairs.points * (24 if pairs.colours else 12)
+        shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
+        self._loader = DataLoader(
+            pairs,
+            batch_sampler=self._order,
+            num_workers=workers,
+            collate_fn=partial(_stacked, shared=shared),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH if workers else None,
+            worker_init_fn=_quiet_worker,
+            # its own, so that drawing batches leaves torch's global random state alone
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self._order.batches
+
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+        """The batches of an epoch from `first_batch` on: image, points, index, each with a batch axis first.
+
+        An epoch may be left early; starting the next one ends it.
+        """
+        self._order.epoch, self._order.first_batch = number, first_batch
+        for batch in self._loader:
+            yield {key: torch.as_tensor(value) for key, value in batch.items()}
+
+
+class ImageBatches:
+    """Pictures one after the other, without augmentation: yields (dict, positions in `paths`).
+
+    The dict holds image: uint8 [b, 3, size, size]. A picture that cannot be read is left out and noted.
+
+    Attributes:
+        skipped: (path, reason) of the pictures left out so far.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: int, batch_size: int, workers: int = 0) -> None:
+        """Nothing is read yet.
+
+        Args:
+            paths: the files.
+            size: side of the images in pixels; see `images.fit_square`.
+            batch_size: images a batch.
+            workers: processes that decode; 0 does it in this one.
+        """
+        self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
+        self.skipped: Skipped = []
+
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
+        self.skipped.clear()
+        loader = DataLoader(
+            _Pictures(self.paths, self.size),
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=list,
+            prefetch_factor=PREFETCH if self.workers else None,
+            worker_init_fn=_quiet_worker,
+            generator=torch.Generator(),
+        )
+        position = 0
+        for batch in loader:
+            pictures, positions = [], []
+            for picture, reason in batch:
+                if picture is None:
+                    self.skipped.append((str(self.paths[position]), reason))
+                else:
+                    pictures.append(picture)
+                    positions.append(position)
+                position += 1
+            if pictures:
+                yield {"image": torch.from_numpy(np.stack(pictures))}, positions
+
+
+class PointBatches:
+    """Clouds one after the other, as `point_clouds.model_input` has them: yields (dict, positions in `paths`).
+
+    The dict holds points: float32 [b, points, 3 or 6]. A cloud that cannot be read is left out and noted.
+
+    Attributes:
+        skipped: (path, reason) of the clouds left out so far.
+    """
+
+    def __init__(self, paths: Sequence[Path], points: int, batch_size: int, colours: bool = False) -> None:
+        """Nothing is read yet.
+
+        Args:
+            paths: the .npy files. They are read as a query is, without the rounding to float16 of
+                `Dataset.load_points`, so that a file gives the same code either way.
+            points: how many of each cloud the model gets.
+            batch_size: clouds a batch.
+            colours: whether the result has six columns.
+        """
+        self.paths, self.points, self.batch_size, self.colours = paths, points, batch_size, colours
+        self.skipped: Skipped = []
+
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
+        self.skipped.clear()
+        for first in range(0, len(self.paths), self.batch_size):
+            clouds, positions = [], []
+            for position, path in enumerate(self.paths[first : first + self.batch_size], first):
+                try:
+                    clouds.append(model_input(load_points_file(path), self.points, self.colours))
+                    positions.append(position)
+                except CmahError as error:
+                    self.skipped.append((str(path), str(error)))
+            if clouds:
+                yield {"points": torch.from_numpy(np.stack(clouds))}, positions
+
+
+class _Order(Sampler[list[tuple[int, int]]]):
+    """Keys of the batches of one epoch: a permutation that depends on (seed, epoch) only."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
+        self.batches = count // self.batch_size
+        self.epoch = self.first_batch = 0
+
+    def __len__(self) -> int:
+        return self.batches - self.first_batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, ORDER_STREAM, self.epoch]).permutation(self.count)
+        for batch in range(self.first_batch, self.batches):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, int(position)) for position in chosen]
+
+
+class _Pictures(torch.utils.data.Dataset):
+    """(uint8 [3, size, size] or None, reason) of each file."""
+
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
+        self.paths, self.size = paths, size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> tuple[np.ndarray | None, str]:
+        try:
+            picture = load_image(self.paths[position])
+        except CmahError as error:
+            return None, str(error)
+        return fit_square(picture, self.size).transpose(2, 0, 1), ""
+
+
+def _stacked(samples: list[dict[str, np.ndarray]], shared: bool) -> dict[str, Any]:
+    """Samples to a batch: tensors, which a worker hands over in shared memory, or arrays, which go by pipe."""
+    batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+    return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else batch
+
+
+def _fits_shared(workers: int, batch_bytes: int) -> bool:
+    """Whether the batches under way fit into shared memory: containers often have 64 MB, and die of more."""
+    try:
+        state = os.statvfs("/dev/shm")
+    except (OSError, AttributeError):  # no such file system: torch shares memory in another way
+        return True
+    return workers * (PREFETCH + 1) * batch_bytes < state.f_bavail * state.f_frsize // 2
+
+
+def _quiet_worker(_: int) -> None:
+    """Leave Ctrl-C to the main process, whose end the workers notice."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
