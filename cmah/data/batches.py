@@ -164,7 +164,11 @@ class TrainingPairs(torch.utils.data.Dataset):
 
 
 class TrainingBatches:
-    """The epochs of `TrainingPairs`; the workers live as long as this object."""
+    """The epochs of `TrainingPairs`; the workers live as long as this object.
+
+    Attributes:
+        pairs: what is drawn from.
+    """
 
     def __init__(self, pairs: TrainingPairs, batch_size: int, workers: int = 0) -> None:
         """Start nothing yet: workers start with the first epoch.
@@ -174,6 +178,7 @@ class TrainingBatches:
             batch_size: samples a batch. An incomplete last batch is dropped, unless it is the only one.
             workers: processes that decode and augment; 0 does it in this one.
         """
+        self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
         sample_bytes = pairs.views * 3 * pairs.image_size**2 + pairs.points * (24 if pairs.colours else 12)
         shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
