@@ -1,0 +1,142 @@
+"""cmah info: what lies at a path."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("info", short_help="what is this dataset, run, code file or index?")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(path: Path, as_json: bool) -> None:
+    """Say what PATH is: a dataset folder, a run folder, a code or embedding file, or an index."""
+    import json
+
+    from cmah.errors import CmahError
+
+    if not path.exists():
+        raise CmahError(f"{path}: no such file or folder")
+    if path.is_dir():
+        if (path / "dataset.json").exists():
+            found = _dataset(path)
+        elif (path / "config.json").exists():
+            found = _run(path)
+        else:
+            raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
+    else:
+        with open(path, "rb") as file:
+            magic = file.read(8)
+        found = _index(path) if magic == b"CMAH-IDX" else _codes(path)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        _print(found)
+
+
+def _dataset(path: Path) -> dict[str, Any]:
+    from cmah.data.dataset import Dataset
+
+    dataset = Dataset.read(path)
+    categories = {shape.category for shape in dataset.shapes} | {image.category for image in dataset.images}
+    return {
+        "what": "dataset",
+        "name": dataset.name,
+        "shapes": len(dataset.shapes),
+        "shapes by split": _counts(shape.split for shape in dataset.shapes),
+        "categories": len(categories - {""}),
+        "images": len(dataset.images),
+        "images by kind": _counts(image.kind for image in dataset.images),
+        "images by split": _counts(image.split for image in dataset.images),
+        "images without a shape": sum(not image.shape_id for image in dataset.images),
+        "points a shape": dataset.points_per_shape,
+        "image size": dataset.image_size,
+        "up axis": dataset.up_axis,
+        "checksum": dataset.checksum(),
+    }
+
+
+def _run(path: Path) -> dict[str, Any]:
+    import json
+
+    from cmah.errors import RunError
+    from cmah.files import read_json
+
+    config = read_json(path / "config.json")
+    if not isinstance(config, dict) or config.get("format") != "cmah-run":
+        raise RunError(f"{path / 'config.json'}: not the configuration of a run")
+    records = []
+    metrics = path / "metrics.jsonl"
+    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break  # a line cut off by a kill
+    judged = [record for record in records if "score" in record.get("validation", {})]
+    best = max(judged, key=lambda record: record["validation"]["score"], default=None)
+    weights = path / "model.safetensors"
+    return {
+        "what": "run",
+        "weights": f"{weights.stat().st_size} bytes" if weights.exists() else "none yet",
+        "epochs done": len(records),
+        "best": best,
+        "last": records[-1] if records else None,
+        "config": config,
+    }
+
+
+def _codes(path: Path) -> dict[str, Any]:
+    from cmah.codes import BinaryCodes, read_codes
+
+    rows = read_codes(path)
+    found: dict[str, Any] = {"what": "binary codes" if isinstance(rows, BinaryCodes) else "embeddings"}
+    found["rows"] = len(rows)
+    if isinstance(rows, BinaryCodes):
+        found |= {"bits": rows.bits, "lengths that are codes": list(rows.prefixes)}
+    else:
+        found["width"] = rows.embeddings.shape[1]
+    found |= {"modality": rows.modality or "unknown", "space": rows.space or "unknown"}
+    found["ids"] = rows.ids is not None
+    for name, values in (("kinds", rows.kinds), ("splits", rows.splits), ("categories", rows.categories)):
+        if values is not None:
+            found[name] = _counts(values.tolist())
+    if rows.shape_ids is not None:
+        found["shapes shown"] = len(set(rows.shape_ids.tolist()) - {""})
+    return found
+
+
+def _index(path: Path) -> dict[str, Any]:
+    from cmah.search import HammingIndex
+
+    index = HammingIndex.open(path)
+    return {
+        "what": "index",
+        "codes": len(index),
+        "bits": index.bits,
+        "ids": "text" if index.ids.dtype.kind == "U" else "whole numbers",
+        "space": index.space or "unknown",
+        "bytes": path.stat().st_size,
+    }
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first."""
+    return {value or "(none)": count for value, count in Counter(values).most_common()}
+
+
+def _print(found: dict[str, Any], indent: str = "") -> None:
+    """Names and values in two columns; what is nested is indented, a table of counts stays on its line."""
+    width = max((len(name) for name in found), default=0)
+    for name, value in found.items():
+        if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
+            parts = [f"{key} {count}" for key, count in list(value.items())[:8]]
+            more = f", … {len(value) - 8} more" if len(value) > 8 else ""
+            click.echo(f"{indent}{name:<{width}}  {', '.join(parts)}{more}")
+        elif isinstance(value, dict) and value:
+            click.echo(f"{indent}{name}")
+            _print(value, indent + "  ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
+            click.echo(f"{indent}{name:<{width}}  {text}")
