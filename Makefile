@@ -1,0 +1,72 @@
+# `make help` lists the targets. Everything they make lies in this folder: .venv, build, dist, demo.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find cmah kernels cli -name '*.py') cmah/py.typed setup.py pyproject.toml MANIFEST.in README.md LICENSE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check dist format clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.installed ## install into .venv, then the whole way on shapes made on the spot; report in demo/
+	$(BIN)/cmah demo --out demo
+
+test: .venv/.dev ## install what it needs into .venv, then the tests; ARGS="-k search" goes to pytest
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.dev build/.installed ## formatting, lint, types of the installed wheel, direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python -p cmah
+	$(BIN)/pytest -q tests/test_imports.py
+
+dist: build/.smoked ## sdist and wheel in dist/, tried out from another folder
+
+format: .venv/.dev ## format the code and mend what the linter can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that these targets made
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that is broken (a start that was interrupted, a Python that has gone) is made anew.
+define make_venv
+@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit(0 if sys.version_info >= (3, 11) else \
+	"cmah needs Python 3.11 or later and this is " + v + "; name another: make PYTHON=python3.11 ...")'
+@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+$(BIN)/python -m pip install --quiet --upgrade pip
+endef
+
+.venv/.installed: setup.py pyproject.toml
+	$(make_venv)
+	$(BIN)/python -m pip install --editable ".[all]"
+	@touch $@
+
+.venv/.dev: setup.py pyproject.toml
+	$(make_venv)
+	$(BIN)/python -m pip install --editable ".[all,dev]"
+	@touch .venv/.installed $@
+
+# The wheel is built from the sdist, so both are seen to be complete.
+dist/.built: $(SOURCES) | .venv/.dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	@touch $@
+
+# build/wheel: the wheel, borrowing the packages it needs from .venv (but not .venv's own, editable cmah).
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+build/.installed: dist/.built
+	$(BIN)/python -m venv --clear build/wheel
+	$(BIN)/python $(PURELIB) > "$$(build/wheel/bin/python $(PURELIB))/borrowed.pth"
+	build/wheel/bin/python -m pip install --quiet --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+# build/light: the wheel and its base install alone, without torch.
+build/.smoked: build/.installed .ci/smoke.py
+	$(BIN)/python -m venv --clear build/light
+	build/light/bin/python -m pip install --quiet dist/*.whl
+	$(BIN)/python .ci/smoke.py dist build/wheel build/light
+	@touch $@

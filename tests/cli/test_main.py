@@ -1,0 +1,106 @@
+"""The `cmah` group: help without heavy imports, one clear line and exit status 2 for what the user got wrong."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import cmah
+from cmah.cli import main as cli
+
+
+def fails_with(error: BaseException) -> Callable[[str], ModuleType]:
+    """A stand-in for the import of a command that raises `error` when it is called."""
+
+    @click.command()
+    def command() -> NoReturn:
+        raise error
+
+    module = ModuleType("stand-in")
+    module.command = command  # type: ignore[attr-defined]
+    return lambda name: module
+
+
+def exit_status(arguments: list[str]) -> int | str | None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = CliRunner().invoke(cli.group, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"Usage: group {name}")
+
+
+def test_every_file_is_a_command() -> None:
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"main"}
+    assert files == set(cli.COMMANDS)
+
+
+def test_help_lists_the_commands_in_order() -> None:
+    lines = CliRunner().invoke(cli.group, ["--help"]).output.splitlines()
+    listed = re.findall(r"^  (\w+) ", "\n".join(lines[lines.index("Commands:") :]), re.MULTILINE)
+    assert listed == list(cli.COMMANDS)
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(cli.group, ["--version"]).output == f"cmah, version {cmah.__version__}\n"
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_status(["serach"]) == 2
+    assert "No such command 'serach'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [cmah.CmahError("a.csv, row 3:\n  no such shape"), OSError("disk full")])
+def test_errors_are_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(error))
+    assert exit_status(["info"]) == 2
+    assert capsys.readouterr().err == f"Error: {' '.join(str(error).split())}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "info"], ["info", "--debug"]])
+def test_debug_shows_the_traceback(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(cmah.CmahError("wrong")))
+    with pytest.raises(cmah.CmahError, match="wrong"):
+        cli.main(arguments)
+
+
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(ModuleNotFoundError("no", name="torch")))
+    assert exit_status(["train"]) == 2
+    assert capsys.readouterr().err == 'Error: this needs the package torch; pip install "cmah[all]"\n'
+
+
+def test_a_missing_module_of_cmah_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(ModuleNotFoundError("no", name="cmah.nowhere")))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["info"])
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "run", lambda arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert exit_status(["info"]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_as_a_process(tmp_path: Path) -> None:
+    code = "from cmah.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "info", str(tmp_path / "nothing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
