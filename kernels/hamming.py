@@ -11,7 +11,7 @@ def to_words(packed: np.ndarray) -> np.ndarray:
     """Copy packed codes, uint8 [n, bytes], into uint64 [n, ceil(bytes / 8)], filled up with zeros."""
     n, width = packed.shape
     words = np.zeros((n, (width + 7) // 8), dtype=np.uint64)
-    words.view(np.uint8).reshape(n, -1)[:, :width] = packed
+    words.view(np.uint8)[:, :width] = packed
     return words
 
 
