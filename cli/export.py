@@ -1,0 +1,75 @@
+"""cmah export: codes of a dataset's images and shapes from a run."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export", short_help="a run and a dataset to codes or embeddings")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option("--split", default="test", show_default=True, help="Of the dataset, or all.")
+@click.option(
+    "--format",
+    "file_format",
+    default="npz",
+    show_default=True,
+    type=click.Choice(["npz", "pm1", "packed", "faiss"]),
+    help="pm1: .npy of ±1; packed: .npy of bytes; faiss: a binary flat index; each beside the .npz.",
+)
+@click.option("--embeddings", is_flag=True, help="Real vectors in place of codes.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--workers", default=2, show_default=True, help="Processes that decode images.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Such as model.image_weights=FILE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def command(
+    run: Path,
+    dataset: Path,
+    out: Path,
+    split: str,
+    file_format: str,
+    embeddings: bool,
+    device: str,
+    workers: int,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Encode the images and shapes of DATASET with RUN.
+
+    Writes image.npz and shape.npz: codes at every trained length from the one file, with the ids, categories
+    and kinds of their rows.
+    """
+    import json
+    from typing import Any
+
+    from cmah.codes import read_codes
+    from cmah.exporting import export
+
+    if embeddings and file_format != "npz":
+        raise click.UsageError("--embeddings are written as npz only")
+    chosen: Any = file_format
+    image, shape, skipped = export(
+        run,
+        dataset,
+        out,
+        split=split,
+        format=chosen,
+        embeddings=embeddings,
+        device=device,
+        workers=workers,
+        settings=settings,
+    )
+    for name, reason in skipped:
+        click.echo(f"skipped {name}: {reason}", err=True)
+    if as_json:
+        click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
+        return
+    for path in (image, shape):
+        described = repr(read_codes(path)) if path.suffix == ".npz" else file_format
+        click.echo(f"{path}  {described}")
+    if not embeddings and file_format == "npz":
+        click.echo(f"next: cmah eval --query {image} --database {shape} --both")
+        click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")

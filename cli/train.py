@@ -1,0 +1,79 @@
+"""cmah train: a recipe on a dataset folder."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("train", short_help="train a recipe on a dataset folder")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
+@click.option("--recipe", default="cmah", show_default=True, help="Published method.")
+@click.option("--preset", help="Sizes: tiny (minutes on a CPU), small (default), base.")
+@click.option("--bits", help="Code length, or several for nested codes: 16,32,64,128.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as training.lr=1e-4."
+)
+@click.option("--image-encoder", help="Full-stream image tower: timm:NAME or open_clip:NAME.")
+@click.option("--image-weights", type=click.Path(), help="File with its weights.")
+@click.option("--shape-encoder", help="Full-stream shape tower: pointnet.")
+@click.option("--shape-weights", type=click.Path(), help="File with its weights.")
+@click.option("--epochs", type=int, help="Passes over the training shapes.")
+@click.option("--seed", type=int, help="Of initialisation, order, augmentation and masks.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out where it was stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print the last record as JSON at the end.")
+def command(
+    dataset: Path,
+    out: Path,
+    recipe: str,
+    preset: str | None,
+    bits: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    image_encoder: str | None,
+    image_weights: str | None,
+    shape_encoder: str | None,
+    shape_weights: str | None,
+    epochs: int | None,
+    seed: int | None,
+    device: str,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train on DATASET and write a run folder.
+
+    The run folder gets config.json, model.safetensors (the epoch that retrieves best on shapes held out of the
+    training split), metrics.jsonl and curves.png. A run that was stopped goes on with --resume.
+    """
+    import json
+
+    from cmah.training.checkpoint import read_metrics
+    from cmah.training.loop import train
+
+    flags = {
+        "model.bits": bits,
+        "model.image_encoder": image_encoder,
+        "model.image_weights": image_weights and Path(image_weights).resolve(),
+        "model.shape_encoder": shape_encoder,
+        "model.shape_weights": shape_weights and Path(shape_weights).resolve(),
+        "training.epochs": epochs,
+        "training.seed": seed,
+    }
+    train(
+        dataset,
+        out,
+        recipe=recipe,
+        preset=preset,
+        config=config,
+        settings=[*(f"{key}={value}" for key, value in flags.items() if value is not None), *settings],
+        device=device,
+        resume=resume,
+        report=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        records = read_metrics(out)
+        click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))
+    else:
+        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split val --out CODES")

@@ -1,0 +1,1 @@
+"""Networks: tokenizers, encoders, fusion, decoders, hash heads and the CMAH model."""

@@ -1,0 +1,225 @@
+"""The CMAH model: two masked autoencoders, a fusion block and a hash head a modality.
+
+After "Contrastive masked auto-encoders based self-supervised hashing for 2D image and 3D point cloud cross-modal
+retrieval" (Wei et al., arXiv 2408.05711). A reconstruction: the paper's layer sizes, mask ratios and hash layers
+are not known here. Sizes and ratios are those of its closest published relatives, Point-MAE and MAE ("lineage").
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cmah.errors import ConfigError
+from cmah.models.backbones import BackboneSpec, Frozen, ImageBackbone, PointNetBackbone, Tuned
+from cmah.models.decoders import ImageDecoder, PointDecoder
+from cmah.models.encoders import TokenEncoder, pool
+from cmah.models.fusion import FusionBlock
+from cmah.models.hash_head import HashHead
+from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the CMAH model. Defaults are the `small` preset: the lineage's sizes."""
+
+    bits: tuple[int, ...] = (64,)  # code lengths; each is a prefix of the longest
+    width: int = 384  # of a token, both modalities
+    depth: int = 12  # transformer blocks of an encoder
+    heads: int = 6
+    drop_path: float = 0.1
+    image_size: int = 224  # pixels
+    patch_size: int = 16  # pixels
+    image_mask: float = 0.75  # part of the patches that is masked (MAE)
+    points: int = 1024  # drawn from each cloud
+    groups: int = 64  # point groups, the tokens of a shape
+    group_size: int = 32  # points of a group
+    token_width: int = 256  # of the mini-PointNet
+    point_mask: float = 0.6  # part of the groups that is masked (Point-MAE)
+    fusion_depth: int = 1  # layers of the fusion block; 0 leaves it out
+    decoder_width: int = 384
+    decoder_depth: int = 4
+    decoder_heads: int = 6
+    head: str = "tanh"  # tanh | layernorm_ste
+    head_hidden: int = 0  # hidden width of the hash heads, 0 for none
+    head_dropout: float = 0.0
+    image_encoder: str = (
+        ""  # full-stream image tower: timm:NAME or open_clip:NAME; empty: the model's own ViT
+    )
+    image_weights: str = ""  # file with its weights
+    image_frozen: bool = True
+    shape_encoder: str = ""  # full-stream shape tower: pointnet; empty: the model's own point transformer
+    shape_weights: str = ""
+    shape_frozen: bool = False
+
+    def __post_init__(self) -> None:
+        if (
+            not self.bits
+            or any(not 1 <= b <= 4096 for b in self.bits)
+            or list(self.bits) != sorted(set(self.bits))
+        ):
+            raise ConfigError(f"model.bits = {list(self.bits)}: expected ascending lengths from 1 to 4096")
+        if self.image_size % self.patch_size:
+            raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
+        if (
+            self.width % 4
+            or self.width % self.heads
+            or self.decoder_width % 4
+            or self.decoder_width % self.decoder_heads
+        ):
+            raise ConfigError("model.width and model.decoder_width must be multiples of 4 and of their heads")
+        for key in ("image_mask", "point_mask", "drop_path", "head_dropout"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected a number from 0 up to 1")
+        if not 1 <= self.group_size <= self.points or not 1 <= self.groups <= self.points:
+            raise ConfigError("model.groups and model.group_size must be between 1 and model.points")
+
+
+@dataclass
+class CmahOutput:
+    """What the losses need of a batch of b pairs; the masked parts are None where no loss asks for them."""
+
+    full_image: Tensor  # [b, bits] relaxed codes of full images
+    full_shape: Tensor
+    masked_image: Tensor | None = None  # [b, bits] relaxed codes of visible tokens only
+    masked_shape: Tensor | None = None
+    patches: tuple[Tensor, Tensor] | None = None  # predicted and true pixels of masked patches [b, m, p]
+    groups: tuple[Tensor, Tensor] | None = None  # predicted and true points of masked groups [b, m, size, 3]
+
+
+class Cmah(nn.Module):
+    """Image and point-cloud encoders, fusion, decoders and hash heads; see `ModelConfig`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.image_tokenizer = ImageTokenizer(c.image_size, c.patch_size, c.width)
+        self.image_encoder = TokenEncoder(c.width, c.depth, c.heads, drop_path=c.drop_path)
+        self.image_decoder = ImageDecoder(
+            c.image_size, c.patch_size, c.width, c.decoder_width, c.decoder_depth, c.decoder_heads
+        )
+        self.point_tokenizer = PointTokenizer(c.groups, c.group_size, c.token_width, c.width)
+        self.point_position = position_mlp(c.width)
+        self.point_encoder = TokenEncoder(c.width, c.depth, c.heads, drop_path=c.drop_path, qkv_bias=False)
+        self.point_decoder = PointDecoder(
+            c.group_size, c.width, c.decoder_width, c.decoder_depth, c.decoder_heads
+        )
+        self.fusion = FusionBlock(c.width, c.fusion_depth, c.heads) if c.fusion_depth else None
+        self.apply(_initialise)
+        for decoder in (self.image_decoder, self.point_decoder):
+            # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
+            nn.init.zeros_(decoder.predict.weight)
+        self.image_tower, image_width = _image_tower(c)
+        self.shape_tower, shape_width = _shape_tower(c)
+        # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
+        self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
+        self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
+        longest = c.bits[-1]
+        self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
+        self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
+        # ImageNet statistics, used by MAE and by most towers
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Full images uint8 [b, 3, image_size, image_size] to real outputs [b, bits]."""
+        scaled = images.float() / 255
+        if self.image_tower is not None:
+            return self.image_head(self.image_tower(scaled))
+        tokens = self.image_tokenizer((scaled - self.mean) / self.std)
+        return self.image_head(pool(self.image_encoder(tokens)))
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Full clouds float32 [b, points, 3], normalised, to real outputs [b, bits]."""
+        if self.shape_tower is not None:
+            return self.shape_head(self.shape_tower(points))
+        centres, groups = self.point_tokenizer.group(points)
+        tokens = self.point_encoder(self.point_tokenizer(groups), self.point_position(centres))
+        return self.shape_head(pool(tokens))
+
+    def forward(
+        self, images: Tensor, points: Tensor, generator: torch.Generator, *, masked: bool = True
+    ) -> CmahOutput:
+        """A training pass over b pairs.
+
+        Args:
+            images: uint8 [b, 3, image_size, image_size].
+            points: float32 [b, points, 3], row i the shape of image i.
+            generator: on the CPU; decides masks and the starts of farthest-point sampling.
+            masked: whether to run the masked streams and the decoders at all.
+        """
+        scaled = images.float() / 255
+        normalised = (scaled - self.mean) / self.std
+        need_image_tokens = masked or self.image_tower is None
+        need_point_tokens = masked or self.shape_tower is None
+        image_tokens = self.image_tokenizer(normalised) if need_image_tokens else None
+        if need_point_tokens:
+            centres, groups = self.point_tokenizer.group(points, generator)
+            point_tokens = self.point_tokenizer(groups)
+        if self.image_tower is not None:
+            full_image = self.image_head(self.image_tower(scaled))
+        else:
+            full_image = self.image_head(pool(self.image_encoder(image_tokens)))
+        if self.shape_tower is not None:
+            full_shape = self.shape_head(self.shape_tower(points))
+        else:
+            full_shape = self.shape_head(pool(self.point_encoder(point_tokens, self.point_position(centres))))
+        output = CmahOutput(self.image_head.relax(full_image), self.shape_head.relax(full_shape))
+        if not masked:
+            return output
+        assert image_tokens is not None
+
+        c, b = self.config, len(images)
+        image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
+        point_visible, point_masked = random_split(b, c.groups, c.point_mask, generator)
+        visible_image = self.image_encoder(take(image_tokens, image_visible))
+        visible_centres = take(centres, point_visible)
+        visible_shape = self.point_encoder(
+            take(point_tokens, point_visible), self.point_position(visible_centres)
+        )
+        output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
+        output.masked_shape = self.shape_head.relax(self.shape_head(self.shape_lift(pool(visible_shape))))
+        if self.fusion is not None:
+            visible_image, visible_shape = self.fusion(visible_image, visible_shape)
+        target_patches = take(patchify(normalised, c.patch_size), image_masked)
+        output.patches = (self.image_decoder(visible_image, image_visible, image_masked), target_patches)
+        masked_centres = take(centres, point_masked)
+        output.groups = (
+            self.point_decoder(visible_shape, visible_centres, masked_centres),
+            take(groups, point_masked),
+        )
+        return output
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(
+        module, nn.Linear
+    ):  # as in MAE; Point-MAE's N(0, 0.02) makes positions vanish in short runs
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _image_tower(config: ModelConfig) -> tuple[nn.Module | None, int]:
+    if not config.image_encoder:
+        return None, 2 * config.width
+    spec = BackboneSpec.parse(config.image_encoder)
+    if spec.family == "pointnet":
+        raise ConfigError("model.image_encoder = 'pointnet': that is an encoder of point clouds")
+    tower = ImageBackbone(spec, config.image_size)
+    if config.image_weights:
+        tower.load(config.image_weights)
+    return (Frozen(tower) if config.image_frozen else Tuned(tower)), tower.dim
+
+
+def _shape_tower(config: ModelConfig) -> tuple[nn.Module | None, int]:
+    if not config.shape_encoder:
+        return None, 2 * config.width
+    if BackboneSpec.parse(config.shape_encoder).family != "pointnet":
+        raise ConfigError(f"model.shape_encoder = {config.shape_encoder!r}: expected pointnet, or empty")
+    tower = PointNetBackbone()
+    if config.shape_weights:
+        tower.load(config.shape_weights)
+    return (Frozen(tower) if config.shape_frozen else Tuned(tower)), tower.dim

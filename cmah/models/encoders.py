@@ -1,0 +1,66 @@
+"""Transformer encoders over tokens of either modality, and the pooling that hash heads read."""
+
+import torch
+from timm.layers import DropPath
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+
+class TokenEncoder(nn.Module):
+    """Pre-norm transformer blocks and a final norm.
+
+    Position vectors may be added before every block, as Point-MAE does for point groups; images add theirs
+    once, in the tokenizer.
+    """
+
+    def __init__(
+        self, width: int, depth: int, heads: int, *, drop_path: float = 0.0, qkv_bias: bool = True
+    ) -> None:
+        super().__init__()
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(
+            # timm's own default for the norm has another epsilon than Point-MAE and plain ViTs
+            Block(width, heads, qkv_bias=qkv_bias, drop_path=rate, norm_layer=nn.LayerNorm)
+            for rate in rates
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Tokens [b, t, width] (and positions of the same shape) to encoded tokens [b, t, width]."""
+        for block in self.blocks:
+            tokens = block(tokens if positions is None else tokens + positions)
+        return self.norm(tokens)
+
+
+def pool(tokens: Tensor) -> Tensor:
+    """Mean and maximum over the tokens: [b, t, width] → [b, 2 · width].
+
+    It takes any number of tokens, so that full and masked streams share a hash head.
+    """
+    return torch.cat([tokens.mean(dim=1), tokens.amax(dim=1)], dim=1)
+
+
+class CrossBlock(nn.Module):
+    """One direction of cross-attention: queries of one modality, keys and values of the other, then an MLP."""
+
+    def __init__(self, width: int, heads: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_query, self.norm_context = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        """Tokens [b, t, width] attend to context [b, s, width]; returns [b, t, width]."""
+        b, t, width = tokens.shape
+        query = self.query(self.norm_query(tokens)).reshape(b, t, self.heads, -1).transpose(1, 2)
+        key_value = self.key_value(self.norm_context(context)).reshape(
+            b, -1, 2, self.heads, width // self.heads
+        )
+        key, value = key_value.permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        tokens = tokens + self.drop_path(self.project(mixed.transpose(1, 2).reshape(b, t, width)))
+        return tokens + self.drop_path(self.mlp(self.norm_mlp(tokens)))

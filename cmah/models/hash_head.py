@@ -1,0 +1,54 @@
+"""Hash heads: from pooled features to real outputs whose signs are the code."""
+
+import torch
+from torch import Tensor, nn
+
+KINDS = ("tanh", "layernorm_ste")
+
+
+class HashHead(nn.Module):
+    """An optional hidden layer, a linear map to `bits` outputs, and a training-time relaxation of the sign.
+
+    `forward` gives the real outputs, whose signs are exported (sign(0) is +1). `relax` gives what the losses
+    see: "tanh" squashes (HashNet, DJSRH and most of the field); "layernorm_ste" normalises the outputs and
+    takes their sign with a straight-through gradient inside [-1, 1] (ConMH, AAAI 2023, up to its hard sigmoid's
+    slope). Which of them the CMAH paper uses is not known.
+
+    Args:
+        width: of the features.
+        bits: outputs.
+        hidden: width of the hidden layer, 0 for none.
+        kind: "tanh" or "layernorm_ste".
+        dropout: on the features, in training.
+    """
+
+    def __init__(
+        self, width: int, bits: int, hidden: int = 0, kind: str = "tanh", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"hash head {kind!r}; expected one of {', '.join(KINDS)}")
+        self.kind = kind
+        layers: list[nn.Module] = [nn.LayerNorm(width), nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)]
+        layers.append(nn.Linear(hidden or width, bits))
+        if kind == "layernorm_ste":
+            layers.append(nn.LayerNorm(bits))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [b, width] to real outputs [b, bits]."""
+        return self.layers(features)
+
+    def relax(self, outputs: Tensor) -> Tensor:
+        """Real outputs [b, bits] to values in [-1, 1] with a useful gradient."""
+        if self.kind == "tanh":
+            return torch.tanh(outputs)
+        clipped = outputs.clamp(-1, 1)
+        return clipped + (signs(outputs) - clipped).detach()
+
+
+def signs(outputs: Tensor) -> Tensor:
+    """The code: +1 where the output is ≥ 0, else -1, in the type of `outputs`."""
+    return torch.where(outputs >= 0, 1.0, -1.0).to(outputs.dtype)

@@ -1,0 +1,99 @@
+"""Recipes: one published method a file.
+
+A recipe says which model it builds, how batches are drawn and what fields they have, and turns a batch into a
+total loss with named parts. The training loop and the export know recipes by this interface only; adding a
+method is adding a file with a class `Method`.
+"""
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmah.data.batches import TrainingBatches, TrainingPairs
+from cmah.data.dataset import Dataset
+from cmah.errors import ConfigError
+from cmah.training.config import Config
+
+
+class Recipe(ABC):
+    """A method: its configuration, its model, its batches and its loss.
+
+    Attributes:
+        model: the network; `encode_images` (uint8 [b, 3, s, s] → [b, bits]) and `encode_points`
+            (float32 [b, n, 3] → [b, bits]) give real outputs whose signs are the codes.
+        prefixes: code lengths, each a prefix of the longest.
+        image_size: pixels of the images that the model takes.
+        points: points of the clouds that it takes.
+    """
+
+    model_config: ClassVar[type]
+    loss_config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]  # the first is the default
+
+    model: nn.Module
+    prefixes: tuple[int, ...]
+    image_size: int
+    points: int
+
+    @abstractmethod
+    def __init__(self, config: Config) -> None:
+        """Build the model for `config`, initialised from the global random state."""
+
+    @abstractmethod
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total loss and its named, unweighted parts.
+
+        Args:
+            batch: the fields that `batches` yields, on the model's device.
+            generator: on the CPU, seeded for this step: all randomness of the loss comes from it or from the
+                global state, which is seeded for the step too.
+        """
+
+    def embeddings(self, outputs: np.ndarray) -> np.ndarray:
+        """Real vectors to compare by cosine, float32 [n, bits], from the model's outputs: their tanh."""
+        return np.tanh(outputs)
+
+    def after_step(self) -> None:  # noqa: B027, most methods have nothing to do here
+        """Called after each optimiser step, for instance to clamp a temperature."""
+
+    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+        """How batches are drawn: here one random view and one random subset of the points of each shape.
+
+        The result's `epoch(number, first_batch)` must be a pure function of (seed, number), so that a resumed
+        run sees what an uninterrupted one would have seen.
+        """
+        pairs = TrainingPairs(
+            dataset,
+            self.image_size,
+            self.points,
+            config.image_augmentation,
+            config.point_augmentation,
+            kinds=config.data.kinds,
+            seed=config.training.seed,
+        )
+        return TrainingBatches(pairs, config.training.batch_size, config.training.workers)
+
+
+def load_recipe(name: str) -> type[Recipe]:
+    """The class of the method in cmah/recipes/<name>.py.
+
+    Raises:
+        ConfigError: if there is no such file.
+    """
+    if not name.isidentifier() or importlib.util.find_spec(f"cmah.recipes.{name}") is None:
+        raise ConfigError(f"recipe {name!r}: expected one of {', '.join(recipe_names())}")
+    method: type[Recipe] = import_module(f"cmah.recipes.{name}").Method
+    return method
+
+
+def recipe_names() -> list[str]:
+    """The recipes at hand, by name."""
+    import pkgutil
+
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))

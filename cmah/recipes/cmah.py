@@ -1,0 +1,121 @@
+"""CMAH: contrastive masked autoencoders for hashing (Wei et al., arXiv 2408.05711).
+
+L = L_c + L_r with L_c = full–full + mask–full contrast in both directions and L_r = L_2D + L_3D. The paper's
+equations were not at hand: this is a reconstruction from its abstract, figure captions and second-hand
+summaries. Weights of 1 are as written there; everything else is the lineage's (see cmah.models.cmah).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cmah.errors import ConfigError
+from cmah.losses.contrastive import nested_info_nce
+from cmah.losses.hashing import bit_balance, quantisation
+from cmah.losses.reconstruction import group_loss, pixel_loss
+from cmah.models.cmah import Cmah, ModelConfig
+from cmah.recipes import Recipe
+from cmah.training.config import Config
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; 0 leaves a term out, and what only it needs is not computed."""
+
+    full_full: float = 1.0  # contrast of full images and full shapes
+    mask_full: float = (
+        1.0  # contrast of masked images with full shapes, and of masked shapes with full images
+    )
+    full_mask: float = 0.0  # the two reverse directions
+    pixels: float = 1.0  # L_2D
+    points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3, hence the next field
+    points_scale: float = 100.0  # L_3D is measured in units of 1/√points_scale of the sphere's radius
+    normalise_patches: bool = True  # per-patch normalisation of the pixel targets (MAE)
+    temperature: float = 0.1  # of the contrast, at the start if learned
+    learn_temperature: bool = True  # one temperature a code length, kept within [0.01, 1]
+    quantisation: float = 0.0  # (|u| - 1)² of the full streams
+    balance: float = 0.0  # squared mean of each bit over the batch, full streams
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.temperature <= 1:
+            raise ConfigError(f"loss.temperature = {self.temperature}: expected a number from 0.01 to 1")
+
+
+_TINY = {
+    "model": {
+        "width": 128, "depth": 4, "heads": 4, "drop_path": 0.0, "image_size": 64, "patch_size": 8,
+        "points": 512, "groups": 32, "group_size": 16, "token_width": 64,
+        "decoder_width": 64, "decoder_depth": 1, "decoder_heads": 4,
+    },
+    "training": {"epochs": 60, "batch_size": 64, "lr": 1e-3, "warmup_epochs": 2.0, "workers": 1},
+}  # fmt: skip
+_BASE = {"model": {"width": 768, "heads": 12, "decoder_width": 512, "decoder_depth": 8, "decoder_heads": 16}}
+
+
+class Method(Recipe):
+    """CMAH as a recipe.
+
+    Attributes:
+        negative_weights: optional function from the shape indices int64 [b] of a batch to two [b, b] weight
+            matrices on the negatives, image → shape and shape → image (see `normalise_weights`); None: all ones.
+    """
+
+    model_config = ModelConfig
+    loss_config = LossConfig
+    presets: ClassVar = {"small": {}, "tiny": _TINY, "base": _BASE}
+
+    def __init__(self, config: Config) -> None:
+        self.settings: LossConfig = config.loss
+        self.network = Cmah(config.model)
+        self.model: nn.Module = self.network
+        self.prefixes = config.model.bits
+        self.image_size, self.points = config.model.image_size, config.model.points
+        self.log_temperature = nn.Parameter(
+            torch.full((len(self.prefixes),), math.log(self.settings.temperature))
+        )
+        if self.settings.learn_temperature:
+            self.network.register_parameter("log_temperature", self.log_temperature)
+        self.negative_weights: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """L = L_c + L_r and its parts."""
+        s = self.settings
+        masked = any((s.mask_full, s.full_mask, s.pixels, s.points))
+        out = self.network(batch["image"], batch["points"], generator, masked=masked)
+        to_shape, to_image = self.negative_weights(batch["index"]) if self.negative_weights else (None, None)
+        temperatures = self.log_temperature.exp().to(out.full_image.device)
+        # a contrast in bfloat16 would round similarities to two digits
+        image, shape = out.full_image.float(), out.full_shape.float()
+
+        def both(image: Tensor, shape: Tensor, image_first: Tensor, shape_first: Tensor) -> Tensor:
+            forth = nested_info_nce(image_first, shape, self.prefixes, temperatures, to_shape)
+            back = nested_info_nce(shape_first, image, self.prefixes, temperatures, to_image)
+            return (forth + back) / 2
+
+        parts = {"full_full": both(image, shape, image, shape)}
+        if out.masked_image is not None and out.masked_shape is not None:
+            masked_image, masked_shape = out.masked_image.float(), out.masked_shape.float()
+            if s.mask_full:
+                parts["mask_full"] = both(image, shape, masked_image, masked_shape)
+            if s.full_mask:
+                parts["full_mask"] = both(masked_image, masked_shape, image, shape)
+        if out.patches is not None and s.pixels:
+            predicted, target = out.patches
+            parts["pixels"] = pixel_loss(predicted.float(), target, normalise=s.normalise_patches)
+        if out.groups is not None and s.points:
+            parts["points"] = s.points_scale * group_loss(*out.groups)
+        if s.quantisation:
+            parts["quantisation"] = (quantisation(image) + quantisation(shape)) / 2
+        if s.balance:
+            parts["balance"] = (bit_balance(image) + bit_balance(shape)) / 2
+        total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
+        return total, parts
+
+    def after_step(self) -> None:
+        """Keep learned temperatures within [0.01, 1]."""
+        with torch.no_grad():
+            self.log_temperature.clamp_(math.log(0.01), 0.0)

@@ -1,0 +1,158 @@
+"""What a run folder holds: config.json, model.safetensors, metrics.jsonl and state/ for resuming.
+
+Everything is written to a temporary file and renamed, and nothing is pickled. Frozen foreign towers are not
+copied in: config.json names their files and SHA-256.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cmah.errors import CmahError, RunError
+from cmah.files import atomic_path, read_json, sha256, write_json
+from cmah.models.backbones import Frozen
+from cmah.training.config import Config, stored_config
+
+FORMAT, VERSION = "cmah-run", 1
+
+
+def own_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters and buffers without those of frozen towers."""
+    foreign = tuple(name + "." for name, module in model.named_modules() if isinstance(module, Frozen))
+    return {key: value for key, value in model.state_dict().items() if not key.startswith(foreign or ("\0",))}
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors and text metadata as one safetensors file, whole or not at all."""
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def load_own_state(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load `own_state` back.
+
+    Raises:
+        RunError: naming the first tensor that is missing, unexpected or of another shape.
+    """
+    own = own_state(model)
+    for key in [*own, *tensors]:
+        if key not in tensors or key not in own or own[key].shape != tensors[key].shape:
+            raise RunError(f"{path}: tensor {key!r} does not fit the model that config.json describes")
+    model.load_state_dict(tensors, strict=False)
+
+
+def towers(config: Config) -> dict[str, dict[str, str]]:
+    """Path and SHA-256 of each foreign weights file that a configuration names."""
+    files = {}
+    for key in ("image_weights", "shape_weights"):
+        path = getattr(config.model, key, "")
+        if path:
+            if not Path(path).is_file():
+                raise RunError(f"{path}: no such weights file (model.{key})")
+            files[key] = {"path": str(path), "sha256": sha256(path)}
+    return files
+
+
+def write_config(run: Path, config: Config, dataset: dict[str, str], version: str) -> None:
+    """Write config.json: the whole resolved configuration and what it was trained on."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "cmah": version,
+        "dataset": dataset,
+        "towers": towers(config),
+    }
+    write_json(run / "config.json", {**header, **config.to_dictionary()})
+
+
+def read_config(run: Path) -> tuple[Config, dict[str, Any]]:
+    """The configuration of a run, and config.json as it stands.
+
+    Raises:
+        RunError: if the folder is no run or of a later version.
+        ConfigError: if its settings are not known to this version.
+    """
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder (make one with cmah train)")
+    if not (run / "config.json").is_file():
+        raise RunError(f"{run}: has no config.json; it is not a run folder")
+    try:
+        stored = read_json(run / "config.json")
+    except CmahError as error:
+        raise RunError(str(error)) from None
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        raise RunError(f"{run / 'config.json'}: not the configuration of a run (format {FORMAT!r})")
+    if stored.get("version") != VERSION:
+        raise RunError(f"{run / 'config.json'}: version {stored.get('version')!r}; this cmah reads {VERSION}")
+    return stored_config(stored, str(run / "config.json")), stored
+
+
+def check_towers(stored: dict[str, Any], config: Config) -> None:
+    """Refuse foreign weights that are not those the run was trained with.
+
+    Raises:
+        RunError: naming the file.
+    """
+    now = towers(config)
+    for key, file in stored.get("towers", {}).items():
+        if now.get(key, {}).get("sha256") != file.get("sha256"):
+            raise RunError(
+                f"{now.get(key, file)['path']}: not the weights the run was trained with (model.{key})"
+            )
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>"."""
+    return {
+        f"optimizer.{names[parameter]}.{entry}": torch.as_tensor(value)
+        for parameter, state in optimizer.state.items()
+        for entry, value in state.items()
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            prefix = f"optimizer.{names[parameter]}."
+            entries = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+            if entries:
+                optimizer.state[parameter] = {
+                    entry: value if entry == "step" else value.to(parameter.device)
+                    for entry, value in entries.items()
+                }
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl, one an epoch; a last line cut off by a kill is left out."""
+    path = run / "metrics.jsonl"
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records

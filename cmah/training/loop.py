@@ -1,0 +1,290 @@
+"""The training loop: validate, save, stop?, step, log. It knows recipes by their interface only."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import cmah
+from cmah.data.dataset import Dataset
+from cmah.errors import ConfigError, RunError
+from cmah.progress import progress
+from cmah.recipes import Recipe, load_recipe
+from cmah.training.checkpoint import (
+    check_towers,
+    load_optimizer,
+    load_own_state,
+    load_tensors,
+    optimizer_tensors,
+    own_state,
+    read_config,
+    read_metrics,
+    save_tensors,
+    write_config,
+)
+from cmah.training.config import Config, TrainingConfig, make_config
+from cmah.training.curves import plot_curves
+from cmah.training.validation import Validator, hold_out
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with the weights, so that a resumed run goes on with the same numbers."""
+
+    epoch: int = 0  # epochs completed
+    batch: int = 0  # batches completed of the current epoch
+    best: float = -math.inf  # validation score of model.safetensors
+    best_epoch: int = 0
+    since_best: int = 0  # validations since then
+    sums: dict[str, float] = field(default_factory=dict)  # of losses over the current epoch's batches
+    seconds: float = 0.0  # of training so far, over all its processes
+
+
+def train(
+    dataset: str | Path | Dataset,
+    out: str | Path,
+    *,
+    recipe: str = "cmah",
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train a recipe on a dataset folder and write a run folder.
+
+    Args:
+        dataset: folder, or a `Dataset` read from one.
+        out: the run folder to write.
+        recipe: name of the method.
+        preset: one of the recipe's presets; None takes its first.
+        config: TOML file of settings.
+        settings: strings such as "training.lr=1e-4"; they come last.
+        overrides: nested dictionary of settings, between file and strings.
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
+        resume: continue the run in `out` from its last saved state; start it if there is none. On the CPU, with
+            the same number of threads, the numbers are bit-equal to those of an uninterrupted run.
+        report: called with a line for people at the start, after each validation, and at the end.
+
+    Returns:
+        The run folder: config.json, model.safetensors (the epoch with the best validation score),
+        metrics.jsonl, curves.png and state/.
+
+    Raises:
+        ConfigError, DatasetError: for wrong settings or data.
+        RunError: if `out` exists already, cannot be resumed, or the loss stops being finite.
+    """
+    out = Path(out)
+    data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
+    origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
+    if (out / "config.json").exists() and not resume:
+        raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
+    if (out / "config.json").exists():
+        resolved, stored = read_config(out)
+        # what the user gives beside --resume must agree with what the run was started with
+        given = make_config(recipe, preset or resolved.preset, config, settings, overrides)
+        if (settings or overrides or config or preset) and given != resolved:
+            raise ConfigError(f"{out}: was started with other settings; resume it without any, or start anew")
+        if stored["dataset"]["checksum"] != origin["checksum"]:
+            raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
+        check_towers(stored, resolved)
+    else:
+        resolved = make_config(recipe, preset, config, settings, overrides)
+        out.mkdir(parents=True, exist_ok=True)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    Run(resolved, data, out, torch.device(device), report).go(origin)
+    return out
+
+
+class Run:
+    """One training: recipe, optimiser, data and progress."""
+
+    def __init__(
+        self, config: Config, data: Dataset, out: Path, device: torch.device, report: Callable[[str], None]
+    ) -> None:
+        self.config, self.out, self.device, self.report = config, out, device, report
+        training = config.training
+        seed_step(training.seed, 0, -1)
+        self.recipe: Recipe = load_recipe(config.recipe)(config)
+        self.recipe.model.to(device)
+        fit, held_out = hold_out(data.select(config.data.split), training.held_out, config.data.kinds)
+        self.loader = self.recipe.batches(fit, config)
+        self.pairs = self.loader.pairs
+        if len(self.pairs) < 2:
+            raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
+        self.batches = len(self.loader)
+        self.validator = Validator(self.recipe, held_out, config, device) if held_out else None
+        self.names = {parameter: name for name, parameter in self.recipe.model.named_parameters()}
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.recipe.model, training), lr=training.lr)
+        precision = training.precision
+        if precision == "auto":
+            precision = "bfloat16" if device.type == "cuda" else "float32"
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self.generator = torch.Generator()
+        self.progress = Progress()
+
+    @property
+    def state_file(self) -> Path:
+        """What resuming needs: weights, optimiser state and progress in one file."""
+        return self.out / "state" / "last.safetensors"
+
+    def go(self, origin: dict[str, str]) -> None:
+        """Train from where the run stands to its end."""
+        training, p = self.config.training, self.progress
+        if self.state_file.is_file():
+            self.restore()
+            p = self.progress
+        else:
+            write_config(self.out, self.config, origin, cmah.__version__)
+            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), {"epoch": "0"})
+        records = [record for record in read_metrics(self.out) if record["epoch"] <= p.epoch]
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        (self.out / "metrics.jsonl").write_text(text, encoding="utf-8")
+        count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
+        self.report(
+            f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, {len(self.pairs)} "
+            f"shapes, {self.batches} batches an epoch, {training.epochs} epochs on {self.device}"
+        )
+        bar = progress(range(training.epochs * self.batches), "train", unit="batch")
+        bar.update(p.epoch * self.batches + p.batch)
+        while p.epoch < training.epochs and not (training.patience and p.since_best >= training.patience):
+            self.epoch(bar)
+        bar.close()
+        if records or p.epoch:
+            plot_curves(self.out)
+        best = f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}" if math.isfinite(p.best) else ""
+        self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
+
+    def epoch(self, bar: Any) -> None:
+        """Train one epoch (or the rest of one), validate, log and save."""
+        training, p = self.config.training, self.progress
+        self.recipe.model.train()
+        started = saved = time.monotonic()
+        before, first = p.seconds, p.batch
+        for batch in self.loader.epoch(p.epoch, p.batch):
+            rate = self.step(batch)
+            p.batch += 1
+            bar.update()
+            bar.set_postfix_str(f"epoch {p.epoch + 1} loss {p.sums['loss'] / p.batch:.3f}")
+            p.seconds = before + time.monotonic() - started
+            if time.monotonic() - saved > 60 * training.save_minutes:
+                self.save()
+                saved = time.monotonic()
+        speed = (p.batch - first) * min(training.batch_size, len(self.pairs)) / (p.seconds - before)
+        means = {name: total / p.batch for name, total in p.sums.items()}
+        record: dict[str, Any] = {
+            "epoch": p.epoch + 1,
+            "step": (p.epoch + 1) * self.batches,
+            "lr": rate,
+            **means,
+        }
+        p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
+        if self.validator and (p.epoch % training.validate_every == 0 or p.epoch == training.epochs):
+            record["validation"] = self.validator.measure()
+            self.judge(record["validation"]["score"])
+        elif not self.validator:
+            self.judge(float(p.epoch))  # nothing to choose by: the last epoch is kept
+        p.seconds = before + time.monotonic() - started
+        record |= {"seconds": round(p.seconds, 2), "pairs_per_second": round(speed, 1)}
+        with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self.save()
+        if "validation" in record:
+            self.report(
+                f"epoch {p.epoch}: loss {means['loss']:.3f}, {self.validator.describe(record['validation'])}"
+            )  # type: ignore[union-attr]
+
+    def step(self, batch: dict[str, Tensor]) -> float:
+        """One optimiser step; returns the learning rate."""
+        training, p = self.config.training, self.progress
+        seed = seed_step(training.seed, p.epoch, p.batch)
+        self.generator.manual_seed(seed)
+        rate = learning_rate(p.epoch * self.batches + p.batch, self.batches, training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["scale"]
+        moved = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        with self.autocast:
+            loss, parts = self.recipe.loss(moved, self.generator)
+        values = {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}}
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.names, training.clip_norm or math.inf)
+        if not math.isfinite(values["loss"]) or not bool(norm.isfinite()):
+            named = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise RunError(
+                f"{self.out}: not finite at epoch {p.epoch + 1}, batch {p.batch + 1} ({named}, gradient norm "
+                f"{norm.item():.4g}); model.safetensors keeps the best epoch before; try a lower training.lr"
+            )
+        self.optimizer.step()
+        self.recipe.after_step()
+        for name, value in values.items():
+            p.sums[name] = p.sums.get(name, 0.0) + value
+        return rate
+
+    def judge(self, score: float) -> None:
+        """Keep the model if it is the best so far."""
+        p = self.progress
+        if score > p.best:
+            p.best, p.best_epoch, p.since_best = score, p.epoch, 0
+            metadata = {"epoch": str(p.epoch), "score": repr(score)}
+            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), metadata)
+        else:
+            p.since_best += 1
+
+    def save(self) -> None:
+        """Save what resuming needs, in one file."""
+        tensors = {f"model.{key}": value for key, value in own_state(self.recipe.model).items()}
+        tensors |= optimizer_tensors(self.optimizer, self.names)
+        save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
+
+    def restore(self) -> None:
+        """Go back to the last saved state."""
+        tensors, metadata = load_tensors(self.state_file)
+        model = {key[6:]: value for key, value in tensors.items() if key.startswith("model.")}
+        load_own_state(self.recipe.model, model, self.state_file)
+        load_optimizer(self.optimizer, self.names, tensors)
+        self.progress = Progress(**json.loads(metadata["progress"]))
+
+
+def seed_step(seed: int, epoch: int, batch: int) -> int:
+    """Seed torch's global state for one step, as a pure function of its place in the run; returns the seed."""
+    state = np.random.SeedSequence([seed, epoch, batch + 1]).generate_state(1, np.uint64)
+    value = int(state[0] >> np.uint64(1))
+    torch.manual_seed(value)
+    return value
+
+
+def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
+    """Linear warm-up, then a cosine from `lr` to `min_lr` at the last step."""
+    warm, total = training.warmup_epochs * batches, training.epochs * batches
+    if step < warm:
+        return training.lr * (step + 1) / (warm + 1)
+    part = min(1.0, (step - warm) / max(1.0, total - warm))
+    return training.min_lr + (training.lr - training.min_lr) * (1 + math.cos(math.pi * part)) / 2
+
+
+def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
+    """Trained parameters by whether they decay (matrices do) and whether they belong to a pre-trained tower."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            tower = name.startswith(("image_tower.", "shape_tower."))
+            groups.setdefault((parameter.ndim > 1, tower), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": training.weight_decay if decays else 0.0,
+            "scale": training.tower_lr_scale if tower else 1.0,
+        }
+        for (decays, tower), parameters in groups.items()
+    ]

@@ -1,0 +1,124 @@
+"""Frozen dataclasses from nested dictionaries, TOML files and KEY=VALUE strings, with strict keys and types."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cmah.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: if it is missing or malformed, with the line.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a TOML file ({error})") from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `base` with the entries of `over`, dictionaries merged entry by entry."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Nested dictionary from strings such as "training.lr=1e-4" or "model.bits=16,32".
+
+    Values stay strings; `build` reads them by the type of the field.
+
+    Raises:
+        ConfigError: if a string has no "=".
+    """
+    nested: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment}: expected KEY=VALUE, such as training.lr=1e-4")
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}  # type: ignore[assignment]
+        nested = merge(nested, value)  # type: ignore[arg-type]
+    return nested
+
+
+def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
+    """Make a frozen dataclass from a dictionary.
+
+    Args:
+        cls: the dataclass; fields may be int, float, bool, str, tuples of these, or dataclasses.
+        values: of some or all fields.
+        where: prefix of the keys, for messages.
+
+    Raises:
+        ConfigError: for an unknown key (naming the nearest known one) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.0)
+            raise ConfigError(f"unknown setting {where}{key}; the nearest known one is {where}{near[0]}")
+        chosen[key] = _convert(hints[key], value, where + key)
+    return cls(**chosen)
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} = {value!r}: expected a table of settings")
+        return build(typing.cast(type, kind), value, where + ".")
+    if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, Sequence):
+            parts = [parts]
+        if kind.__args__[-1] is Ellipsis:
+            return tuple(_convert(kind.__args__[0], part, where) for part in parts)
+        if len(parts) != len(kind.__args__):
+            raise ConfigError(f"{where} = {value!r}: expected {len(kind.__args__)} values")
+        return tuple(_convert(item, part, where) for item, part in zip(kind.__args__, parts, strict=True))
+    try:
+        return _scalar(kind, value)
+    except ValueError:
+        raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}") from None
+
+
+def _scalar(kind: type, value: Any) -> Any:
+    if kind is bool and isinstance(value, str):
+        word = value.strip().lower()
+        if word not in ("true", "false", "yes", "no", "1", "0", "on", "off"):
+            raise ValueError
+        return word in ("true", "yes", "1", "on")
+    if kind is str or isinstance(value, bool) or kind is bool:
+        if not isinstance(value, kind):
+            raise ValueError
+        return value
+    if kind is int:
+        if isinstance(value, float) and value != int(value):
+            raise ValueError
+        return int(value.strip()) if isinstance(value, str) else int(value)
+    if isinstance(value, int | float | str):
+        return kind(value)
+    raise ValueError
+
+
+def as_dictionary(config: Any) -> dict[str, Any]:
+    """A dataclass as plain JSON values (tuples become lists)."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain

@@ -1,0 +1,87 @@
+"""Configuration: strict keys, types, order of precedence."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from cmah.errors import ConfigError
+from cmah.training.config import make_config, stored_config
+from cmah.training.settings import build, merge, parse_assignments
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    on: bool = True
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str = "x"
+    sizes: tuple[int, ...] = (1, 2)
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_build_reads_strings_by_the_type_of_the_field():
+    values = parse_assignments(["name=y", "sizes=16,32,64", "inner.rate=1e-4", "inner.on=no"])
+    assert build(Outer, values) == Outer("y", (16, 32, 64), Inner(1e-4, False))
+    assert build(Outer, {"sizes": 8}).sizes == (8,)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("inner.rat=1", "inner.rate"),
+        ("inner.rate=fast", "expected float"),
+        ("sizes=1.5", "expected int"),
+        ("inner.on=maybe", "expected bool"),
+        ("inner=3", "expected a table"),
+    ],
+)
+def test_faults_name_the_setting(assignment, message):
+    with pytest.raises(ConfigError, match=message):
+        build(Outer, parse_assignments([assignment]))
+
+
+def test_assignment_without_equals():
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        parse_assignments(["training.lr"])
+
+
+def test_merge_is_deep():
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}, "d": 4}) == {"a": {"b": 1, "c": 3}, "d": 4}
+
+
+def test_precedence_and_round_trip(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('preset = "tiny"\n[training]\nlr = 0.5\nepochs = 7\n[model]\nbits = [16, 32]\n')
+    config = make_config("cmah", file=file, assignments=["training.lr=0.25"])
+    assert (config.preset, config.training.lr, config.training.epochs) == ("tiny", 0.25, 7)
+    assert config.model.bits == (16, 32)
+    assert config.model.width == 128  # from the preset
+    assert stored_config(config.to_dictionary(), "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"recipe": "nonsense"}, "cmah"),
+        ({"recipe": "cmah", "preset": "huge"}, "tiny"),
+        ({"recipe": "cmah", "assignments": ["trainin.lr=1"]}, "trainin"),
+        ({"recipe": "cmah", "assignments": ["training.learning_rate=1"]}, "nearest known one is training"),
+        ({"recipe": "cmah", "assignments": ["model.bits=64,32"]}, "ascending"),
+        ({"recipe": "cmah", "assignments": ["model.bits=0"]}, "4096"),
+        ({"recipe": "cmah", "assignments": ["model.patch_size=15"]}, "multiple"),
+        ({"recipe": "cmah", "assignments": ["model.image_mask=1"]}, "image_mask"),
+        ({"recipe": "cmah", "file": "no/such.toml"}, "no such file"),
+    ],
+)
+def test_bad_configurations(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        make_config(**arguments)
+
+
+def test_malformed_toml(tmp_path):
+    (tmp_path / "bad.toml").write_text("[training\nlr = 1")
+    with pytest.raises(ConfigError, match=r"bad\.toml"):
+        make_config("cmah", file=tmp_path / "bad.toml")
