@@ -49,13 +49,13 @@ def lamp(style: Style) -> Model:
     else:
         upper = {"cone": 0.35, "drum": 0.95, "dome": 0.0}[kind]
         if kind == "dome":
-            a = np.linspace(0, np.pi / 2, 9)
-            profile = [(float(r * np.cos(t)), float(0.75 * h * np.sin(t))) for t in a]
+            angles = np.linspace(0, np.pi / 2, 9).tolist()
+            outer = [(float(r * np.cos(t)), float(0.75 * h * np.sin(t))) for t in angles]
         else:
-            profile = [(r, 0.0), (r * upper, h)]
+            outer = [(r, 0.0), (r * upper, h)]
         # inside and outside, so that the shade has a thickness
-        inner = [(max(x - 0.02, 0.0), y) for x, y in reversed(profile)]
-        model.lathe(profile + inner, shade, centre=top - np.array([0, h * 0.5, 0]))
+        inner = [(max(x - 0.02, 0.0), y) for x, y in reversed(outer)]
+        model.lathe(outer + inner, shade, centre=top - np.array([0, h * 0.5, 0]))
     return model
 
 
@@ -145,8 +145,8 @@ def plant(style: Style) -> Model:
         )
         for n in range(style.count(0, 3)):
             side, y = (-1) ** n, high + tall * style.number(0.3, 0.6)
-            path = [(0, y, 0), (side * 0.5, y, 0), (side * 0.55, y + style.number(0.3, 0.7), 0)]
-            model.sweep(curve(path, 16), width * 0.5, leaf)
+            arm = [(0, y, 0), (side * 0.5, y, 0), (side * 0.55, y + style.number(0.3, 0.7), 0)]
+            model.sweep(curve(arm, 16), width * 0.5, leaf)
         if style.chance(0.5):
             model.ball((0, high + tall, 0), (0.12, 0.1, 0.12), style.colour(PALETTE[:3]))
     elif kind == "conifer":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Vector = Sequence[float]
+Vector = Sequence[float] | np.ndarray
 Colour = tuple[float, float, float]
 
 
@@ -57,12 +57,10 @@ class Model:
         last = radius if end_radius is None else end_radius
         self.sweep(path, [0.0, radius, last, 0.0], colour, sides=16)
 
-    def sweep(
-        self, path: np.ndarray, radii: Sequence[float] | float, colour: Colour, sides: int = 12
-    ) -> None:
+    def sweep(self, path: np.ndarray, radii: Vector | float, colour: Colour, sides: int = 12) -> None:
         """A round tube along a path of points [n, 3], with one radius or one for each point."""
         path = np.asarray(path, float)
-        radii = np.broadcast_to(radii, len(path))
+        radius = np.broadcast_to(np.asarray(radii, float), len(path))
         along = path[-1] - path[0] if np.allclose(path[0], path[1]) else np.gradient(path, axis=0)
         along = np.broadcast_to(along, path.shape)
         along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
@@ -71,12 +69,12 @@ class Model:
         across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
         angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)[None, :, None]
         ring = np.cos(angle) * across[:, None] + np.sin(angle) * np.cross(along, across)[:, None]
-        vertices = path[:, None] + ring * radii[:, None, None]
+        vertices = path[:, None] + ring * radius[:, None, None]
         self.add(vertices.reshape(-1, 3), _grid_faces(len(path), sides), colour)
 
     def lathe(
         self,
-        profile: Sequence[tuple[float, float]],
+        profile: Sequence[Vector],
         colour: Colour,
         centre: Vector = (0, 0, 0),
         sides: int = 32,

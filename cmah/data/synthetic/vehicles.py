@@ -23,15 +23,14 @@ def airplane(style: Style) -> Model:
     wings = [0.16] if len(wings) == 1 and style.chance(0.3) else wings
     for y in wings:
         for side in (-1, 1):
-            outline = [
+            corners = [
                 (0, chord / 2),
                 (side * span, chord / 2 * tip - swept),
                 (side * span, -chord / 2 * tip - swept),
                 (0, -chord / 2),
             ]
-            model.plate(
-                np.array(outline), 0.05, trim if len(wings) > 1 else paint, axes="xzy", at=(0, y, 0.1)
-            )
+            wing_paint = trim if len(wings) > 1 else paint
+            model.plate(np.array(corners), 0.05, wing_paint, axes="xzy", at=(0, y, 0.1))
     if len(wings) > 1:
         for side in (-1, 1):
             for t in (0.45, 0.85):
@@ -94,12 +93,11 @@ def car(style: Style) -> Model:
         ]
     )
     model.plate(cabin, width * 0.86, GLASS, axes="zyx")
-    model.plate(cabin * [1, 0.8] + [0, waist * 0.2 + roof * 0.01], width * 0.2, paint, axes="zyx")
     top = cabin[2:].mean(axis=0)
     size = abs(cabin[2, 0] - cabin[3, 0]) + 0.08
     model.box((0, roof, top[0]), (width * 0.88, 0.06, size), paint)
-    for z in (cabin[0, 0] * 0.5 + cabin[1, 0] * 0.5,):
-        model.box((0, (waist + roof) / 2, z), (width * 0.88, roof - waist, 0.07), paint)
+    pillar = (cabin[0, 0] + cabin[1, 0]) / 2
+    model.box((0, (waist + roof) / 2, pillar), (width * 0.88, roof - waist, 0.07), paint)
     if kind == "lorry":
         model.box((0, waist + 0.45, back + 1.1), (width * 1.05, 0.95, 2.1), style.colour())
     if kind == "pickup":
@@ -139,9 +137,9 @@ def ship(style: Style) -> Model:
     half = beam / 2 * np.where(t > 0, 1 - np.abs(t) ** 2, 1 - (1 - blunt) * np.abs(t) ** 3)
     rows = []
     for share, level in ((0.0, 0.0), (0.55, 0.0), (0.9, depth * 0.5), (1.0, depth), (0.0, depth)):
-        z = t * length / 2 * (0.85 + 0.15 * level / depth)
+        along = t * length / 2 * (0.85 + 0.15 * level / depth)
         rise = level + (0.25 * np.clip(t, 0, 1) ** 2 if level else 0)
-        right = np.stack([half * share, np.full(15, 0.0) + rise, z], axis=1)
+        right = np.stack([half * share, np.zeros(15) + rise, along], axis=1)
         rows.append(np.vstack([right, (right * [-1, 1, 1])[::-1]]))
     ring = np.array(rows)
     count = ring.shape[1]
@@ -172,19 +170,19 @@ def ship(style: Style) -> Model:
         house, z = style.number(0.3, 0.7), {"steamer": 0.0, "tug": 0.2, "cargo": -0.36}[kind] * length
         long = {"steamer": 0.5, "tug": 0.25, "cargo": 0.16}[kind] * length
         white = style.colour(((0.93, 0.93, 0.9), *PALETTE))
-        for level in range(style.count(1, 3)):
-            shrink = 1 - 0.2 * level
-            y = depth + (level + 0.5) * house * 0.6
+        for storey in range(style.count(1, 3)):
+            shrink = 1 - 0.2 * storey
+            y = depth + (storey + 0.5) * house * 0.6
             model.box((0, y, z), (beam * 0.65 * shrink, house * 0.6, long * shrink), white)
             model.box((0, y + 0.04, z), (beam * 0.66 * shrink, house * 0.15, long * shrink * 0.9), GLASS)
         for n in range(style.count(1, 3)):
             top = depth + house * 2.6
-            place = z + (0.3 * n - 0.2) * (1 if kind == "steamer" else 0.4)
-            model.rod((0, depth, place), (0, top, place - 0.1), 0.11, style.colour())
+            funnel = z + (0.3 * n - 0.2) * (1 if kind == "steamer" else 0.4)
+            model.rod((0, depth, funnel), (0, top, funnel - 0.1), 0.11, style.colour())
         if kind == "cargo":
-            for row in range(style.count(3, 5)):
+            for stack in range(style.count(3, 5)):
                 for x in (-beam * 0.2, beam * 0.2):
                     tall = 0.28 * style.count(1, 3)
-                    place = (x, depth + tall / 2, -0.2 * length + row * 0.42)
-                    model.box(place, (beam * 0.36, tall, 0.38), style.colour())
+                    spot = (x, depth + tall / 2, -0.2 * length + stack * 0.42)
+                    model.box(spot, (beam * 0.36, tall, 0.38), style.colour())
     return model

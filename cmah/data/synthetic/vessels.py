@@ -69,11 +69,11 @@ def mug(style: Style) -> Model:
     radius, height, wall = style.number(0.4, 0.62), style.number(0.7, 1.4), 0.05
     kind = style.pick(["straight", "tapered", "belly", "footed", "angular"])
     share = {
-        "straight": [1, 1, 1],
+        "straight": [1.0, 1.0, 1.0],
         "tapered": [0.65, 0.85, 1.05],
         "belly": [0.75, 1.2, 0.9],
         "footed": [0.45, 1.0, 1.05],
-        "angular": [1, 1, 1],
+        "angular": [1.0, 1.0, 1.0],
     }[kind]
     heights = [0.0, height * (0.3 if kind == "footed" else 0.5), height]
     outer = curve([(radius * s, y) for s, y in zip(share, heights, strict=True)], 14)

@@ -26,8 +26,8 @@ def write_obj(model: Model, path: Path) -> None:
             lines += [f"vt {u:.4f} {v:.4f}" for u, v in uv.tolist()]
             numbers = (np.arange(corners.size).reshape(-1, 3) + uv_offset).tolist()
             uv_offset += corners.size
-            for face, texture in zip((corners + offset).tolist(), numbers, strict=True):
-                lines.append("f " + " ".join(f"{v}/{t}" for v, t in zip(face, texture, strict=True)))
+            for face, uvs in zip((corners + offset).tolist(), numbers, strict=True):
+                lines.append("f " + " ".join(f"{v}/{t}" for v, t in zip(face, uvs, strict=True)))
         else:
             lines += [f"f {a} {b} {c}" for a, b, c in (solid.faces + offset).tolist()]
         offset += len(solid.vertices)
