@@ -1,0 +1,67 @@
+"""The page: whole, escaped, self-contained; and the pictures in it."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmah.sheets import SIDE, Row, Tile, picture_of_file, picture_of_image, picture_of_points, write_sheet
+
+
+def decoded(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+
+def test_page(tmp_path):
+    hits = [Tile("a<b>", "data:image/png;base64,AA", "sofa_bench", "3 bits", True), Tile("b", relevant=False)]
+    write_sheet(
+        tmp_path / "x.html", "Title & more", [Row(Tile("q"), hits), Row(Tile("r"))], ["a note", "<script>"]
+    )
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    for part in ("Title &amp; more", "a&lt;b&gt;", "sofa bench", "✓ 3 bits", "&lt;script&gt;", "1 of 2 hits"):
+        assert part in page
+    assert "<script>" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "max-width: 640px" in page
+
+
+def test_picture_of_image():
+    image = np.zeros((40, 20, 3), np.uint8)
+    image[:, :, 0] = 200
+    picture = decoded(picture_of_image(image))
+    assert picture.shape == (SIDE, SIDE, 3)
+    assert abs(picture[..., 0].astype(int) - 200).max() < 8
+
+
+@pytest.mark.parametrize("columns", [3, 6])
+def test_picture_of_points_is_upright(columns):
+    """A pole along y becomes a vertical line in the middle, whatever its place and size."""
+    points = np.full((200, columns), 7.0)
+    points[:, 1] = np.linspace(0, 1000, 200)
+    dark = decoded(picture_of_points(points)).min(axis=2) < 200
+    rows, columns_of_dark = np.nonzero(dark)
+    assert np.ptp(rows) > 0.8 * SIDE
+    assert np.ptp(columns_of_dark) <= 2
+    assert abs(columns_of_dark.mean() - SIDE / 2) < 3
+
+
+def test_near_points_hide_far_ones_and_the_front_faces_the_viewer():
+    """x = 1 lies to the right, and z = 1 is nearer than z = -1."""
+    points = np.array([[0, 0, 1.0], [0, 0, -1.0]])
+    picture = decoded(picture_of_points(points)).astype(int).min(axis=2)
+    rows, columns = np.nonzero(picture < 250)
+    near, far = picture[rows, columns].argmin(), picture[rows, columns].argmax()
+    assert rows[near] > rows[far]  # seen from above, what is nearer lies lower
+    assert picture[rows[near], columns[near]] < picture[rows[far], columns[far]]
+
+
+def test_single_point_and_unreadable_files(tmp_path):
+    assert (decoded(picture_of_points(np.ones((5, 3)))) < 200).any()
+    assert picture_of_file(tmp_path / "nothing.jpg") == ""
+    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).standard_normal((30, 3)))
+    upright, lying = picture_of_file(tmp_path / "cloud.npy"), picture_of_file(tmp_path / "cloud.npy", up="z")
+    assert upright.startswith("data:image/png")
+    assert upright != lying
