@@ -3,28 +3,23 @@
 Everything here handles data that strangers wrote: run it in a worker process (cmah.data.workers).
 """
 
-import math
-import re
-import stat
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
 from PIL import Image
-from trimesh.resolvers import Resolver
 from trimesh.visual import TextureVisuals
 
+from cmah.data.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
+from cmah.data.obj_text import absolute_indices
 from cmah.data.off import read_off
 from cmah.data.shape_ids import SUFFIXES
 from cmah.errors import CmahError
 
-RESOURCE_BYTES = 1 << 28
-TEXTURE_PIXELS = 1 << 26
-# a larger texture cannot be told apart in a view of a few hundred pixels, and only aliases
-TEXTURE_SIDE = 1024
 # window panes and glasses stay visible; many exporters also write 0 where they mean opaque
 LEAST_OPACITY = 0.35
 
@@ -54,60 +49,6 @@ class Part:
     texture_alpha: str = "blend"
 
 
-class ConfinedResolver(Resolver):
-    """Gives trimesh the files that a mesh file names, if they lie in the folder of the mesh file or below it.
-
-    Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).resolve()
-
-    def get(self, key: str) -> bytes:
-        """The content of the file named `key`.
-
-        Raises:
-            FileNotFoundError: if it is missing, refused, or larger than 256 MiB.
-        """
-        name = _texture_name(key)
-        relative = PurePosixPath(name)
-        refused = relative.is_absolute() or ".." in relative.parts or re.match(r"[A-Za-z][\w+.-]*:", name)
-        if not name or refused or "\0" in name:
-            raise FileNotFoundError(key)
-        path = (self.folder / relative).resolve()
-        if not path.is_relative_to(self.folder):
-            raise FileNotFoundError(key)
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > RESOURCE_BYTES:
-            raise FileNotFoundError(key)
-        return path.read_bytes()
-
-    def keys(self) -> list[str]:
-        """Nothing: files are only given by name."""
-        return []
-
-    def namespaced(self, namespace: str) -> "ConfinedResolver":
-        """The same resolver: a namespace must not widen the folder."""
-        return self
-
-    def write(self, name: str, data: Any) -> None:
-        """Refused: loading writes nothing.
-
-        Raises:
-            PermissionError: always.
-        """
-        raise PermissionError(name)
-
-
-def _texture_name(key: str) -> str:
-    """The file name in what an MTL or glTF file says: without the options of map_Kd, backslashes turned."""
-    name = key.strip().strip('"').replace("\\", "/")
-    # options of map_Kd come before the name: -s 1 1 1 -clamp on wood.jpg
-    while option := re.match(r"-[A-Za-z]+\s+((on|off)\s+|(-?[\d.]+\s+)+|\S+\s+)", name):
-        name = name[option.end() :]
-    return name.removeprefix("./")
-
-
 def read_parts(path: str | Path) -> list[Part]:
     """Read a mesh file into its parts, with the transforms of its scene applied.
 
@@ -131,10 +72,12 @@ def read_parts(path: str | Path) -> list[Part]:
         return [Part(off.vertices, off.faces, vertex_rgba=off.vertex_rgba, face_rgba=off.face_rgba)]
     Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
     try:
-        with open(path, "rb") as file:
-            scene = trimesh.load_scene(
-                file, file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
-            )
+        data = path.read_bytes()
+        if suffix == ".obj":
+            data = absolute_indices(data)
+        scene = trimesh.load_scene(
+            io.BytesIO(data), file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
+        )
         return list(_parts(scene, gltf=suffix in {".glb", ".gltf"}))
     except (CmahError, MemoryError):
         raise
@@ -255,36 +198,3 @@ def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
 def _encode_srgb(linear: np.ndarray) -> np.ndarray:
     """Linear light to display values, with the plain power 1/2.2."""
     return np.clip(linear, 0, 1) ** (1 / 2.2)
-
-
-def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
-    """Decode a texture, at most 1,024 pixels a side.
-
-    Args:
-        image: as opened by trimesh, not yet decoded.
-        alpha: as `Part.texture_alpha`.
-
-    Returns:
-        uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
-    """
-    width, height = image.size
-    if width * height > TEXTURE_PIXELS or width * height == 0:
-        return None
-    try:
-        shrink = math.ceil(max(width, height) / TEXTURE_SIDE)
-        image.draft("RGB", (width // shrink, height // shrink))  # JPEG decodes at 1/2, 1/4 or 1/8 for less
-        shrink = math.ceil(max(image.size) / TEXTURE_SIDE)
-        if image.mode.startswith("I") or image.mode == "F":
-            values = np.asarray(image, dtype=np.float32)
-            image = Image.fromarray((values / max(float(values.max()), 1.0) * 255).astype(np.uint8))
-        rgba = image.convert("RGBA")
-        if shrink > 1:
-            rgba = rgba.reduce(shrink)
-        texels = np.array(rgba)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    if alpha == "ignore":
-        texels[..., 3] = 255
-    elif alpha == "mask":
-        texels[..., 3] = np.where(texels[..., 3] < 128, 0, 255)
-    return texels

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -90,30 +90,29 @@ def prepare(
     _check(parameters, split_fractions)
     with _open_log(out, parameters, overwrite) as (log, done):
         shutil.rmtree(out / ".partial", ignore_errors=True)
-        todo = [source for source in sources if not _finished(out, source, done.get(source.relative))]
+        todo = [source for source in sources if not _finished(out, source, done.get(source.shape_id))]
         base = {"out": str(out.resolve()), **parameters}
         tasks = [{"path": str(s.path.resolve()), "shape_id": s.shape_id, **base} for s in todo]
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}
         skipped = 0
-        bar = progress(
-            run_isolated(TASK, tasks, jobs=jobs or available_cores(), **limits),
-            "prepare",
-            len(todo),
-            " meshes",
-        )
-        for outcome in bar:
-            source = todo[outcome.index]
-            entry = {"source": source.relative, "size": source.size, "modified": source.modified}
-            if outcome.value is None:
-                reason = outcome.reason.removeprefix(f"{tasks[outcome.index]['path']}: ")
-                entry |= {"skipped": reason, "lost": outcome.lost}
-                skipped += 1
-                bar.set_postfix_str(f"{skipped} skipped")
-            else:
-                entry |= {"shape_id": source.shape_id, **outcome.value}
-            done[source.relative] = entry
-            log.write(json.dumps(entry) + "\n")
-            log.flush()
+        outcomes = run_isolated(TASK, tasks, jobs=jobs or available_cores(), **limits)
+        with closing(outcomes):  # an error or Ctrl-C ends the workers at once
+            bar = progress(outcomes, "prepare", len(todo), " meshes")
+            for outcome in bar:
+                source, task = todo[outcome.index], tasks[outcome.index]
+                entry = {"shape_id": source.shape_id, "size": source.size, "modified": source.modified}
+                if outcome.value is None:
+                    entry |= {
+                        "skipped": outcome.reason.removeprefix(f"{task['path']}: "),
+                        "lost": outcome.lost,
+                    }
+                    skipped += 1
+                    bar.set_postfix_str(f"{skipped} skipped")
+                else:
+                    entry |= outcome.value
+                done[source.shape_id] = entry
+                log.write(json.dumps(entry) + "\n")
+                log.flush()
         shutil.rmtree(out / ".partial", ignore_errors=True)
         _write_skipped(out, sources, done)
         dataset = _dataset(Path(meshes), out, sources, done, parameters, split_fractions)
@@ -148,7 +147,7 @@ def _check(parameters: dict[str, Any], fractions: tuple[float, float, float]) ->
 def _open_log(
     out: Path, parameters: dict[str, Any], overwrite: bool
 ) -> Iterator[tuple[IO[str], dict[str, dict[str, Any]]]]:
-    """Open, lock and read the log of `out`, or start one; yields the file and its entries by source.
+    """Open, lock and read the log of `out`, or start one; yields the file and its entries by shape id.
 
     Raises:
         CmahError: if `out` holds something else, other parameters, or another process is at work in it.
@@ -176,14 +175,21 @@ def _open_log(
                 shutil.rmtree(out / name, ignore_errors=True)
             for name in ("dataset.json", "shapes.csv", "images.csv", "skipped.csv"):
                 (out / name).unlink(missing_ok=True)
-            lines = [json.dumps(header)]
-        kept = "".join(line + "\n" for line in lines)
-        if kept != text:
+            lines = []
             log.truncate(0)
-            log.write(kept)
-            log.flush()
-        entries = (json.loads(line) for line in lines[1:])
-        yield log, {entry["source"]: entry for entry in entries}
+            log.write(json.dumps(header) + "\n")
+        else:
+            log.truncate(sum(len(line.encode()) + 1 for line in lines))
+        log.flush()
+        yield log, dict(_entries(lines[1:]))
+
+
+def _entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is done, by shape id; a damaged line is as good as none: its mesh is done again."""
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            entry = json.loads(line)
+            yield entry["shape_id"], entry
 
 
 def _parameters(line: str, out: Path) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def _finished(out: Path, source: Source, entry: dict[str, Any] | None) -> bool:
 
 
 def _write_skipped(out: Path, sources: list[Source], done: dict[str, dict[str, Any]]) -> None:
-    rows = [(s.relative, done[s.relative]["skipped"]) for s in sources if "skipped" in done[s.relative]]
+    rows = [(s.relative, done[s.shape_id]["skipped"]) for s in sources if "skipped" in done[s.shape_id]]
     if not rows:
         (out / "skipped.csv").unlink(missing_ok=True)
         return
@@ -231,7 +237,7 @@ def _dataset(
     """The tables over all meshes that were not skipped, by source path."""
     shapes, images = [], []
     for source in sources:
-        entry = done[source.relative]
+        entry = done[source.shape_id]
         if "skipped" in entry:
             continue
         shape_id, category = source.shape_id, source.category

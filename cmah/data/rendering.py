@@ -11,7 +11,7 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
-from cmah.data.meshes import Mesh, surface_colours
+from cmah.data.surfaces import Mesh, surface_colours
 
 FIELD_OF_VIEW = 30.0
 # the unit sphere touches the frame when seen from here
@@ -25,6 +25,7 @@ LAMP_DIRECTION = np.array([-0.5, 0.7, 0.5], np.float32) / np.float32(
 # black surfaces reflect a little as well, or a black object would be a flat silhouette
 LEAST_REFLECTION = 0.05
 MAX_LAYERS = 12
+RAYS_AT_ONCE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,18 @@ def _render_view(
     directions = _directions(size)[
         OVERSAMPLING * top : OVERSAMPLING * bottom, OVERSAMPLING * left : OVERSAMPLING * right
     ]
-    shape = directions.shape[:2]
-    directions = np.ascontiguousarray(directions.reshape(-1, 3) @ axes)
-    origins = np.broadcast_to(axes[2] * np.float32(DISTANCE), directions.shape).copy()
-    colour, coverage = _cast(scene, mesh, axes, origins, directions)
-    premultiplied = _pooled(colour.reshape(*shape, 3))
-    covered = _pooled(coverage.reshape(*shape, 1))
-    block = premultiplied + (1 - covered)
-    image[top:bottom, left:right] = (block * 255 + np.float32(0.5)).clip(0, 255)
-    mask[top:bottom, left:right] = (covered[..., 0] * 255 + np.float32(0.5)).clip(0, 255)
+    # blocks of rows: their arrays stay in the processor's cache, and memory is bounded for large views
+    step = max(1, RAYS_AT_ONCE // (OVERSAMPLING * directions.shape[1])) * OVERSAMPLING
+    for start in range(0, len(directions), step):
+        rays = directions[start : start + step]
+        towards = np.ascontiguousarray(rays.reshape(-1, 3) @ axes)
+        origins = np.broadcast_to(axes[2] * np.float32(DISTANCE), towards.shape).copy()
+        colour, coverage = _cast(scene, mesh, axes, origins, towards)
+        covered = _pooled(coverage.reshape(*rays.shape[:2], 1))
+        blended = _pooled(colour.reshape(rays.shape)) + (1 - covered)
+        rows = slice(top + start // OVERSAMPLING, top + start // OVERSAMPLING + len(covered))
+        image[rows, left:right] = (blended * 255 + np.float32(0.5)).clip(0, 255)
+        mask[rows, left:right] = (covered[..., 0] * 255 + np.float32(0.5)).clip(0, 255)
     return image, mask
 
 

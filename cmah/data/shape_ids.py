@@ -18,7 +18,7 @@ class Source:
 
     Attributes:
         path: where it is.
-        relative: its path within the folder of meshes, with "/".
+        relative: its path within the folder of meshes, with "/"; what cannot be printed is replaced.
         shape_id: unique, and the same wherever the folder lies and whatever else it holds.
         category: name of the folder below the top that it lies in; empty if it lies at the top.
         split: "train", "val" or "test" if a folder of that name says so, else empty.
@@ -71,10 +71,20 @@ def _source(root: Path, relative: str) -> Source:
         if place < len(folders) and folders[place].lower() in SPLIT_FOLDERS:
             split = SPLIT_FOLDERS[folders.pop(place).lower()]
             break
-    category = folders[0] if folders else ""
     return Source(
-        root / relative, relative, shape_id_of(relative), category, split, status.st_size, status.st_mtime_ns
+        root / relative,
+        _printable(relative),
+        shape_id_of(relative),
+        _printable(folders[0]).strip() if folders else "",
+        split,
+        status.st_size,
+        status.st_mtime_ns,
     )
+
+
+def _printable(name: str) -> str:
+    """The name with bytes that are not UTF-8, and control characters, replaced: it goes into tables."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in name)
 
 
 def shape_id_of(relative: str) -> str:

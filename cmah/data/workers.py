@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -58,7 +58,7 @@ def run_isolated(
     jobs: int = 1,
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Call a function on every task in worker processes; outcomes come in the order of completion.
 
     A task that kills its worker is tried once more if the worker had served others before, so that what
@@ -215,7 +215,7 @@ def _cause_of_death(status: int) -> str:
     if status >= 0:
         return f"the worker process ended with exit status {status}"
     name = signal.strsignal(-status) or "unknown"
-    hint = ", perhaps by the system for want of memory" if -status == signal.SIGKILL else ""
+    hint = ", perhaps for want of memory" if -status in {signal.SIGKILL, signal.SIGABRT} else ""
     return f"the worker process died of signal {-status} ({name.lower()}{hint})"
 
 
@@ -276,11 +276,12 @@ def _address_space() -> int:
 
 
 def _limit_memory(gib: float) -> int:
-    """Allow `gib` more address space than is in use now, which is returned; does nothing outside Linux."""
+    """Allow `gib` more address space than is in use now, which is returned; no limit outside Linux."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     start = _address_space()
     if start:
-        import resource
-
         limit = start + int(gib * 2**30)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         if hard != resource.RLIM_INFINITY:

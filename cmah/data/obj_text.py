@@ -1,0 +1,37 @@
+"""A repair of OBJ text before it is parsed."""
+
+import re
+
+RELATIVE_FACE = re.compile(rb"^\s*f\s[^\n]*-\d", re.MULTILINE)
+NUMBER = re.compile(rb"-?\d+")
+
+
+def absolute_indices(data: bytes) -> bytes:
+    """Replace relative indices of faces (-1 is the last vertex so far) by absolute ones.
+
+    trimesh (5.2) takes them from the end of the file, which is wrong where vertices and faces take turns.
+    Text without relative indices is returned as it is.
+    """
+    if not RELATIVE_FACE.search(data):
+        return data
+    counts = {b"v": 0, b"vt": 0, b"vn": 0}
+    lines = []
+    for text in data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").split(b"\n"):
+        line, words = text, text.split()
+        if words and words[0] in counts:
+            counts[words[0]] += 1
+        elif words and words[0] == b"f":
+            totals = (counts[b"v"], counts[b"vt"], counts[b"vn"])
+            line = b"f " + b" ".join(_absolute_corner(word, totals) for word in words[1:])
+        lines.append(line)
+    return b"\n".join(lines)
+
+
+def _absolute_corner(corner: bytes, totals: tuple[int, int, int]) -> bytes:
+    """One corner, v/vt/vn, with absolute indices; an index before the first vertex becomes one out of range."""
+    parts = corner.split(b"/")
+    for place, (part, total) in enumerate(zip(parts, totals, strict=False)):
+        if NUMBER.fullmatch(part) and int(part) < 0:
+            index = total + 1 + int(part)
+            parts[place] = b"%d" % (index if index > 0 else 2**31 - 1)
+    return b"/".join(parts)
