@@ -114,7 +114,9 @@ def _read_array(file: BinaryIO, path: Path) -> np.ndarray:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read(file)
-    except (ValueError, EOFError, SyntaxError, OverflowError, RecursionError, MemoryError):
+    except CmahError:
+        raise
+    except Exception:  # the header is parsed as Python text: TokenError, RecursionError and more
         raise CmahError(f"{path}: not a readable .npy file ({EXPECTED})") from None
     if dtype.kind not in "fiu" or dtype.itemsize > 8:
         what = "pickled objects, which are never loaded" if dtype.hasobject else f"values of type {dtype}"
