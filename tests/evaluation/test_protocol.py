@@ -76,7 +76,9 @@ def test_bounds_enclose_and_meet_where_nothing_ties():
     assert report["map_low"] < report["map"] < report["map_high"]
     by_position = evaluate(query, database, ties="position")["map"]
     assert report["map_worst"] <= by_position <= report["map_best"]
-    far_apart = BinaryCodes.from_signs(np.tril(np.full((13, 12), 2), -1) - 1, categories=["a", "b"] * 6 + ["a"])
+    far_apart = BinaryCodes.from_signs(
+        np.tril(np.full((13, 12), 2), -1) - 1, categories=["a", "b"] * 6 + ["a"]
+    )
     nothing_ties = evaluate(far_apart[:1], far_apart, exclude_self=False)
     assert nothing_ties["map"] == pytest.approx(nothing_ties["map_best"])
     assert nothing_ties["map"] == pytest.approx(nothing_ties["map_worst"])
