@@ -93,7 +93,7 @@ class Encoder:
     def encode_images(self, images: Sequence[np.ndarray], **known: Any) -> BinaryCodes:
         """Codes of pictures, uint8 [h, w, 3] each, of any size."""
         size = self.recipe.image_size
-        tensors = (torch.from_numpy(fit_square(image, size)).permute(2, 0, 1)[None] for image in images)
+        tensors = (_image_tensor(fit_square(image, size)) for image in images)
         return self.codes(self.outputs("image", tensors), modality="image", **known)
 
     def encode_points(self, clouds: Sequence[np.ndarray], **known: Any) -> BinaryCodes:
@@ -172,7 +172,7 @@ class Encoder:
         suffix = path.suffix.lower()
         if suffix in PICTURES:
             picture = fit_square(load_image(path), self.recipe.image_size)
-            return "photo", self.outputs("image", [torch.from_numpy(picture).permute(2, 0, 1)[None]])
+            return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix == ".npy":
             cloud = load_points_file(path)
             if up == "z":
@@ -197,6 +197,11 @@ class exact:
 
     def __exit__(self, *_: object) -> None:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.before
+
+
+def _image_tensor(image: np.ndarray) -> torch.Tensor:
+    """An image, uint8 [s, s, 3], which may be read-only, as uint8 [1, 3, s, s]."""
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
 
 
 def _shown(

@@ -120,40 +120,52 @@ class TrainingPairs(torch.utils.data.Dataset):
             image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn.
             points: float32 [points, 3] or [points, 6], normalised, then augmented.
             index: int64 [], position of the shape in `shapes`.
+            view: int64 [], number of the (first) image drawn among `images[index]`.
         """
         epoch, position = key
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
+        points = self.draw_points(position, rng)
+        drawn, view = self._views(position, rng)
+        return {
+            "image": drawn[0] if self.views == 1 else np.stack(drawn),
+            "points": points,
+            "index": np.array(position, np.int64),
+            "view": np.array(view, np.int64),
+        }
+
+    def draw_points(self, position: int, rng: np.random.Generator) -> np.ndarray:
+        """A random subset of a shape's points, normalised, then augmented: float32 [points, 3 or 6]."""
         cloud = self.cloud(position)
         if len(cloud) >= self.points:
             chosen = rng.choice(len(cloud), self.points, replace=False)
         else:
             chosen = fixed_subset(len(cloud), self.points)
-        points = augment_points(normalise(cloud[chosen]), self.point_augmentation, rng, self.up_axis)
-        drawn = self._views(position, rng)
-        return {
-            "image": drawn[0] if self.views == 1 else np.stack(drawn),
-            "points": points,
-            "index": np.array(position, np.int64),
-        }
+        return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng, self.up_axis)
 
-    def _views(self, position: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """The augmented views; one that cannot be read gives way to the next in the random order."""
+    def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
+        """The augmented views; one that cannot be read gives way to the next in the random order.
+
+        With them, the number of the first.
+        """
         order = rng.permutation(len(self.images[position]))
         drawn: list[np.ndarray] = []
+        first = -1
         fault: CmahError | None = None
         for choice in order:
             try:
-                drawn.append(self._view(self.images[position][choice], rng))
+                drawn.append(self.draw_view(self.images[position][choice], rng))
+                first = int(choice) if first < 0 else first
             except CmahError as error:
                 fault = error
                 warnings.warn(f"{error}; another view takes its place", stacklevel=2)
             if len(drawn) == self.views:
-                return drawn
+                return drawn, first
         if not drawn:
             raise CmahError(f"shape {self.shapes[position].shape_id!r}: no view can be read: {fault}")
-        return [drawn[k % len(drawn)] for k in range(self.views)]
+        return [drawn[k % len(drawn)] for k in range(self.views)], first
 
-    def _view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
+    def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
+        """An image of the dataset, augmented: uint8 [3, size, size]."""
         pixels, alpha = load_image_and_alpha(self.root / image.path)
 
         def mask() -> np.ndarray | None:

@@ -18,17 +18,17 @@ def info_nce(
 
     Args:
         anchors: [b, d], any norm.
-        others: [b, d], any norm; row i belongs to row i of `anchors`.
+        others: [c, d], any norm, c ≥ b; row i belongs to row i of `anchors`, rows from b on are only negatives.
         temperature: τ > 0, number or scalar tensor.
-        negative_weights: [b, b], entry (i, j) ≥ 0 weighs `others[j]` as a negative of `anchors[i]`; the
+        negative_weights: [b, c], entry (i, j) ≥ 0 weighs `others[j]` as a negative of `anchors[i]`; the
             diagonal is not read. None means all ones.
 
     Returns:
-        Scalar ≥ 0. With all similarities equal and w = 1 it is log b.
+        Scalar ≥ 0. With all similarities equal and w = 1 it is log c.
     """
     logits = functional.normalize(anchors, dim=1) @ functional.normalize(others, dim=1).T / temperature
     if negative_weights is not None:
-        eye = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        eye = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
         logits = logits + negative_weights.to(logits).masked_fill(eye, 1.0).log()
     return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
@@ -64,7 +64,7 @@ def nested_info_nce(
 
     Args:
         anchors: [b, bits] relaxed codes.
-        others: [b, bits], rows corresponding.
+        others: [c, bits], c ≥ b, as in `info_nce`.
         prefixes: lengths ≤ bits.
         temperatures: [len(prefixes)], one for each length.
         negative_weights: as in `info_nce`.

@@ -168,34 +168,55 @@ class ImageBackbone(nn.Module):
 
 
 class PointNetBackbone(nn.Module):
-    """PointNet (Qi et al. 2017) without its transforms: per-point layers 3-64-64-64-128-1024 and a maximum.
+    """PointNet (Qi et al. 2017) without its transforms.
+
+    Layers 3-64-64-64-128-1024 on each point, a maximum over the points, then 1024-512-256; the features are the
+    maximum and both layers after it, joined: what those two have learned lies closer to categories.
 
     Attributes:
-        dim: 1024.
+        dim: 1024 + 512 + 256.
     """
 
-    dim = 1024
+    dim = 1792
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 64, 64, 64, 128, 1024)
+        self.feature_model = nn.Module()
         for i in range(5):
-            self.add_module(f"conv{i + 1}", nn.Conv1d(widths[i], widths[i + 1], 1))
-            self.add_module(f"bn{i + 1}", nn.BatchNorm1d(widths[i + 1]))
+            self.feature_model.add_module(f"conv{i + 1}", nn.Conv1d(widths[i], widths[i + 1], 1))
+            self.feature_model.add_module(f"bn{i + 1}", nn.BatchNorm1d(widths[i + 1]))
+        self.linear1, self.bn1 = nn.Linear(1024, 512), nn.BatchNorm1d(512)
+        self.linear2, self.bn2 = nn.Linear(512, 256), nn.BatchNorm1d(256)
 
     def load(self, path: str) -> None:
-        """Load a classifier's weights; its layers after the maximum are left out."""
+        """Load a classifier's weights; its last layer, linear3, is left out."""
         weights = read_weights(path)
-        if any(key.startswith("feature_model.") for key in weights):
-            weights = {key[14:]: value for key, value in weights.items() if key.startswith("feature_model.")}
-        load_strictly(self, weights, path)
+        load_strictly(self, {k: v for k, v in weights.items() if not k.startswith("linear3.")}, path)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Points float32 [b, n, 3], y up, in the unit sphere, to features [b, 1024]."""
-        x = points.transpose(1, 2)
+        """Points float32 [b, n, 3], y up, normalised, to features [b, 1792]."""
+        b, n, _ = points.shape
+        x = points.reshape(b * n, 3)
         for i in range(1, 6):
-            x = torch.relu(getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(x)))
-        return x.amax(dim=2)
+            x = _conv_norm(x, getattr(self.feature_model, f"conv{i}"), getattr(self.feature_model, f"bn{i}"))
+            x = x.relu() if i < 5 else x.reshape(b, n, -1).amax(dim=1).relu()  # relu and maximum commute
+        first = _conv_norm(x, self.linear1, self.bn1).relu()
+        second = _conv_norm(first, self.linear2, self.bn2).relu()
+        return torch.cat([x, first, second], dim=1)
+
+
+def _conv_norm(x: Tensor, layer: nn.Conv1d | nn.Linear, norm: nn.BatchNorm1d) -> Tensor:
+    """A linear layer on rows [r, c], then batch norm; folded into one where the norm uses fixed statistics."""
+    weight = layer.weight.flatten(1)
+    if norm.training:
+        return norm(nn.functional.linear(x, weight, layer.bias))
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    assert layer.bias is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    bias = (layer.bias - norm.running_mean) * scale + norm.bias
+    return nn.functional.linear(x, weight * scale[:, None], bias)
 
 
 class Frozen(nn.Module):

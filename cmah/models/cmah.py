@@ -140,7 +140,13 @@ class Cmah(nn.Module):
         return self.shape_head(pool(tokens))
 
     def forward(
-        self, images: Tensor, points: Tensor, generator: torch.Generator, *, masked: bool = True
+        self,
+        images: Tensor,
+        points: Tensor,
+        generator: torch.Generator,
+        *,
+        masked: int | None = None,
+        features: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> CmahOutput:
         """A training pass over b pairs.
 
@@ -148,34 +154,61 @@ class Cmah(nn.Module):
             images: uint8 [b, 3, image_size, image_size].
             points: float32 [b, points, 3], row i the shape of image i.
             generator: on the CPU; decides masks and the starts of farthest-point sampling.
-            masked: whether to run the masked streams and the decoders at all.
+            masked: how many pairs, from the first on, go through the masked streams and the decoders as well;
+                None means all of them.
+            features: of the images and of the shapes, where a frozen tower's were computed beforehand.
         """
-        scaled = images.float() / 255
-        normalised = (scaled - self.mean) / self.std
-        need_image_tokens = masked or self.image_tower is None
-        need_point_tokens = masked or self.shape_tower is None
-        image_tokens = self.image_tokenizer(normalised) if need_image_tokens else None
-        if need_point_tokens:
-            centres, groups = self.point_tokenizer.group(points, generator)
+        masked = len(images) if masked is None else min(masked, len(images))
+        normalised = (images.float() / 255 - self.mean) / self.std
+        # with a tower, only the masked streams need tokens
+        normalised = normalised if self.image_tower is None else normalised[:masked]
+        clouds = points if self.shape_tower is None else points[:masked]
+        image_tokens = point_tokens = centres = groups = normalised[:0]
+        if len(normalised):
+            image_tokens = self.image_tokenizer(normalised)
+        if len(clouds):
+            centres, groups = self.point_tokenizer.group(clouds, generator)
             point_tokens = self.point_tokenizer(groups)
-        if self.image_tower is not None:
-            full_image = self.image_head(self.image_tower(scaled))
-        else:
-            full_image = self.image_head(pool(self.image_encoder(image_tokens)))
-        if self.shape_tower is not None:
-            full_shape = self.shape_head(self.shape_tower(points))
-        else:
-            full_shape = self.shape_head(pool(self.point_encoder(point_tokens, self.point_position(centres))))
-        output = CmahOutput(self.image_head.relax(full_image), self.shape_head.relax(full_shape))
-        if not masked:
-            return output
-        assert image_tokens is not None
+        full_image, full_shape = features
+        if full_image is None:
+            full_image = (
+                pool(self.image_encoder(image_tokens))
+                if self.image_tower is None
+                else self.image_tower(images.float() / 255)
+            )
+        if full_shape is None:
+            full_shape = (
+                pool(self.point_encoder(point_tokens, self.point_position(centres)))
+                if self.shape_tower is None
+                else self.shape_tower(points)
+            )
+        output = CmahOutput(
+            self.image_head.relax(self.image_head(full_image)),
+            self.shape_head.relax(self.shape_head(full_shape)),
+        )
+        if masked:
+            self._masked_streams(
+                output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],
+                point_tokens[:masked], generator,
+            )  # fmt: skip
+        return output
 
+    def _masked_streams(
+        self,
+        output: CmahOutput,
+        images: Tensor,
+        image_tokens: Tensor,
+        centres: Tensor,
+        groups: Tensor,
+        point_tokens: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        """Codes of visible tokens, and what the decoders make of the masked ones, into `output`."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
         point_visible, point_masked = random_split(b, c.groups, c.point_mask, generator)
         visible_image = self.image_encoder(take(image_tokens, image_visible))
-        visible_centres = take(centres, point_visible)
+        visible_centres, masked_centres = take(centres, point_visible), take(centres, point_masked)
         visible_shape = self.point_encoder(
             take(point_tokens, point_visible), self.point_position(visible_centres)
         )
@@ -183,14 +216,10 @@ class Cmah(nn.Module):
         output.masked_shape = self.shape_head.relax(self.shape_head(self.shape_lift(pool(visible_shape))))
         if self.fusion is not None:
             visible_image, visible_shape = self.fusion(visible_image, visible_shape)
-        target_patches = take(patchify(normalised, c.patch_size), image_masked)
-        output.patches = (self.image_decoder(visible_image, image_visible, image_masked), target_patches)
-        masked_centres = take(centres, point_masked)
-        output.groups = (
-            self.point_decoder(visible_shape, visible_centres, masked_centres),
-            take(groups, point_masked),
-        )
-        return output
+        patches = self.image_decoder(visible_image, image_visible, image_masked)
+        output.patches = patches, take(patchify(images, c.patch_size), image_masked)
+        points = self.point_decoder(visible_shape, visible_centres, masked_centres)
+        output.groups = points, take(groups, point_masked)
 
 
 def _initialise(module: nn.Module) -> None:

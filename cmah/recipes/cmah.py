@@ -13,13 +13,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from cmah.data.batches import TrainingBatches
+from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
+from cmah.models.backbones import Frozen
 from cmah.models.cmah import Cmah, ModelConfig
 from cmah.recipes import Recipe
 from cmah.training.config import Config
+from cmah.training.features import FeatureBatches
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         if not 0.01 <= self.temperature <= 1:
             raise ConfigError(f"loss.temperature = {self.temperature}: expected a number from 0.01 to 1")
+        if not 0 < self.masked_part <= 1:
+            raise ConfigError(f"loss.masked_part = {self.masked_part}: expected a part above 0 and up to 1")
 
 
 _TINY = {
@@ -84,25 +90,29 @@ class Method(Recipe):
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """L = L_c + L_r and its parts."""
         s = self.settings
-        masked = any((s.mask_full, s.full_mask, s.pixels, s.points))
-        out = self.network(batch["image"], batch["points"], generator, masked=masked)
+        wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
+        masked = max(1, round(s.masked_part * len(batch["image"]))) if wanted else 0
+        features = batch.get("image_features"), batch.get("shape_features")
+        out = self.network(batch["image"], batch["points"], generator, masked=masked, features=features)
         to_shape, to_image = self.negative_weights(batch["index"]) if self.negative_weights else (None, None)
         temperatures = self.log_temperature.exp().to(out.full_image.device)
         # a contrast in bfloat16 would round similarities to two digits
         image, shape = out.full_image.float(), out.full_shape.float()
 
-        def both(image: Tensor, shape: Tensor, image_first: Tensor, shape_first: Tensor) -> Tensor:
-            forth = nested_info_nce(image_first, shape, self.prefixes, temperatures, to_shape)
-            back = nested_info_nce(shape_first, image, self.prefixes, temperatures, to_image)
-            return (forth + back) / 2
+        def contrast(anchors: Tensor, others: Tensor, weights: Tensor | None) -> Tensor:
+            weights = None if weights is None else weights[: len(anchors), : len(others)]
+            return nested_info_nce(anchors, others, self.prefixes, temperatures, weights)
 
-        parts = {"full_full": both(image, shape, image, shape)}
+        parts = {"full_full": (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2}
         if out.masked_image is not None and out.masked_shape is not None:
-            masked_image, masked_shape = out.masked_image.float(), out.masked_shape.float()
+            hidden_image, hidden_shape = out.masked_image.float(), out.masked_shape.float()
             if s.mask_full:
-                parts["mask_full"] = both(image, shape, masked_image, masked_shape)
+                forth, back = contrast(hidden_image, shape, to_shape), contrast(hidden_shape, image, to_image)
+                parts["mask_full"] = (forth + back) / 2
             if s.full_mask:
-                parts["full_mask"] = both(masked_image, masked_shape, image, shape)
+                forth = contrast(image[:masked], hidden_shape, to_shape)
+                back = contrast(shape[:masked], hidden_image, to_image)
+                parts["full_mask"] = (forth + back) / 2
         if out.patches is not None and s.pixels:
             predicted, target = out.patches
             parts["pixels"] = pixel_loss(predicted.float(), target, normalise=s.normalise_patches)
@@ -114,6 +124,17 @@ class Method(Recipe):
             parts["balance"] = (bit_balance(image) + bit_balance(shape)) / 2
         total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
         return total, parts
+
+    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+        """One random view and point subset a shape, with the features of frozen towers where these are cached."""
+        batches = super().batches(dataset, config)
+        frozen = [
+            tower if isinstance(tower, Frozen) else None
+            for tower in (self.network.image_tower, self.network.shape_tower)
+        ]
+        if config.training.cached_copies and any(frozen):
+            return FeatureBatches(batches, *frozen, config.training.cached_copies)
+        return batches
 
     def after_step(self) -> None:
         """Keep learned temperatures within [0.01, 1]."""

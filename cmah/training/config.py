@@ -25,6 +25,7 @@ class TrainingConfig:
     precision: str = "auto"  # auto (bfloat16 autocast on CUDA, float32 on the CPU) | float32 | bfloat16
     seed: int = 0
     workers: int = 2  # processes that decode images; 0 decodes in the main one
+    cached_copies: int = 0  # augmented copies of which frozen towers compute features once; 0: at every step
     held_out: float = 0.1  # part of `train` held out (by a hash of the shape id) to choose the checkpoint
     validation_views: int = 4  # images of each held-out shape
     validate_every: int = 1  # epochs
