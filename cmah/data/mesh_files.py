@@ -5,7 +5,7 @@ Everything here handles data that strangers wrote: run it in a worker process (c
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Part:
         vertex_rgba: float32 [v, 4] in 0..1 (sRGB), or None.
         face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows where the file says nothing, or None.
         texture: the texture image, or None.
+        texture_instead: the texture stands in place of `face_rgba`, rather than being multiplied with it.
         texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
     """
 
@@ -46,6 +47,7 @@ class Part:
     vertex_rgba: np.ndarray | None = None
     face_rgba: np.ndarray | None = None
     texture: Image.Image | None = None
+    texture_instead: bool = False
     texture_alpha: str = "blend"
 
 
@@ -107,16 +109,7 @@ def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
         if normals is not None:
             # the cofactor matrix carries normals also where the transform is singular
             normals = normals @ np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]]).T
-        yield Part(
-            part.vertices @ linear.T + matrix[:3, 3],
-            part.faces,
-            normals,
-            part.uv,
-            part.vertex_rgba,
-            part.face_rgba,
-            part.texture,
-            part.texture_alpha,
-        )
+        yield replace(part, vertices=part.vertices @ linear.T + matrix[:3, 3], normals=normals)
 
 
 def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
@@ -149,12 +142,14 @@ def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
             factor = np.append(_encode_srgb(factor[:3]), factor[3] if mode == "BLEND" else 1)
     else:
         image = getattr(material, "image", None)
+        # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes up
+        # a grey picture, which was never a file and so has no format
+        part.texture_instead = True
+        image = image if image is not None and image.format else None
         factor = _material_colour(material) if hasattr(material, "kwargs") else None
     uv = visual.uv
     if image is not None and uv is not None and np.shape(uv) == (len(part.vertices), 2):
         part.uv, part.texture = np.asarray(uv, dtype=np.float32), image
-        if not gltf and factor is not None:
-            factor[:3] = 1  # exporters write any Kd, also black, beside a texture
     colours = visual.vertex_attributes.get("color")
     if colours is not None:
         part.vertex_rgba = _vertex_rgba(colours, len(part.vertices), gltf)
@@ -169,7 +164,7 @@ def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
 def _material_colour(material: Any) -> np.ndarray | None:
     """The diffuse colour of an MTL material with its opacity, float32 [4], or None where it has neither."""
     values = material.kwargs
-    if "kd" not in values and material.image is None:
+    if "kd" not in values and (material.image is None or not material.image.format):
         return None
     rgba = np.asarray(material.diffuse, dtype=np.float32) / 255
     for key, opacity in (("d", lambda value: value), ("tr", lambda value: 1 - value)):

@@ -1,6 +1,7 @@
 """Triangle meshes with colour: loading, checking, normalising, sampling."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from cmah.errors import CmahError
 
 # what a surface shows that has no colour of its own
 DEFAULT_GREY = 0.7
+# opacity below which a point is in a hole; glass is never less opaque than 0.35
+HOLE = 0.3
 # beyond this, positions differ by less than float64 can hold: the shape is lost already
 MAX_CENTRE_TO_SIZE = 1e9
 
@@ -50,10 +53,10 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     doubled = np.linalg.norm(across, axis=1)
     if doubled.sum() < 1e-12:
         raise CmahError(f"{path}: no area (all faces are degenerate)")
+    texels, textures, face_texture = _pack_textures(parts)
     coloured = any(
         p.texture is not None or p.vertex_rgba is not None or p.face_rgba is not None for p in parts
     )
-    texels, textures, face_texture = _pack_textures(parts)
     face_rgba = np.concatenate([_face_rgba(part) for part in parts])
     vertex_rgba = _joined([part.vertex_rgba for part in parts], counts, 4, 1.0)
     alphas = [values[:, 3].min(initial=1) for values in (face_rgba, texels / np.float32(255))]
@@ -90,15 +93,13 @@ def _used_vertices(part: Part) -> Part:
     def kept(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else values[used]
 
-    return Part(
-        part.vertices[used],
-        number[part.faces],
-        kept(part.normals),
-        kept(part.uv),
-        kept(part.vertex_rgba),
-        part.face_rgba,
-        part.texture,
-        part.texture_alpha,
+    return replace(
+        part,
+        vertices=part.vertices[used],
+        faces=number[part.faces],
+        normals=kept(part.normals),
+        uv=kept(part.uv),
+        vertex_rgba=kept(part.vertex_rgba),
     )
 
 
@@ -140,7 +141,10 @@ def _face_rgba(part: Part) -> np.ndarray:
     default = np.array([plain, plain, plain, 1], np.float32)
     if part.face_rgba is None:
         return np.broadcast_to(default, (len(part.faces), 4))
-    return np.where(np.isnan(part.face_rgba), default, part.face_rgba)
+    rgba = np.where(np.isnan(part.face_rgba), default, part.face_rgba)
+    if part.texture is not None and part.texture_instead:
+        rgba[:, :3] = 1
+    return rgba
 
 
 def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -194,7 +198,7 @@ def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
         if not mesh.coloured:
             return points
         colours[pending] = surface_colours(mesh, faces, weights)
-        pending = pending[colours[pending, 3] < 0.1]
+        pending = pending[colours[pending, 3] < HOLE]
         if len(pending) == 0:
             break
     return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from PIL import Image
 
@@ -18,8 +19,10 @@ JPEG_QUALITY = 92
 
 
 def warm_up() -> None:
-    """Let Embree start its thread pool, which then has the size that the process's cores allow now."""
-    EmbreeScene()
+    """Let Embree start its thread pool, of the size that the process's cores allow now, and take its memory."""
+    scene = EmbreeScene(robust=True)
+    TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
+    scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)
 
 
 def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""Ids, categories and splits from paths."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmah.data.shape_ids import find_meshes, shape_id_of, split_of
+from cmah.errors import CmahError
+
+NAMES = st.text(min_size=1, max_size=8).filter(lambda part: "/" not in part and "\0" not in part)
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("v 0 0 0\n")
+
+
+def test_layouts(tmp_path: Path) -> None:
+    put(tmp_path, "x.obj", "chair/a.glb", "chair/07/seat.OBJ", "bed/train/b.off", "bed/test/b.off", "val/sofa/c.ply",
+        "train/d.stl", ".hidden/e.obj", "chair/.e.obj", "__MACOSX/chair/f.obj", "chair/readme.txt")  # fmt: skip
+    found = {source.relative: (source.category, source.split) for source in find_meshes(tmp_path)}
+    assert found == {
+        "bed/test/b.off": ("bed", "test"),
+        "bed/train/b.off": ("bed", "train"),
+        "chair/07/seat.OBJ": ("chair", ""),
+        "chair/a.glb": ("chair", ""),
+        "train/d.stl": ("", "train"),
+        "val/sofa/c.ply": ("sofa", "val"),
+        "x.obj": ("", ""),
+    }
+    (single,) = find_meshes(tmp_path / "chair/a.glb")
+    assert (single.relative, single.category) == ("a.glb", "")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CmahError, match="no meshes"):
+        find_meshes(tmp_path / "empty")
+    with pytest.raises(CmahError, match="no such"):
+        find_meshes(tmp_path / "gone")
+    with pytest.raises(CmahError, match="not a mesh file"):
+        find_meshes(tmp_path / "chair/readme.txt")
+
+
+def test_ids() -> None:
+    assert shape_id_of("chair/07/seat.obj") == "chair.07.seat.obj"
+    odd = [
+        shape_id_of(name)
+        for name in ("a b.obj", "a_b.obj", "a/b.obj", "a.b.obj", "ä.obj", "å.obj", "a" * 300 + ".obj")
+    ]
+    assert len(set(odd)) == len(odd)
+    assert all(len(name) < 130 and name.isascii() and "/" not in name and " " not in name for name in odd)
+
+
+@given(st.lists(NAMES, min_size=1), st.lists(NAMES, min_size=1))
+def test_different_paths_have_different_ids(one: list[str], two: list[str]) -> None:
+    first, second = "/".join(one) + ".obj", "/".join(two) + ".obj"
+    assert (shape_id_of(first) == shape_id_of(second)) == (first == second)
+    assert shape_id_of(first)[0] != "."
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/ch\xffir"
+    os.mkdir(folder)
+    for name in (b"a\xfe.obj", b"a\nb.obj"):
+        with open(folder + b"/" + name, "wb"):
+            pass
+    sources = find_meshes(tmp_path)
+    assert len({source.shape_id for source in sources}) == 2
+    for source in sources:
+        assert source.path.exists()
+        assert source.relative.isprintable()
+        source.relative.encode("utf-8")
+
+
+def test_splits_are_stable_and_near_the_fractions() -> None:
+    splits = {f"chair.{i}.obj": split_of(f"chair.{i}.obj", (0.8, 0.1, 0.1)) for i in range(4000)}
+    counts = Counter(splits.values())
+    assert counts["train"] / 4000 == pytest.approx(0.8, abs=0.03)
+    assert counts["val"] / 4000 == pytest.approx(0.1, abs=0.02)
+    assert split_of("chair.0.obj", (1.0, 0.0, 0.0)) == "train"
+    assert split_of("chair.0.obj", (0.0, 0.0, 1.0)) == "test"
+    # pinned: a change would move shapes between splits of data sets that exist
+    pinned = [
+        "train",
+        "test",
+        "train",
+        "train",
+        "test",
+        "train",
+        "val",
+        "val",
+        "train",
+        "train",
+        "train",
+        "train",
+    ]
+    assert [splits[f"chair.{i}.obj"] for i in range(12)] == pinned
