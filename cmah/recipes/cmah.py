@@ -31,13 +31,12 @@ class LossConfig:
     """Weights of the terms; 0 leaves a term out, and what only it needs is not computed."""
 
     full_full: float = 1.0  # contrast of full images and full shapes
-    mask_full: float = (
-        1.0  # contrast of masked images with full shapes, and of masked shapes with full images
-    )
+    mask_full: float = 1.0  # contrast of masked images with full shapes and of masked shapes with full images
     full_mask: float = 0.0  # the two reverse directions
+    masked_part: float = 1.0  # part of a batch's pairs that goes through the masked streams too (speed)
     pixels: float = 1.0  # L_2D
-    points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3, hence the next field
-    points_scale: float = 100.0  # L_3D is measured in units of 1/√points_scale of the sphere's radius
+    points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3; hence points_scale
+    points_scale: float = 100.0  # factor on L_3D, so that the parts weigh about the same
     normalise_patches: bool = True  # per-patch normalisation of the pixel targets (MAE)
     temperature: float = 0.1  # of the contrast, at the start if learned
     learn_temperature: bool = True  # one temperature a code length, kept within [0.01, 1]

@@ -146,7 +146,7 @@ class Run:
             p = self.progress
         else:
             write_config(self.out, self.config, origin, cmah.__version__)
-            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), {"epoch": "0"})
+            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), {"epoch": 0})
         records = [record for record in read_metrics(self.out) if record["epoch"] <= p.epoch]
         text = "".join(json.dumps(record) + "\n" for record in records)
         (self.out / "metrics.jsonl").write_text(text, encoding="utf-8")
@@ -177,7 +177,8 @@ class Run:
             bar.update()
             bar.set_postfix_str(f"epoch {p.epoch + 1} loss {p.sums['loss'] / p.batch:.3f}")
             p.seconds = before + time.monotonic() - started
-            if time.monotonic() - saved > 60 * training.save_minutes:
+            # after the last batch, the whole epoch is saved below
+            if p.batch < self.batches and time.monotonic() - saved > 60 * training.save_minutes:
                 self.save()
                 saved = time.monotonic()
         speed = (p.batch - first) * min(training.batch_size, len(self.pairs)) / (p.seconds - before)
@@ -236,8 +237,8 @@ class Run:
         p = self.progress
         if score > p.best:
             p.best, p.best_epoch, p.since_best = score, p.epoch, 0
-            metadata = {"epoch": str(p.epoch), "score": repr(score)}
-            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), metadata)
+            facts = {"epoch": p.epoch, "score": score}
+            save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), facts)
         else:
             p.since_best += 1
 
@@ -245,15 +246,15 @@ class Run:
         """Save what resuming needs, in one file."""
         tensors = {f"model.{key}": value for key, value in own_state(self.recipe.model).items()}
         tensors |= optimizer_tensors(self.optimizer, self.names)
-        save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
+        save_tensors(self.state_file, tensors, vars(self.progress))
 
     def restore(self) -> None:
         """Go back to the last saved state."""
-        tensors, metadata = load_tensors(self.state_file)
+        tensors, facts = load_tensors(self.state_file)
         model = {key[6:]: value for key, value in tensors.items() if key.startswith("model.")}
         load_own_state(self.recipe.model, model, self.state_file)
         load_optimizer(self.optimizer, self.names, tensors)
-        self.progress = Progress(**json.loads(metadata["progress"]))
+        self.progress = Progress(**facts)
 
 
 def seed_step(seed: int, epoch: int, batch: int) -> int:

@@ -1,0 +1,44 @@
+"""A toy dataset that trains in a second: boxes of different proportions and flat pictures of them."""
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from cmah.data.dataset import Dataset, Image, Shape
+
+MICRO = (
+    "model.width=32", "model.depth=1", "model.heads=2", "model.image_size=16", "model.patch_size=8",
+    "model.points=32", "model.groups=6", "model.group_size=8", "model.token_width=16", "model.decoder_width=16",
+    "model.decoder_heads=2", "model.bits=8,16", "training.batch_size=8", "training.workers=0",
+    "training.warmup_epochs=0", "training.validation_views=1",
+)  # fmt: skip
+
+
+def make_toy(root, shapes=24, views=2, seed=0):
+    """Shapes are boxes; a view shows a rectangle of the box's width and height in the box's colour."""
+    rng = np.random.default_rng(seed)
+    (root / "points").mkdir(parents=True)
+    (root / "renders").mkdir()
+    rows, images = [], []
+    for i in range(shapes):
+        name, size = f"box{i:02d}", rng.uniform(0.2, 1.0, 3)
+        category = ("flat", "tall")[int(size[1] > size[0])]
+        split = "val" if i % 4 == 3 else "train"
+        points = (rng.uniform(-1, 1, (64, 3)) * size).astype(np.float16)
+        np.save(root / f"points/{name}.npy", points)
+        rows.append(Shape(name, category, split, f"points/{name}.npy"))
+        for v in range(views):
+            pixels = np.full((16, 16, 3), 255, np.uint8)
+            half = (size[:2] * 7).astype(int)
+            pixels[8 - half[1] : 8 + half[1], 8 - half[0] : 8 + half[0]] = (size * 200).astype(np.uint8)
+            Picture.fromarray(pixels).save(root / f"renders/{name}_{v}.png")
+            images.append(
+                Image(f"{name}_{v}", name, category, split, f"renders/{name}_{v}.png", "render", view=v)
+            )
+    Dataset(root, "toy", 64, "y", 16, rows, images).write()
+    return root
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("toy") / "data")

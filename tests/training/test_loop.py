@@ -1,0 +1,138 @@
+"""Training: it learns, resumes bit-equal after a kill, and stops cleanly where it cannot go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import MICRO, make_toy
+
+from cmah.errors import ConfigError, RunError
+from cmah.training.checkpoint import load_tensors, read_metrics
+from cmah.training.config import TrainingConfig
+from cmah.training.loop import learning_rate, train
+
+TIMING = ("seconds", "pairs_per_second")
+
+
+def numbers(run):
+    """What must not depend on how often a run was interrupted."""
+    records = [{k: v for k, v in r.items() if k not in TIMING} for r in read_metrics(run)]
+    return records, (run / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(toy, tmp_path_factory):
+    return train(toy, tmp_path_factory.mktemp("whole") / "run", settings=[*MICRO, "training.epochs=6"])
+
+
+def test_learns_and_leaves_a_run_folder(whole):
+    records = read_metrics(whole)
+    assert [r["epoch"] for r in records] == list(range(1, 7))
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert {"full_full", "mask_full", "pixels", "points", "validation"} <= records[0].keys()
+    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    config = json.loads((whole / "config.json").read_text())
+    assert (config["format"], config["version"], config["model"]["bits"]) == ("cmah-run", 1, [8, 16])
+    best = max(records, key=lambda r: r["validation"]["score"])
+    assert load_tensors(whole / "model.safetensors")[1]["epoch"] == best["epoch"]
+
+
+def test_the_same_seed_gives_the_same_numbers(toy, whole, tmp_path):
+    again = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=6", "training.workers=1"])
+    records, weights = numbers(again)
+    assert records == numbers(whole)[0]
+    assert weights == numbers(whole)[1]
+
+
+def test_another_seed_gives_others(toy, whole, tmp_path):
+    other = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=1", "training.seed=1"])
+    assert read_metrics(other)[0]["loss"] != read_metrics(whole)[0]["loss"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.35])
+def test_killed_and_resumed_equals_uninterrupted(toy, whole, tmp_path, delay):
+    """SIGKILL after the first saved state (and again a little later), then resume to the end."""
+    run = tmp_path / "run"
+    settings = [*MICRO, "training.epochs=6", "training.save_minutes=0"]
+    code = "import sys, torch; torch.set_num_threads(int(sys.argv[1])); from cmah import train; " + (
+        "train(sys.argv[2], sys.argv[3], settings=sys.argv[4:], resume=True)"
+    )
+    command = [sys.executable, "-c", code, str(torch.get_num_threads()), str(toy), str(run), *settings]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    state = run / "state" / "last.safetensors"
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists()
+    train(toy, run, settings=settings, resume=True)
+    # save_minutes is part of the stored configuration, but of no number
+    assert numbers(run)[0] == numbers(whole)[0]
+    assert numbers(run)[1] == numbers(whole)[1]
+
+
+def test_a_finished_run_resumes_to_itself(toy, whole):
+    before = numbers(whole)
+    train(toy, whole, resume=True)
+    assert numbers(whole) == before
+
+
+def test_refuses_to_overwrite_or_mix(toy, whole, tmp_path):
+    with pytest.raises(RunError, match="--resume"):
+        train(toy, whole, settings=MICRO)
+    with pytest.raises(ConfigError, match="other settings"):
+        train(toy, whole, settings=[*MICRO, "training.lr=0.5"], resume=True)
+    other = make_toy(tmp_path / "other", shapes=8, seed=1)
+    with pytest.raises(RunError, match="other data"):
+        train(other, whole, resume=True)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match=r"not finite at epoch \d+, batch \d+"):
+        train(toy, run, settings=[*MICRO, "training.epochs=20", "training.lr=1e18", "training.clip_norm=0"])
+    tensors, _ = load_tensors(run / "model.safetensors")
+    assert all(bool(value.isfinite().all()) for value in tensors.values() if value.is_floating_point())
+
+
+def test_no_epochs_leave_the_initial_model(toy, tmp_path):
+    run = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=0"])
+    assert (run / "model.safetensors").is_file()
+    assert read_metrics(run) == []
+
+
+def test_patience_stops_early(toy, tmp_path):
+    settings = [*MICRO, "training.epochs=50", "training.lr=1e-12", "training.patience=2"]
+    records = read_metrics(train(toy, tmp_path / "run", settings=settings))
+    assert len(records) < 50
+
+
+def test_learning_rate_warms_up_and_falls():
+    training = TrainingConfig(epochs=10, warmup_epochs=2.0, lr=1.0, min_lr=0.1)
+    rates = np.array([learning_rate(step, 5, training) for step in range(50)])
+    assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.gpu
+def test_bfloat16_on_cuda_stays_near_float32(toy, tmp_path):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        settings = [*MICRO, "training.epochs=3", f"training.precision={precision}"]
+        losses.append(
+            read_metrics(train(toy, tmp_path / precision, settings=settings, device="cuda"))[-1]["loss"]
+        )
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
