@@ -51,7 +51,7 @@ class Numbers(click.ParamType):
 )
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
 @click.option("--time-limit", type=click.FloatRange(0.1), default=60.0, help="Seconds a mesh.")
-@click.option("--memory-limit", type=click.FloatRange(0.05), default=4.0, help="GiB a mesh.")
+@click.option("--memory-limit", type=click.FloatRange(0.5), default=4.0, help="GiB a mesh.")
 @click.option("--overwrite", is_flag=True, help="Start anew where OUT was made with other parameters.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture (PNG, JPG) of all shapes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

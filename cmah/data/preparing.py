@@ -64,7 +64,7 @@ def prepare(
         seed: of points and jitter, together with the shape id.
         split_fractions: of train, val, test; by a hash of the shape id, where no folder says the split.
         time_limit: seconds a mesh.
-        memory_limit: GiB a mesh.
+        memory_limit: GiB a mesh, at least 0.5 (Embree alone reserves 0.13).
         overwrite: start anew where `out` holds a dataset made with other parameters.
 
     Returns:

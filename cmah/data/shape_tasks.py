@@ -19,7 +19,8 @@ JPEG_QUALITY = 92
 
 
 def warm_up() -> None:
-    """Let Embree start its thread pool, of the size that the process's cores allow now, and take its memory."""
+    """Let Embree start its thread pool, of the size that the process's cores allow now, and BLAS take its memory."""
+    np.ones((400, 400)) @ np.ones((400, 400))
     scene = EmbreeScene(robust=True)
     TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
     scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)
