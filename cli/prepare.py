@@ -135,7 +135,7 @@ def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]
     if skipped:
         click.echo(f"{len(skipped)} skipped, listed in {out / 'skipped.csv'}:")
         # numbers and quoted text differ from file to file: the kind of fault is what groups
-        kinds = Counter(re.sub(r"\s*\(.*", "", reason) for _, reason in skipped)
+        kinds = Counter(re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason)) for _, reason in skipped)
         for reason, count in kinds.most_common():
             click.echo(f"  {count:5d}  {reason}")
     if sheet is not None:

@@ -15,7 +15,7 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 
 from cmah.data.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
-from cmah.data.obj_text import absolute_indices
+from cmah.data.obj_text import absolute_indices, as_utf8
 from cmah.data.off import read_off
 from cmah.data.shape_ids import SUFFIXES
 from cmah.errors import CmahError
@@ -76,7 +76,7 @@ def read_parts(path: str | Path) -> list[Part]:
     try:
         data = path.read_bytes()
         if suffix == ".obj":
-            data = absolute_indices(data)
+            data = absolute_indices(as_utf8(data))
         scene = trimesh.load_scene(
             io.BytesIO(data), file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
         )
@@ -85,6 +85,10 @@ def read_parts(path: str | Path) -> list[Part]:
         raise
     except IndexError:
         raise CmahError(f"{path}: a face or object refers to something that is not in the file") from None
+    except ModuleNotFoundError:  # trimesh looks for a guesser of encodings where text is not text
+        raise CmahError(
+            f"{path}: not readable as {suffix[1:].upper()} (neither its text nor binary form)"
+        ) from None
     except Exception as error:  # foreign data: trimesh raises nearly anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None

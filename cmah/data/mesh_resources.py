@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 from trimesh.resolvers import Resolver
 
+from cmah.data.obj_text import as_utf8
+
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
 # a larger texture cannot be told apart in a view of a few hundred pixels, and only aliases
@@ -40,7 +42,8 @@ class ConfinedResolver(Resolver):
                 continue
             status = path.stat()
             if stat.S_ISREG(status.st_mode) and status.st_size <= RESOURCE_BYTES:
-                return path.read_bytes()
+                data = path.read_bytes()
+                return as_utf8(data) if path.suffix.lower() == ".mtl" else data
         raise FileNotFoundError(key)
 
     def _find(self, name: str) -> Path | None:

@@ -39,6 +39,10 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     if not any(len(part.faces) for part in parts):
         raise CmahError(f"{path}: no faces")
     for part in parts:
+        if part.vertices.ndim != 2 or part.vertices.shape[1] != 3 or part.faces.shape[1] != 3:
+            raise CmahError(
+                f"{path}: vertices that are not three coordinates, or faces that are not triangles"
+            )
         if part.faces.min() < 0 or part.faces.max() >= len(part.vertices):
             raise CmahError(f"{path}: a face names a vertex that is not in the file")
     parts = [_used_vertices(part) for part in parts]

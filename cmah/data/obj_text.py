@@ -1,9 +1,18 @@
-"""A repair of OBJ text before it is parsed."""
+"""Repairs of OBJ and MTL text before it is parsed."""
 
 import re
 
 RELATIVE_FACE = re.compile(rb"^\s*f\s[^\n]*-\d", re.MULTILINE)
 NUMBER = re.compile(rb"-?\d+")
+
+
+def as_utf8(data: bytes) -> bytes:
+    """Text in Latin-1 (Western Windows, old exporters) as UTF-8; what is UTF-8 stays as it is."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1").encode("utf-8")
+    return data
 
 
 def absolute_indices(data: bytes) -> bytes:

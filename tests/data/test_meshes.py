@@ -158,6 +158,9 @@ def test_refusals(tmp_path: Path) -> None:
     )
     assert "no faces" in refusal(write(tmp_path / "k.stl", "nothing"))
     assert "not readable as GLB" in refusal(write(tmp_path / "k.glb", "nothing"))
+    (tmp_path / "n.stl").write_bytes(b"solid \xff\xfe\n" * 20)
+    assert "neither its text nor binary form" in refusal(tmp_path / "n.stl")
+    assert "triangles" in refusal(write(tmp_path / "o.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"))
     assert "no such file" in refusal(tmp_path / "l.obj")
     assert "not a mesh file" in refusal(write(tmp_path / "m.txt", "x"))
 
@@ -178,6 +181,16 @@ def test_textures_are_found(tmp_path: Path, said: str, there: str) -> None:
     write(tmp_path / "m.mtl", f"newmtl a\nKd 0 0 0\nmap_Kd {said}\n")
     mesh = load_mesh(write(tmp_path / "a.obj", TEXTURED))
     np.testing.assert_allclose(sample_points(mesh, 50, 0)[:, 3:], [[1, 0, 0]] * 50, atol=1e-6)
+
+
+def test_latin_1_names(tmp_path: Path) -> None:
+    """Old exporters write the machine's own encoding: names of materials and textures must still be found."""
+    texture(tmp_path / "niño.png")
+    (tmp_path / "m.mtl").write_bytes("newmtl año\nmap_Kd niño.png\n".encode("latin-1"))
+    (tmp_path / "a.obj").write_bytes(TEXTURED.replace("usemtl a", "usemtl año").encode("latin-1"))
+    np.testing.assert_allclose(
+        sample_points(load_mesh(tmp_path / "a.obj"), 9, 0)[:, 3:], [[1, 0, 0]] * 9, atol=1e-6
+    )
 
 
 def test_paths_are_confined_and_cost_only_the_texture(tmp_path: Path) -> None:
