@@ -1,0 +1,32 @@
+"""cmah demo: everything on shapes made on the spot."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo", short_help="the whole way on shapes made on the spot")
+@click.option(
+    "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder for everything."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of shapes and training."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(out: Path, seed: int, as_json: bool) -> None:
+    """Make shapes, prepare, train, export, index, evaluate and search, in minutes on a laptop's CPU.
+
+    Each stage names the command that does the same. Everything is kept in OUT; called again, it goes on where it
+    was stopped. It ends with OUT/report.html, a page of queries and what they found.
+    """
+    import json
+
+    from cmah.demo import run_demo
+
+    summary = run_demo(out, seed=seed, report=lambda line: click.echo(line, err=as_json))
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+        return
+    click.echo(f"\nLook at {summary['report']}. Then, with meshes of your own in MESHES/<category>/:")
+    click.echo("  cmah prepare MESHES DATASET")
+    click.echo("  cmah train DATASET --out RUN --bits 16,32,64")
