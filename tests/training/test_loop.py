@@ -6,14 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import MICRO, make_toy
+from toy import MICRO, make_toy
 
 from cmah.errors import ConfigError, RunError
 from cmah.training.checkpoint import load_tensors, read_metrics
@@ -29,37 +26,32 @@ def numbers(run):
     return records, (run / "model.safetensors").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def whole(toy, tmp_path_factory):
-    return train(toy, tmp_path_factory.mktemp("whole") / "run", settings=[*MICRO, "training.epochs=6"])
-
-
-def test_learns_and_leaves_a_run_folder(whole):
-    records = read_metrics(whole)
+def test_learns_and_leaves_a_run_folder(toy_run):
+    records = read_metrics(toy_run)
     assert [r["epoch"] for r in records] == list(range(1, 7))
     assert records[-1]["loss"] < records[0]["loss"]
     assert {"full_full", "mask_full", "pixels", "points", "validation"} <= records[0].keys()
-    assert (whole / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    config = json.loads((whole / "config.json").read_text())
+    assert (toy_run / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    config = json.loads((toy_run / "config.json").read_text())
     assert (config["format"], config["version"], config["model"]["bits"]) == ("cmah-run", 1, [8, 16])
     best = max(records, key=lambda r: r["validation"]["score"])
-    assert load_tensors(whole / "model.safetensors")[1]["epoch"] == best["epoch"]
+    assert load_tensors(toy_run / "model.safetensors")[1]["epoch"] == best["epoch"]
 
 
-def test_the_same_seed_gives_the_same_numbers(toy, whole, tmp_path):
+def test_the_same_seed_gives_the_same_numbers(toy, toy_run, tmp_path):
     again = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=6", "training.workers=1"])
     records, weights = numbers(again)
-    assert records == numbers(whole)[0]
-    assert weights == numbers(whole)[1]
+    assert records == numbers(toy_run)[0]
+    assert weights == numbers(toy_run)[1]
 
 
-def test_another_seed_gives_others(toy, whole, tmp_path):
+def test_another_seed_gives_others(toy, toy_run, tmp_path):
     other = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=1", "training.seed=1"])
-    assert read_metrics(other)[0]["loss"] != read_metrics(whole)[0]["loss"]
+    assert read_metrics(other)[0]["loss"] != read_metrics(toy_run)[0]["loss"]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.35])
-def test_killed_and_resumed_equals_uninterrupted(toy, whole, tmp_path, delay):
+def test_killed_and_resumed_equals_uninterrupted(toy, toy_run, tmp_path, delay):
     """SIGKILL after the first saved state (and again a little later), then resume to the end."""
     run = tmp_path / "run"
     settings = [*MICRO, "training.epochs=6", "training.save_minutes=0"]
@@ -78,24 +70,24 @@ def test_killed_and_resumed_equals_uninterrupted(toy, whole, tmp_path, delay):
     assert state.exists()
     train(toy, run, settings=settings, resume=True)
     # save_minutes is part of the stored configuration, but of no number
-    assert numbers(run)[0] == numbers(whole)[0]
-    assert numbers(run)[1] == numbers(whole)[1]
+    assert numbers(run)[0] == numbers(toy_run)[0]
+    assert numbers(run)[1] == numbers(toy_run)[1]
 
 
-def test_a_finished_run_resumes_to_itself(toy, whole):
-    before = numbers(whole)
-    train(toy, whole, resume=True)
-    assert numbers(whole) == before
+def test_a_finished_run_resumes_to_itself(toy, toy_run):
+    before = numbers(toy_run)
+    train(toy, toy_run, resume=True)
+    assert numbers(toy_run) == before
 
 
-def test_refuses_to_overwrite_or_mix(toy, whole, tmp_path):
+def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
     with pytest.raises(RunError, match="--resume"):
-        train(toy, whole, settings=MICRO)
+        train(toy, toy_run, settings=MICRO)
     with pytest.raises(ConfigError, match="other settings"):
-        train(toy, whole, settings=[*MICRO, "training.lr=0.5"], resume=True)
+        train(toy, toy_run, settings=[*MICRO, "training.lr=0.5"], resume=True)
     other = make_toy(tmp_path / "other", shapes=8, seed=1)
     with pytest.raises(RunError, match="other data"):
-        train(other, whole, resume=True)
+        train(other, toy_run, resume=True)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):

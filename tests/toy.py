@@ -1,7 +1,6 @@
 """A toy dataset that trains in a second: boxes of different proportions and flat pictures of them."""
 
 import numpy as np
-import pytest
 from PIL import Image as Picture
 
 from cmah.data.dataset import Dataset, Image, Shape
@@ -37,8 +36,3 @@ def make_toy(root, shapes=24, views=2, seed=0):
             )
     Dataset(root, "toy", 64, "y", 16, rows, images).write()
     return root
-
-
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory):
-    return make_toy(tmp_path_factory.mktemp("toy") / "data")
