@@ -87,22 +87,26 @@ def command(
         raise click.BadParameter("expected a name that ends in .png or .jpg", param_hint="--sheet")
     from cmah.data.preparing import prepare, read_skipped
 
-    dataset = prepare(
-        meshes,
-        out,
-        views=views,
-        image_size=image_size,
-        points=points,
-        up=up,
-        jobs=jobs,
-        elevations=elevation,
-        jitter=jitter,
-        seed=seed,
-        split_fractions=(split_fractions[0], split_fractions[1], split_fractions[2]),
-        time_limit=time_limit,
-        memory_limit=memory_limit,
-        overwrite=overwrite,
-    )
+    try:
+        dataset = prepare(
+            meshes,
+            out,
+            views=views,
+            image_size=image_size,
+            points=points,
+            up=up,
+            jobs=jobs,
+            elevations=elevation,
+            jitter=jitter,
+            seed=seed,
+            split_fractions=(split_fractions[0], split_fractions[1], split_fractions[2]),
+            time_limit=time_limit,
+            memory_limit=memory_limit,
+            overwrite=overwrite,
+        )
+    except KeyboardInterrupt:
+        click.echo(f"Stopped; the same command goes on from here ({out}).", err=True)
+        raise
     skipped = read_skipped(out)
     if sheet is not None:
         from cmah.data.contact_sheet import write_contact_sheet
