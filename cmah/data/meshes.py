@@ -16,6 +16,8 @@ from cmah.errors import CmahError
 DEFAULT_GREY = 0.7
 # opacity below which a point is in a hole; glass is never less opaque than 0.35
 HOLE = 0.3
+# cosine (60 degrees): normals that deviate more from their face are leftovers of a conversion, and are not used
+SMOOTH = 0.5
 # beyond this, positions differ by less than float64 can hold: the shape is lost already
 MAX_CENTRE_TO_SIZE = 1e9
 
@@ -69,11 +71,13 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     normals = _joined([part.normals for part in parts], counts, 3, np.nan)
     if normals is not None and up_axis == "z":
         normals = _z_up_to_y_up(normals)
+    face_normals = (across / np.maximum(doubled, 1e-300)[:, None]).astype(np.float32)
     return Mesh(
         vertices.astype(np.float32),
         faces.astype(np.int32),
         normals,
-        (across / np.maximum(doubled, 1e-300)[:, None]).astype(np.float32),
+        _smooth(normals, faces, face_normals),
+        face_normals,
         doubled / 2,
         face_rgba,
         vertex_rgba,
@@ -126,6 +130,16 @@ def _normalised(vertices: np.ndarray, path: str | Path) -> np.ndarray:
 def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
     """Rotate by -90 degrees about x."""
     return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+
+
+def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndarray) -> np.ndarray:
+    """Bool [f]: the normals at all corners of a face agree with the face itself, on either side of it."""
+    if normals is None:
+        return np.zeros(len(faces), bool)
+    corners = normals[faces]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        corners /= np.linalg.norm(corners, axis=2, keepdims=True)
+    return (np.abs(np.einsum("fcd,fd->fc", corners, face_normals)) > SMOOTH).all(axis=1)
 
 
 def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill: float) -> np.ndarray | None:

@@ -194,10 +194,11 @@ def _brightness(
     """Diffuse light float32 [n] on the side of each face that the ray meets."""
     normals = mesh.face_normals[faces]
     if mesh.normals is not None:
-        smooth = np.einsum("nc,ncd->nd", weights, mesh.normals[mesh.faces[faces]])
-        length = np.sqrt(np.einsum("nd,nd->n", smooth, smooth))[:, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            normals = np.where(length > 1e-3, smooth / length, normals)  # NaN: the file gives no normal here
+        at = np.flatnonzero(mesh.smooth[faces])
+        smooth = np.einsum("nc,ncd->nd", weights[at], mesh.normals[mesh.faces[faces[at]]])
+        # normals of opposite signs at the corners could cancel out in between
+        length = np.sqrt(np.einsum("nd,nd->n", smooth, smooth)).clip(1e-3)[:, None]
+        normals[at] = smooth / length
     length = np.sqrt(np.einsum("nd,nd->n", directions, directions))
     facing = -np.einsum("nd,nd->n", normals, directions) / length
     lamp = normals @ (LAMP_DIRECTION @ axes)

@@ -13,6 +13,7 @@ class Mesh:
         vertices: float32 [v, 3], centre of the bounding box at the origin, largest distance from it 1.
         faces: int32 [f, 3].
         normals: float32 [v, 3] as the file gives them (NaN where it does not), or None if nowhere.
+        smooth: bool [f], whether `normals` can be believed there: see SMOOTH in cmah.data.meshes.
         face_normals: float32 [f, 3], unit length (zero for a face without area).
         face_areas: float64 [f].
         face_rgba: float32 [f, 4] in 0..1.
@@ -28,6 +29,7 @@ class Mesh:
     vertices: np.ndarray
     faces: np.ndarray
     normals: np.ndarray | None
+    smooth: np.ndarray
     face_normals: np.ndarray
     face_areas: np.ndarray
     face_rgba: np.ndarray

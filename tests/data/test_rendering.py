@@ -172,3 +172,13 @@ def test_blocks_of_rays_change_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     blocks = render(mesh, ring_of_cameras(2), 48)
     np.testing.assert_array_equal(whole[0], blocks[0])
     np.testing.assert_array_equal(whole[1], blocks[1])
+
+
+def test_normals_that_contradict_their_face_are_not_used(tmp_path: Path) -> None:
+    square = "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\n"
+    (tmp_path / "flat.obj").write_text(square + "f 1 2 3 4\n")
+    (tmp_path / "wrong.obj").write_text(square + "vn 1 0 0.2\nvn 0 0 0\nf 1//1 2//1 3//1 4//2\n")
+    flat, wrong = (
+        render(load_mesh(tmp_path / f"{n}.obj"), [Camera(0, 0)], 32)[0][0] for n in ("flat", "wrong")
+    )
+    np.testing.assert_array_equal(flat, wrong)
