@@ -170,15 +170,14 @@ def _cast(
         faces, u, v = result["primID"][hit], result["u"][hit], result["v"][hit]
         weights = np.stack([1 - u - v, u, v], axis=1)
         rgba = surface_colours(mesh, faces, weights)
-        rgba[:, :3] *= 1 - LEAST_REFLECTION
-        rgba[:, :3] += LEAST_REFLECTION
-        rgba[:, :3] *= _brightness(mesh, axes, faces, weights, directions[hit])[:, None]
+        light = _brightness(mesh, axes, faces, weights, directions[hit])[:, None]
+        lit = (rgba[:, :3] * np.float32(1 - LEAST_REFLECTION) + np.float32(LEAST_REFLECTION)) * light
         rays = rays[hit]
         if mesh.opaque:
-            colour[rays], coverage[rays] = rgba[:, :3], 1
+            colour[rays], coverage[rays] = lit, 1
             break
         opacity = rgba[:, 3] * (1 - coverage[rays])
-        colour[rays] += opacity[:, None] * rgba[:, :3]
+        colour[rays] += opacity[:, None] * lit
         coverage[rays] += opacity
         onward = np.flatnonzero(coverage[rays] < 0.98)
         if len(onward) == 0:
@@ -200,7 +199,7 @@ def _brightness(
         length = np.sqrt(np.einsum("nd,nd->n", smooth, smooth)).clip(1e-3)[:, None]
         normals[at] = smooth / length
     length = np.sqrt(np.einsum("nd,nd->n", directions, directions))
-    facing = -np.einsum("nd,nd->n", normals, directions) / length
+    facing = np.einsum("nd,nd->n", normals, directions) / length
     lamp = normals @ (LAMP_DIRECTION @ axes)
-    lamp = np.where(facing < 0, -lamp, lamp).clip(0)
+    lamp = np.where(facing > 0, -lamp, lamp).clip(0)
     return np.float32(AMBIENT) + np.float32(HEADLIGHT) * np.abs(facing) + np.float32(LAMP) * lamp

@@ -189,13 +189,27 @@ def test_fractions_and_jitter(meshes: Path, prepared: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(dataset.load_points(shape), reference.load_points(same))
 
 
-def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path) -> None:
+SLOW_TARGET = """
+import time
+from pathlib import Path
+from cmah.data import shape_tasks
+from cmah.data.shape_tasks import warm_up
+
+def prepare_shape(task):
+    if "slow" in task["path"] and Path(task["path"]).with_name("slow.txt").exists():
+        time.sleep(1000)
+    return shape_tasks.prepare_shape(task)
+"""
+
+
+def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 1, ["chair"])
-    n = 150_000
-    vertices = "".join(f"{i % 500} {i // 500} {i % 7}\n" for i in range(n))
-    faces = "".join(f"3 {i} {i + 1} {i + 2}\n" for i in range(n - 2))
-    (source / "big.off").write_text(f"OFF\n{n} {n - 2} 0\n{vertices}{faces}")
+    shutil.copy(source / "chair/chair_000.obj", source / "slow.obj")
+    (source / "slow.txt").write_text("for now")
+    (tmp_path / "slow_target.py").write_text(SLOW_TARGET)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("cmah.data.preparing.TASK", "slow_target:prepare_shape")
     tree = {
         "asset": {"version": "2.0"},
         "scene": 0,
@@ -208,10 +222,11 @@ def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path) -> None:
     }
     (source / "bomb.gltf").write_text(json.dumps(tree))
     options = {"jobs": 1, "memory_limit": 1.0, **SMALL}
-    dataset = prepare(source, out, time_limit=0.2, **options)
+    dataset = prepare(source, out, time_limit=3, **options)
     assert [shape.category for shape in dataset.shapes] == ["chair"]
     bomb = ("bomb.gltf", "needed more than 1 GiB of memory")
-    assert read_skipped(out) == [("big.off", "took longer than 0.2 s"), bomb]
+    assert read_skipped(out) == [bomb, ("slow.obj", "took longer than 3 s")]
+    (source / "slow.txt").unlink()
     assert len(prepare(source, out, **options).shapes) == 2
     assert read_skipped(out) == [bomb]
 
@@ -220,7 +235,8 @@ def test_worker_killed_from_outside(tmp_path: Path) -> None:
     """A worker that the system kills is replaced, and its mesh is made by another."""
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 12, ["vase"])
-    code = f"from cmah.data.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, jobs=1, image_size=80)"
+    options = {"jobs": 1, "image_size": 80, "views": 5}
+    code = f"from cmah.data.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, **{options!r})"
     process = subprocess.Popen([sys.executable, "-c", code])
     killed = 0
     while process.poll() is None and killed < 2:

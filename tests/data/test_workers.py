@@ -111,8 +111,8 @@ def test_whatever_happens_to_one_costs_that_one_only(target: str) -> None:
 
 def test_time_limit(target: str) -> None:
     start = time.monotonic()
-    outcomes = run(target, "hang", "spin", "fine", time_limit=0.7)
-    assert [outcome.reason for outcome in outcomes] == ["took longer than 0.7 s"] * 2 + [""]
+    outcomes = run(target, "hang", "spin", "fine", time_limit=1.5)
+    assert [outcome.reason for outcome in outcomes] == ["took longer than 1.5 s"] * 2 + [""]
     assert time.monotonic() - start < 20
 
 
