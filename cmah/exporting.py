@@ -23,6 +23,7 @@ from cmah.files import sha256
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import check_towers, load_own_state, load_tensors, read_config
+from cmah.training.memory import keep_freed_memory
 from cmah.training.settings import build, merge, parse_assignments
 
 BATCH = 32  # the one internal batch size
@@ -63,6 +64,8 @@ class Encoder:
         check_towers(stored, config)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            keep_freed_memory()
         recipe = load_recipe(config.recipe)(config)
         path = run / "model.safetensors"
         load_own_state(recipe.model, load_tensors(path)[0], path)

@@ -5,6 +5,7 @@ retrieval" (Wei et al., arXiv 2408.05711). A reconstruction: the paper's layer s
 are not known here. Sizes and ratios are those of its closest published relatives, Point-MAE and MAE ("lineage").
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,7 @@ class ModelConfig:
     shape_encoder: str = ""  # full-stream shape tower: pointnet; empty: the model's own point transformer
     shape_weights: str = ""
     shape_frozen: bool = False
+    shape_turns: int = 1  # turns about the up axis over which a shape's features are averaged, in evaluation
 
     def __post_init__(self) -> None:
         if (
@@ -68,6 +70,8 @@ class ModelConfig:
             or self.decoder_width % self.decoder_heads
         ):
             raise ConfigError("model.width and model.decoder_width must be multiples of 4 and of their heads")
+        if self.shape_turns < 1:
+            raise ConfigError(f"model.shape_turns = {self.shape_turns}: expected at least 1")
         for key in ("image_mask", "point_mask", "drop_path", "head_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: expected a number from 0 up to 1")
@@ -132,12 +136,16 @@ class Cmah(nn.Module):
         return self.image_head(pool(self.image_encoder(tokens)))
 
     def encode_points(self, points: Tensor) -> Tensor:
-        """Full clouds float32 [b, points, 3], normalised, to real outputs [b, bits]."""
+        """Full clouds float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
+        turns = self.config.shape_turns
+        features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
+        return self.shape_head(torch.stack(features).mean(dim=0))
+
+    def _shape_features(self, points: Tensor) -> Tensor:
         if self.shape_tower is not None:
-            return self.shape_head(self.shape_tower(points))
+            return self.shape_tower(points)
         centres, groups = self.point_tokenizer.group(points)
-        tokens = self.point_encoder(self.point_tokenizer(groups), self.point_position(centres))
-        return self.shape_head(pool(tokens))
+        return pool(self.point_encoder(self.point_tokenizer(groups), self.point_position(centres)))
 
     def forward(
         self,
@@ -220,6 +228,15 @@ class Cmah(nn.Module):
         output.patches = patches, take(patchify(images, c.patch_size), image_masked)
         points = self.point_decoder(visible_shape, visible_centres, masked_centres)
         output.groups = points, take(groups, point_masked)
+
+
+def turned(points: Tensor, angle: float) -> Tensor:
+    """Points [b, n, 3] turned about the y axis by an angle in radians."""
+    if angle == 0:
+        return points
+    x, y, z = points.unbind(dim=2)
+    sine, cosine = math.sin(angle), math.cos(angle)
+    return torch.stack([cosine * x + sine * z, y, cosine * z - sine * x], dim=2)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -11,7 +11,7 @@ from cmah.errors import CmahError
 from cmah.progress import progress
 
 IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM = 10, 11, 12  # separate the random streams of one seed
-BATCH = 64
+BATCH = 8  # small enough for a CPU's caches; the features do not depend on it
 
 
 class FeatureBatches(TrainingBatches):

@@ -31,6 +31,7 @@ from cmah.training.checkpoint import (
 )
 from cmah.training.config import Config, TrainingConfig, make_config
 from cmah.training.curves import plot_curves
+from cmah.training.memory import keep_freed_memory
 from cmah.training.validation import Validator, hold_out
 
 
@@ -102,6 +103,8 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        keep_freed_memory()
     Run(resolved, data, out, torch.device(device), report).go(origin)
     return out
 
@@ -123,6 +126,8 @@ class Run:
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
         self.batches = len(self.loader)
+        for name, reason in self.pairs.skipped:
+            report(f"left out {name}: {reason}")
         self.validator = Validator(self.recipe, held_out, config, device) if held_out else None
         self.names = {parameter: name for name, parameter in self.recipe.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(parameter_groups(self.recipe.model, training), lr=training.lr)
