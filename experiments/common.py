@@ -1,0 +1,70 @@
+"""What the experiments share: a run that is trained once and resumed, its codes, its numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.evaluation import Report, evaluate
+from cmah.exporting import export
+from cmah.training.loop import train
+
+SMOKE = (
+    "model.width=32", "model.depth=1", "model.heads=2", "model.image_size=32", "model.patch_size=8",
+    "model.points=64", "model.groups=8", "model.group_size=8", "model.token_width=16", "model.decoder_width=16",
+    "model.decoder_depth=1", "model.decoder_heads=2", "training.epochs=2", "training.batch_size=8",
+    "training.warmup_epochs=0", "training.workers=0", "training.validate_every=1",
+)  # fmt: skip
+DIRECTIONS = ("image→shape", "shape→image")
+
+
+def smoke_dataset(out: Path) -> Path:
+    """A dataset folder of a few synthetic shapes, for --smoke."""
+    from cmah.data.preparing import prepare
+    from cmah.data.synthetic import make_shapes
+
+    if not (out / "dataset.json").exists():
+        make_shapes(out.with_name("meshes"), per_category=8, categories=["chair", "table", "lamp"])
+        fractions = (0.6, 0.4, 0.0)
+        prepare(out.with_name("meshes"), out, views=2, image_size=32, points=128, split_fractions=fractions)
+    return out
+
+
+def run_and_encode(
+    dataset: Path, out: Path, split: str, config: Path | None, settings: Sequence[str], floats: bool = True
+) -> dict[str, tuple[Any, Any]]:
+    """Train (or resume) the run in out/run and export its codes and embeddings.
+
+    Returns:
+        {"codes": (images, shapes), "floats": (images, shapes)}.
+    """
+
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    run = train(dataset, out / "run", config=config, settings=settings, resume=True, report=report)
+    made: dict[str, tuple[Any, Any]] = {}
+    image, shape, _ = export(run, dataset, out / "codes", split=split)
+    made["codes"] = BinaryCodes.load(image), BinaryCodes.load(shape)
+    if floats:
+        image, shape, _ = export(run, dataset, out / "codes", split=split, embeddings=True)
+        made["floats"] = Embeddings.load(image), Embeddings.load(shape)
+    return made
+
+
+def of_kind(rows: Any, kinds: Sequence[str]) -> Any:
+    """The images of some kinds."""
+    return rows[[kind in kinds for kind in rows.kinds]]
+
+
+def both_ways(image: Any, shape: Any, bootstrap: int = 1000) -> list[Report]:
+    """Category relevance, full ranking, tie-aware: image→shape and shape→image."""
+    return [evaluate(image, shape, bootstrap=bootstrap), evaluate(shape, image, bootstrap=bootstrap)]
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines)
