@@ -15,7 +15,9 @@ def test_pixel_loss_of_shifted_and_scaled_patches():
     plain = pixel_loss(predicted, target, normalise=True).item()
     assert pixel_loss(predicted, 3 * target - 1, normalise=True).item() == pytest.approx(plain, rel=1e-3)
     # and predicting its mean costs its variance, 11/12 with the unbiased divisor
-    assert pixel_loss(torch.zeros(2, 3, 12), target, normalise=True).item() == pytest.approx(11 / 12, rel=1e-3)
+    assert pixel_loss(torch.zeros(2, 3, 12), target, normalise=True).item() == pytest.approx(
+        11 / 12, rel=1e-3
+    )
 
 
 def test_group_loss_against_loops():

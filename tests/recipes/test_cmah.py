@@ -1,0 +1,150 @@
+"""The CMAH recipe: its parts, its switches, and that every parameter learns."""
+
+import math
+
+import pytest
+import torch
+from toy import MICRO
+
+from cmah.errors import ConfigError
+from cmah.models.cmah import turned
+from cmah.models.encoders import TokenEncoder
+from cmah.recipes import load_recipe, recipe_names
+from cmah.training.config import make_config
+
+
+def method(*settings, seed=0):
+    torch.manual_seed(seed)
+    config = make_config("cmah", "tiny", assignments=[*MICRO, *settings])
+    return load_recipe("cmah")(config)
+
+
+def batch(b=6, seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        "image": torch.randint(0, 256, (b, 3, 16, 16), generator=rng, dtype=torch.uint8),
+        "points": torch.randn(b, 32, 3, generator=rng) * 0.3,
+        "index": torch.arange(b),
+    }
+
+
+def loss_of(recipe, inputs=None, seed=2):
+    recipe.model.eval()  # batch norms with fixed statistics, no dropout
+    total, parts = recipe.loss(inputs or batch(), torch.Generator().manual_seed(seed))
+    return total.item(), {name: part.item() for name, part in parts.items()}
+
+
+def test_recipes_are_found_by_file():
+    assert "cmah" in recipe_names()
+    with pytest.raises(ConfigError, match="cmah"):
+        load_recipe("no_such_method")
+
+
+def test_total_is_the_weighted_sum():
+    total, parts = loss_of(method("loss.pixels=0.5", "loss.quantisation=0.2", "loss.balance=3"))
+    weights = {"pixels": 0.5, "quantisation": 0.2, "balance": 3}
+    assert parts.keys() == {"full_full", "mask_full", "pixels", "points", "quantisation", "balance"}
+    assert total == pytest.approx(sum(weights.get(n, 1.0) * v for n, v in parts.items()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (("loss.mask_full=0",), {"full_full", "pixels", "points"}),
+        (("loss.pixels=0", "loss.points=0"), {"full_full", "mask_full"}),
+        (("loss.mask_full=0", "loss.pixels=0", "loss.points=0"), {"full_full"}),
+        (("loss.full_mask=1",), {"full_full", "mask_full", "full_mask", "pixels", "points"}),
+    ],
+)
+def test_a_weight_of_zero_leaves_a_term_out(settings, left):
+    assert loss_of(method(*settings))[1].keys() == left
+
+
+def test_parts_that_stay_do_not_change():
+    """Leaving out what comes after the full streams changes nothing in their contrast."""
+    whole = loss_of(method())[1]
+    alone = loss_of(method("loss.mask_full=0", "loss.pixels=0", "loss.points=0"))[1]
+    assert alone["full_full"] == pytest.approx(whole["full_full"], rel=1e-5)
+
+
+def test_every_parameter_gets_a_gradient():
+    recipe = method("loss.full_mask=1")
+    recipe.model.train()
+    torch.nn.init.normal_(recipe.network.image_decoder.predict.weight, std=0.02)  # starts at zero
+    torch.nn.init.normal_(recipe.network.point_decoder.predict.weight, std=0.02)
+    recipe.loss(batch(), torch.Generator().manual_seed(0))[0].backward()
+    without = [n for n, p in recipe.model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_fusion_off_drops_the_block():
+    recipe = method("model.fusion_depth=0")
+    assert recipe.network.fusion is None
+    assert "points" in loss_of(recipe)[1]
+
+
+def test_weights_of_one_change_nothing_and_others_do():
+    recipe = method()
+    plain = loss_of(recipe)[1]
+    recipe.negative_weights = lambda index: (torch.ones(len(index), len(index)),) * 2
+    assert loss_of(recipe)[1] == pytest.approx(plain, rel=1e-6)
+    recipe.negative_weights = lambda index: (torch.full((len(index), len(index)), 3.0),) * 2
+    assert loss_of(recipe)[1]["full_full"] > plain["full_full"]
+    assert loss_of(recipe)[1]["pixels"] == pytest.approx(plain["pixels"])
+
+
+def test_masked_part_runs_fewer_pairs():
+    recipe = method("loss.masked_part=0.5")
+    out = recipe.network(batch()["image"], batch()["points"], torch.Generator().manual_seed(0), masked=3)
+    assert out.full_image.shape == (6, 16)
+    assert out.masked_image.shape == (3, 16)
+    assert loss_of(recipe)[0] > 0
+
+
+def test_temperatures_are_learned_and_clamped():
+    recipe = method("loss.temperature=0.5")
+    assert recipe.log_temperature.shape == (2,)
+    assert "log_temperature" in dict(recipe.model.named_parameters())
+    recipe.log_temperature.data[:] = torch.tensor([-50.0, 50.0])
+    recipe.after_step()
+    assert recipe.log_temperature.exp().tolist() == pytest.approx([0.01, 1.0])
+    fixed = method("loss.learn_temperature=false")
+    assert "log_temperature" not in dict(fixed.model.named_parameters())
+
+
+def test_a_single_length_works():
+    assert method("model.bits=12").prefixes == (12,)
+    assert loss_of(method("model.bits=12"))[0] > 0
+
+
+@pytest.mark.parametrize("head", ["tanh", "layernorm_ste"])
+def test_heads_give_relaxed_codes(head):
+    recipe = method(f"model.head={head}", "model.head_hidden=8")
+    out = recipe.network(batch()["image"], batch()["points"], torch.Generator().manual_seed(0))
+    assert out.full_image.abs().max() <= 1
+    if head == "layernorm_ste":
+        assert set(out.full_shape.flatten().tolist()) <= {-1.0, 1.0}
+
+
+def test_turning():
+    points = torch.tensor([[[1.0, 2.0, 0.0]]])
+    assert torch.allclose(turned(points, math.pi / 2), torch.tensor([[[0.0, 2.0, -1.0]]]), atol=1e-6)
+    assert torch.allclose(turned(turned(points, 0.7), -0.7), points, atol=1e-6)
+
+
+def test_averaging_over_turns_makes_codes_turn_with_them():
+    """Turned by a quarter, a cloud averaged over four turns has the same features."""
+    recipe = method("model.shape_encoder=pointnet", "model.shape_turns=4")
+    recipe.model.eval()
+    points = batch()["points"]
+    with torch.no_grad():
+        outputs, quarter = (recipe.model.encode_points(p) for p in (points, turned(points, math.pi / 2)))
+    assert torch.allclose(outputs, quarter, atol=1e-5)
+
+
+def test_sizes_stand_as_published():
+    """`small` has Point-MAE's encoder: 384 wide, 12 deep, about 22 M parameters a modality."""
+    config = make_config("cmah", "small").model
+    with torch.device("meta"):
+        encoder = TokenEncoder(config.width, config.depth, config.heads, qkv_bias=False)
+    assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(21.3e6, rel=0.01)

@@ -1,0 +1,56 @@
+"""Cached features of frozen towers are those the tower gives, and a cached run trains and resumes."""
+
+import numpy as np
+import pytest
+import torch
+from toy import MICRO
+
+from cmah.data.dataset import Dataset
+from cmah.recipes import load_recipe
+from cmah.training.checkpoint import load_tensors, read_metrics
+from cmah.training.config import make_config
+from cmah.training.features import IMAGE_STREAM, FeatureBatches
+from cmah.training.loop import train
+
+TOWERS = (
+    *MICRO, "model.image_encoder=timm:test_vit?img_size=16&patch_size=8", "model.shape_encoder=pointnet",
+    "model.shape_frozen=true", "training.cached_copies=3", "loss.masked_part=0.5",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def batches(toy):
+    torch.manual_seed(0)
+    config = make_config("cmah", "tiny", assignments=TOWERS)
+    recipe = load_recipe("cmah")(config)
+    recipe.model.train()
+    return recipe, recipe.batches(Dataset.read(toy).select("train"), config)
+
+
+def test_features_are_the_towers_own(batches):
+    recipe, cached = batches
+    assert isinstance(cached, FeatureBatches)
+    pairs, number, copy = cached.pairs, 5, 2
+    view = [image for own in pairs.images for image in own][number]
+    drawn = pairs.draw_view(view, np.random.default_rng([pairs.seed, IMAGE_STREAM, number, copy]))
+    with torch.no_grad():
+        expected = recipe.network.image_tower(torch.from_numpy(drawn.copy())[None].float() / 255)[0]
+    assert torch.allclose(cached.image_features[number, copy].float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_batch_gets_features_of_its_own_views(batches):
+    _, cached = batches
+    first = list(cached.epoch(0))
+    for batch in first:
+        rows = torch.from_numpy(cached.first_view)[batch["index"]] + batch["view"]
+        options = cached.image_features[rows].float()
+        assert (options == batch["image_features"][:, None]).all(dim=2).any(dim=1).all()
+    again = list(cached.epoch(0, first_batch=1))
+    assert torch.equal(again[0]["shape_features"], first[1]["shape_features"])
+
+
+def test_a_cached_run_trains_without_saving_the_towers(toy, tmp_path):
+    run = train(toy, tmp_path / "run", settings=[*TOWERS, "training.epochs=4"])
+    losses = [record["full_full"] for record in read_metrics(run)]
+    assert losses[-1] < losses[0]
+    assert not [key for key in load_tensors(run / "model.safetensors")[0] if "tower" in key]
