@@ -1,5 +1,6 @@
 """The `cmah` command: a group whose subcommands, one file each, are imported only when called."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -54,6 +55,9 @@ def group(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user got wrong is one line on standard error and exit status 2."""
+    # Threads that spin while they wait make torch on the CPU tens of times slower where cores are shared, and
+    # already with one process that decodes images on two cores. OpenMP reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:

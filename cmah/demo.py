@@ -61,7 +61,7 @@ class Scale:
     per_category: int = 40
     views: int = 8
     epochs: int = 60
-    hits: int = 8
+    hits: int = 6
 
 
 def run_demo(
@@ -229,7 +229,9 @@ class _Demo:
             write_json(self.out / "evaluation.json", details)
         for line in table(maps):
             self.report(f"    {line}")
-        self.report(f"    mAP over {len(image)} views and {len(shape)} shapes; same category = relevant")
+        self.report(
+            f"    ({len(image)} views, {len(shape)} shapes; relevant = same category; ties by expectation)"
+        )
         return maps
 
     def search(self, maps: Maps) -> list[dict[str, Any]]:
@@ -239,7 +241,8 @@ class _Demo:
         dataset = Dataset.read(self.dataset).select("test")
         shapes = first_of_each_category(dataset.shapes)
         views = dataset.views()
-        images = [views[shape.shape_id][1 % self.scale.views] for shape in shapes]
+        # seen from the left in front; the hits' portraits are seen from the right
+        images = [views[shape.shape_id][-1] for shape in shapes]
         pictures = [self.dataset / image.path for image in images]
         meshes = [self.meshes / shape.extra["source"] for shape in shapes]
         searches = []
@@ -274,26 +277,30 @@ class _Demo:
     def show(self, searches: list[dict[str, Any]], maps: Maps, dataset: Dataset) -> None:
         """Print the searches, and write the page with their pictures."""
         from cmah.sheets import DatasetPictures, Row, Tile, picture_of_file, write_sheet
+        from cmah.training.checkpoint import read_metrics
 
         pictures = DatasetPictures(dataset)
+        portraits = {name: views[1 % len(views)].image_id for name, views in dataset.views().items()}
         rows = []
         for search in searches:
             wanted = pictures.category(search["id"])
-            kind, picture = "picture", pictures.picture(search["id"])
-            if search["among"] == "images":
-                kind, picture = "mesh", picture_of_file(search["file"])
-            hits = [
-                Tile(name, pictures.picture(name), category, f"{distance} bits", category == wanted)
-                for name, distance in zip(search["hits"], search["distances"], strict=True)
-                for category in [pictures.category(name)]
-            ]
-            rows.append(Row(Tile(Path(search["file"]).name, picture, wanted, f"query: a {kind}"), hits))
-            found = "  ".join(f"{hit.category} {hit.note.split()[0]}" for hit in hits[:5])
-            self.report(f"    {kind:7} of a {wanted:9} -> {found}")
+            by_mesh = search["among"] == "images"
+            picture = picture_of_file(search["file"]) if by_mesh else pictures.picture(search["id"])
+            kind = "mesh" if by_mesh else "picture"
+            hits = []
+            for name, distance in zip(search["hits"], search["distances"], strict=True):
+                category, shown = pictures.category(name), pictures.picture(portraits.get(name, name))
+                hits.append(Tile(name, shown, category, f"{distance} bits", category == wanted))
+            rows.append(Row(Tile(search["id"], picture, wanted, f"query: a {kind}"), hits))
+            found = "  ".join(
+                f"{hit.category} {distance}" for hit, distance in zip(hits, search["distances"], strict=True)
+            )
+            self.report(f"    {kind:7} {wanted:8} -> {found}")
+        seconds = sum(record["seconds"] for record in read_metrics(self.run)[-1:])
         notes = [
-            f"CMAH trained in {self.seconds['train']:.0f} s without labels; none of these shapes took part in it.",
-            "Below, pictures look for shapes, then meshes for pictures; under each hit its Hamming distance, 64 bits.",
-            *table(maps),
+            f"CMAH, trained for {seconds:.0f} s without labels. The shapes and pictures below took no part in that.",
+            "Pictures look for shapes, then meshes for pictures. Under each hit its Hamming distance, of 64 bits.",
+            *(line.replace("->", "→") for line in table(maps)),
         ]
         write_sheet(self.page, "Pictures find shapes, shapes find pictures", rows, notes)
 
@@ -308,11 +315,11 @@ def first_of_each_category(shapes: list[Shape]) -> list[Shape]:
 
 def table(maps: Maps) -> list[str]:
     """The mAP before and after training as lines of text."""
-    lines = []
+    lines = ["mAP of unseen shapes before -> after training:"]
     for direction in DIRECTIONS:
         parts = [
             f"{bits} bits {maps['before'][direction][bits]:.3f} -> {value:.3f}"
             for bits, value in maps["after"][direction].items()
         ]
-        lines.append(f"mAP {direction}, before -> after training: {', '.join(parts)}")
+        lines.append(f"{direction}:  {',  '.join(parts)}")
     return lines
