@@ -131,7 +131,8 @@ class Encoder:
         self, dataset: Dataset, shapes: Sequence[Shape], *, label: str = "", floats: bool = False
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's shapes, and (file, reason) of those that could not be read."""
-        batches = PointBatches([dataset.root / shape.points for shape in shapes], self.recipe.points, BATCH)
+        paths = [dataset.root / shape.points for shape in shapes]
+        batches = PointBatches(paths, self.recipe.points, BATCH, up_axis=dataset.up_axis)
         kept: list[int] = []
         outputs = self.outputs("shape", _shown(batches, "points", kept, len(shapes), label))
         rows = [shapes[i] for i in kept]
@@ -177,9 +178,7 @@ class Encoder:
             picture = fit_square(load_image(path), self.recipe.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix == ".npy":
-            cloud = load_points_file(path)
-            if up == "z":
-                cloud = np.stack([cloud[:, 0], cloud[:, 2], -cloud[:, 1]], axis=1)
+            cloud = load_points_file(path, up)
         elif suffix in MESHES:
             from cmah.data.meshes import points_of_mesh
 

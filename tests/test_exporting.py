@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_files_and_dataset_give_the_same_codes(toy, encoder):
     from_images, _ = encoder.dataset_images(data, images)
     from_shapes, _ = encoder.dataset_shapes(data, shapes)
     assert np.array_equal(codes.packed, np.concatenate([from_images.packed, from_shapes.packed]))
+
+
+def test_a_dataset_with_z_up_gives_the_codes_of_one_with_y_up(toy, encoder, tmp_path):
+    data = Dataset.read(toy)
+    (tmp_path / "points").mkdir()
+    for shape in data.shapes[:5]:
+        x, y, z = np.load(toy / shape.points, allow_pickle=False).T
+        np.save(tmp_path / shape.points, np.stack([x, -z, y], axis=1))
+    turned = replace(data, root=tmp_path, up_axis="z", shapes=data.shapes[:5])
+    codes, _ = encoder.dataset_shapes(turned, turned.shapes)
+    assert np.array_equal(codes.packed, encoder.dataset_shapes(data, data.shapes[:5])[0].packed)
+    assert np.array_equal(turned.load_points(data.shapes[0]), data.load_points(data.shapes[0]))
+    queried, _ = encoder.encode_files([tmp_path / data.shapes[0].points], up="z")
+    assert np.array_equal(queried.packed, codes.packed[:1])
 
 
 def test_one_bad_file_costs_itself_only(toy, encoder, tmp_path):

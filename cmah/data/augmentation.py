@@ -168,24 +168,21 @@ def object_mask(image: np.ndarray) -> np.ndarray | None:
     return mask
 
 
-def augment_points(
-    points: np.ndarray, config: PointAugmentation, rng: np.random.Generator, up_axis: str = "y"
-) -> np.ndarray:
-    """A random variant of a normalised cloud.
+def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random.Generator) -> np.ndarray:
+    """A random variant of a normalised cloud, y up.
 
     Args:
         points: float32 [n, 3] or [n, 6]; only the coordinates change.
         config: what may happen.
         rng: the source of everything random.
-        up_axis: "y" or "z", the axis the rotation leaves alone.
 
     Returns:
         float32 of the same shape.
     """
     n = len(points)
-    matrix = _random_rotation(config, rng, up_axis) * _reciprocal(rng, config.scale, 3)
+    matrix = _random_rotation(config, rng) * _reciprocal(rng, config.scale, 3)
     if rng.random() < config.mirror:
-        matrix[:, 0] *= -1  # x is horizontal whichever axis is up
+        matrix[:, 0] *= -1
     xyz = points[:, :3] @ matrix.T.astype(np.float32)
     if config.jitter > 0:
         noise = rng.standard_normal((n, 3), dtype=np.float32) * np.float32(config.jitter)
@@ -245,10 +242,9 @@ def _random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _random_rotation(config: PointAugmentation, rng: np.random.Generator, up_axis: str) -> np.ndarray:
+def _random_rotation(config: PointAugmentation, rng: np.random.Generator) -> np.ndarray:
     """A turn about the up axis, then a tilt about a random horizontal axis: float64 [3, 3]."""
-    up = {"y": 1, "z": 2}[up_axis]
-    first, second = [axis for axis in range(3) if axis != up]
+    first, up, second = range(3)
     turn, tilt = np.radians(rng.uniform(-1, 1, 2) * (config.rotation, config.tilt))
     towards = rng.uniform(0, 2 * math.pi)
     about_up = _plane_rotation(first, second, turn)

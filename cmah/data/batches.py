@@ -76,7 +76,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         Raises:
             DatasetError: if no shape can take part.
         """
-        self.root, self.up_axis = dataset.root, dataset.up_axis
+        self.root = dataset.root
         self.image_size, self.points = image_size, points
         self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
         self.views, self.colours, self.seed = views, colours, seed
@@ -140,7 +140,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             chosen = rng.choice(len(cloud), self.points, replace=False)
         else:
             chosen = fixed_subset(len(cloud), self.points)
-        return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng, self.up_axis)
+        return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng)
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
         """The augmented views; one that cannot be read gives way to the next in the random order.
@@ -276,7 +276,9 @@ class PointBatches:
         skipped: (path, reason) of the clouds left out so far.
     """
 
-    def __init__(self, paths: Sequence[Path], points: int, batch_size: int, colours: bool = False) -> None:
+    def __init__(
+        self, paths: Sequence[Path], points: int, batch_size: int, colours: bool = False, up_axis: str = "y"
+    ) -> None:
         """Nothing is read yet.
 
         Args:
@@ -285,8 +287,10 @@ class PointBatches:
             points: how many of each cloud the model gets.
             batch_size: clouds a batch.
             colours: whether the result has six columns.
+            up_axis: "y" or "z", of the files; the result has y up.
         """
         self.paths, self.points, self.batch_size, self.colours = paths, points, batch_size, colours
+        self.up_axis = up_axis
         self.skipped: Skipped = []
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
@@ -295,7 +299,9 @@ class PointBatches:
             clouds, positions = [], []
             for position, path in enumerate(self.paths[first : first + self.batch_size], first):
                 try:
-                    clouds.append(model_input(load_points_file(path), self.points, self.colours))
+                    clouds.append(
+                        model_input(load_points_file(path, self.up_axis), self.points, self.colours)
+                    )
                     positions.append(position)
                 except CmahError as error:
                     self.skipped.append((str(path), str(error)))

@@ -188,14 +188,14 @@ class Dataset:
         return views
 
     def load_points(self, shape: Shape) -> np.ndarray:
-        """The points of a shape as float16 [n, 3] or [n, 6] (xyz, rgb in 0..1).
+        """The points of a shape as float16 [n, 3] or [n, 6] (xyz, rgb in 0..1), y up whichever axis is in the file.
 
         Clouds that reach far beyond the unit sphere are normalised first: float16 would round them coarsely.
 
         Raises:
             CmahError: if the file is missing or is not what it should be.
         """
-        points = load_points_file(self.root / shape.points)
+        points = load_points_file(self.root / shape.points, self.up_axis)
         if np.abs(points[:, :3]).max() > COMFORTABLE:
             points = normalise(points)
         return points.astype(np.float16)

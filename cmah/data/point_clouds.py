@@ -20,11 +20,15 @@ LARGEST = (
 EXPECTED = "expected an .npy array of numbers [n, 3] or [n, 6], xyz and rgb in 0..1"
 
 
-def load_points_file(path: str | Path) -> np.ndarray:
-    """Read an .npy file of points as float32 [n, 3] (xyz) or [n, 6] (xyz, rgb in 0..1), n >= 1.
+def load_points_file(path: str | Path, up_axis: str = "y") -> np.ndarray:
+    """Read an .npy file of points as float32 [n, 3] (xyz) or [n, 6] (xyz, rgb in 0..1), n >= 1, y up.
 
     Integers and any float are taken. A cloud very far from the origin for its size comes back centred, since
     float32 could not hold its form otherwise.
+
+    Args:
+        path: the file.
+        up_axis: "y" or "z", the axis that points up in the file; z up is turned to y up (a rotation about x).
 
     Raises:
         CmahError: if the file is missing, truncated, not such an array (pickled objects are never loaded), or
@@ -47,6 +51,8 @@ def load_points_file(path: str | Path) -> np.ndarray:
         raise CmahError(
             f"{path}: colours from {colours.min():.4g} to {colours.max():.4g} (expected rgb in 0..1)"
         )
+    if up_axis == "z":
+        xyz = np.stack([xyz[:, 0], xyz[:, 2], -xyz[:, 1]], axis=1)
     extent = np.ptp(xyz, axis=0).max()
     if largest > FAR * extent > 0:
         xyz -= xyz.mean(axis=0)

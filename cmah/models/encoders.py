@@ -17,7 +17,7 @@ class TokenEncoder(nn.Module):
         self, width: int, depth: int, heads: int, *, drop_path: float = 0.0, qkv_bias: bool = True
     ) -> None:
         super().__init__()
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         self.blocks = nn.ModuleList(
             # timm's own default for the norm has another epsilon than Point-MAE and plain ViTs
             Block(width, heads, qkv_bias=qkv_bias, drop_path=rate, norm_layer=nn.LayerNorm)
