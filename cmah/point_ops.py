@@ -141,7 +141,7 @@ def ball_query(
     if chosen == "pointnet2":
         return _pointnet2().ball_query(radius, k, xyz, query).long()
     kind = np.float32 if xyz.dtype == torch.float32 else np.float64
-    squared_radius = kind(radius) * kind(radius)
+    squared_radius: Any = kind(radius) * kind(radius)
     if chosen == "numba":
         index, a, cloud = np.empty((b, m, k), np.int64), query.numpy(), xyz.numpy()
 

@@ -127,12 +127,10 @@ class Method(Recipe):
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""
         batches = super().batches(dataset, config)
-        frozen = [
-            tower if isinstance(tower, Frozen) else None
-            for tower in (self.network.image_tower, self.network.shape_tower)
-        ]
-        if config.training.cached_copies and any(frozen):
-            return FeatureBatches(batches, *frozen, config.training.cached_copies)
+        towers = (self.network.image_tower, self.network.shape_tower)
+        image, shape = (tower if isinstance(tower, Frozen) else None for tower in towers)
+        if config.training.cached_copies and (image or shape):
+            return FeatureBatches(batches, image, shape, config.training.cached_copies)
         return batches
 
     def after_step(self) -> None:

@@ -19,16 +19,17 @@ def plot_curves(run: Path) -> Path:
     losses, scores = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
     for name in ["loss", *(key for key in records[0] if key not in OTHER)] if records else []:
-        style = {"color": "black", "linewidth": 2} if name == "loss" else {"linewidth": 1}
-        losses.plot(epochs, [record[name] for record in records], label=name.replace("_", "–"), **style)
+        colour, width = ("black", 2) if name == "loss" else (None, 1)
+        values = [record[name] for record in records]
+        losses.plot(epochs, values, label=name.replace("_", "–"), color=colour, linewidth=width)
     losses.set(xlabel="epoch", title="loss and its unweighted parts")
     measured = [record for record in records if "validation" in record]
     lengths = [key for key in (measured[0]["validation"] if measured else {}) if key.isdigit()]
     for i, bits in enumerate(lengths):
-        for direction, style in enumerate(("-", "--")):
+        for direction, line in enumerate(("-", "--")):
             values = [record["validation"][bits][direction] for record in measured]
             label = f"{bits} bits {'image→shape' if direction == 0 else 'shape→image'}"
-            scores.plot([record["epoch"] for record in measured], values, style, color=f"C{i}", label=label)
+            scores.plot([record["epoch"] for record in measured], values, line, color=f"C{i}", label=label)
     scores.set(xlabel="epoch", title="mAP on held-out shapes")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)

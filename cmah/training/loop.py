@@ -129,7 +129,9 @@ class Run:
         for name, reason in self.pairs.skipped:
             report(f"left out {name}: {reason}")
         self.validator = Validator(self.recipe, held_out, config, device) if held_out else None
-        self.names = {parameter: name for name, parameter in self.recipe.model.named_parameters()}
+        self.names: dict[Tensor, str] = {
+            parameter: name for name, parameter in self.recipe.model.named_parameters()
+        }
         self.optimizer = torch.optim.AdamW(parameter_groups(self.recipe.model, training), lr=training.lr)
         precision = training.precision
         if precision == "auto":
@@ -205,10 +207,9 @@ class Run:
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self.save()
-        if "validation" in record:
-            self.report(
-                f"epoch {p.epoch}: loss {means['loss']:.3f}, {self.validator.describe(record['validation'])}"
-            )  # type: ignore[union-attr]
+        if self.validator and "validation" in record:
+            measured = self.validator.describe(record["validation"])
+            self.report(f"epoch {p.epoch}: loss {means['loss']:.3f}, {measured}")
 
     def step(self, batch: dict[str, Tensor]) -> float:
         """One optimiser step; returns the learning rate."""
