@@ -20,7 +20,7 @@ from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
-from cmah.models.cmah import Cmah, ModelConfig
+from cmah.models.cmah import Cmah, CmahOutput, ModelConfig
 from cmah.recipes import Recipe
 from cmah.training.config import Config
 from cmah.training.features import FeatureBatches
@@ -46,6 +46,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         if not 0.01 <= self.temperature <= 1:
             raise ConfigError(f"loss.temperature = {self.temperature}: expected a number from 0.01 to 1")
+        if not any((self.full_full, self.mask_full, self.full_mask)):
+            raise ConfigError("loss: expected a weight above 0 for at least one of the contrasts")
         if not 0 < self.masked_part <= 1:
             raise ConfigError(f"loss.masked_part = {self.masked_part}: expected a part above 0 and up to 1")
 
@@ -87,24 +89,37 @@ class Method(Recipe):
         self.negative_weights: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """L = L_c + L_r and its parts."""
+        """L = L_c + L_r and its parts; see `Recipe.loss`."""
         s = self.settings
         wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
         masked = max(1, round(s.masked_part * len(batch["image"]))) if wanted else 0
         features = batch.get("image_features"), batch.get("shape_features")
         out = self.network(batch["image"], batch["points"], generator, masked=masked, features=features)
-        to_shape, to_image = self.negative_weights(batch["index"]) if self.negative_weights else (None, None)
+        # similarities and distances would keep two digits in bfloat16
+        with torch.autocast(out.full_image.device.type, enabled=False):
+            parts = self._contrasts(out, batch["index"]) | self._reconstructions(out)
+            if s.quantisation:
+                parts["quantisation"] = (quantisation(out.full_image) + quantisation(out.full_shape)) / 2
+            if s.balance:
+                parts["balance"] = (bit_balance(out.full_image) + bit_balance(out.full_shape)) / 2
+            total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
+        return total, parts
+
+    def _contrasts(self, out: CmahOutput, index: Tensor) -> dict[str, Tensor]:
+        """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""
+        s, parts = self.settings, {}
+        to_shape, to_image = self.negative_weights(index) if self.negative_weights else (None, None)
         temperatures = self.log_temperature.exp().to(out.full_image.device)
-        # a contrast in bfloat16 would round similarities to two digits
-        image, shape = out.full_image.float(), out.full_shape.float()
 
         def contrast(anchors: Tensor, others: Tensor, weights: Tensor | None) -> Tensor:
             weights = None if weights is None else weights[: len(anchors), : len(others)]
-            return nested_info_nce(anchors, others, self.prefixes, temperatures, weights)
+            return nested_info_nce(anchors.float(), others.float(), self.prefixes, temperatures, weights)
 
-        parts = {"full_full": (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2}
+        image, shape = out.full_image, out.full_shape
+        if s.full_full:
+            parts["full_full"] = (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2
         if out.masked_image is not None and out.masked_shape is not None:
-            hidden_image, hidden_shape = out.masked_image.float(), out.masked_shape.float()
+            hidden_image, hidden_shape, masked = out.masked_image, out.masked_shape, len(out.masked_image)
             if s.mask_full:
                 forth, back = contrast(hidden_image, shape, to_shape), contrast(hidden_shape, image, to_image)
                 parts["mask_full"] = (forth + back) / 2
@@ -112,17 +127,17 @@ class Method(Recipe):
                 forth = contrast(image[:masked], hidden_shape, to_shape)
                 back = contrast(shape[:masked], hidden_image, to_image)
                 parts["full_mask"] = (forth + back) / 2
+        return parts
+
+    def _reconstructions(self, out: CmahOutput) -> dict[str, Tensor]:
+        """L_2D and L_3D."""
+        s, parts = self.settings, {}
         if out.patches is not None and s.pixels:
             predicted, target = out.patches
             parts["pixels"] = pixel_loss(predicted.float(), target, normalise=s.normalise_patches)
         if out.groups is not None and s.points:
             parts["points"] = s.points_scale * group_loss(*out.groups)
-        if s.quantisation:
-            parts["quantisation"] = (quantisation(image) + quantisation(shape)) / 2
-        if s.balance:
-            parts["balance"] = (bit_balance(image) + bit_balance(shape)) / 2
-        total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
-        return total, parts
+        return parts
 
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""

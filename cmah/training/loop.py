@@ -164,11 +164,13 @@ class Run:
         )
         bar = progress(range(training.epochs * self.batches), "train", unit="batch")
         bar.update(p.epoch * self.batches + p.batch)
-        while p.epoch < training.epochs and not (training.patience and p.since_best >= training.patience):
-            self.epoch(bar)
-        bar.close()
-        if records or p.epoch:
-            plot_curves(self.out)
+        try:
+            while p.epoch < training.epochs and not (training.patience and p.since_best >= training.patience):
+                self.epoch(bar)
+        finally:
+            bar.close()
+            if p.epoch:
+                plot_curves(self.out)
         best = f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}" if math.isfinite(p.best) else ""
         self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
 
