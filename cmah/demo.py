@@ -28,6 +28,7 @@ depth = 2
 [training]
 epochs = {epochs}
 batch_size = 32
+lr = 2e-3
 validate_every = 10
 seed = {seed}
 

@@ -199,7 +199,7 @@ body { font: 14px/1.4 system-ui, sans-serif; background: var(--back); color: var
   padding: 1.2rem; max-width: 1500px; }
 h1 { font-size: 1.35rem; margin: 0 0 .3rem; }
 p { color: var(--soft); margin: .15rem 0; overflow-wrap: anywhere; }
-section { display: grid; grid-template-columns: 150px 1fr; gap: 1rem; margin: 1rem 0 0; padding: 1rem 0 0;
+section { display: grid; grid-template-columns: 150px minmax(0, 1fr); gap: 1rem; margin: 1rem 0 0; padding: 1rem 0 0;
   border-top: 1px solid var(--line); }
 ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(108px, 1fr)); gap: .6rem; margin: 0; padding: 0;
   list-style: none; align-items: start; }
@@ -213,6 +213,6 @@ figcaption { padding: .3rem .4rem .4rem; font-size: .82rem; }
 figcaption > * { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 figcaption i { color: var(--soft); font-style: normal; font-size: .72rem; }
 .good span { color: var(--good); } .bad span { color: var(--bad); }
-@media (max-width: 640px) { body { padding: .7rem; } section { grid-template-columns: 1fr; gap: .6rem; }
-  .query { max-width: 33%; } ol { grid-template-columns: repeat(3, 1fr); gap: .4rem; } }
+@media (max-width: 640px) { body { padding: .7rem; } section { grid-template-columns: minmax(0, 1fr); gap: .6rem; }
+  .query { max-width: 33%; } ol { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem; } }
 """
