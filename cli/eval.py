@@ -54,7 +54,7 @@ def _numbers(_: click.Context, option: click.Parameter, text: str | None) -> tup
 @click.option(
     "--bootstrap", default=1000, show_default=True, type=click.IntRange(min=0), help="0: no interval."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the bootstrap.")
 @click.option("--json", "json_path", metavar="FILE", help="Write everything as JSON; - prints it.")
 def command(
     query: Path,

@@ -19,7 +19,10 @@ def command(codes: Path, out: Path, bits: int | None, as_json: bool) -> None:
     from cmah.codes import BinaryCodes
     from cmah.errors import CodesError
     from cmah.search import HammingIndex
+    from cmah.search.index_file import is_index
 
+    if out.is_file() and not is_index(out):
+        raise CodesError(f"{out}: exists and is not an index; choose another name")
     rows = BinaryCodes.load(codes)
     try:
         rows = rows if bits is None else rows.truncate(bits)

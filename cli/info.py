@@ -16,9 +16,9 @@ def command(path: Path, as_json: bool) -> None:
     import json
 
     from cmah.errors import CmahError
+    from cmah.files import require_file
+    from cmah.search.index_file import is_index
 
-    if not path.exists():
-        raise CmahError(f"{path}: no such file or folder")
     if path.is_dir():
         if (path / "dataset.json").exists():
             found = _dataset(path)
@@ -27,9 +27,8 @@ def command(path: Path, as_json: bool) -> None:
         else:
             raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
     else:
-        with open(path, "rb") as file:
-            magic = file.read(8)
-        found = _index(path) if magic == b"CMAH-IDX" else _codes(path)
+        require_file(path, "expected a dataset, a run, a code file or an index")
+        found = _index(path) if is_index(path) else _codes(path)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:

@@ -1,6 +1,7 @@
 """The `cmah` command: a group whose subcommands, one file each, are imported only when called."""
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -63,10 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # --debug is accepted anywhere on the line
         sys.exit(run([argument for argument in arguments if argument != "--debug"]))
-    except (cmah.CmahError, OSError) as error:
-        if debug:
+    except (cmah.CmahError, OSError, MemoryError, RuntimeError) as error:
+        text = _explanation(error)
+        if debug or not text:
             raise
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"Error: {' '.join(text.split())}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
@@ -76,6 +78,19 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f'Error: this needs the package {error.name}; pip install "cmah[all]"', err=True)
         sys.exit(2)
+
+
+def _explanation(error: Exception) -> str:
+    """What the user can put right, in words; empty if it is a fault of cmah."""
+    if isinstance(error, cmah.CmahError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = error.filename2 or error.filename
+        return f"{name}: {error.strerror}" if name and error.strerror else str(error)
+    # torch has no class of its own for memory of the CPU that is exhausted
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
+        return f"not enough memory ({str(error)[:150]}); try smaller batches, images or models"
+    return ""
 
 
 def run(arguments: list[str]) -> Any:

@@ -48,6 +48,8 @@ def command(
     _check_options(codes_path, run, files, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
     if sheet and not dataset:
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
+    if sheet and sheet.suffix.lower() not in (".html", ".htm"):
+        raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
     from cmah.search import HammingIndex
 
     index = HammingIndex.open(index_path)
@@ -180,13 +182,15 @@ def _print_table(found: list[dict[str, Any]]) -> None:
 
 def _print_csv(found: list[dict[str, Any]]) -> None:
     import csv
-    import sys
+    import io
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["query", "rank", "id", "distance", "category"])
     for entry in found:
         for hit in entry["hits"]:
             writer.writerow([entry["query"], hit["rank"], hit["id"], hit["distance"], hit["category"]])
+    click.echo(text.getvalue(), nl=False)
 
 
 def _write(

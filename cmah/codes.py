@@ -5,6 +5,7 @@ byte 0, +1 is a set bit, and the unused low bits of the last byte are zero.
 """
 
 import struct
+import unicodedata
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cmah.errors import CodesError
-from cmah.files import atomic_path
+from cmah.files import atomic_path, require_file
 from cmah.npz import NpzReader, read_npy
 
 MAX_BITS = 4096
@@ -56,7 +57,7 @@ class _Rows:
             if values is None:
                 continue
             texts = np.asarray(values)
-            texts = texts if texts.dtype.kind == "U" else np.asarray(texts.tolist()).astype(str)
+            texts = texts if texts.dtype.kind == "U" else _texts(texts)
             if texts.shape != (len(self),):
                 raise CodesError(
                     f"{name}: shape {list(texts.shape)}, expected [{len(self)}], one for each row"
@@ -274,11 +275,10 @@ def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
         CodesError: if the file is none of these; the message names file, row and what was expected.
     """
     path = Path(path)
+    require_file(path, error=CodesError)
     try:
         with open(path, "rb") as file:
             magic = file.read(6)
-    except FileNotFoundError:
-        raise CodesError(f"{path}: no such file") from None
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
     try:
@@ -343,7 +343,10 @@ def _from_npz(file: NpzReader) -> BinaryCodes | Embeddings:
     for key, values in known.items():
         if values.dtype.kind not in "UiuS":
             raise CodesError(f"{key} are {values.dtype}, expected text")
-    known |= {key: str(file.read(key)) for key in ("modality", "space") if key in file}
+        known[key] = texts = _texts(values)
+        for text in texts.ravel().tolist():
+            _printable(text, key)
+    known |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
     if name == "cmah-embeddings":
         return Embeddings(file.read("embeddings"), **known)
     bits = _whole(file.read("bits"), "bits")
@@ -360,6 +363,23 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.array_equal(a, b)
     return type(a) is type(b) and bool(a == b)
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    """An array of text, numbers, or bytes that are UTF-8, as one of text."""
+    items = values.ravel().tolist()
+    try:
+        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
+    except UnicodeDecodeError as error:
+        raise CodesError(f"{error.object!r} is not UTF-8 text") from None
+    return np.array(texts, dtype=str).reshape(values.shape)
+
+
+def _printable(text: str, name: str) -> str:
+    """Refuse what cannot be printed on a line or written as UTF-8: control characters and lone surrogates."""
+    if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise CodesError(f"{name}: {text[:50]!r} has control characters, expected text of one line")
+    return text
 
 
 def _whole(value: Any, name: str) -> int:

@@ -4,11 +4,22 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from cmah.errors import CmahError
+
+
+def require_file(path: str | Path, expected: str = "", error: type[CmahError] = CmahError) -> None:
+    """Refuse what is no ordinary file: a pipe or a device could keep its reader waiting for ever.
+
+    Raises:
+        CmahError: or `error`; its message ends with what was `expected`.
+    """
+    if not os.path.isfile(path):
+        what = "not a file" if os.path.lexists(path) else "no such file"
+        raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
 @contextmanager
@@ -16,17 +27,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, else removed.
 
     A process killed at any moment leaves the old file whole.
+
+    Raises:
+        CmahError: if the file cannot be written: no room, no permission, a folder in its place.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise CmahError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error on its way is the one to be told
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -41,13 +58,13 @@ def read_json(path: str | Path) -> Any:
     Raises:
         CmahError: if it is missing or not JSON.
     """
-    path = Path(path)
+    require_file(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CmahError(f"{path}: no such file") from None
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CmahError(f"{path}: not a readable JSON file ({error})") from None
+    except RecursionError:
+        raise CmahError(f"{path}: not a readable JSON file (nested too deeply)") from None
 
 
 def sha256(path: str | Path) -> str:

@@ -1,6 +1,7 @@
 """Codes in and out, and every refusal."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -305,5 +306,32 @@ def test_wrong_members(tmp_path, members, message):
 def test_missing_file(tmp_path):
     with pytest.raises(CodesError, match="no such file"):
         read_codes(tmp_path / "nothing.npz")
-    with pytest.raises(CodesError, match="cannot be read"):
+    with pytest.raises(CodesError, match="not a file"):
         read_codes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("ids", np.array([b"\xff", b"b"]), "not UTF-8"),
+        ("ids", np.array(["a\nb", "b"]), "expected text of one line"),
+        ("categories", np.array(["\x1b[31mred", "b"]), "expected text of one line"),
+        ("kinds", np.array(["\udc80", "b"]), "expected text of one line"),
+        ("ids", np.array("a"), "one for each row"),
+        ("space", "a\nb", "expected text of one line"),
+    ],
+)
+def test_texts_of_foreign_files_can_be_printed(tmp_path, member, value, message):
+    np.savez(tmp_path / "c.npz", packed=np.zeros((2, 2), np.uint8), bits=16, **{member: value})
+    with pytest.raises(CodesError, match=message):
+        read_codes(tmp_path / "c.npz")
+    np.savez(
+        tmp_path / "c.npz", packed=np.zeros((2, 2), np.uint8), bits=16, ids=np.array(["ü".encode(), b"b"])
+    )
+    assert read_codes(tmp_path / "c.npz").ids.tolist() == ["ü", "b"]
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CodesError, match="not a file"):
+        read_codes(tmp_path / "pipe")

@@ -8,6 +8,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from cmah.errors import CmahError
+from cmah.files import require_file
 
 # Larger pictures are refused before a pixel is decoded: 64 million pixels are 192 MB as RGB.
 MAX_PIXELS = 64_000_000
@@ -84,8 +85,7 @@ def border(image: np.ndarray) -> np.ndarray:
 def _decoded(path: str | Path) -> PIL.Image.Image:
     """Open, check, decode and turn."""
     path = Path(path)
-    if not path.is_file():  # also keeps a pipe or a device from blocking the reader
-        raise CmahError(f"{path}: {'not a file' if path.exists() else 'no such file'} (expected a picture)")
+    require_file(path, "expected a picture")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and large sizes
         try:

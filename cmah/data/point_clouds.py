@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from cmah.errors import CmahError
+from cmah.files import require_file
 
 MAX_POINTS = 50_000_000
 # A cloud further from the origin than this many times its size is centred in float64: float32 has 24 bits
@@ -35,8 +36,7 @@ def load_points_file(path: str | Path, up_axis: str = "y") -> np.ndarray:
             has values that are not finite or colours out of range.
     """
     path = Path(path)
-    if not path.is_file():  # also keeps a pipe or a device from blocking the reader
-        raise CmahError(f"{path}: {'not a file' if path.exists() else 'no such file'} ({EXPECTED})")
+    require_file(path, EXPECTED)
     with open(path, "rb") as file:
         points = _read_array(file, path)
     xyz = points[:, :3].astype(np.float64)

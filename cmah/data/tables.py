@@ -49,9 +49,6 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
     except CmahError as error:
         faults.append(str(error))
         return {}
-    except RecursionError:
-        faults.append(f"{path}: not a readable JSON file (nested too deeply)")
-        return {}
     if not isinstance(header, dict):
         faults.append(f"{path}: expected an object with the key 'format', found {type(header).__name__}")
         return {}

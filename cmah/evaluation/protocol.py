@@ -241,10 +241,9 @@ def _check_comparable(query: Rows, database: Rows) -> None:
 
 
 def _depths(name: str, values: Sequence[int]) -> np.ndarray:
-    depths = np.array(values, dtype=np.int64).reshape(-1)
-    if (depths < 1).any():
-        raise CodesError(f"{name} is {list(values)}, expected 1 or more")
-    return depths
+    if any(not 1 <= value < 2**63 for value in values):
+        raise CodesError(f"{name} is {list(values)}, expected 1 to 2^63 - 1")
+    return np.array(values, dtype=np.int64).reshape(-1)
 
 
 def _first(given: Labels | None, own: Labels | None) -> Labels | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cmah.codes import MAX_BITS, BinaryCodes
 from cmah.errors import CodesError
-from cmah.files import atomic_path
+from cmah.files import atomic_path, require_file
 
 MAGIC = b"CMAH-IDX"
 VERSION = 0
@@ -44,10 +44,17 @@ class IndexContent:
 
 
 def write_index(path: str | Path, content: IndexContent) -> None:
-    """Write an index file, whole or not at all."""
+    """Write an index file, whole or not at all.
+
+    Raises:
+        CodesError: for an id that is not Unicode text.
+    """
     kind, ids = POSITIONS, b""
     if content.ids is not None and content.ids.dtype.kind == "U":
-        texts = [text.encode() for text in content.ids.tolist()]
+        try:
+            texts = [text.encode() for text in content.ids.tolist()]
+        except UnicodeEncodeError as error:
+            raise CodesError(f"{path}: id {error.object!r} cannot be written as UTF-8") from None
         ends = np.cumsum([0, *map(len, texts)], dtype="<u8")
         kind, ids = TEXTS, ends.tobytes() + b"".join(texts)
     elif content.ids is not None:
@@ -65,6 +72,12 @@ def write_index(path: str | Path, content: IndexContent) -> None:
             file.write(section.ljust(_aligned(len(section)), b"\0"))
 
 
+def is_index(path: str | Path) -> bool:
+    """Whether a file begins as an index does."""
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def read_index(path: str | Path) -> IndexContent:
     """Read an index file; its sizes are checked against the file before anything is allocated.
 
@@ -72,6 +85,7 @@ def read_index(path: str | Path) -> IndexContent:
         CodesError: if it is missing, foreign, of another version, truncated or damaged.
     """
     path = Path(path)
+    require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -89,8 +103,6 @@ def read_index(path: str | Path) -> IndexContent:
         return IndexContent(packed, bits, _read_ids(parts[1], kind, n), parts[2].decode())
     except (CodesError, UnicodeDecodeError) as error:
         raise CodesError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise CodesError(f"{path}: no such file") from None
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
 

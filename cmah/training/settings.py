@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cmah.errors import ConfigError
+from cmah.files import require_file
 
 C = TypeVar("C")
 
@@ -21,12 +22,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing or malformed, with the line.
     """
+    require_file(path, "expected a TOML file of settings", ConfigError)
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not a TOML file (nested too deeply)") from None
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -273,7 +273,20 @@ def test_info(call, files, dataset):
             "image.npz: has no picture",
         ),
         (("eval", "--query", "shape.npz", "--database", "shape.npz", "--kind", "photo"), "holds images"),
-        (("info", "nothing"), "nothing: no such file or folder"),
+        (("eval", "--query", "image.npz", "--database", "shape.npz", "--seed", "-1"), "not in the range"),
+        (("eval", "--query", "image.npz", "--database", "shape.npz", "-k", "9" * 30), "expected 1 to 2^63"),
+        (
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--json", "data"),
+            "data: cannot be written",
+        ),
+        (("index", "shape.npz", "image.npz"), "image.npz: exists and is not an index"),
+        (("index", "shape.npz", "data"), "data: cannot be written (Is a directory)"),
+        (
+            ("search", "s.cmah", "--codes", "image.npz", "--dataset", "data", "--sheet", "a.png"),
+            "ends in .html",
+        ),
+        (("info", "/dev/null"), "/dev/null: not a file"),
+        (("info", "nothing"), "nothing: no such file"),
         (("info", "."), "neither a dataset"),
     ],
 )

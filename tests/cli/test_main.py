@@ -70,6 +70,28 @@ def test_errors_are_one_line(
     assert capsys.readouterr().err == f"Error: {' '.join(str(error).split())}\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(2, "No such file", "a", None, "b"), "b: No such file"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    ],
+)
+def test_errors_of_the_system_are_explained(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(error))
+    assert exit_status(["info"]) == 2
+    assert capsys.readouterr().err.startswith(f"Error: {message}")
+
+
+def test_a_fault_of_cmah_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(RuntimeError("index out of range")))
+    with pytest.raises(RuntimeError):
+        cli.main(["info"])
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "info"], ["info", "--debug"]])
 def test_debug_shows_the_traceback(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "import_module", fails_with(cmah.CmahError("wrong")))

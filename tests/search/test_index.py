@@ -221,8 +221,16 @@ def test_headers_that_lie(saved, place, layout, value, message):
 def test_other_files(tmp_path):
     with pytest.raises(CodesError, match="no such file"):
         HammingIndex.open(tmp_path / "nothing.cmah")
-    with pytest.raises(CodesError, match="cannot be read"):
+    with pytest.raises(CodesError, match="not a file"):
         HammingIndex.open(tmp_path)
     make(2, 8).save(tmp_path / "codes.npz")
     with pytest.raises(CodesError, match="not an index file"):
         HammingIndex.open(tmp_path / "codes.npz")
+
+
+def test_ids_that_are_no_text_cannot_be_written(tmp_path):
+    index = HammingIndex(8)
+    index.add(BinaryCodes.from_packed(np.zeros((1, 1), np.uint8), 8), ids=np.array(["\udc80"]))
+    with pytest.raises(CodesError, match="cannot be written as UTF-8"):
+        index.save(tmp_path / "s.cmah")
+    assert not list(tmp_path.iterdir())

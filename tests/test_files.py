@@ -1,0 +1,52 @@
+"""Files written whole or not at all, and what is no file."""
+
+import errno
+import os
+
+import pytest
+
+from cmah.errors import CmahError
+from cmah.files import atomic_path, read_json, require_file, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+
+    def fill() -> None:
+        with atomic_path(tmp_path / "a.json") as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CmahError, match=r"a\.json: cannot be written \(No space left on device\)"):
+        fill()
+    assert read_json(tmp_path / "a.json") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("target", ["", "folder", "file/a.json", "x" * 300])
+def test_places_that_cannot_be_written(tmp_path, target):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CmahError, match="cannot be written"):
+        write_json(tmp_path / target, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_only_ordinary_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path / "pipe", "not a file"),
+        (tmp_path, "not a file"),
+        (tmp_path / "x", "no such"),
+    ):
+        with pytest.raises(CmahError, match=message):
+            require_file(path)
+        with pytest.raises(CmahError, match=message):
+            read_json(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "\x00", "\ud800".encode("utf-8", "surrogatepass")])
+def test_json_that_is_none(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CmahError, match="not a readable JSON file"):
+        read_json(tmp_path / "a.json")
