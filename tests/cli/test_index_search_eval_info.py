@@ -276,11 +276,11 @@ def test_info(call, files, dataset):
         (("eval", "--query", "image.npz", "--database", "shape.npz", "--seed", "-1"), "not in the range"),
         (("eval", "--query", "image.npz", "--database", "shape.npz", "-k", "9" * 30), "expected 1 to 2^63"),
         (
-            ("eval", "--query", "image.npz", "--database", "shape.npz", "--json", "data"),
-            "data: cannot be written",
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--json", "."),
+            ".: cannot be written",
         ),
         (("index", "shape.npz", "image.npz"), "image.npz: exists and is not an index"),
-        (("index", "shape.npz", "data"), "data: cannot be written (Is a directory)"),
+        (("index", "shape.npz", "."), ".: cannot be written"),
         (
             ("search", "s.cmah", "--codes", "image.npz", "--dataset", "data", "--sheet", "a.png"),
             "ends in .html",
