@@ -69,7 +69,10 @@ def main(
         arm, seed = one.rsplit(":", 1)
         measure(dataset, out, config, (*settings, *ARMS[arm], f"training.seed={seed}"), split, bits)
         return
-    tasks = {(arm, seed): out / f"{arm.replace(' ', '_')}-{seed}" for seed in range(seeds) for arm in ARMS}
+    # the baseline comes last, so that a table of the others is complete as early as can be
+    *parts, baseline = ARMS
+    order = [(arm, seed) for seed in range(seeds) for arm in parts] + [(baseline, s) for s in range(seeds)]
+    tasks = {(arm, seed): out / f"{arm.replace(' ', '_')}-{seed}" for arm, seed in order}
 
     def start(task: tuple[tuple[str, int], Path]) -> None:
         (arm, seed), folder = task
