@@ -18,12 +18,12 @@ from cmah.data.batches import ImageBatches, PointBatches
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
-from cmah.errors import CmahError, DatasetError
+from cmah.errors import CmahError, DatasetError, RunError
 from cmah.files import sha256
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import check_towers, load_own_state, load_tensors, read_config
-from cmah.training.memory import keep_freed_memory
+from cmah.training.devices import chosen_device
 from cmah.training.settings import build, merge, parse_assignments
 
 BATCH = 32  # the one internal batch size
@@ -50,7 +50,7 @@ class Encoder:
 
         Args:
             run: the folder that training wrote.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda" or "cuda:N".
             settings: changes such as "model.image_weights=FILE", for weights that have moved.
 
         Raises:
@@ -62,17 +62,14 @@ class Encoder:
             changed = merge(config.to_dictionary()["model"], parse_assignments(settings).get("model", {}))
             config = replace(config, model=build(type(config.model), changed, "model."))
         check_towers(stored, config)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cpu":
-            keep_freed_memory()
+        chosen = chosen_device(device)
         recipe = load_recipe(config.recipe)(config)
         path = run / "model.safetensors"
         load_own_state(recipe.model, load_tensors(path)[0], path)
-        recipe.model.to(device)
+        recipe.model.to(chosen)
         towers = "".join(file["sha256"] for file in stored.get("towers", {}).values())
         space = hashlib.sha256((sha256(path) + towers).encode()).hexdigest()[:16]
-        return cls(recipe, device, space)
+        return cls(recipe, chosen, space)
 
     def outputs(self, kind: Literal["image", "shape"], batches: Iterable[torch.Tensor]) -> np.ndarray:
         """Real outputs, float32 [n, bits], of images (uint8 [b, 3, s, s]) or clouds (float32 [b, n, 3])."""
@@ -87,7 +84,10 @@ class Encoder:
                     padded = torch.cat([rows, rows[:1].expand(BATCH - len(rows), *rows.shape[1:])])
                     parts.append(encode(padded.to(self.device))[: len(rows)].float().cpu().numpy())
         model.train(was_training)
-        return np.concatenate(parts) if parts else np.zeros((0, self.recipe.prefixes[-1]), np.float32)
+        values = np.concatenate(parts) if parts else np.zeros((0, self.recipe.prefixes[-1]), np.float32)
+        if not np.isfinite(values).all():
+            raise RunError(f"the model's output for {kind}s is not finite: its weights are no good")
+        return values
 
     def codes(self, outputs: np.ndarray, **known: Any) -> BinaryCodes:
         """The signs of real outputs [n, bits], with what is known of each row."""

@@ -6,6 +6,7 @@ downloaded and nothing is unpickled.
 
 import ast
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError, RunError
+from cmah.files import require_file
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,30 @@ class BackboneSpec:
         """Parse FAMILY[:NAME][?KEY=VALUE&…].
 
         Raises:
-            ConfigError: for an unknown family or a malformed option.
+            ConfigError: for an unknown family, a malformed option, or one that would bring weights along.
         """
         head, _, query = text.partition("?")
         family, _, name = head.partition(":")
-        if family not in ("timm", "open_clip", "pointnet") or bool(name) == (family == "pointnet"):
+        known = family in ("timm", "open_clip", "pointnet") and bool(name) != (family == "pointnet")
+        if not known or ":" in name:  # hf-hub:NAME would be downloaded, local-dir:NAME read
             raise ConfigError(f"encoder {text!r}: expected timm:NAME, open_clip:NAME or pointnet")
         try:
             pairs = parse_qsl(query, strict_parsing=True) if query else []
-            return cls(family, name, {key: _literal(value) for key, value in pairs})
         except ValueError:
             raise ConfigError(f"encoder {text!r}: expected options as KEY=VALUE&KEY=VALUE") from None
+        for key, _ in pairs:
+            if re.search("pretrained|checkpoint|weights|cache", key):
+                raise ConfigError(
+                    f"encoder {text!r}: {key} is not for an option (weights are a setting of their own)"
+                )
+        return cls(family, name, {key: _literal(value) for key, value in pairs})
 
 
 def _literal(text: str) -> Any:
     """Numbers, tuples of numbers and True/False as such, everything else as text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # all that literal_eval raises
         return text
 
 
@@ -66,16 +74,16 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             beyond what `weights_only=True` lets through).
     """
     path = Path(path)
+    require_file(path, "expected a weights file", RunError)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such weights file") from None
     except Exception as error:  # safetensors and torch raise half a dozen kinds for foreign bytes
-        raise RunError(f"{path}: not a readable weights file ({str(error).splitlines()[0]})") from None
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise RunError(f"{path}: not a readable weights file ({reason})") from None
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -109,19 +117,28 @@ class ImageBackbone(nn.Module):
 
     Attributes:
         dim: width of that vector.
+
+    Raises:
+        ConfigError: for a name, an option or an image size that the library does not take.
     """
 
     def __init__(self, spec: BackboneSpec, image_size: int) -> None:
         super().__init__()
+        try:
+            self._make(spec, image_size)
+        except ImportError:
+            raise
+        except Exception as error:  # the libraries raise anything for names and options they do not know
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"encoder {spec.family}:{spec.name}: {reason}") from error
+
+    def _make(self, spec: BackboneSpec, image_size: int) -> None:
         options: dict[str, Any] = dict(spec.options)
         mean, std = options.pop("mean", None), options.pop("std", None)
         if spec.family == "timm":
             import timm
 
-            try:
-                self.net = timm.create_model(spec.name, pretrained=False, num_classes=0, **options)
-            except (RuntimeError, TypeError) as error:
-                raise ConfigError(f"encoder timm:{spec.name}: {str(error).splitlines()[0]}") from None
+            self.net = timm.create_model(spec.name, pretrained=False, num_classes=0, **options)
             own = timm.data.resolve_model_data_config(self.net)
             own_mean, own_std = own["mean"], own["std"]
             size = own["input_size"][-1] if own.get("fixed_input_size") else None
@@ -131,8 +148,6 @@ class ImageBackbone(nn.Module):
             try:
                 logging.disable(logging.WARNING)  # it warns of random weights, which `load` replaces
                 self.net = open_clip.create_model(spec.name, pretrained=None, **options).visual
-            except (RuntimeError, TypeError) as error:
-                raise ConfigError(f"encoder open_clip:{spec.name}: {str(error).splitlines()[0]}") from None
             finally:
                 logging.disable(logging.NOTSET)
             own = getattr(self.net, "preprocess_cfg", {})

@@ -16,7 +16,7 @@ from cmah.models.backbones import BackboneSpec, Frozen, ImageBackbone, PointNetB
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
-from cmah.models.hash_head import HashHead
+from cmah.models.hash_head import KINDS, HashHead
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
 
 
@@ -61,6 +61,25 @@ class ModelConfig:
             or list(self.bits) != sorted(set(self.bits))
         ):
             raise ConfigError(f"model.bits = {list(self.bits)}: expected ascending lengths from 1 to 4096")
+        for key in (
+            "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
+            "decoder_width", "decoder_heads", "shape_turns",
+        ):  # fmt: skip
+            if getattr(self, key) < 1:
+                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least 1")
+        for side in ("image", "shape"):
+            encoder, weights, frozen = (
+                getattr(self, f"{side}_{part}") for part in ("encoder", "weights", "frozen")
+            )
+            if weights and not encoder:
+                raise ConfigError(f"model.{side}_weights is given without model.{side}_encoder")
+            if encoder and frozen and not weights:
+                raise ConfigError(
+                    f"model.{side}_encoder = {encoder!r}: a frozen tower needs model.{side}_weights (nothing is "
+                    f"downloaded); model.{side}_frozen=false trains it from random weights"
+                )
+        if self.head not in KINDS:
+            raise ConfigError(f"model.head = {self.head!r}: expected {' or '.join(KINDS)}")
         if self.image_size % self.patch_size:
             raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
         if (
@@ -70,8 +89,6 @@ class ModelConfig:
             or self.decoder_width % self.decoder_heads
         ):
             raise ConfigError("model.width and model.decoder_width must be multiples of 4 and of their heads")
-        if self.shape_turns < 1:
-            raise ConfigError(f"model.shape_turns = {self.shape_turns}: expected at least 1")
         for key in ("image_mask", "point_mask", "drop_path", "head_dropout"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: expected a number from 0 up to 1")

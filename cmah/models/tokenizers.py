@@ -120,14 +120,15 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
     Args:
         b: items.
         tokens: tokens of an item.
-        ratio: part that is masked, in [0, 1); int(ratio * tokens) tokens are, as in Point-MAE and MAE.
+        ratio: part that is masked, in [0, 1); int(ratio * tokens) tokens are, as in Point-MAE and MAE, but at
+            least one, so that there is something to reconstruct.
         generator: on the CPU, so that a choice does not depend on the device.
 
     Returns:
         (visible int64 [b, v], masked int64 [b, m]), each row ascending, together a permutation of the tokens.
     """
     order = torch.rand(b, tokens, generator=generator).argsort(dim=1)
-    masked = int(ratio * tokens)
+    masked = max(1, int(ratio * tokens))
     return order[:, masked:].sort(dim=1).values, order[:, :masked].sort(dim=1).values
 
 

@@ -35,10 +35,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ConfigError(f"training.precision = {self.precision!r}: expected auto, float32 or bfloat16")
-        if self.batch_size < 2 or self.epochs < 0 or self.validate_every < 1 or self.workers < 0:
-            raise ConfigError(
-                "training: expected batch_size ≥ 2, epochs ≥ 0, validate_every ≥ 1, workers ≥ 0"
-            )
+        if self.batch_size < 2 or self.validate_every < 1 or self.validation_views < 1:
+            raise ConfigError("training: expected batch_size ≥ 2, validate_every ≥ 1, validation_views ≥ 1")
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"training.held_out = {self.held_out}: expected a part from 0 up to 1")
 

@@ -31,7 +31,7 @@ from cmah.training.checkpoint import (
 )
 from cmah.training.config import Config, TrainingConfig, make_config
 from cmah.training.curves import plot_curves
-from cmah.training.memory import keep_freed_memory
+from cmah.training.devices import chosen_device
 from cmah.training.validation import Validator, hold_out
 
 
@@ -84,7 +84,7 @@ def train(
         ConfigError, DatasetError: for wrong settings or data.
         RunError: if `out` exists already, cannot be resumed, or the loss stops being finite.
     """
-    out = Path(out)
+    out, chosen = Path(out), chosen_device(device)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
     if (out / "config.json").exists() and not resume:
@@ -101,11 +101,7 @@ def train(
     else:
         resolved = make_config(recipe, preset, config, settings, overrides)
         out.mkdir(parents=True, exist_ok=True)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        keep_freed_memory()
-    Run(resolved, data, out, torch.device(device), report).go(origin)
+    Run(resolved, data, out, chosen, report).go(origin)
     return out
 
 

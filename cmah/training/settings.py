@@ -14,6 +14,7 @@ from cmah.errors import ConfigError
 from cmah.files import require_file
 
 C = TypeVar("C")
+LARGEST = 2**32 - 1  # no setting of a run is negative, infinite or larger
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -64,12 +65,14 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
     Args:
         cls: the dataclass; fields may be int, float, bool, str, tuples of these, or dataclasses.
-        values: of some or all fields.
+        values: of some or all fields; numbers from 0 to `LARGEST`.
         where: prefix of the keys, for messages.
 
     Raises:
         ConfigError: for an unknown key (naming the nearest known one) or a value of the wrong type.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where.removesuffix('.')} = {values!r}: expected a table of settings")
     hints = typing.get_type_hints(cls)
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
@@ -83,8 +86,6 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} = {value!r}: expected a table of settings")
         return build(typing.cast(type, kind), value, where + ".")
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
         parts = value.split(",") if isinstance(value, str) else value
@@ -96,9 +97,12 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} = {value!r}: expected {len(kind.__args__)} values")
         return tuple(_convert(item, part, where) for item, part in zip(kind.__args__, parts, strict=True))
     try:
-        return _scalar(kind, value)
-    except ValueError:
+        result = _scalar(kind, value)
+    except (ValueError, OverflowError):
         raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}") from None
+    if not isinstance(result, str | bool) and not 0 <= result <= LARGEST:
+        raise ConfigError(f"{where} = {value!r}: expected a number from 0 to {LARGEST}")
+    return result
 
 
 def _scalar(kind: type, value: Any) -> Any:

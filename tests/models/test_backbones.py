@@ -27,15 +27,26 @@ def test_spec_parses():
     assert BackboneSpec.parse("pointnet").family == "pointnet"
 
 
-@pytest.mark.parametrize("text", ["resnet50", "timm:", "pointnet:x", "clip:ViT", "timm:x?pad", ""])
+@pytest.mark.parametrize(
+    "text", ["resnet50", "timm:", "pointnet:x", "clip:ViT", "timm:x?pad", "timm:hf-hub:a/b", ""]
+)
 def test_bad_specs(text):
     with pytest.raises(ConfigError, match="expected"):
         BackboneSpec.parse(text)
 
 
-def test_unknown_timm_model():
-    with pytest.raises(ConfigError, match="no_such_model"):
-        ImageBackbone(BackboneSpec.parse("timm:no_such_model"), 64)
+@pytest.mark.parametrize("option", ["pretrained=True", "checkpoint_path=x.pt", "weights_only=False"])
+def test_options_bring_no_weights(option):
+    with pytest.raises(ConfigError, match="weights are a setting of their own"):
+        BackboneSpec.parse(f"timm:resnet18?{option}")
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_model", "test_vit?foo=1", "test_vit?in_chans=1", "test_vit?mean=x"]
+)
+def test_models_that_cannot_be_made(name):
+    with pytest.raises(ConfigError, match=name.partition("?")[0]):
+        ImageBackbone(BackboneSpec.parse(f"timm:{name}"), 160)
 
 
 def test_weights_must_fit(tmp_path):

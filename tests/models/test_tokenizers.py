@@ -34,7 +34,7 @@ def test_sine_positions_against_the_formula():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "ratio", "masked"), [(64, 0.6, 38), (64, 0.75, 48), (5, 0.0, 0), (4, 0.99, 3)]
+    ("tokens", "ratio", "masked"), [(64, 0.6, 38), (64, 0.75, 48), (5, 0.0, 1), (4, 0.99, 3)]
 )
 def test_random_split_is_a_permutation(tokens, ratio, masked):
     visible, hidden = random_split(50, tokens, ratio, torch.Generator().manual_seed(0))

@@ -3,25 +3,40 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from toy import MICRO
 
 from cmah.data.dataset import Dataset
+from cmah.models.backbones import BackboneSpec, ImageBackbone, PointNetBackbone
 from cmah.recipes import load_recipe
 from cmah.training.checkpoint import load_tensors, read_metrics
 from cmah.training.config import make_config
 from cmah.training.features import IMAGE_STREAM, FeatureBatches
 from cmah.training.loop import train
 
-TOWERS = (
-    *MICRO, "model.image_encoder=timm:test_vit?img_size=16&patch_size=8", "model.shape_encoder=pointnet",
-    "model.shape_frozen=true", "training.cached_copies=3", "loss.masked_part=0.5",
-)  # fmt: skip
+IMAGE_TOWER = "timm:test_vit?img_size=16&patch_size=8"
 
 
 @pytest.fixture(scope="module")
-def batches(toy):
+def towers(tmp_path_factory):
+    """Settings with two frozen towers, their weights in files."""
     torch.manual_seed(0)
-    config = make_config("cmah", "tiny", assignments=TOWERS)
+    folder = tmp_path_factory.mktemp("towers")
+    save_file(
+        ImageBackbone(BackboneSpec.parse(IMAGE_TOWER), 16).net.state_dict(), folder / "image.safetensors"
+    )
+    save_file(PointNetBackbone().state_dict(), folder / "shape.safetensors")
+    return (
+        *MICRO, f"model.image_encoder={IMAGE_TOWER}", f"model.image_weights={folder}/image.safetensors",
+        "model.shape_encoder=pointnet", f"model.shape_weights={folder}/shape.safetensors",
+        "model.shape_frozen=true", "training.cached_copies=3", "loss.masked_part=0.5",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def batches(toy, towers):
+    torch.manual_seed(0)
+    config = make_config("cmah", "tiny", assignments=towers)
     recipe = load_recipe("cmah")(config)
     recipe.model.train()
     return recipe, recipe.batches(Dataset.read(toy).select("train"), config)
@@ -49,8 +64,8 @@ def test_a_batch_gets_features_of_its_own_views(batches):
     assert torch.equal(again[0]["shape_features"], first[1]["shape_features"])
 
 
-def test_a_cached_run_trains_without_saving_the_towers(toy, tmp_path):
-    run = train(toy, tmp_path / "run", settings=[*TOWERS, "training.epochs=4"])
+def test_a_cached_run_trains_without_saving_the_towers(toy, towers, tmp_path):
+    run = train(toy, tmp_path / "run", settings=[*towers, "training.epochs=4"])
     losses = [record["full_full"] for record in read_metrics(run)]
     assert losses[-1] < losses[0]
     assert not [key for key in load_tensors(run / "model.safetensors")[0] if "tower" in key]

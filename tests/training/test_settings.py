@@ -36,6 +36,10 @@ def test_build_reads_strings_by_the_type_of_the_field():
         ("sizes=1.5", "expected int"),
         ("inner.on=maybe", "expected bool"),
         ("inner=3", "expected a table"),
+        ("inner.rate=-1", "expected a number from 0"),
+        ("inner.rate=nan", "expected a number from 0"),
+        ("inner.rate=inf", "expected a number from 0"),
+        ("sizes=99999999999999", "expected a number from 0"),
     ],
 )
 def test_faults_name_the_setting(assignment, message):
@@ -73,6 +77,12 @@ def test_precedence_and_round_trip(tmp_path):
         ({"recipe": "cmah", "assignments": ["model.bits=0"]}, "4096"),
         ({"recipe": "cmah", "assignments": ["model.patch_size=15"]}, "multiple"),
         ({"recipe": "cmah", "assignments": ["model.image_mask=1"]}, "image_mask"),
+        ({"recipe": "cmah", "assignments": ["model=3"]}, "model = '3': expected a table"),
+        ({"recipe": "cmah", "overrides": {"training": []}}, "expected a table"),
+        ({"recipe": "cmah", "assignments": ["model.heads=0"]}, "model.heads = 0: expected at least 1"),
+        ({"recipe": "cmah", "assignments": ["model.head=foo"]}, "model.head = 'foo'"),
+        ({"recipe": "cmah", "assignments": ["model.image_weights=w.pt"]}, "without model.image_encoder"),
+        ({"recipe": "cmah", "assignments": ["model.image_encoder=timm:resnet18"]}, "nothing is downloaded"),
         ({"recipe": "cmah", "file": "no/such.toml"}, "no such file"),
     ],
 )
