@@ -20,7 +20,13 @@ import click
 )
 @click.option("--embeddings", is_flag=True, help="Real vectors in place of codes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--workers", default=2, show_default=True, help="Processes that decode images.")
+@click.option(
+    "--workers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0, 256),
+    help="Processes that decode images.",
+)
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Such as model.image_weights=FILE."
 )

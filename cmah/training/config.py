@@ -9,6 +9,8 @@ from cmah.data.augmentation import ImageAugmentation, PointAugmentation
 from cmah.errors import ConfigError
 from cmah.training.settings import as_dictionary, build, merge, parse_assignments, read_toml
 
+MAX_WORKERS = 256  # processes; more would only fill the memory
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -37,6 +39,8 @@ class TrainingConfig:
             raise ConfigError(f"training.precision = {self.precision!r}: expected auto, float32 or bfloat16")
         if self.batch_size < 2 or self.validate_every < 1 or self.validation_views < 1:
             raise ConfigError("training: expected batch_size ≥ 2, validate_every ≥ 1, validation_views ≥ 1")
+        if self.workers > MAX_WORKERS:
+            raise ConfigError(f"training.workers = {self.workers}: expected at most {MAX_WORKERS}")
         if not 0 <= self.held_out < 1:
             raise ConfigError(f"training.held_out = {self.held_out}: expected a part from 0 up to 1")
 

@@ -186,6 +186,8 @@ class Run:
             if p.batch < self.batches and time.monotonic() - saved > 60 * training.save_minutes:
                 self.save()
                 saved = time.monotonic()
+        if not all(bool(parameter.isfinite().all()) for parameter in self.names):
+            raise self.diverged("weights after its last batch")
         speed = (p.batch - first) * min(training.batch_size, len(self.pairs)) / (p.seconds - before)
         means = {name: total / p.batch for name, total in p.sums.items()}
         record: dict[str, Any] = {
@@ -194,9 +196,15 @@ class Run:
             "lr": rate,
             **means,
         }
+        if self.validator and (
+            (p.epoch + 1) % training.validate_every == 0 or p.epoch + 1 == training.epochs
+        ):
+            try:
+                record["validation"] = self.validator.measure()
+            except RunError as error:
+                raise self.diverged(f"validation ({error})") from None
         p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
-        if self.validator and (p.epoch % training.validate_every == 0 or p.epoch == training.epochs):
-            record["validation"] = self.validator.measure()
+        if "validation" in record:
             self.judge(record["validation"]["score"])
         elif not self.validator:
             self.judge(float(p.epoch))  # nothing to choose by: the last epoch is kept
@@ -208,6 +216,13 @@ class Run:
         if self.validator and "validation" in record:
             measured = self.validator.describe(record["validation"])
             self.report(f"epoch {p.epoch}: loss {means['loss']:.3f}, {measured}")
+
+    def diverged(self, where: str) -> RunError:
+        """The error that ends a run whose numbers have stopped being finite."""
+        return RunError(
+            f"{self.out}: not finite at epoch {self.progress.epoch + 1}, {where}; model.safetensors keeps the best "
+            "epoch before; try a lower training.lr"
+        )
 
     def step(self, batch: dict[str, Tensor]) -> float:
         """One optimiser step; returns the learning rate."""
@@ -226,10 +241,7 @@ class Run:
         norm = torch.nn.utils.clip_grad_norm_(self.names, training.clip_norm or math.inf)
         if not math.isfinite(values["loss"]) or not bool(norm.isfinite()):
             named = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-            raise RunError(
-                f"{self.out}: not finite at epoch {p.epoch + 1}, batch {p.batch + 1} ({named}, gradient norm "
-                f"{norm.item():.4g}); model.safetensors keeps the best epoch before; try a lower training.lr"
-            )
+            raise self.diverged(f"batch {p.batch + 1} ({named}, gradient norm {norm.item():.4g})")
         self.optimizer.step()
         self.recipe.after_step()
         for name, value in values.items():

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
@@ -14,7 +15,7 @@ from cmah.errors import ConfigError
 from cmah.files import require_file
 
 C = TypeVar("C")
-LARGEST = 2**32 - 1  # no setting of a run is negative, infinite or larger
+LARGEST = 2**32 - 1  # no whole number among the settings of a run is larger
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
     Args:
         cls: the dataclass; fields may be int, float, bool, str, tuples of these, or dataclasses.
-        values: of some or all fields; numbers from 0 to `LARGEST`.
+        values: of some or all fields; numbers are finite and from 0.
         where: prefix of the keys, for messages.
 
     Raises:
@@ -100,8 +101,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         result = _scalar(kind, value)
     except (ValueError, OverflowError):
         raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}") from None
-    if not isinstance(result, str | bool) and not 0 <= result <= LARGEST:
-        raise ConfigError(f"{where} = {value!r}: expected a number from 0 to {LARGEST}")
+    if isinstance(result, int | float) and not 0 <= result < math.inf:
+        raise ConfigError(f"{where} = {value!r}: expected a number from 0")
+    if isinstance(result, int) and result > LARGEST:
+        raise ConfigError(f"{where} = {value!r}: expected at most {LARGEST}")
     return result
 
 

@@ -92,7 +92,7 @@ def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(RunError, match=r"not finite at epoch \d+, batch \d+"):
+    with pytest.raises(RunError, match=r"not finite at epoch \d+, "):
         train(toy, run, settings=[*MICRO, "training.epochs=20", "training.lr=1e18", "training.clip_norm=0"])
     tensors, _ = load_tensors(run / "model.safetensors")
     assert all(bool(value.isfinite().all()) for value in tensors.values() if value.is_floating_point())
