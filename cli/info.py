@@ -58,22 +58,15 @@ def _dataset(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    import json
-
     from cmah.errors import RunError
     from cmah.files import read_json
+    from cmah.training.metrics import read_metrics
 
     config = read_json(path / "config.json")
     if not isinstance(config, dict) or config.get("format") != "cmah-run":
         raise RunError(f"{path / 'config.json'}: not the configuration of a run")
-    records = []
-    metrics = path / "metrics.jsonl"
-    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break  # a line cut off by a kill
-    judged = [record for record in records if "score" in record.get("validation", {})]
+    records = read_metrics(path)
+    judged = [record for record in records if "validation" in record]
     best = max(judged, key=lambda record: record["validation"]["score"], default=None)
     weights = path / "model.safetensors"
     return {

@@ -49,8 +49,8 @@ def command(
     """
     import json
 
-    from cmah.training.checkpoint import read_metrics
     from cmah.training.loop import train
+    from cmah.training.metrics import read_metrics
 
     flags = {
         "model.bits": bits,

@@ -278,7 +278,7 @@ class _Demo:
     def show(self, searches: list[dict[str, Any]], maps: Maps, dataset: Dataset) -> None:
         """Print the searches, and write the page with their pictures."""
         from cmah.sheets import DatasetPictures, Row, Tile, picture_of_file, write_sheet
-        from cmah.training.checkpoint import read_metrics
+        from cmah.training.metrics import read_metrics
 
         pictures = DatasetPictures(dataset)
         portraits = {name: views[1 % len(views)].image_id for name, views in dataset.views().items()}

@@ -18,7 +18,7 @@ from cmah.data.batches import ImageBatches, PointBatches
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
-from cmah.errors import CmahError, DatasetError, RunError
+from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import sha256
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
@@ -59,8 +59,12 @@ class Encoder:
         run = Path(run)
         config, stored = read_config(run)
         if settings:
-            changed = merge(config.to_dictionary()["model"], parse_assignments(settings).get("model", {}))
-            config = replace(config, model=build(type(config.model), changed, "model."))
+            changed = merge({"model": config.to_dictionary()["model"]}, parse_assignments(settings))
+            if len(changed) > 1:
+                raise ConfigError(
+                    f"--set {[*changed][1]}: only settings of the model, model.KEY, can be changed here"
+                )
+            config = replace(config, model=build(type(config.model), changed["model"], "model."))
         check_towers(stored, config)
         chosen = chosen_device(device)
         recipe = load_recipe(config.recipe)(config)

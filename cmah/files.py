@@ -1,5 +1,6 @@
 """Writing files whole or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -44,6 +45,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the error on its way is the one to be told
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Make a folder if there is none and keep it for this process.
+
+    Raises:
+        CmahError: if it cannot be made, or another process has it.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CmahError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise CmahError(f"{folder}: another process is at work in this folder") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -65,8 +65,9 @@ class ModelConfig:
             "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
             "decoder_width", "decoder_heads", "shape_turns",
         ):  # fmt: skip
-            if getattr(self, key) < 1:
-                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least 1")
+            least = 2 if key == "token_width" else 1  # half of it is a width too
+            if getattr(self, key) < least:
+                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least {least}")
         for side in ("image", "shape"):
             encoder, weights, frozen = (
                 getattr(self, f"{side}_{part}") for part in ("encoder", "weights", "frozen")

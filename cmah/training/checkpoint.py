@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cmah.errors import CmahError, RunError
-from cmah.files import atomic_path, read_json, sha256, write_json
+from cmah.files import atomic_path, read_json, require_file, sha256, write_json
 from cmah.models.backbones import Frozen
 from cmah.training.config import Config, stored_config
 
@@ -41,14 +41,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         RunError: if the file is missing or damaged.
     """
+    require_file(path, error=RunError)
     try:
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {}).get("cmah", "{}"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, ValueError) as error:
+            facts = json.loads((file.metadata() or {}).get("cmah", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from None
+    if not isinstance(facts, dict):
+        raise RunError(f"{path}: its metadata is {type(facts).__name__}, expected a dictionary")
+    return tensors, facts
 
 
 def load_own_state(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
@@ -107,7 +109,20 @@ def read_config(run: Path) -> tuple[Config, dict[str, Any]]:
         raise RunError(f"{run / 'config.json'}: not the configuration of a run (format {FORMAT!r})")
     if stored.get("version") != VERSION:
         raise RunError(f"{run / 'config.json'}: version {stored.get('version')!r}; this cmah reads {VERSION}")
+    texts = [stored.get("recipe"), stored.get("preset"), _entry(stored.get("dataset"), "checksum")]
+    files = stored.get("towers")
+    for file in files.values() if isinstance(files, dict) else [None]:
+        texts += [_entry(file, "path"), _entry(file, "sha256")]
+    if not all(isinstance(text, str) for text in texts):
+        raise RunError(
+            f"{run / 'config.json'}: expected text for recipe, preset, dataset and towers, as train wrote"
+        )
     return stored_config(stored, str(run / "config.json")), stored
+
+
+def _entry(table: Any, key: str) -> Any:
+    """An entry of what should be a dictionary; None if it is not there."""
+    return table.get(key) if isinstance(table, dict) else None
 
 
 def check_towers(stored: dict[str, Any], config: Config) -> None:
@@ -136,25 +151,21 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]
 def load_optimizer(
     optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        RunError: if an entry does not fit its parameter.
+    """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             prefix = f"optimizer.{names[parameter]}."
             entries = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+            for entry in ("step", "exp_avg", "exp_avg_sq") if entries else ():
+                shape = () if entry == "step" else parameter.shape
+                if entry not in entries or entries[entry].shape != shape:
+                    raise RunError(f"{prefix}{entry} is missing or does not fit the model")
             if entries:
                 optimizer.state[parameter] = {
                     entry: value if entry == "step" else value.to(parameter.device)
                     for entry, value in entries.items()
                 }
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl, one an epoch; a last line cut off by a kill is left out."""
-    path = run / "metrics.jsonl"
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cmah.files import atomic_path
-from cmah.training.checkpoint import read_metrics
+from cmah.training.metrics import read_metrics
 
 OTHER = ("epoch", "step", "lr", "loss", "validation", "seconds", "pairs_per_second")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 import cmah
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
+from cmah.files import atomic_path, locked
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import (
@@ -25,13 +26,13 @@ from cmah.training.checkpoint import (
     optimizer_tensors,
     own_state,
     read_config,
-    read_metrics,
     save_tensors,
     write_config,
 )
 from cmah.training.config import Config, TrainingConfig, make_config
 from cmah.training.curves import plot_curves
 from cmah.training.devices import chosen_device
+from cmah.training.metrics import read_metrics
 from cmah.training.validation import Validator, hold_out
 
 
@@ -87,6 +88,8 @@ def train(
     out, chosen = Path(out), chosen_device(device)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
+    if (out / "dataset.json").exists():
+        raise RunError(f"{out}: holds a dataset; choose another folder")
     if (out / "config.json").exists() and not resume:
         raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
     if (out / "config.json").exists():
@@ -100,8 +103,8 @@ def train(
         check_towers(stored, resolved)
     else:
         resolved = make_config(recipe, preset, config, settings, overrides)
-        out.mkdir(parents=True, exist_ok=True)
-    Run(resolved, data, out, chosen, report).go(origin)
+    with locked(out):
+        Run(resolved, data, out, chosen, report).go(origin)
     return out
 
 
@@ -144,15 +147,22 @@ class Run:
     def go(self, origin: dict[str, str]) -> None:
         """Train from where the run stands to its end."""
         training, p = self.config.training, self.progress
-        if self.state_file.is_file():
+        records = read_metrics(self.out)
+        if self.state_file.exists():
             self.restore()
             p = self.progress
+        elif len(records) > 1:  # one may have been written by a run that was killed before its first save
+            raise RunError(
+                f"{self.state_file}: no such file, but {len(records)} epochs are recorded; what they left stays as it "
+                "is: start anew in another folder"
+            )
         else:
             write_config(self.out, self.config, origin, cmah.__version__)
             save_tensors(self.out / "model.safetensors", own_state(self.recipe.model), {"epoch": 0})
-        records = [record for record in read_metrics(self.out) if record["epoch"] <= p.epoch]
+        records = [record for record in records if record["epoch"] <= p.epoch]
         text = "".join(json.dumps(record) + "\n" for record in records)
-        (self.out / "metrics.jsonl").write_text(text, encoding="utf-8")
+        with atomic_path(self.out / "metrics.jsonl") as temporary:
+            temporary.write_text(text, encoding="utf-8")
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
         self.report(
             f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, {len(self.pairs)} "
@@ -267,10 +277,24 @@ class Run:
     def restore(self) -> None:
         """Go back to the last saved state."""
         tensors, facts = load_tensors(self.state_file)
+        known = vars(self.progress)
+        if facts.keys() != known.keys() or any(
+            not isinstance(facts[key], int | float if isinstance(value, float) else type(value))
+            for key, value in known.items()
+        ):
+            raise RunError(f"{self.state_file}: does not say where the run stands")
+        progress = Progress(**facts)
+        if progress.epoch < 0 or not 0 <= progress.batch < self.batches:
+            raise RunError(
+                f"{self.state_file}: stands at epoch {progress.epoch}, batch {progress.batch}, which cannot be"
+            )
         model = {key[6:]: value for key, value in tensors.items() if key.startswith("model.")}
         load_own_state(self.recipe.model, model, self.state_file)
-        load_optimizer(self.optimizer, self.names, tensors)
-        self.progress = Progress(**facts)
+        try:
+            load_optimizer(self.optimizer, self.names, tensors)
+        except RunError as error:
+            raise RunError(f"{self.state_file}: {error}") from None
+        self.progress = progress
 
 
 def seed_step(seed: int, epoch: int, batch: int) -> int:

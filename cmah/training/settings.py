@@ -99,7 +99,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(item, part, where) for item, part in zip(kind.__args__, parts, strict=True))
     try:
         result = _scalar(kind, value)
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError):
         raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}") from None
     if isinstance(result, int | float) and not 0 <= result < math.inf:
         raise ConfigError(f"{where} = {value!r}: expected a number from 0")

@@ -228,7 +228,7 @@ def test_info(call, files, dataset):
     (run / "config.json").write_text(
         json.dumps({"format": "cmah-run", "version": 1, "recipe": "cmah", "model": {"width": 8}})
     )
-    lines = [{"epoch": 1, "validation": {"score": 0.5}}, {"epoch": 2, "validation": {"score": 0.4}}]
+    lines = [{"epoch": n, "loss": 1.0, "validation": {"score": 1 / n}} for n in (1, 2)]
     (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"epoch": 3, "vali')
     found = {}
     for path in (files / "image.npz", files / "s.cmah", dataset, run):

@@ -9,10 +9,11 @@ from toy import MICRO
 from cmah.data.dataset import Dataset
 from cmah.models.backbones import BackboneSpec, ImageBackbone, PointNetBackbone
 from cmah.recipes import load_recipe
-from cmah.training.checkpoint import load_tensors, read_metrics
+from cmah.training.checkpoint import load_tensors
 from cmah.training.config import make_config
 from cmah.training.features import IMAGE_STREAM, FeatureBatches
 from cmah.training.loop import train
+from cmah.training.metrics import read_metrics
 
 IMAGE_TOWER = "timm:test_vit?img_size=16&patch_size=8"
 

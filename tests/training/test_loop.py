@@ -13,9 +13,10 @@ import torch
 from toy import MICRO, make_toy
 
 from cmah.errors import ConfigError, RunError
-from cmah.training.checkpoint import load_tensors, read_metrics
+from cmah.training.checkpoint import load_tensors
 from cmah.training.config import TrainingConfig
 from cmah.training.loop import learning_rate, train
+from cmah.training.metrics import read_metrics
 
 TIMING = ("seconds", "pairs_per_second")
 

@@ -1,0 +1,126 @@
+"""Damaged run folders: one clear error, and nothing that lies in them is lost."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from cmah.errors import CmahError
+from cmah.exporting import Encoder
+from cmah.files import locked
+from cmah.training.loop import train
+from cmah.training.metrics import read_metrics
+
+
+@pytest.fixture
+def run(toy_run, tmp_path):
+    return shutil.copytree(toy_run, tmp_path / "run")
+
+
+def refused(toy, run, message, loads=False):
+    """Resuming is refused and changes nothing; so is loading, unless it does not need what is damaged."""
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(CmahError, match=message):
+        train(toy, run, resume=True)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    if loads:
+        Encoder.load(run)
+    else:
+        with pytest.raises(CmahError, match=message):
+            Encoder.load(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": None}, "expected text for recipe"),
+        ({"preset": [1]}, "expected text for recipe"),
+        ({"dataset": 3}, "expected text for recipe"),
+        ({"dataset": {}}, "expected text for recipe"),
+        ({"towers": None}, "expected text for recipe"),
+        ({"towers": {"image_weights": {"path": "x"}}}, "expected text for recipe"),
+        ({"towers": {"image_weights": {"path": "x", "sha256": "y"}}}, "x: not the weights"),
+        ({"model": 3}, "model = 3: expected a table"),
+        ({"model": {"width": None}}, "width = None: expected int"),
+        ({"model": {"bits": [[8]]}}, "expected int"),
+        ({"training": {"lr": {}}}, "expected float"),
+        ({"model": {"image_encoder": "timm:hf-hub:a/b", "image_frozen": False}}, "encoder 'timm:hf-hub:a/b'"),
+    ],
+)
+def test_config(toy, run, changes, message):
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | changes))
+    refused(toy, run, message)
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", "3", "null", '{"epoch": "x", "loss": 1}', '{"epoch": 1, "loss": 1, "validation": 3}']
+)
+def test_metrics(toy, run, line):
+    lines = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(line + "\n" + lines)
+    refused(toy, run, r"metrics\.jsonl: row 1: expected the record of an epoch", loads=True)
+    (run / "metrics.jsonl").write_text(lines + line)  # cut off by a kill, as far as one can tell
+    assert len(read_metrics(run)) == len(lines.splitlines())
+
+
+def facts(**changes):
+    return lambda tensors, known: (tensors, known | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, known: (tensors, 3), "expected a dictionary"),
+        (lambda tensors, known: (tensors, {"x": 1}), "does not say where the run stands"),
+        (facts(epoch="x"), "does not say where the run stands"),
+        (facts(sums=3), "does not say where the run stands"),
+        (facts(epoch=-3), "which cannot be"),
+        (facts(batch=1000), "which cannot be"),
+        (lambda tensors, known: ({k: v[:1] for k, v in tensors.items() if v.ndim}, known), "does not fit"),
+        (
+            lambda tensors, known: ({k: v for k, v in tensors.items() if "exp_avg_sq" not in k}, known),
+            "exp_avg_sq",
+        ),
+    ],
+)
+def test_state(toy, run, change, message):
+    path = run / "state/last.safetensors"
+    with safe_open(path, "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        known = json.loads(file.metadata()["cmah"])
+    tensors, known = change(tensors, known)
+    save_file(tensors, path, {"cmah": json.dumps(known)})
+    refused(toy, run, message, loads=True)
+
+
+def test_a_lost_state_does_not_start_the_run_anew(toy, run):
+    (run / "state/last.safetensors").unlink()
+    refused(toy, run, "start anew in another folder", loads=True)
+
+
+def test_weights_that_are_not_finite_give_no_codes(run):
+    encoder = Encoder.load(run)
+    with torch.no_grad():
+        for parameter in encoder.recipe.model.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(CmahError, match="not finite"):
+        encoder.outputs("image", [torch.zeros(1, 3, 16, 16, dtype=torch.uint8)])
+
+
+def test_two_trainings_into_one_folder(toy, run):
+    with locked(run):
+        refused(toy, run, "another process is at work", loads=True)
+
+
+def test_a_dataset_is_not_trained_into(toy):
+    with pytest.raises(CmahError, match="holds a dataset"):
+        train(toy, toy)
+
+
+def test_other_than_model_settings_are_refused(run):
+    with pytest.raises(CmahError, match="only settings of the model"):
+        Encoder.load(run, settings=["training.lr=1"])
