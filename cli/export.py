@@ -68,8 +68,8 @@ def command(
         workers=workers,
         settings=settings,
     )
-    for name, reason in skipped:
-        click.echo(f"skipped {name}: {reason}", err=True)
+    for _, reason in skipped:
+        click.echo(f"skipped {reason}", err=True)
     if as_json:
         click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
         return

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Two threads that spin while they wait took over 4 s for a training step where other processes shared the two
     # cores; threads that sleep took 0.27 s. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.formatwarning = lambda message, *_: f"Warning: {message}\n"
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:

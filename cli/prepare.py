@@ -79,10 +79,13 @@ def command(
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
     stopped, or adds what is new. What cannot be used is listed in OUT/skipped.csv.
     """
-    if len(split_fractions) != 3 or min(split_fractions) < 0 or abs(sum(split_fractions) - 1) > 1e-6:
+    if len(split_fractions) != 3 or min(split_fractions) < 0 or not abs(sum(split_fractions) - 1) < 1e-6:
         raise click.BadParameter("expected three numbers that sum to 1", param_hint="--split-fractions")
     if any(not -90 < value < 90 for value in elevation):
         raise click.BadParameter("expected degrees between -90 and 90", param_hint="--elevation")
+    for name, value in (("--jitter", jitter), ("--time-limit", time_limit), ("--memory-limit", memory_limit)):
+        if not value < 1e6:  # nor is NaN
+            raise click.BadParameter("expected a number below 1,000,000", param_hint=name)
     if sheet is not None and sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise click.BadParameter("expected a name that ends in .png or .jpg", param_hint="--sheet")
     from cmah.data.preparing import prepare, read_skipped

@@ -121,8 +121,23 @@ class TrainingPairs(torch.utils.data.Dataset):
             points: float32 [points, 3] or [points, 6], normalised, then augmented.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
+
+        If no image of the shape can be read, the next shape takes its place.
+
+        Raises:
+            CmahError: if no image of any shape can be read.
         """
-        epoch, position = key
+        epoch, wanted = key
+        fault: CmahError | None = None
+        for offset in range(len(self)):
+            try:
+                return self._pair(epoch, (wanted + offset) % len(self))
+            except CmahError as error:
+                fault = fault or error
+                warnings.warn(f"{error}; the next shape takes its place", stacklevel=2)
+        raise fault or CmahError(f"{self.root}: no shape")
+
+    def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
         points = self.draw_points(position, rng)
         drawn, view = self._views(position, rng)
@@ -217,6 +232,14 @@ class TrainingBatches:
         An epoch may be left early; starting the next one ends it.
         """
         self._order.epoch, self._order.first_batch = number, first_batch
+        try:
+            yield from self._loaded()
+        except CmahError as error:  # that of a worker carries its whole traceback
+            raise CmahError(
+                str(error).strip().splitlines()[-1].removeprefix("cmah.errors.CmahError: ")
+            ) from None
+
+    def _loaded(self) -> Iterator[dict[str, torch.Tensor]]:
         for batch in self._loader:
             yield {key: torch.as_tensor(value) for key, value in batch.items()}
 

@@ -7,6 +7,7 @@ that lets an interrupted run go on: its first line holds the parameters, each fu
 import csv
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -137,7 +138,7 @@ def _check(parameters: dict[str, Any], fractions: tuple[float, float, float]) ->
         raise CmahError(f"up must be y or z, got {parameters['up']!r}")
     if not parameters["elevations"] or any(not -90 < value < 90 for value in parameters["elevations"]):
         raise CmahError(f"elevations must lie between -90 and 90 degrees, got {parameters['elevations']}")
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise CmahError(
             f"split fractions must be three numbers that sum to 1 (train, val, test), got {fractions}"
         )
@@ -187,9 +188,18 @@ def _open_log(
 def _entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is done, by shape id; a damaged line is as good as none: its mesh is done again."""
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             entry = json.loads(line)
-            yield entry["shape_id"], entry
+            if "skipped" in entry:
+                sound = isinstance(entry["skipped"], str) and isinstance(entry["lost"], bool)
+            else:
+                sound = all(
+                    math.isfinite(angle)
+                    for azimuth, elevation in entry["cameras"]
+                    for angle in (azimuth, elevation)
+                )
+            if sound and isinstance(entry["size"], int) and isinstance(entry["modified"], int):
+                yield str(entry["shape_id"]), entry
 
 
 def _parameters(line: str, out: Path) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _parameters(line: str, out: Path) -> dict[str, Any]:
         header = json.loads(line)
         if header["format"] == "cmah-prepare-log" and header["version"] == 1:
             return dict(header["parameters"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise CmahError(f"{out / LOG}: not a log of this version of prepare; choose a new folder")
 

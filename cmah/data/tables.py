@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cmah.errors import CmahError
-from cmah.files import read_json
+from cmah.files import read_json, require_file
 
 FORMAT, VERSION = "cmah-dataset", 1
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -89,12 +89,13 @@ def read_table(
         (row number, item) of every row that has as many cells as the header.
     """
     try:
-        data = path.read_bytes() if path.is_file() else None
+        require_file(path)
+        data = path.read_bytes()
+    except CmahError as error:
+        faults.append(str(error))
+        return []
     except OSError as error:
         faults.append(f"{path}: {error.strerror}")
-        return []
-    if data is None:
-        faults.append(f"{path}: no such file")
         return []
     try:
         text = data.decode("utf-8-sig")

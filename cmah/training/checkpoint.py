@@ -31,8 +31,11 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
     """Write tensors and a dictionary of plain values as one safetensors file, whole or not at all."""
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
-        # one entry: safetensors writes several in any order, and the same run should give the same bytes
-        save_file(plain, temporary, {"cmah": json.dumps(facts)})
+        try:
+            # one entry: safetensors writes several in any order, and the same run should give the same bytes
+            save_file(plain, temporary, {"cmah": json.dumps(facts)})
+        except SafetensorError as error:  # its word for a full disk
+            raise OSError(str(error)) from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

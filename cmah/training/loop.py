@@ -177,7 +177,11 @@ class Run:
             bar.close()
             if p.epoch:
                 plot_curves(self.out)
-        best = f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}" if math.isfinite(p.best) else ""
+        best = (
+            f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}"
+            if self.validator and math.isfinite(p.best)
+            else ""
+        )
         self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
 
     def epoch(self, bar: Any) -> None:

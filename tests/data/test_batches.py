@@ -208,3 +208,25 @@ def test_real_data(shared):
     assert batch["image"].shape == (64, 3, 128, 128)
     assert batch["points"].shape == (64, 1024, 3)
     assert seconds / 64 < 0.01  # about 1.5 ms on an idle core
+
+
+def test_a_shape_without_a_readable_view_gives_way_to_the_next(dataset):
+    images = [
+        replace(image, path="renders/nothing.png") if image.shape_id == "s1" else image
+        for image in dataset.images
+    ]
+    pairs = make_pairs(replace(dataset, images=images))
+    with pytest.warns(UserWarning, match="the next shape takes its place"):
+        pair = pairs[0, 1]
+    assert pair["index"] == 2
+    for key, value in pairs[0, 2].items():
+        assert np.array_equal(pair[key], value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_no_readable_view_at_all_is_one_line(dataset, workers):
+    images = [replace(image, path="renders/nothing.png") for image in dataset.images]
+    loader = TrainingBatches(make_pairs(replace(dataset, images=images)), 2, workers)
+    with pytest.raises(CmahError, match=r"^shape 's\d+': no view can be read: .*$"):
+        next(loader.epoch(0))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cmah.data import preparing
 from cmah.data.contact_sheet import write_contact_sheet
 from cmah.data.dataset import Dataset
 from cmah.data.preparing import LOG, prepare, read_skipped
@@ -306,3 +307,17 @@ def test_hostile_folder(shared: Path, tmp_path: Path) -> None:
     assert len(dataset.shapes) == 6
     assert len(read_skipped(tmp_path / "out")) == 9
     assert dataset.check_files() == []
+
+
+def test_damaged_entries_of_the_log_are_none() -> None:
+    good = {"shape_id": "a", "size": 1, "modified": 2, "cameras": [[0.0, 20.0]], "coloured": False}
+    changes: list[dict[str, object]] = [
+        {"cameras": 3},
+        {"cameras": [[1]]},
+        {"size": None},
+        {"skipped": 3},
+        {"skipped": "x"},
+    ]
+    lines = ["[" * 100_000, "[]", "3", "{}", *(json.dumps(good | change) for change in changes)]
+    assert not list(preparing._entries(lines))
+    assert dict(preparing._entries([json.dumps(good)])) == {"a": good}

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from toy import MICRO
 
 from cmah.errors import CmahError
 from cmah.exporting import Encoder
 from cmah.files import locked
+from cmah.training import checkpoint
 from cmah.training.loop import train
 from cmah.training.metrics import read_metrics
 
@@ -124,3 +126,20 @@ def test_a_dataset_is_not_trained_into(toy):
 def test_other_than_model_settings_are_refused(run):
     with pytest.raises(CmahError, match="only settings of the model"):
         Encoder.load(run, settings=["training.lr=1"])
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(CmahError, match=r"model\.safetensors: cannot be written \(No space left"):
+        checkpoint.save_tensors(tmp_path / "model.safetensors", {}, {})
+
+
+def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):
+    lines = []
+    settings = [*MICRO, "training.epochs=1", "training.held_out=0"]
+    train(toy, tmp_path / "run", settings=settings, report=lines.append)
+    assert lines[-1].startswith("trained 1 epochs")
+    assert "mAP" not in lines[-1]
