@@ -19,7 +19,7 @@ class HashHead(nn.Module):
         bits: outputs.
         hidden: width of the hidden layer, 0 for none.
         kind: "tanh" or "layernorm_ste".
-        dropout: on the features, in training.
+        dropout: in training, on the hidden layer, or on the features where there is none.
     """
 
     def __init__(
@@ -29,9 +29,11 @@ class HashHead(nn.Module):
         if kind not in KINDS:
             raise ValueError(f"hash head {kind!r}; expected one of {', '.join(KINDS)}")
         self.kind = kind
-        layers: list[nn.Module] = [nn.LayerNorm(width), nn.Dropout(dropout)]
+        layers: list[nn.Module] = [nn.LayerNorm(width)]
         if hidden:
             layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)]
+        else:
+            layers.append(nn.Dropout(dropout))
         layers.append(nn.Linear(hidden or width, bits))
         if kind == "layernorm_ste":
             layers.append(nn.LayerNorm(bits))

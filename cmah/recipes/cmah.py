@@ -90,9 +90,7 @@ class Method(Recipe):
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """L = L_c + L_r and its parts; see `Recipe.loss`."""
-        s = self.settings
-        wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
-        masked = max(1, round(s.masked_part * len(batch["image"]))) if wanted else 0
+        s, masked = self.settings, self._masked(len(batch["index"]))
         features = batch.get("image_features"), batch.get("shape_features")
         out = self.network(batch["image"], batch["points"], generator, masked=masked, features=features)
         # similarities and distances would keep two digits in bfloat16
@@ -104,6 +102,12 @@ class Method(Recipe):
                 parts["balance"] = (bit_balance(out.full_image) + bit_balance(out.full_shape)) / 2
             total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
         return total, parts
+
+    def _masked(self, pairs: int) -> int:
+        """How many pairs of a batch go through the masked streams."""
+        s = self.settings
+        wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
+        return max(1, round(s.masked_part * pairs)) if wanted else 0
 
     def _contrasts(self, out: CmahOutput, index: Tensor) -> dict[str, Tensor]:
         """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""
@@ -145,7 +149,8 @@ class Method(Recipe):
         towers = (self.network.image_tower, self.network.shape_tower)
         image, shape = (tower if isinstance(tower, Frozen) else None for tower in towers)
         if config.training.cached_copies and (image or shape):
-            return FeatureBatches(batches, image, shape, config.training.cached_copies)
+            pictured = max(1, self._masked(min(config.training.batch_size, len(batches.pairs))))
+            return FeatureBatches(batches, image, shape, config.training.cached_copies, pictured)
         return batches
 
     def after_step(self) -> None:

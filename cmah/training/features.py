@@ -10,7 +10,12 @@ from cmah.data.batches import TrainingBatches, TrainingPairs
 from cmah.errors import CmahError
 from cmah.progress import progress
 
-IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM = 10, 11, 12  # separate the random streams of one seed
+IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM, VIEW_STREAM = (
+    10,
+    11,
+    12,
+    13,
+)  # separate the random streams of one seed
 BATCH = 8  # small enough for a CPU's caches; the features do not depend on it
 
 
@@ -26,6 +31,7 @@ class FeatureBatches(TrainingBatches):
         image_tower: nn.Module | None,
         shape_tower: nn.Module | None,
         copies: int,
+        pictured: int,
     ) -> None:
         """Run the towers over every copy, on the device they are on; features are kept as float16.
 
@@ -34,10 +40,13 @@ class FeatureBatches(TrainingBatches):
             image_tower: from uint8 images scaled to [0, 1], float [b, 3, s, s]; None adds no image features.
             shape_tower: from clouds float32 [b, n, 3]; None adds no shape features.
             copies: augmented copies of every image and cloud.
+            pictured: samples of a batch, from the first on, that come with their image and points; where both
+                towers are given, the others need none, and reading them would take most of the time.
         """
         self.__dict__.update(batches.__dict__)
         pairs: TrainingPairs = self.pairs
         self.copies = copies
+        self.pictured = pictured if image_tower and shape_tower else len(pairs)
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
         self.image_features = self.shape_features = None
         if image_tower is not None:
@@ -85,7 +94,9 @@ class FeatureBatches(TrainingBatches):
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
         """As in `TrainingBatches`, with the features of a random copy of each sample."""
-        for place, batch in enumerate(super().epoch(number, first_batch), first_batch):
+        few = self.pictured < self._order.batch_size
+        batches = self._few_pictured(number, first_batch) if few else super().epoch(number, first_batch)
+        for place, batch in enumerate(batches, first_batch):
             rng = np.random.default_rng([self.pairs.seed, COPY_STREAM, number, place])
             copy = torch.from_numpy(rng.integers(self.copies, size=(2, len(batch["index"]))))
             if self.image_features is not None:
@@ -94,3 +105,18 @@ class FeatureBatches(TrainingBatches):
             if self.shape_features is not None:
                 batch["shape_features"] = self.shape_features[batch["index"], copy[1]].float()
             yield batch
+
+    def _few_pictured(self, number: int, first_batch: int) -> Iterator[dict[str, Tensor]]:
+        """Batches whose image and points have `pictured` rows only, read in this process."""
+        self._order.epoch, self._order.first_batch = number, first_batch
+        for place, keys in enumerate(self._order, first_batch):
+            rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, number, place])
+            read = [self.pairs[key] for key in keys[: self.pictured]]
+            index = [int(item["index"]) for item in read] + [
+                position for _, position in keys[self.pictured :]
+            ]
+            view = [int(item["view"]) for item in read]
+            view += [int(rng.integers(len(self.pairs.images[i]))) for i in index[self.pictured :]]
+            fields = {name: np.stack([item[name] for item in read]) for name in ("image", "points")}
+            fields |= {"index": np.array(index), "view": np.array(view)}
+            yield {name: torch.from_numpy(value) for name, value in fields.items()}
