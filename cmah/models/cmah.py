@@ -136,6 +136,10 @@ class Cmah(nn.Module):
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
+        # a tower's features share a large mean and differ in scale by what they are: without this, retrieval
+        # from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
+        self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
+        self.shape_norm = _standardise(shape_width) if self.shape_tower else nn.Identity()
         longest = c.bits[-1]
         self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
         self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
@@ -149,7 +153,7 @@ class Cmah(nn.Module):
         """Full images uint8 [b, 3, image_size, image_size] to real outputs [b, bits]."""
         scaled = images.float() / 255
         if self.image_tower is not None:
-            return self.image_head(self.image_tower(scaled))
+            return self.image_head(self.image_norm(self.image_tower(scaled)))
         tokens = self.image_tokenizer((scaled - self.mean) / self.std)
         return self.image_head(pool(self.image_encoder(tokens)))
 
@@ -157,7 +161,7 @@ class Cmah(nn.Module):
         """Full clouds float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
         turns = self.config.shape_turns
         features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
-        return self.shape_head(torch.stack(features).mean(dim=0))
+        return self.shape_head(self.shape_norm(torch.stack(features).mean(dim=0)))
 
     def _shape_features(self, points: Tensor) -> Tensor:
         if self.shape_tower is not None:
@@ -209,8 +213,8 @@ class Cmah(nn.Module):
                 else self.shape_tower(points)
             )
         output = CmahOutput(
-            self.image_head.relax(self.image_head(full_image)),
-            self.shape_head.relax(self.shape_head(full_shape)),
+            self.image_head.relax(self.image_head(self.image_norm(full_image))),
+            self.shape_head.relax(self.shape_head(self.shape_norm(full_shape))),
         )
         if masked:
             self._masked_streams(
@@ -255,6 +259,11 @@ def turned(points: Tensor, angle: float) -> Tensor:
     x, y, z = points.unbind(dim=2)
     sine, cosine = math.sin(angle), math.cos(angle)
     return torch.stack([cosine * x + sine * z, y, cosine * z - sine * x], dim=2)
+
+
+def _standardise(width: int) -> nn.BatchNorm1d:
+    """Each feature minus its mean, over its deviation; an epsilon keeps those that hardly vary small."""
+    return nn.BatchNorm1d(width, eps=2.5e-3, affine=False)
 
 
 def _initialise(module: nn.Module) -> None:
