@@ -7,7 +7,8 @@ contrast of the full streams alone (none of the three). The paper's own values a
     python experiments/cmah_ablation.py --smoke --out OUT
 
 Each run is a process of its own with one thread; --jobs of them at a time. On 41 categories, a run of the
-configuration above took 6 to 10 minutes beside other work on two cores. Killed and started again, it goes on where it was.
+configuration above took 6 to 10 minutes beside other work on two cores.
+Killed and started again, it goes on where it was.
 """
 
 import json

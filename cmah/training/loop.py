@@ -74,8 +74,8 @@ def train(
         overrides: nested dictionary of settings, between file and strings.
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
         resume: continue the run in `out` from its last saved state; start it if there is none. On the CPU, with
-            the same number of threads, the numbers are bit-equal to those of an uninterrupted run; on CUDA,
-            where sums may run in any order, this has not been measured.
+            the same number of threads, the numbers are bit-equal to those of an uninterrupted run; on
+            CUDA, where sums may run in any order, this has not been measured.
         report: called with a line for people at the start, after each validation, and at the end.
 
     Returns:
