@@ -61,7 +61,7 @@ class Scale:
 
     per_category: int = 40
     views: int = 8
-    epochs: int = 60
+    epochs: int = 50
     hits: int = 6
 
 
