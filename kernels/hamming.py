@@ -1,10 +1,250 @@
-"""Hamming distances between packed codes: plain loops over 64-bit words, exact at every length.
+"""Hamming search over bit planes: every distance is computed, few are looked at.
 
-Codes come as uint64 words [n, w] (`to_words`), unused bits zero. Results are ordered by (distance, position).
+Codes lie in blocks, as an array [blocks, words, codes] of unsigned integers: word w of neighbouring codes is
+contiguous, so the loops below become vector instructions. A scan takes the least distance of a whole block and
+looks closer only where that can still enter a query's result. The loops release the interpreter's lock and start
+no threads of their own: the caller may share out the work, and a forked process may call them.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import intrinsic
+
+EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
+
+
+@intrinsic
+def _differing(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """The number of bits in which two words differ, as a word of the same width."""
+    return a(a, a), lambda context, builder, signature, words: builder.ctpop(builder.xor(*words))
+
+
+@intrinsic
+def _plus(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """The sum of two words in their own width, where Numba's `+` would widen them and halve the vectors."""
+    return a(a, a), lambda context, builder, signature, words: builder.add(*words)
+
+
+@intrinsic
+def _lesser(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """The lesser of two words, in their own width."""
+
+    def generate(context, builder, signature, words):  # type: ignore[no-untyped-def]
+        return builder.select(builder.icmp_unsigned("<", *words), *words)
+
+    return a(a, a), generate
+
+
+@intrinsic
+def _as_width_of(typing_context, a, b):  # type: ignore[no-untyped-def]
+    """`a`, cut or widened to the type of `b`."""
+
+    def generate(context, builder, signature, words):  # type: ignore[no-untyped-def]
+        have, want = (kind.bitwidth for kind in signature.args)
+        width = context.get_value_type(signature.args[1])
+        if have == want:
+            return words[0]
+        return (builder.trunc if have > want else builder.zext)(words[0], width)
+
+    return b(a, b), generate
+
+
+# Below, blocks and queries come whole, with the number of the one meant: a view would count references.
+
+
+@njit(cache=True, nogil=True)
+def _distances_in_block(
+    blocks: np.ndarray, b: int, queries: np.ndarray, i: int, unrolled: Any, row: np.ndarray
+) -> None:
+    """Distances of query i from the codes of block b, into uint16 [codes]; `unrolled` as in `scan`."""
+    words, codes = blocks.shape[1:]
+    if len(unrolled) > 0:
+        for j in range(codes):
+            distance = _differing(queries[i, 0], blocks[b, 0, j])
+            for w in range(1, len(unrolled)):  # a constant number: the compiler writes them out
+                distance = _plus(distance, _differing(queries[i, w], blocks[b, w, j]))
+            row[j] = _as_width_of(distance, row[j])
+        return
+    row[:] = 0
+    for w in range(0, words - 3, 4):  # four at a time in their own width: 2 x 64 bits do not overflow a byte
+        for j in range(codes):
+            low = _plus(
+                _differing(queries[i, w], blocks[b, w, j]),
+                _differing(queries[i, w + 1], blocks[b, w + 1, j]),
+            )
+            high = _plus(
+                _differing(queries[i, w + 2], blocks[b, w + 2, j]),
+                _differing(queries[i, w + 3], blocks[b, w + 3, j]),
+            )
+            row[j] = _plus(row[j], _plus(_as_width_of(low, row[j]), _as_width_of(high, row[j])))
+    for w in range(words // 4 * 4, words):
+        for j in range(codes):
+            row[j] = _plus(row[j], _as_width_of(_differing(queries[i, w], blocks[b, w, j]), row[j]))
+
+
+@njit(cache=True, nogil=True)
+def _least_in_block(
+    blocks: np.ndarray, b: int, queries: np.ndarray, i: int, unrolled: Any, row: np.ndarray
+) -> int:
+    """The least distance of query i from the codes of block b; `unrolled` as in `scan`, `row` to work in."""
+    codes = blocks.shape[2]
+    if len(unrolled) == 0:
+        _distances_in_block(blocks, b, queries, i, unrolled, row)
+        nearest = row[0]
+        for j in range(codes):
+            nearest = _lesser(nearest, row[j])
+        return np.int64(nearest)
+    least = _as_width_of(np.uint64(0xFFFFFFFFFFFFFFFF), blocks[b, 0, 0])
+    for j in range(codes):
+        distance = _differing(queries[i, 0], blocks[b, 0, j])
+        for w in range(1, len(unrolled)):
+            distance = _plus(distance, _differing(queries[i, w], blocks[b, w, j]))
+        least = _lesser(least, distance)
+    return np.int64(least)
+
+
+@njit(cache=True, nogil=True)
+def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray, int]:
+    """Entries with room for more: those that have fallen out of their query's result go, then the array grows."""
+    kept = 0
+    for e in range(used):
+        if entries[e, 1] <= limit[entries[e, 2]]:
+            entries[kept] = entries[e]
+            kept += 1
+    if kept > len(entries) // 2:
+        larger = np.empty((2 * len(entries), 3), dtype=np.int64)
+        larger[:kept] = entries[:kept]
+        entries = larger
+    return entries, kept
+
+
+@njit(cache=True, nogil=True)
+def scan(
+    blocks: np.ndarray,
+    begin: int,
+    end: int,
+    query: np.ndarray,
+    unrolled: Any,
+    k: int,
+    limit: np.ndarray,
+    counts: np.ndarray,
+    entries: np.ndarray,
+    used: int,
+) -> tuple[np.ndarray, int]:
+    """Scan blocks for codes nearer than each query's limit, and lower the limits to what the k-th nearest allows.
+
+    A query's limit is the distance that a code must be below to enter; it comes from earlier calls on the blocks
+    before. Once k codes are known it is the distance of the k-th, so that of equally near codes the first stay.
+
+    Args:
+        blocks: unsigned [blocks, words, codes]; of the last block, codes at positions from `end` on are ignored.
+        begin: position of the first code of `blocks`.
+        end: number of codes, with all that come before.
+        query: unsigned [q, words], of the same width.
+        unrolled: a tuple with an item for each word, for which a faster loop is compiled; () for any number.
+        k: how many codes to keep at least; EVERY to leave the limits as they are.
+        limit: int64 [q], changed.
+        counts: int64 [q, bits + 2], changed: how many entries a query has at each distance; last, how many
+            below its limit. Zeros at first; [q, 0] where k is EVERY.
+        entries: int64 [room, 3], (position, distance, query) of what was found so far.
+        used: how many of them.
+
+    Returns:
+        `entries`, maybe larger, and how many are used; those of a query come in order of position, and may be
+        more than k: `in_order` takes the nearest.
+    """
+    codes = blocks.shape[2]
+    row = np.empty(codes, dtype=np.uint16)
+    flags = np.empty(codes, dtype=np.uint8)
+    eights = flags.view(np.uint64)
+    active = np.arange(len(query))
+    for b in range(len(blocks)):
+        first = begin + b * codes
+        inside = min(codes, end - first)
+        still = 0
+        for a in range(len(active)):
+            i = active[a]
+            if limit[i] == 0:
+                continue
+            active[still] = i
+            still += 1
+            if _least_in_block(blocks, b, query, i, unrolled, row) >= limit[i]:
+                continue
+            _distances_in_block(blocks, b, query, i, unrolled, row)
+            below = np.uint16(limit[i])
+            for j in range(codes):
+                flags[j] = row[j] < below
+            if used + codes > len(entries):
+                entries, used = _room(entries, used, limit)
+            for e in range(len(eights)):
+                if eights[e] == 0:
+                    continue
+                for j in range(8 * e, min(8 * e + 8, inside)):
+                    distance = np.int64(row[j])
+                    if distance >= limit[i]:
+                        continue
+                    entries[used, 0] = first + j
+                    entries[used, 1] = distance
+                    entries[used, 2] = i
+                    used += 1
+                    if k == EVERY:
+                        continue
+                    counts[i, distance] += 1
+                    counts[i, -1] += 1
+                    while counts[i, -1] >= k:
+                        limit[i] -= 1
+                        counts[i, -1] -= counts[i, limit[i]]
+        active = active[:still]
+        if still == 0:
+            break
+    return entries, used
+
+
+@njit(cache=True, nogil=True)
+def in_order(
+    entries: np.ndarray, used: int, limit: np.ndarray, k: int, bits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entries of `scan` as results: a counting sort by (query, distance), which keeps the order of positions.
+
+    Returns:
+        offsets int64 [q + 1], positions int64 [m] and distances int32 [m]; query i has the entries offsets[i] to
+        offsets[i + 1], at most k.
+    """
+    q, levels = len(limit), bits + 1
+    place = np.zeros((q, levels), dtype=np.int64)  # of the next entry of a query at a distance
+    for e in range(used):
+        place[entries[e, 2], entries[e, 1]] += 1
+    offsets = np.zeros(q + 1, dtype=np.int64)
+    for i in range(q):
+        found = 0
+        for level in range(levels):
+            found, place[i, level] = found + place[i, level], found
+        offsets[i + 1] = offsets[i] + min(found, k)
+    positions = np.empty(offsets[q], dtype=np.int64)
+    distances = np.empty(offsets[q], dtype=np.int32)
+    for e in range(used):
+        i, level = entries[e, 2], entries[e, 1]
+        to = place[i, level]
+        place[i, level] += 1
+        if to < offsets[i + 1] - offsets[i]:
+            positions[offsets[i] + to] = entries[e, 0]
+            distances[offsets[i] + to] = level
+    return offsets, positions, distances
+
+
+@njit(cache=True, nogil=True)
+def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
+    """Hamming distances, int32 [q, n], of unsigned words [q, w] and [n, w]."""
+    out = np.empty((query.shape[0], database.shape[0]), dtype=np.int32)
+    for i in range(query.shape[0]):
+        for j in range(database.shape[0]):
+            distance = 0
+            for w in range(query.shape[1]):
+                distance += np.int64(_differing(query[i, w], database[j, w]))
+            out[i, j] = distance
+    return out
 
 
 def to_words(packed: np.ndarray) -> np.ndarray:
@@ -13,107 +253,3 @@ def to_words(packed: np.ndarray) -> np.ndarray:
     words = np.zeros((n, (width + 7) // 8), dtype=np.uint64)
     words.view(np.uint8)[:, :width] = packed
     return words
-
-
-@njit(cache=True, nogil=True, inline="always")
-def popcount(word: np.uint64) -> int:
-    """The number of set bits of a uint64; LLVM knows this pattern and emits the machine's own instruction."""
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@njit(cache=True, nogil=True)
-def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
-    """Hamming distances, int32 [q, n], of uint64 words [q, w] and [n, w]."""
-    out = np.empty((query.shape[0], database.shape[0]), dtype=np.int32)
-    for i in range(query.shape[0]):
-        for j in range(database.shape[0]):
-            distance = 0
-            for w in range(query.shape[1]):
-                distance += popcount(query[i, w] ^ database[j, w])
-            out[i, j] = distance
-    return out
-
-
-@njit(cache=True, nogil=True)
-def top_k(query: np.ndarray, database: np.ndarray, k: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` nearest codes of each query.
-
-    Args:
-        query: uint64 [q, w].
-        database: uint64 [n, w].
-        k: 1 to n.
-        bits: length of a code, the largest distance there can be.
-
-    Returns:
-        positions int64 [q, k] and distances int32 [q, k], ordered by (distance, position).
-    """
-    n = database.shape[0]
-    positions = np.empty((query.shape[0], k), dtype=np.int64)
-    nearest = np.empty((query.shape[0], k), dtype=np.int32)
-    row = np.empty(n, dtype=np.int32)
-    for i in range(query.shape[0]):
-        # a counting sort: where each distance begins, then every item in order of position
-        begin = np.zeros(bits + 2, dtype=np.int64)
-        for j in range(n):
-            distance = 0
-            for w in range(query.shape[1]):
-                distance += popcount(query[i, w] ^ database[j, w])
-            row[j] = distance
-            begin[distance + 1] += 1
-        for level in range(bits + 1):
-            begin[level + 1] += begin[level]
-        for j in range(n):
-            place = begin[row[j]]
-            if place < k:
-                positions[i, place] = j
-                nearest[i, place] = row[j]
-                begin[row[j]] = place + 1
-    return positions, nearest
-
-
-@njit(cache=True, nogil=True)
-def within(query: np.ndarray, database: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All codes at most `radius` from each query.
-
-    Args:
-        query: uint64 [q, w].
-        database: uint64 [n, w].
-        radius: 0 or more.
-
-    Returns:
-        offsets int64 [q + 1], positions int64 [m] and distances int32 [m]: query i has the entries
-        offsets[i] to offsets[i + 1], ordered by (distance, position).
-    """
-    n = database.shape[0]
-    offsets = np.zeros(query.shape[0] + 1, dtype=np.int64)
-    row = np.empty(n, dtype=np.int32)
-    positions = np.empty(0, dtype=np.int64)
-    found = np.empty(0, dtype=np.int32)
-    for write in range(2):  # once to count, once to write
-        for i in range(query.shape[0]):
-            begin = np.zeros(radius + 2, dtype=np.int64)
-            for j in range(n):
-                distance = 0
-                for w in range(query.shape[1]):
-                    distance += popcount(query[i, w] ^ database[j, w])
-                row[j] = distance
-                if distance <= radius:
-                    begin[distance + 1] += 1
-            for level in range(radius + 1):
-                begin[level + 1] += begin[level]
-            if write == 0:
-                offsets[i + 1] = offsets[i] + begin[radius + 1]
-                continue
-            for j in range(n):
-                if row[j] <= radius:
-                    place = offsets[i] + begin[row[j]]
-                    positions[place] = j
-                    found[place] = row[j]
-                    begin[row[j]] += 1
-        if write == 0:
-            positions = np.empty(offsets[-1], dtype=np.int64)
-            found = np.empty(offsets[-1], dtype=np.int32)
-    return offsets, positions, found

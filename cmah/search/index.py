@@ -1,15 +1,17 @@
 """`HammingIndex`: codes with names, searched exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from cmah.codes import MAX_BITS, BinaryCodes
+from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search.index_file import IndexContent, read_index, write_index
+from cmah.search.ids import Ids, IdsLike
+from cmah.search.planes import Planes
+from cmah.search.scan import scan
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Hits:
     """The nearest items of each query, ordered by (distance, position).
 
     Attributes:
-        ids: int64 or text [q, k], k = the number asked for or, if that is less, the size of the index.
+        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items searched.
         distances: int32 [q, k], in bits.
         positions: int64 [q, k], the place of the item in the index, from 0 in order of adding.
     """
@@ -45,7 +47,9 @@ class RadiusHits:
 
 
 class HammingIndex:
-    """An exact index over binary codes.
+    """An exact index over binary codes: a flat scan of bits / 8 bytes an item.
+
+    Searching is safe from several threads at once; changing the index is not.
 
     Args:
         bits: length of the codes, 1 to 4,096.
@@ -55,37 +59,49 @@ class HammingIndex:
         CodesError: for an impossible length.
     """
 
+    kind = "flat"
+
     def __init__(self, bits: int, space: str | None = None) -> None:
-        if not 1 <= bits <= MAX_BITS:
-            raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
-        self.bits = bits
+        self._planes = Planes(bits)
+        self._ids = Ids()
         self.space = space or ""
-        self._packed = np.empty((0, (bits + 7) // 8), dtype=np.uint8)
-        self._ids: np.ndarray | None = None  # None: the positions
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return len(self._planes)
 
     def __repr__(self) -> str:
-        return f"HammingIndex({len(self)} x {self.bits} bits)"
+        return f"{type(self).__name__}({len(self)} x {self.bits} bits)"
+
+    def __iter__(self) -> Iterator[tuple[int | str, np.ndarray]]:
+        """Each id with its packed code, uint8 [ceil(bits / 8)], in order of position."""
+        first = 0
+        for part in self._planes.parts():
+            names = self._ids.take(np.arange(first, first + len(part))).tolist()
+            yield from zip(names, part, strict=True)
+            first += len(part)
+
+    @property
+    def bits(self) -> int:
+        """Length of the codes."""
+        return self._planes.bits
 
     @property
     def ids(self) -> np.ndarray:
         """The ids in order of position, int64 or text [n]."""
-        return np.arange(len(self), dtype=np.int64) if self._ids is None else self._ids
+        return self._ids.values
 
     @property
     def codes(self) -> BinaryCodes:
-        """The codes in order of position, with ids where they were given."""
-        return BinaryCodes(self._packed, self.bits, ids=self._ids, space=self.space)
+        """The codes in order of position, with the ids of their own that they have."""
+        return self._codes(self._planes.all_rows(), self._ids.values if self._ids.kind else None)
 
-    def add(self, codes: BinaryCodes, ids: np.ndarray | Sequence[int] | Sequence[str] | None = None) -> None:
+    def add(self, codes: BinaryCodes, ids: IdsLike | None = None) -> None:
         """Append codes.
 
         Args:
             codes: of this index's length and space.
             ids: their names, whole numbers or text (one kind per index), unique in the index; by default
-                `codes.ids`, else their positions.
+                `codes.ids`, else the numbers that follow the greatest one here, from 0.
 
         Raises:
             CodesError: for codes that do not belong here, or ids that are doubled, of a wrong number or kind.
@@ -99,70 +115,137 @@ class HammingIndex:
                 )
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
-        merged = self._ids
-        if len(self) == 0:
-            merged = given if given is None or given.dtype.kind == "U" else given.astype(np.int64)
-        elif len(codes) and not (given is None and self._ids is None):
-            new = np.arange(len(self), len(self) + len(codes)) if given is None else given
-            if (new.dtype.kind == "U") != (self.ids.dtype.kind == "U"):
-                raise CodesError("some ids are text and some numbers; expected one kind in an index")
-            merged = np.concatenate([self.ids, new if new.dtype.kind == "U" else new.astype(np.int64)])
-        if merged is not None:
-            values, counts = np.unique(merged, return_counts=True)
-            if (counts > 1).any():
-                raise CodesError(f"id {values[counts > 1][0]!s} is there twice; ids must be unique")
+        self._ids = self._ids.extended(given, len(codes))
+        self._planes.append(codes.packed)
         self.space = self.space or codes.space
-        self._packed = np.concatenate([self._packed, codes.packed])
-        self._ids = merged
 
-    def search(self, queries: BinaryCodes, k: int = 10) -> Hits:
-        """The `k` nearest items of each query, fewer if the index holds fewer.
+    def remove(self, ids: IdsLike) -> None:
+        """Take items out; those behind them move up, all keep their ids. Costs a copy of the index.
 
         Raises:
-            CodesError: for queries of another length or space, or k below 1.
+            CodesError: for an id that is not here; then nothing is removed.
         """
-        from cmah.kernels import hamming
+        keep = np.ones(len(self), dtype=bool)
+        keep[self._ids.positions_of(ids)] = False
+        planes, first = Planes(self.bits), 0
+        for part in self._planes.parts():
+            planes.append(part[keep[first : first + len(part)]])
+            first += len(part)
+        self._ids, self._planes = self._ids.kept(keep), planes
 
+    def codes_of(self, ids: IdsLike) -> BinaryCodes:
+        """The codes of some items, in the order of `ids`.
+
+        Raises:
+            CodesError: for an id that is not here.
+        """
+        positions = self._ids.positions_of(ids)
+        return self._codes(self._planes.rows(positions), self._ids.take(positions))
+
+    def search(
+        self, queries: BinaryCodes, k: int = 10, *, subset: IdsLike | None = None, threads: int | None = None
+    ) -> Hits:
+        """The `k` nearest items of each query, fewer if there are fewer.
+
+        Args:
+            queries: of this index's length and space.
+            k: 1 or more.
+            subset: search these items only: their ids, or bool [n] by position.
+            threads: how many to use; by default one a core.
+
+        Raises:
+            CodesError: for queries of another length or space, an id that is not here, or k below 1.
+        """
         self._check(queries)
         if k < 1:
             raise CodesError(f"k is {k}, expected 1 or more")
-        positions, distances = hamming.top_k(*self._words(queries), min(k, len(self)), self.bits)
-        return Hits(self.ids[positions], distances, positions)
+        planes, places = self._searched(subset)
+        _, positions, distances = self._scan(planes, queries.packed, min(k, len(planes)), self.bits, threads)
+        shape = len(queries), min(k, len(planes))
+        positions = (positions if places is None else places[positions]).reshape(shape)
+        return Hits(self._ids.take(positions), distances.reshape(shape), positions)
 
-    def search_radius(self, queries: BinaryCodes, radius: int) -> RadiusHits:
-        """All items at most `radius` bits from each query.
+    def search_radius(
+        self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
+    ) -> RadiusHits:
+        """All items at most `radius` bits from each query; arguments as in `search`.
 
         Raises:
-            CodesError: for queries of another length or space, or a negative radius.
+            CodesError: for queries of another length or space, an id that is not here, or a negative radius.
         """
-        from cmah.kernels import hamming
-
         self._check(queries)
         if radius < 0:
             raise CodesError(f"radius is {radius}, expected 0 or more")
-        offsets, positions, distances = hamming.within(*self._words(queries), min(radius, self.bits))
-        return RadiusHits(offsets, self.ids[positions], distances, positions)
+        planes, places = self._searched(subset)
+        offsets, positions, distances = self._scan(planes, queries.packed, None, radius, threads)
+        positions = positions if places is None else places[positions]
+        return RadiusHits(offsets, self._ids.take(positions), distances, positions)
+
+    @staticmethod
+    def distances(a: BinaryCodes, b: BinaryCodes) -> np.ndarray:
+        """The distance of every code of `a` from every code of `b`, int32 [len(a), len(b)], in bits.
+
+        Raises:
+            CodesError: for codes of different lengths or spaces.
+        """
+        HammingIndex(a.bits, a.space)._check(b)
+        from cmah.search.plain import differing_bits
+
+        out = np.empty((len(a), len(b)), dtype=np.int32)
+        for row, code in zip(out, a.packed, strict=True):
+            row[:] = differing_bits(b.packed ^ code).sum(axis=1, dtype=np.int32)
+        return out
 
     def save(self, path: str | Path) -> None:
         """Write the index file, whole or not at all; see docs/index-format.md."""
-        write_index(path, IndexContent(self._packed, self.bits, self._ids, self.space))
+        from cmah.search.index_file import write_index
+
+        write_index(path, self._planes, self._ids, self.space)
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Read an index file.
+    def open(cls, path: str | Path, *, mmap: bool = True, verify: bool = False) -> Self:
+        """Open an index file.
+
+        Args:
+            path: the file.
+            mmap: search the codes where they lie in the file, which takes no time to open; else read them. A
+                file that is open must not be written to; `save` replaces it as a whole, which is no harm.
+            verify: check the checksum of the codes too, which reads them all; header and ids are always checked.
 
         Raises:
             CodesError: if it is missing, of another version, truncated or damaged.
         """
-        content = read_index(path)
-        index = cls(content.bits, content.space)
-        index._packed, index._ids = content.packed, content.ids
+        from cmah.search.index_file import read_index
+
+        content = read_index(path, mmap=mmap, verify=verify)
+        index = cls(content.planes.bits, content.space)
+        index._planes, index._ids = content.planes, content.ids
         return index
 
-    def _words(self, queries: BinaryCodes) -> tuple[np.ndarray, np.ndarray]:
-        from cmah.kernels import hamming
+    def _scan(
+        self, planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads: int | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if k == 0:
+            return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
+        return scan(planes, packed, k, radius, threads)
 
-        return hamming.to_words(queries.packed), hamming.to_words(self._packed)
+    def _searched(self, subset: IdsLike | None) -> tuple[Planes, np.ndarray | None]:
+        """The codes to search and, of a subset, their positions in the index, ascending."""
+        if subset is None:
+            return self._planes, None
+        chosen = np.asarray(subset)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise CodesError(f"subset has shape {list(chosen.shape)}, expected [{len(self)}] for a mask")
+            places = np.flatnonzero(chosen)
+        else:
+            places = np.unique(self._ids.positions_of(subset))
+        planes = Planes(self.bits)
+        planes.append(self._planes.rows(places))
+        return planes, places
+
+    def _codes(self, packed: np.ndarray, ids: np.ndarray | None) -> BinaryCodes:
+        return BinaryCodes(packed, self.bits, ids=ids, space=self.space)
 
     def _check(self, codes: BinaryCodes) -> None:
         if not isinstance(codes, BinaryCodes):

@@ -1,29 +1,33 @@
-"""The index file: a fixed header, then the sections codes, ids and space, each with a checksum.
+"""The index file, version 1: a fixed header, then sections, each with a checksum; see docs/index-format.md.
 
-Version 0, provisional: see docs/index-format.md. Numbers are little-endian.
+Numbers are little-endian; so are the words of the codes, which are used in place.
 """
 
-import itertools
+import mmap as memory_map
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cmah.codes import MAX_BITS, BinaryCodes
+from cmah.codes import MAX_BITS
 from cmah.errors import CodesError
 from cmah.files import atomic_path, require_file
+from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
+from cmah.search.planes import Planes
 
 MAGIC = b"CMAH-IDX"
-VERSION = 0
-HEADER = 128
+VERSION = 1
+HEADER = 256
 ALIGNMENT = 64
-POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # kinds of ids
-_FIELDS = struct.Struct("<8sIIQII")  # magic, version, bits, n, kind of ids, 0
+SECTIONS = ("codes", "ids", "space", "tables")
+ALWAYS_VERIFIED = 16 << 20  # bytes of codes whose checksum costs nothing to speak of
+_FIELDS = struct.Struct("<8sIIQIIII")  # magic, version, bits, n, kind of ids, bytes a word, codes a block, tables
 _SECTION = struct.Struct("<QQII")  # offset, size, CRC-32, 0
 _CHECKSUM = struct.Struct("<I")  # CRC-32 of what precedes it in the header
-_SECTIONS = 3
+_END = _FIELDS.size + len(SECTIONS) * _SECTION.size
 
 
 @dataclass(frozen=True)
@@ -31,45 +35,47 @@ class IndexContent:
     """What an index file holds.
 
     Attributes:
-        packed: uint8 [n, ceil(bits / 8)].
-        bits: length of a code.
-        ids: int64 or text [n], or None for positions.
+        planes: the codes.
+        ids: their names.
         space: of the codes, "" if unknown.
+        tables: uint8 [m], those of a multi-index; empty in a flat one.
     """
 
-    packed: np.ndarray
-    bits: int
-    ids: np.ndarray | None
+    planes: Planes
+    ids: Ids
     space: str
+    tables: np.ndarray
 
 
-def write_index(path: str | Path, content: IndexContent) -> None:
+def write_index(
+    path: str | Path, planes: Planes, ids: Ids, space: str, tables: tuple[int, Iterable[np.ndarray]] = (0, ())
+) -> None:
     """Write an index file, whole or not at all.
 
-    Raises:
-        CodesError: for an id that is not Unicode text.
+    Args:
+        path: the file.
+        planes: the codes.
+        ids: their names.
+        space: of the codes.
+        tables: kind of tables, and their bytes in parts, uint8.
     """
-    kind, ids = POSITIONS, b""
-    if content.ids is not None and content.ids.dtype.kind == "U":
-        try:
-            texts = [text.encode() for text in content.ids.tolist()]
-        except UnicodeEncodeError as error:
-            raise CodesError(f"{path}: id {error.object!r} cannot be written as UTF-8") from None
-        ends = np.cumsum([0, *map(len, texts)], dtype="<u8")
-        kind, ids = TEXTS, ends.tobytes() + b"".join(texts)
-    elif content.ids is not None:
-        kind, ids = NUMBERS, content.ids.astype("<i8").tobytes()
-    sections = [content.packed.tobytes(), ids, content.space.encode()]
-    header = _FIELDS.pack(MAGIC, VERSION, content.bits, len(content.packed), kind, 0)
-    offset = HEADER
-    for section in sections:
-        header += _SECTION.pack(offset, len(section), zlib.crc32(section), 0)
-        offset = _aligned(offset + len(section))
-    header += _CHECKSUM.pack(zlib.crc32(header))
+    named = [array.view(np.uint8) for array in (ids.numbers, ids.text) if len(array)] if ids.kind else []
+    parts = (planes.chunks(), named, [np.frombuffer(space.encode(), dtype=np.uint8)], tables[1])
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(header.ljust(HEADER, b"\0"))
-        for section in sections:
-            file.write(section.ljust(_aligned(len(section)), b"\0"))
+        file.write(bytes(HEADER))
+        sections, offset = b"", HEADER
+        for part in parts:
+            size = checksum = 0
+            for piece in part:
+                file.write(piece.data)
+                size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+            file.write(bytes(_aligned(size) - size))
+            sections += _SECTION.pack(offset, size, checksum, 0)
+            offset += _aligned(size)
+        word, block = planes.word.itemsize, planes.codes_in_block
+        header = _FIELDS.pack(MAGIC, VERSION, planes.bits, len(planes), ids.kind, word, block, tables[0]) + sections
+        file.seek(0)
+        file.write((header + _CHECKSUM.pack(zlib.crc32(header))).ljust(HEADER, b"\0"))
 
 
 def is_index(path: str | Path) -> bool:
@@ -78,8 +84,13 @@ def is_index(path: str | Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_index(path: str | Path) -> IndexContent:
-    """Read an index file; its sizes are checked against the file before anything is allocated.
+def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> IndexContent:
+    """Open an index file; its sizes are checked against the file before anything is mapped or allocated.
+
+    Args:
+        path: the file.
+        mmap: leave the codes in the file and map it; else read it.
+        verify: check all checksums; those of header, ids, space and short codes are always checked.
 
     Raises:
         CodesError: if it is missing, foreign, of another version, truncated or damaged.
@@ -87,20 +98,25 @@ def read_index(path: str | Path) -> IndexContent:
     path = Path(path)
     require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
-        size = path.stat().st_size
         with open(path, "rb") as file:
-            header = file.read(HEADER)
-            bits, n, kind, sections = _read_header(header, size)
-            parts = []
-            for name, (offset, length, checksum) in zip(("codes", "ids", "space"), sections, strict=True):
-                file.seek(offset)
-                part = file.read(length)
-                if len(part) != length or zlib.crc32(part) != checksum:
-                    raise CodesError(f"the section of {name} is damaged")
-                parts.append(part)
-        packed = np.frombuffer(parts[0], dtype=np.uint8).reshape(n, (bits + 7) // 8)
-        BinaryCodes(packed, bits)  # checks the unused bits
-        return IndexContent(packed, bits, _read_ids(parts[1], kind, n), parts[2].decode())
+            size = path.stat().st_size
+            bits, n, kind, sections = _read_header(file.read(HEADER), size)
+            if mmap:
+                data = np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8)
+            else:
+                data = np.fromfile(path, dtype=np.uint8)
+                data.flags.writeable = False
+        parts = {}
+        for name, (offset, length, checksum) in zip(SECTIONS, sections, strict=True):
+            parts[name] = data[offset : offset + length]
+            small = name in ("ids", "space") or length <= ALWAYS_VERIFIED
+            if (verify or small) and zlib.crc32(parts[name]) != checksum:
+                raise CodesError(f"the section of {name} is damaged")
+        planes = Planes.from_bytes(bits, n, parts["codes"])
+        if (verify or len(parts["codes"]) <= ALWAYS_VERIFIED) and planes.unused_bits_set():
+            raise CodesError(f"a code has bits set beyond bit {bits}")
+        ids = _read_ids(parts["ids"], kind, n)
+        return IndexContent(planes, ids, parts["space"].tobytes().decode(), parts["tables"])
     except (CodesError, UnicodeDecodeError) as error:
         raise CodesError(f"{path}: {error}") from None
     except OSError as error:
@@ -111,50 +127,58 @@ def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[in
     """Bits, n, kind of ids, and (offset, size, CRC-32) of each section."""
     if not header.startswith(MAGIC):
         raise CodesError("not an index file of cmah")
+    if len(header) < _FIELDS.size:
+        raise CodesError(f"truncated: {len(header)} bytes, the header alone has {HEADER}")
+    _, version, bits, n, kind, word, block, tables = _FIELDS.unpack_from(header)
+    if version != VERSION:
+        older = "; make it again from its codes with cmah index" if version < VERSION else ""
+        raise CodesError(f"index version {version}; this cmah reads version {VERSION}{older}")
     if len(header) < HEADER:
         raise CodesError(f"truncated: {len(header)} bytes, the header alone has {HEADER}")
-    _, version, bits, n, kind, _ = _FIELDS.unpack_from(header)
-    if version != VERSION:
-        raise CodesError(f"index version {version}; this cmah reads version {VERSION}")
-    end = _FIELDS.size + _SECTIONS * _SECTION.size
-    if _CHECKSUM.unpack_from(header, end)[0] != zlib.crc32(header[:end]) or any(
-        header[end + _CHECKSUM.size :]
-    ):
+    if _CHECKSUM.unpack_from(header, _END)[0] != zlib.crc32(header[:_END]) or any(header[_END + 4 :]):
         raise CodesError("the header is damaged")
     if not 1 <= bits <= MAX_BITS or kind > TEXTS:
         raise CodesError(f"the header names {bits} bits and ids of kind {kind}, which cannot be")
+    layout = Planes(bits)
+    if (word, block) != (layout.word.itemsize, layout.codes_in_block) or tables > 1:
+        raise CodesError(f"the header names blocks of {block} codes in words of {word} bytes, which cannot be")
     sections = []
     expected = HEADER
-    for number in range(_SECTIONS):
+    for number, name in enumerate(SECTIONS):
         offset, length, checksum, _ = _SECTION.unpack_from(header, _FIELDS.size + number * _SECTION.size)
         if offset != expected:
-            raise CodesError(f"section {number} begins at byte {offset}, expected {expected}")
+            raise CodesError(f"the section of {name} begins at byte {offset}, expected {expected}")
         sections.append((offset, length, checksum))
-        expected = _aligned(offset + length)
+        expected = offset + _aligned(length)
     if expected != size:
         raise CodesError(f"truncated or extended: {size} bytes, expected {expected}")
-    if sections[0][1] != n * ((bits + 7) // 8):
-        raise CodesError(f"{sections[0][1]} bytes of codes, expected {n * ((bits + 7) // 8)}")
+    if sections[0][1] != n * layout.width:
+        raise CodesError(f"{sections[0][1]} bytes of codes, expected {n * layout.width}")
+    if bool(tables) != bool(sections[3][1]):
+        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}")
     return bits, n, kind, sections
 
 
-def _read_ids(part: bytes, kind: int, n: int) -> np.ndarray | None:
+def _read_ids(part: np.ndarray, kind: int, n: int) -> Ids:
     if kind == POSITIONS:
-        if part:
+        if len(part):
             raise CodesError(f"{len(part)} bytes of ids, expected none")
-        return None
+        return Ids(n)
     if kind == NUMBERS:
         if len(part) != 8 * n:
             raise CodesError(f"{len(part)} bytes of ids, expected {8 * n}")
-        return np.frombuffer(part, dtype="<i8").astype(np.int64)
+        return Ids(n, NUMBERS, part.view("<i8"))
     begin = 8 * (n + 1)
-    ends = np.frombuffer(part[:begin], dtype="<u8") if len(part) >= begin else np.empty(0, dtype="<u8")
+    ends = part[:begin].view("<u8") if len(part) >= begin else np.empty(0, dtype="<u8")
+    text = part[begin:]
     steps_back = ends.size and (ends[1:] < ends[:-1]).any()
-    if not ends.size or ends[0] != 0 or ends[-1] != len(part) - begin or steps_back:
+    if not ends.size or ends[0] != 0 or ends[-1] != len(text) or steps_back:
         raise CodesError("the ids do not fit into their section")
-    stops = ends.tolist()
-    texts = [part[begin + a : begin + b].decode() for a, b in itertools.pairwise(stops)]
-    return np.array(texts, dtype=str)
+    text.tobytes().decode()
+    inside = ends[ends < len(text)]
+    if ((text[inside] & 0xC0) == 0x80).any():  # a text begins in the middle of a character
+        raise CodesError("the ids are not UTF-8")
+    return Ids(n, TEXTS, ends, text)
 
 
 def _aligned(size: int) -> int:

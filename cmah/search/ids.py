@@ -1,0 +1,148 @@
+"""The names of an index's codes: positions, whole numbers or text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmah.errors import CodesError
+
+POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # kinds of ids
+
+IdsLike = np.ndarray | Sequence[int] | Sequence[str]
+
+
+class Ids:
+    """Unique names in order of position; changing them makes new ones.
+
+    Numbers are kept as int64; text as UTF-8 with the place where each ends, so that the ids of an index file are
+    used as they lie there. POSITIONS, 0 to n - 1, take no room.
+
+    Args:
+        n: how many.
+        kind: POSITIONS, NUMBERS or TEXTS.
+        numbers: int64 [n] for NUMBERS; for TEXTS uint64 [n + 1], where each begins and the last ends.
+        text: uint8, the UTF-8 of all TEXTS.
+    """
+
+    def __init__(
+        self, n: int = 0, kind: int = POSITIONS, numbers: np.ndarray | None = None, text: np.ndarray | None = None
+    ) -> None:
+        self.n = n
+        self.kind = kind
+        self.numbers = np.zeros(1 if kind == TEXTS else 0, dtype=np.uint64) if numbers is None else numbers
+        self.text = np.empty(0, dtype=np.uint8) if text is None else text
+        self._places: dict[str, int] | None = None  # TEXTS: position of each, made when first asked for
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Ids":
+        """Ids of int64 or unicode values [n].
+
+        Raises:
+            CodesError: for one that is there twice, or is not Unicode text.
+        """
+        if values.dtype.kind != "U":
+            ordered = np.sort(values)
+            _refuse_double(ordered[1:][ordered[1:] == ordered[:-1]])
+            return cls(len(values), NUMBERS, values.astype(np.int64))
+        listed = values.tolist()
+        if len(set(listed)) < len(listed):
+            unique, counts = np.unique(values, return_counts=True)
+            _refuse_double(unique[counts > 1])
+        try:
+            encoded = [value.encode() for value in listed]
+        except UnicodeEncodeError as error:
+            raise CodesError(f"id {error.object!r} cannot be written as UTF-8") from None
+        ends = np.cumsum([0, *map(len, encoded)], dtype=np.uint64)
+        return cls(len(listed), TEXTS, ends, np.frombuffer(b"".join(encoded), dtype=np.uint8))
+
+    def __len__(self) -> int:
+        return self.n
+
+    @property
+    def values(self) -> np.ndarray:
+        """All of them, int64 or unicode [n]."""
+        return self.take(np.arange(self.n))
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """The ids at positions int64 [...], int64 or unicode of the same shape."""
+        if self.kind == POSITIONS:
+            return positions.astype(np.int64)
+        if self.kind == NUMBERS:
+            return self.numbers[positions].astype(np.int64)
+        begins, ends = self.numbers[positions].ravel().tolist(), self.numbers[positions + 1].ravel().tolist()
+        texts = [self.text[a:b].tobytes().decode() for a, b in zip(begins, ends, strict=True)]
+        return np.array(texts, dtype=str).reshape(positions.shape)
+
+    def extended(self, given: np.ndarray | None, count: int) -> "Ids":
+        """With the ids of `count` more codes, behind these.
+
+        Args:
+            given: whole numbers or text [count]; None for the numbers that follow the greatest.
+
+        Raises:
+            CodesError: for one that is there already, or of the other kind.
+        """
+        if count == 0:
+            return self
+        if given is None:
+            if self.kind == POSITIONS:
+                return Ids(self.n + count)
+            if self.kind == NUMBERS:
+                given = int(self.numbers.max(initial=-1)) + 1 + np.arange(count)
+        text = given is None or given.dtype.kind == "U"
+        if self.n and text != (self.kind == TEXTS) or given is None:
+            raise CodesError("some ids are text and some numbers; expected one kind in an index")
+        new = Ids.of(given)
+        if not self.n:
+            return new
+        if self.kind != TEXTS:
+            both = np.concatenate([self.values, new.numbers])
+            return Ids.of(both)
+        places = self._lookup()
+        _refuse_double(given[[value in places for value in given.tolist()]])
+        ends = np.concatenate([self.numbers, new.numbers[1:] + self.numbers[-1]])
+        extended = Ids(self.n + count, TEXTS, ends, np.concatenate([self.text, new.text]))
+        extended._places, self._places = places, None
+        places.update(zip(given.tolist(), range(self.n, self.n + count), strict=True))
+        return extended
+
+    def kept(self, keep: np.ndarray) -> "Ids":
+        """Those at the positions where bool [n] is set; they keep their names, so positions become numbers."""
+        return Ids.of(self.values[keep])
+
+    def positions_of(self, ids: IdsLike) -> np.ndarray:
+        """The position of each id, int64.
+
+        Raises:
+            CodesError: for an id that is not here.
+        """
+        wanted = np.asarray(ids)
+        if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iuU"):
+            raise CodesError(f"ids are {wanted.dtype} {list(wanted.shape)}, expected whole numbers or text [m]")
+        if self.kind == TEXTS:
+            places = self._lookup()
+            found = np.array([places.get(str(value), -1) for value in wanted.tolist()], dtype=np.int64)
+        elif wanted.dtype.kind == "U":
+            found = np.full(len(wanted), -1)
+        else:
+            found = self._positions_of_numbers(wanted.astype(np.int64))
+        if (found < 0).any():
+            raise CodesError(f"id {wanted[found < 0][0]!s} is not in this index")
+        return found
+
+    def _positions_of_numbers(self, wanted: np.ndarray) -> np.ndarray:
+        if self.kind == POSITIONS:
+            return np.where((wanted >= 0) & (wanted < self.n), wanted, -1)
+        order = np.argsort(self.numbers, kind="stable")
+        place = np.minimum(np.searchsorted(self.numbers, wanted, sorter=order), self.n - 1)
+        return np.where(self.numbers[order[place]] == wanted, order[place], -1) if self.n else np.full(len(wanted), -1)
+
+    def _lookup(self) -> dict[str, int]:
+        if self._places is None:
+            self._places = dict(zip(self.values.tolist(), range(self.n), strict=True))
+        return self._places
+
+
+def _refuse_double(doubles: np.ndarray) -> None:
+    if len(doubles):
+        raise CodesError(f"id {doubles[0]!s} is there twice; ids must be unique")

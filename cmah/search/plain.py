@@ -1,0 +1,68 @@
+"""The scan in NumPy, for where Numba cannot be had or is not worth importing; the same results."""
+
+import numpy as np
+
+AT_ONCE = 1 << 15  # codes
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def scan_tile(
+    segments: list[tuple[np.ndarray, int]], n: int, queries: np.ndarray, k: int | None, radius: int, bits: int
+) -> Found:
+    """The codes at most `radius` from each query, or the `k` nearest of those, ordered by (distance, position).
+
+    Args:
+        segments: blocks, words [blocks, words, codes], and the position of their first code, in order.
+        n: number of codes; what a last block holds beyond is ignored.
+        queries: words [q, words].
+        k: how many; None for all.
+        radius: 0 to `bits`.
+        bits: length of a code.
+
+    Returns:
+        offsets int64 [q + 1], positions int64 [m], distances int32 [m].
+    """
+    rows = [_scan_one(segments, n, query, k, radius) for query in queries]
+    offsets = np.cumsum([0, *(len(positions) for positions, _ in rows)], dtype=np.int64)
+    positions = np.concatenate([np.empty(0, dtype=np.int64), *(row[0] for row in rows)])
+    return offsets, positions, np.concatenate([np.empty(0, dtype=np.int32), *(row[1] for row in rows)])
+
+
+def _scan_one(
+    segments: list[tuple[np.ndarray, int]], n: int, query: np.ndarray, k: int | None, radius: int
+) -> tuple[np.ndarray, np.ndarray]:
+    limit = radius + 1  # a code must be nearer than that to enter
+    positions, distances = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    for blocks, begin in segments:
+        codes = blocks.shape[2]
+        step = max(AT_ONCE // codes, 1)
+        for b in range(0, len(blocks), step):
+            part = differing_bits(blocks[b : b + step] ^ query[:, None]).sum(axis=1, dtype=np.int32).ravel()
+            first = begin + b * codes
+            near = np.flatnonzero(part[: n - first] < limit)
+            waiting.append((near + first, part[near]))
+            if k is not None and len(near):
+                positions, distances = _in_order([(positions, distances), *waiting], k)
+                waiting = []
+                if len(positions) == k:
+                    limit = min(limit, int(distances[-1]))
+    return _in_order([(positions, distances), *waiting], k)
+
+
+def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Parts, each behind the one before, put in order of (distance, position); the first k."""
+    positions = np.concatenate([part[0] for part in parts])
+    distances = np.concatenate([part[1] for part in parts])
+    order = np.lexsort((positions, distances))[:k]
+    return positions[order], distances[order]
+
+
+def differing_bits(words: np.ndarray) -> np.ndarray:
+    """The number of set bits of each word, uint8 of the same shape."""
+    if hasattr(np, "bitwise_count"):
+        return np.bitwise_count(words)
+    table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+    per_byte = table[np.ascontiguousarray(words).view(np.uint8)]
+    return per_byte.reshape(*words.shape, words.itemsize).sum(axis=-1, dtype=np.uint8)
