@@ -10,8 +10,9 @@ import click
 
 @click.command("info", short_help="what is this dataset, run, code file or index?")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--verify", is_flag=True, help="Check every checksum of an index; reads all of it.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(path: Path, as_json: bool) -> None:
+def command(path: Path, verify: bool, as_json: bool) -> None:
     """Say what PATH is: a dataset folder, a run folder, a code or embedding file, or an index."""
     import json
 
@@ -28,7 +29,7 @@ def command(path: Path, as_json: bool) -> None:
             raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
     else:
         require_file(path, "expected a dataset, a run, a code file or an index")
-        found = _index(path) if is_index(path) else _codes(path)
+        found = _index(path, verify) if is_index(path) else _codes(path)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
@@ -99,17 +100,21 @@ def _codes(path: Path) -> dict[str, Any]:
     return found
 
 
-def _index(path: Path) -> dict[str, Any]:
+def _index(path: Path, verify: bool) -> dict[str, Any]:
     from cmah.search import HammingIndex
 
-    index = HammingIndex.open(path)
+    index = HammingIndex.open(path, verify=verify)
+    size = path.stat().st_size
     return {
         "what": "index",
+        "kind": index.kind,
         "codes": len(index),
         "bits": index.bits,
-        "ids": "text" if index.ids.dtype.kind == "U" else "whole numbers",
+        "ids": index.id_kind,
         "space": index.space or "unknown",
-        "bytes": path.stat().st_size,
+        "bytes": size,
+        "bytes a code": round(size / max(len(index), 1), 2),
+        "checksums": "all verified" if verify else "header and ids verified",
     }
 
 

@@ -91,6 +91,11 @@ class HammingIndex:
         return self._ids.values
 
     @property
+    def id_kind(self) -> str:
+        """"positions", "numbers" or "text"."""
+        return ("positions", "numbers", "text")[self._ids.kind]
+
+    @property
     def codes(self) -> BinaryCodes:
         """The codes in order of position, with the ids of their own that they have."""
         return self._codes(self._planes.all_rows(), self._ids.values if self._ids.kind else None)
