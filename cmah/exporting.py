@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from cmah.codes import BinaryCodes, Embeddings, write_codes
-from cmah.data.batches import ImageBatches, PointBatches
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import fit_square, load_image
+from cmah.data.passes import ImageBatches, PointBatches
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import sha256

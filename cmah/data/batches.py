@@ -1,4 +1,4 @@
-"""Batches of images and point clouds: random pairs for training, plain passes for everything else.
+"""Batches for training: random pairs of an image and a point cloud.
 
 A training sample is a pure function of (seed, epoch, position), and the order of an epoch of (seed, epoch): the
 batches are the same with any number of workers, and a resumed run sees what an uninterrupted one would have seen.
@@ -10,7 +10,6 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ from cmah.data.augmentation import (
     augment_points,
 )
 from cmah.data.dataset import Dataset, Image
-from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask
-from cmah.data.point_clouds import fixed_subset, load_points_file, model_input, normalise, with_colours
+from cmah.data.images import load_image_and_alpha, load_mask
+from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
 from cmah.progress import progress
 
@@ -217,7 +216,7 @@ class TrainingBatches:
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=quiet_worker,
             # its own, so that drawing batches leaves torch's global random state alone
             generator=torch.Generator(),
         )
@@ -244,94 +243,6 @@ class TrainingBatches:
             yield {key: torch.as_tensor(value) for key, value in batch.items()}
 
 
-class ImageBatches:
-    """Pictures one after the other, without augmentation: yields (dict, positions in `paths`).
-
-    The dict holds image: uint8 [b, 3, size, size]. A picture that cannot be read is left out and noted.
-
-    Attributes:
-        skipped: (path, reason) of the pictures left out so far.
-    """
-
-    def __init__(self, paths: Sequence[Path], size: int, batch_size: int, workers: int = 0) -> None:
-        """Nothing is read yet.
-
-        Args:
-            paths: the files.
-            size: side of the images in pixels; see `images.fit_square`.
-            batch_size: images a batch.
-            workers: processes that decode; 0 does it in this one.
-        """
-        self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
-        self.skipped: Skipped = []
-
-    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
-        self.skipped.clear()
-        loader = DataLoader(
-            _Pictures(self.paths, self.size),
-            batch_size=self.batch_size,
-            num_workers=self.workers,
-            collate_fn=list,
-            prefetch_factor=PREFETCH if self.workers else None,
-            worker_init_fn=_quiet_worker,
-            generator=torch.Generator(),
-        )
-        position = 0
-        for batch in loader:
-            pictures, positions = [], []
-            for picture, reason in batch:
-                if picture is None:
-                    self.skipped.append((str(self.paths[position]), reason))
-                else:
-                    pictures.append(picture)
-                    positions.append(position)
-                position += 1
-            if pictures:
-                yield {"image": torch.from_numpy(np.stack(pictures))}, positions
-
-
-class PointBatches:
-    """Clouds one after the other, as `point_clouds.model_input` has them: yields (dict, positions in `paths`).
-
-    The dict holds points: float32 [b, points, 3 or 6]. A cloud that cannot be read is left out and noted.
-
-    Attributes:
-        skipped: (path, reason) of the clouds left out so far.
-    """
-
-    def __init__(
-        self, paths: Sequence[Path], points: int, batch_size: int, colours: bool = False, up_axis: str = "y"
-    ) -> None:
-        """Nothing is read yet.
-
-        Args:
-            paths: the .npy files. They are read as a query is, without the rounding to float16 of
-                `Dataset.load_points`, so that a file gives the same code either way.
-            points: how many of each cloud the model gets.
-            batch_size: clouds a batch.
-            colours: whether the result has six columns.
-            up_axis: "y" or "z", of the files; the result has y up.
-        """
-        self.paths, self.points, self.batch_size, self.colours = paths, points, batch_size, colours
-        self.up_axis = up_axis
-        self.skipped: Skipped = []
-
-    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
-        self.skipped.clear()
-        for first in range(0, len(self.paths), self.batch_size):
-            clouds, positions = [], []
-            for position, path in enumerate(self.paths[first : first + self.batch_size], first):
-                try:
-                    clouds.append(
-                        model_input(load_points_file(path, self.up_axis), self.points, self.colours)
-                    )
-                    positions.append(position)
-                except CmahError as error:
-                    self.skipped.append((str(path), str(error)))
-            if clouds:
-                yield {"points": torch.from_numpy(np.stack(clouds))}, positions
-
-
 class _Order(Sampler[list[tuple[int, int]]]):
     """Keys of the batches of one epoch: a permutation that depends on (seed, epoch) only."""
 
@@ -350,23 +261,6 @@ class _Order(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, int(position)) for position in chosen]
 
 
-class _Pictures(torch.utils.data.Dataset):
-    """(uint8 [3, size, size] or None, reason) of each file."""
-
-    def __init__(self, paths: Sequence[Path], size: int) -> None:
-        self.paths, self.size = paths, size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, position: int) -> tuple[np.ndarray | None, str]:
-        try:
-            picture = load_image(self.paths[position])
-        except CmahError as error:
-            return None, str(error)
-        return fit_square(picture, self.size).transpose(2, 0, 1), ""
-
-
 def _stacked(samples: list[dict[str, np.ndarray]], shared: bool) -> dict[str, Any]:
     """Samples to a batch: tensors, which a worker hands over in shared memory, or arrays, which go by pipe."""
     batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
@@ -382,6 +276,6 @@ def _fits_shared(workers: int, batch_bytes: int) -> bool:
     return workers * (PREFETCH + 1) * batch_bytes < state.f_bavail * state.f_frsize // 2
 
 
-def _quiet_worker(_: int) -> None:
+def quiet_worker(_: int) -> None:
     """Leave Ctrl-C to the main process, whose end the workers notice."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

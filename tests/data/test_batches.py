@@ -10,9 +10,10 @@ import torch
 
 from cmah.data import batches
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation, PointAugmentation
-from cmah.data.batches import ImageBatches, PointBatches, TrainingBatches, TrainingPairs
+from cmah.data.batches import TrainingBatches, TrainingPairs
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import fit_square, load_image
+from cmah.data.passes import ImageBatches, PointBatches
 from cmah.data.point_clouds import load_points_file, model_input, normalise
 from cmah.errors import CmahError, DatasetError
 
