@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "render views and sample points from a folder of meshes",
     "train": "train a recipe on a dataset folder",
     "export": "a run and a dataset to codes or embeddings",
+    "hash": "codes from anyone's embeddings, without training a network",
     "index": "a code file to an index file",
     "search": "search an index by photos, meshes, point clouds or codes",
     "eval": "mAP, P@K and instance accuracy of queries against a database",

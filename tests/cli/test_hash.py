@@ -1,0 +1,73 @@
+"""cmah hash: fit, apply, evaluate; one line for what is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cmah.cli.main import main
+from cmah.codes import BinaryCodes, Embeddings
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return status or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path):
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((40, 10)).astype(np.float32)
+    np.save(tmp_path / "image.npy", rows)
+    shape = rows + 0.1 * random.standard_normal(rows.shape).astype(np.float32)
+    Embeddings(shape, ids=[f"s{i}" for i in range(40)], modality="shape").save(tmp_path / "shape.npz")
+    return tmp_path
+
+
+def test_fit_and_apply(call, files):
+    status, out, _ = call(
+        "hash", files / "image.npy", files / "shape.npz", "--bits", 8, "--out", files / "codes"
+    )
+    assert status == 0
+    assert "cmah eval" in out
+    image, shape = (BinaryCodes.load(files / "codes" / f"{name}.npz") for name in ("image", "shape"))
+    assert (image.bits, image.modality, shape.modality, len(image)) == (8, "image", "shape", 40)
+    assert shape.ids[3] == "s3"
+    paired = np.diag((image.signs()[:, None] != shape.signs()[None]).sum(axis=2)).mean()
+    assert paired < 1.5  # of 8 bits; 4 by chance
+    status, out, _ = call(
+        *("hash", files / "image.npy", files / "shape.npz", "--with", files / "codes" / "hash.npz"),
+        *("--out", files / "again", "--json"),
+    )
+    assert status == 0
+    assert json.loads(out)["bits"] == 8
+    assert BinaryCodes.load(files / "again" / "image.npz") == image
+    assert not (files / "again" / "hash.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["image.npy", "--bits", "11"], "expected 1 to 10"),
+        (["nothing.npy"], "no such file"),
+        (["image.npy", "image.npy"], "names of their own"),
+        (["image.npy", "--with", "shape.npz"], "not a post-hoc hash"),
+        (["image.npy", "--with", "hash.npz", "--bits", "4"], "brings its own"),
+        (["whole.npy"], "embeddings are int64"),
+    ],
+)
+def test_one_line_for_what_is_wrong(call, files, monkeypatch, arguments, message):
+    np.save(files / "whole.npy", np.ones((3, 4), int))
+    monkeypatch.chdir(files)
+    status, _, err = call("hash", *arguments, "--out", "out")
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
