@@ -4,93 +4,26 @@ A code of b bits is a row of b signs. Packed (`numpy.packbits` order), the first
 byte 0, +1 is a set bit, and the unused low bits of the last byte are zero.
 """
 
-import struct
-import unicodedata
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from cmah.code_files import named, read_members, write_faiss, write_matrix, write_members
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file
-from cmah.npz import NpzReader, read_npy
+from cmah.rows import TEXTS, Rows, check_values, described, matrix_of, whole
+
+if TYPE_CHECKING:
+    from bitarray import bitarray
 
 MAX_BITS = 4096
-VERSION = 1
-_TEXTS = ("ids", "shape_ids", "categories", "kinds", "splits")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Rows:
-    """What may be known of the rows of a code or embedding array; every text array is unicode [n] or None.
-
-    Attributes:
-        ids: name of each row.
-        shape_ids: the shape that each row shows, "" where unknown.
-        categories: its category, "" where unknown.
-        kinds: "render", "picture", "photo" or "shape".
-        splits: "train", "val", "test" or another name.
-        modality: "image", "shape" or "".
-        space: a hash that names the model or hash function the rows come from, "" where unknown; rows of
-            different spaces are not comparable.
-    """
-
-    ids: np.ndarray | None = None
-    shape_ids: np.ndarray | None = None
-    categories: np.ndarray | None = None
-    kinds: np.ndarray | None = None
-    splits: np.ndarray | None = None
-    modality: str = ""
-    space: str = ""
-
-    @property
-    def matrix(self) -> np.ndarray:
-        """The rows themselves: `packed` or `embeddings`."""
-        raise NotImplementedError
-
-    def _check_texts(self) -> None:
-        """Turn the text fields into unicode arrays of the right length."""
-        for name in _TEXTS:
-            values = getattr(self, name)
-            if values is None:
-                continue
-            texts = np.asarray(values)
-            texts = texts if texts.dtype.kind == "U" else _texts(texts)
-            if texts.shape != (len(self),):
-                raise CodesError(
-                    f"{name}: shape {list(texts.shape)}, expected [{len(self)}], one for each row"
-                )
-            object.__setattr__(self, name, texts)
-
-    def __len__(self) -> int:
-        return len(self.matrix)
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _select(self, rows: Any, matrix_name: str) -> Self:
-        if isinstance(rows, int | np.integer):
-            if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} of {len(self)}")
-            rows = [rows]
-        chosen: dict[str, Any] = {
-            name: values[rows] for name in _TEXTS if (values := getattr(self, name)) is not None
-        }
-        return replace(self, **{matrix_name: self.matrix[rows]}, **chosen)
-
-    def _members(self, name: str) -> dict[str, Any]:
-        members = {key: getattr(self, key) for key in _TEXTS if getattr(self, key) is not None}
-        return {**members, "modality": self.modality, "space": self.space, "format": name, "version": VERSION}
 
 
 @dataclass(frozen=True, eq=False)
-class BinaryCodes(_Rows):
+class BinaryCodes(Rows):
     """Codes of 1 to 4,096 bits, packed, with what is known of each.
 
     Make them with `from_signs`, `from_bits` or `from_packed`. `codes[rows]` selects rows by slice, mask,
@@ -110,7 +43,7 @@ class BinaryCodes(_Rows):
     prefixes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        bits = _whole(self.bits, "bits")
+        bits = whole(self.bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
         packed = np.asarray(self.packed)
@@ -127,7 +60,7 @@ class BinaryCodes(_Rows):
         if tail.any():
             row = int(np.flatnonzero(tail)[0])
             raise CodesError(f"packed codes {list(packed.shape)}: row {row} has bits set beyond bit {bits}")
-        prefixes = tuple(_whole(length, "a prefix") for length in self.prefixes) or (bits,)
+        prefixes = tuple(whole(length, "a prefix") for length in self.prefixes) or (bits,)
         if list(prefixes) != sorted(set(prefixes)) or prefixes[0] < 1 or prefixes[-1] != bits:
             raise CodesError(
                 f"prefixes are {list(prefixes)}, expected ascending lengths from 1 to {bits}, the last {bits}"
@@ -145,27 +78,76 @@ class BinaryCodes(_Rows):
             prefixes: as in the class.
             **known: `ids`, `categories`, … as in the class.
         """
-        matrix = _matrix_of(signs, "signs")
+        matrix = matrix_of(signs, "signs")
         if matrix.dtype.kind not in "if":
             raise CodesError(
                 f"signs are {matrix.dtype} {list(matrix.shape)}, expected -1 and +1 (int8 or float)"
             )
-        _check_values(matrix, (-1, 1), "signs")
+        check_values(matrix, (-1, 1), "signs")
         return cls(np.packbits(matrix > 0, axis=1), matrix.shape[1], prefixes, **known)
 
     @classmethod
     def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
         """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`."""
-        matrix = _matrix_of(values, "bits")
+        matrix = matrix_of(values, "bits")
         if matrix.dtype.kind not in "buif":
             raise CodesError(f"bits are {matrix.dtype} {list(matrix.shape)}, expected 0 and 1")
-        _check_values(matrix, (0, 1), "bits")
+        check_values(matrix, (0, 1), "bits")
         return cls(np.packbits(matrix.astype(bool), axis=1), matrix.shape[1], prefixes, **known)
 
     @classmethod
     def from_packed(cls, packed: np.ndarray, bits: int, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
         """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class."""
         return cls(packed, bits, prefixes, **known)
+
+    @classmethod
+    def from_bitarrays(cls, rows: "Sequence[bitarray]", prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+        """Take one or more `bitarray`s of one length, bit 0 first whatever their endianness; see `from_signs`."""
+        from bitarray import bitarray
+
+        if not len(rows):
+            raise CodesError("no bitarrays, expected one or more: their length is that of a code")
+        for number, row in enumerate(rows):
+            if not isinstance(row, bitarray) or not 0 < len(row) == len(rows[0]):
+                found = f"{len(row)} bits" if isinstance(row, bitarray) else type(row).__name__
+                raise CodesError(
+                    f"bitarrays [{len(rows)}]: row {number} is {found}, expected as many bits in each"
+                )
+        data = b"".join(bitarray(row, endian="big").tobytes() for row in rows)
+        return cls(np.frombuffer(data, np.uint8).reshape(len(rows), -1), len(rows[0]), prefixes, **known)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Codes one behind the other.
+
+        What is known of each row is kept where it is known of all, the modality if they share it, and the prefixes
+        that they have in common.
+
+        Raises:
+            CodesError: if there are none, or they differ in length or space.
+        """
+        if not parts:
+            raise CodesError("no codes to concatenate")
+        bits, space = parts[0].bits, next((part.space for part in parts if part.space), "")
+        for number, part in enumerate(parts):
+            if part.bits != bits:
+                raise CodesError(f"part {number} has codes of {part.bits} bits, expected {bits} as in part 0")
+            if part.space and part.space != space:
+                raise CodesError(f"part {number} has codes of space {part.space}, expected {space} as before")
+        texts: dict[str, Any] = {}
+        filled = [part for part in parts if len(part)] or parts[:1]  # nothing is unknown of no rows
+        for name in TEXTS:
+            columns = [getattr(part, name) for part in filled]
+            if all(column is not None for column in columns):
+                texts[name] = np.concatenate(columns)
+        return cls(
+            np.concatenate([part.packed for part in parts]),
+            bits,
+            tuple(sorted(set.intersection(*(set(part.prefixes) for part in parts)))),
+            modality=parts[0].modality if len({part.modality for part in parts}) == 1 else "",
+            space=space,
+            **texts,
+        )
 
     @property
     def matrix(self) -> np.ndarray:
@@ -176,11 +158,24 @@ class BinaryCodes(_Rows):
         return self._select(rows, "packed")
 
     def __repr__(self) -> str:
-        return f"BinaryCodes({len(self)} x {self.bits} bits{_described(self)})"
+        return f"BinaryCodes({len(self)} x {self.bits} bits{described(self)})"
 
     def signs(self) -> np.ndarray:
         """The codes as ±1, int8 [n, bits]."""
-        return (np.unpackbits(self.packed, axis=1, count=self.bits).astype(np.int8) * 2 - 1).astype(np.int8)
+        signs = self.unpacked().view(np.int8)
+        signs *= 2
+        signs -= 1
+        return signs
+
+    def unpacked(self) -> np.ndarray:
+        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` makes truth values of them."""
+        return np.unpackbits(self.packed, axis=1, count=self.bits)
+
+    def bitarrays(self) -> "list[bitarray]":
+        """The codes as big-endian `bitarray`s of `bits` bits."""
+        from bitarray import bitarray
+
+        return [bitarray(endian="big", buffer=code.tobytes())[: self.bits] for code in self.packed]
 
     def truncate(self, bits: int) -> Self:
         """The codes cut to their first `bits` bits.
@@ -198,12 +193,9 @@ class BinaryCodes(_Rows):
 
     def save(self, path: str | Path) -> None:
         """Write a code file (.npz), whole or not at all; see docs/formats.md."""
-        _save(
-            path,
-            packed=self.packed,
-            bits=self.bits,
-            prefixes=np.array(self.prefixes),
-            **self._members("cmah-codes"),
+        prefixes = np.array(self.prefixes)
+        write_members(
+            path, "cmah-codes", packed=self.packed, bits=self.bits, prefixes=prefixes, **self._known()
         )
 
     @staticmethod
@@ -216,7 +208,7 @@ class BinaryCodes(_Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class Embeddings(_Rows):
+class Embeddings(Rows):
     """Real vectors with what is known of each; the counterpart of `BinaryCodes` before hashing.
 
     Attributes:
@@ -229,7 +221,7 @@ class Embeddings(_Rows):
     embeddings: np.ndarray
 
     def __post_init__(self) -> None:
-        matrix = _matrix_of(self.embeddings, "embeddings")
+        matrix = matrix_of(self.embeddings, "embeddings")
         if matrix.dtype.kind != "f":
             raise CodesError(f"embeddings are {matrix.dtype} {list(matrix.shape)}, expected float32 [n, d]")
         with np.errstate(over="ignore"):
@@ -251,11 +243,11 @@ class Embeddings(_Rows):
         return self._select(rows, "embeddings")
 
     def __repr__(self) -> str:
-        return f"Embeddings({len(self)} x {self.embeddings.shape[1]}{_described(self)})"
+        return f"Embeddings({len(self)} x {self.embeddings.shape[1]}{described(self)})"
 
     def save(self, path: str | Path) -> None:
         """Write an embedding file (.npz), whole or not at all; see docs/formats.md."""
-        _save(path, embeddings=self.embeddings, **self._members("cmah-embeddings"))
+        write_members(path, "cmah-embeddings", embeddings=self.embeddings, **self._known())
 
     @staticmethod
     def load(path: str | Path) -> "Embeddings":
@@ -274,21 +266,13 @@ def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
     Raises:
         CodesError: if the file is none of these; the message names file, row and what was expected.
     """
-    path = Path(path)
-    require_file(path, error=CodesError)
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
-    except OSError as error:
-        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        if magic == b"\x93NUMPY":
-            return _from_matrix(read_npy(path))
-        if magic[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            return _from_npz(NpzReader(path))
-    except CodesError as error:
-        raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None
-    raise CodesError(f"{path}: not a code file (.npz with `packed` and `bits`, or .npy of ±1)")
+    members = read_members(path)
+    with named(path):
+        if isinstance(members, dict):
+            return BinaryCodes(**members) if "packed" in members else Embeddings(**members)
+        if members.dtype == np.uint8:
+            return BinaryCodes.from_packed(members, 8 * (members.shape[1] if members.ndim == 2 else 0))
+        return BinaryCodes.from_bits(members) if members.dtype == bool else BinaryCodes.from_signs(members)
 
 
 def write_codes(
@@ -312,102 +296,7 @@ def write_codes(
         codes.save(path)
     elif format not in ("pm1", "packed", "faiss") or not isinstance(codes, BinaryCodes):
         raise CodesError(f"{type(codes).__name__} cannot be written as {format!r}")
+    elif format == "faiss":
+        write_faiss(path, codes.packed)
     else:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            if format == "faiss":
-                # fourcc, dimension, bytes a code, number, is_trained, metric (1 = L2), bytes to follow
-                n, width = codes.packed.shape
-                file.write(struct.pack("<4siiq?iQ", b"IBxF", 8 * width, width, n, True, 1, n * width))
-                file.write(codes.packed.tobytes())
-            else:
-                np.save(file, codes.packed if format == "packed" else codes.signs(), allow_pickle=False)
-
-
-def _from_matrix(matrix: np.ndarray) -> BinaryCodes:
-    if matrix.dtype == np.uint8:
-        return BinaryCodes.from_packed(matrix, 8 * (matrix.shape[1] if matrix.ndim == 2 else 0))
-    return BinaryCodes.from_bits(matrix) if matrix.dtype == bool else BinaryCodes.from_signs(matrix)
-
-
-def _from_npz(file: NpzReader) -> BinaryCodes | Embeddings:
-    if "packed" not in file and "embeddings" not in file:
-        raise CodesError(
-            f"no member `packed` or `embeddings` (found: {', '.join(file.names()) or 'nothing'})"
-        )
-    name = "cmah-codes" if "packed" in file else "cmah-embeddings"
-    if "format" in file and (found := str(file.read("format"))) != name:
-        raise CodesError(f"format is {found!r}, expected {name!r}")
-    if "version" in file and not 1 <= (version := _whole(file.read("version"), "version")) <= VERSION:
-        raise CodesError(f"version {version}; this cmah reads up to version {VERSION}")
-    known: dict[str, Any] = {key: file.read(key) for key in _TEXTS if key in file}
-    for key, values in known.items():
-        if values.dtype.kind not in "UiuS":
-            raise CodesError(f"{key} are {values.dtype}, expected text")
-        known[key] = texts = _texts(values)
-        for text in texts.ravel().tolist():
-            _printable(text, key)
-    known |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
-    if name == "cmah-embeddings":
-        return Embeddings(file.read("embeddings"), **known)
-    bits = _whole(file.read("bits"), "bits")
-    prefixes = tuple(np.atleast_1d(file.read("prefixes")).ravel().tolist()) if "prefixes" in file else ()
-    return BinaryCodes(file.read("packed"), bits, prefixes, **known)
-
-
-def _save(path: str | Path, **members: Any) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **members)
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
-    return type(a) is type(b) and bool(a == b)
-
-
-def _texts(values: np.ndarray) -> np.ndarray:
-    """An array of text, numbers, or bytes that are UTF-8, as one of text."""
-    items = values.ravel().tolist()
-    try:
-        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
-    except UnicodeDecodeError as error:
-        raise CodesError(f"{error.object!r} is not UTF-8 text") from None
-    return np.array(texts, dtype=str).reshape(values.shape)
-
-
-def _printable(text: str, name: str) -> str:
-    """Refuse what cannot be printed on a line or written as UTF-8: control characters and lone surrogates."""
-    if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise CodesError(f"{name}: {text[:50]!r} has control characters, expected text of one line")
-    return text
-
-
-def _whole(value: Any, name: str) -> int:
-    """`value` as an int, if it is a single whole number."""
-    array = np.asarray(value)
-    if array.shape != () or array.dtype.kind not in "iu":
-        raise CodesError(f"{name} is {value!r}, expected a whole number")
-    return int(array)
-
-
-def _matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
-    matrix = np.asarray(values)
-    if matrix.ndim != 2 or matrix.shape[1] == 0:
-        raise CodesError(f"{name} have shape {list(matrix.shape)}, expected [n, width]")
-    return matrix
-
-
-def _check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> None:
-    bad = (matrix != allowed[0]) & (matrix != allowed[1])
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        expected = " or ".join(f"{value:+d}" if value else "0" for value in allowed)
-        raise CodesError(
-            f"{name} {list(matrix.shape)}: row {row}, column {column} is {matrix[row, column]}, "
-            f"expected {expected}"
-        )
-
-
-def _described(rows: _Rows) -> str:
-    parts = [f"{key}={value!r}" for key in ("modality", "space") if (value := getattr(rows, key))]
-    return "".join(f", {part}" for part in parts)
+        write_matrix(path, codes.packed if format == "packed" else codes.signs())

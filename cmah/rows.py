@@ -1,0 +1,145 @@
+"""What `BinaryCodes` and `Embeddings` share: a matrix with what is known of each row, and the checks of values."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cmah.errors import CodesError
+
+TEXTS = ("ids", "shape_ids", "categories", "kinds", "splits")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rows:
+    """What may be known of the rows of a code or embedding array; every text array is unicode [n] or None.
+
+    Attributes:
+        ids: name of each row.
+        shape_ids: the shape that each row shows, "" where unknown.
+        categories: its category, "" where unknown.
+        kinds: "render", "picture", "photo" or "shape".
+        splits: "train", "val", "test" or another name.
+        modality: "image", "shape" or "".
+        space: a hash that names the model or hash function the rows come from, "" where unknown; rows of
+            different spaces are not comparable.
+    """
+
+    ids: np.ndarray | None = None
+    shape_ids: np.ndarray | None = None
+    categories: np.ndarray | None = None
+    kinds: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    modality: str = ""
+    space: str = ""
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The rows themselves: `packed` or `embeddings`."""
+        raise NotImplementedError
+
+    def _check_texts(self) -> None:
+        """Turn the text fields into unicode arrays of the right length."""
+        for name in TEXTS:
+            values = getattr(self, name)
+            if values is None:
+                continue
+            texts = np.asarray(values)
+            texts = texts if texts.dtype.kind == "U" else as_text(texts)
+            if texts.shape != (len(self),):
+                raise CodesError(
+                    f"{name}: shape {list(texts.shape)}, expected [{len(self)}], one for each row"
+                )
+            object.__setattr__(self, name, texts)
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _select(self, rows: Any, matrix_name: str) -> Self:
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} of {len(self)}")
+            rows = [rows]
+        chosen: dict[str, Any] = {
+            name: values[rows] for name in TEXTS if (values := getattr(self, name)) is not None
+        }
+        return replace(self, **{matrix_name: self.matrix[rows]}, **chosen)
+
+    def _known(self) -> dict[str, Any]:
+        """What is known of the rows, as members of a file."""
+        texts = {key: getattr(self, key) for key in TEXTS if getattr(self, key) is not None}
+        return {**texts, "modality": self.modality, "space": self.space}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b)
+    return type(a) is type(b) and bool(a == b)
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """An array of text, numbers, or bytes that are UTF-8, as one of text.
+
+    Raises:
+        CodesError: for bytes that are not UTF-8.
+    """
+    items = values.ravel().tolist()
+    try:
+        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
+    except UnicodeDecodeError as error:
+        raise CodesError(f"{error.object!r} is not UTF-8 text") from None
+    return np.array(texts, dtype=str).reshape(values.shape)
+
+
+def whole(value: Any, name: str) -> int:
+    """`value` as an int.
+
+    Raises:
+        CodesError: unless it is a single whole number.
+    """
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind not in "iu":
+        raise CodesError(f"{name} is {value!r}, expected a whole number")
+    return int(array)
+
+
+def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
+    """`values` as an array [n, width].
+
+    Raises:
+        CodesError: if they have another shape, or no width.
+    """
+    matrix = np.asarray(values)
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise CodesError(f"{name} have shape {list(matrix.shape)}, expected [n, width]")
+    return matrix
+
+
+def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> None:
+    """Refuse a matrix with other values than the two allowed.
+
+    Raises:
+        CodesError: with the first such value, its row and column.
+    """
+    bad = (matrix != allowed[0]) & (matrix != allowed[1])
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        expected = " or ".join(f"{value:+d}" if value else "0" for value in allowed)
+        raise CodesError(
+            f"{name} {list(matrix.shape)}: row {row}, column {column} is {matrix[row, column]}, "
+            f"expected {expected}"
+        )
+
+
+def described(rows: Rows) -> str:
+    """Modality and space, where known, as the end of a representation."""
+    parts = [f"{key}={value!r}" for key in ("modality", "space") if (value := getattr(rows, key))]
+    return "".join(f", {part}" for part in parts)
