@@ -105,6 +105,8 @@ def whole(value: Any, name: str) -> int:
     Raises:
         CodesError: unless it is a single whole number.
     """
+    if type(value) is int:  # however large
+        return value
     array = np.asarray(value)
     if array.shape != () or array.dtype.kind not in "iu":
         raise CodesError(f"{name} is {value!r}, expected a whole number")

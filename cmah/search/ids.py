@@ -8,6 +8,8 @@ from cmah.errors import CodesError
 
 POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # kinds of ids
 
+MOST = np.iinfo(np.int64).max
+
 IdsLike = np.ndarray | Sequence[int] | Sequence[str]
 
 
@@ -25,7 +27,11 @@ class Ids:
     """
 
     def __init__(
-        self, n: int = 0, kind: int = POSITIONS, numbers: np.ndarray | None = None, text: np.ndarray | None = None
+        self,
+        n: int = 0,
+        kind: int = POSITIONS,
+        numbers: np.ndarray | None = None,
+        text: np.ndarray | None = None,
     ) -> None:
         self.n = n
         self.kind = kind
@@ -35,12 +41,14 @@ class Ids:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Ids":
-        """Ids of int64 or unicode values [n].
+        """Ids of whole numbers or unicode values [n].
 
         Raises:
-            CodesError: for one that is there twice, or is not Unicode text.
+            CodesError: for one that is there twice, is beyond int64, or is not Unicode text.
         """
         if values.dtype.kind != "U":
+            if values.dtype.kind == "u" and (values > MOST).any():
+                raise CodesError(f"id {values[values > MOST][0]} is too large, expected at most {MOST}")
             ordered = np.sort(values)
             _refuse_double(ordered[1:][ordered[1:] == ordered[:-1]])
             return cls(len(values), NUMBERS, values.astype(np.int64))
@@ -78,19 +86,23 @@ class Ids:
 
         Args:
             given: whole numbers or text [count]; None for the numbers that follow the greatest.
+            count: how many.
 
         Raises:
-            CodesError: for one that is there already, or of the other kind.
+            CodesError: for one that is there already, of the other kind, or beyond int64.
         """
         if count == 0:
             return self
         if given is None:
-            if self.kind == POSITIONS:
+            if self.kind == POSITIONS or not self.n:
                 return Ids(self.n + count)
             if self.kind == NUMBERS:
-                given = int(self.numbers.max(initial=-1)) + 1 + np.arange(count)
+                last = int(self.numbers.max(initial=-1))
+                if last > MOST - count:
+                    raise CodesError(f"no {count} numbers follow id {last}; name the codes that are added")
+                given = last + 1 + np.arange(count)
         text = given is None or given.dtype.kind == "U"
-        if self.n and text != (self.kind == TEXTS) or given is None:
+        if (self.n and text != (self.kind == TEXTS)) or given is None:
             raise CodesError("some ids are text and some numbers; expected one kind in an index")
         new = Ids.of(given)
         if not self.n:
@@ -116,16 +128,19 @@ class Ids:
         Raises:
             CodesError: for an id that is not here.
         """
-        wanted = np.asarray(ids)
+        wanted = as_ids(ids)
         if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iuU"):
-            raise CodesError(f"ids are {wanted.dtype} {list(wanted.shape)}, expected whole numbers or text [m]")
+            raise CodesError(
+                f"ids are {wanted.dtype} {list(wanted.shape)}, expected whole numbers or text [m]"
+            )
         if self.kind == TEXTS:
             places = self._lookup()
             found = np.array([places.get(str(value), -1) for value in wanted.tolist()], dtype=np.int64)
         elif wanted.dtype.kind == "U":
             found = np.full(len(wanted), -1)
         else:
-            found = self._positions_of_numbers(wanted.astype(np.int64))
+            found = self._positions_of_numbers(np.minimum(wanted, MOST).astype(np.int64))
+            found[wanted > MOST] = -1
         if (found < 0).any():
             raise CodesError(f"id {wanted[found < 0][0]!s} is not in this index")
         return found
@@ -135,12 +150,30 @@ class Ids:
             return np.where((wanted >= 0) & (wanted < self.n), wanted, -1)
         order = np.argsort(self.numbers, kind="stable")
         place = np.minimum(np.searchsorted(self.numbers, wanted, sorter=order), self.n - 1)
-        return np.where(self.numbers[order[place]] == wanted, order[place], -1) if self.n else np.full(len(wanted), -1)
+        return (
+            np.where(self.numbers[order[place]] == wanted, order[place], -1)
+            if self.n
+            else np.full(len(wanted), -1)
+        )
 
     def _lookup(self) -> dict[str, int]:
         if self._places is None:
             self._places = dict(zip(self.values.tolist(), range(self.n), strict=True))
         return self._places
+
+
+def as_ids(ids: IdsLike) -> np.ndarray:
+    """Ids as an array; not every array is fit to be ids.
+
+    Raises:
+        CodesError: for a list of text and numbers, of which NumPy would make text.
+    """
+    array = np.asarray(ids)
+    if array.dtype.kind == "U" and not isinstance(ids, np.ndarray):
+        for value in ids:
+            if not isinstance(value, str):
+                raise CodesError(f"ids are text and {type(value).__name__}, expected whole numbers or text")
+    return array
 
 
 def _refuse_double(doubles: np.ndarray) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search.ids import Ids, IdsLike
+from cmah.rows import whole
+from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.planes import Planes
-from cmah.search.scan import scan
+from cmah.search.scan import scan, thread_count
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class HammingIndex:
 
     @property
     def id_kind(self) -> str:
-        """"positions", "numbers" or "text"."""
+        """What the ids are: "positions", "numbers" or "text"."""
         return ("positions", "numbers", "text")[self._ids.kind]
 
     @property
@@ -112,7 +113,7 @@ class HammingIndex:
             CodesError: for codes that do not belong here, or ids that are doubled, of a wrong number or kind.
         """
         self._check(codes)
-        given = codes.ids if ids is None else np.asarray(ids)
+        given = codes.ids if ids is None else as_ids(ids)
         if given is not None:
             if given.shape != (len(codes),):
                 raise CodesError(
@@ -120,8 +121,9 @@ class HammingIndex:
                 )
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
-        self._ids = self._ids.extended(given, len(codes))
+        names = self._ids.extended(given, len(codes))
         self._planes.append(codes.packed)
+        self._ids = names
         self.space = self.space or codes.space
 
     def remove(self, ids: IdsLike) -> None:
@@ -159,16 +161,17 @@ class HammingIndex:
             threads: how many to use; by default one a core.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not here, or k below 1.
+            CodesError: for queries of another length or space, an id that is not here, or a `k` or `threads` that
+                is no whole number or below 1.
         """
         self._check(queries)
-        if k < 1:
+        if whole(k, "k") < 1:
             raise CodesError(f"k is {k}, expected 1 or more")
         planes, places = self._searched(subset)
-        _, positions, distances = self._scan(planes, queries.packed, min(k, len(planes)), self.bits, threads)
-        shape = len(queries), min(k, len(planes))
-        positions = (positions if places is None else places[positions]).reshape(shape)
-        return Hits(self._ids.take(positions), distances.reshape(shape), positions)
+        k = int(min(k, len(planes)))
+        _, positions, distances = self._scan(planes, queries.packed, k, self.bits, threads)
+        positions = (positions if places is None else places[positions]).reshape(len(queries), k)
+        return Hits(self._ids.take(positions), distances.reshape(len(queries), k), positions)
 
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
@@ -176,10 +179,11 @@ class HammingIndex:
         """All items at most `radius` bits from each query; arguments as in `search`.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not here, or a negative radius.
+            CodesError: for queries of another length or space, an id that is not here, a radius that is no whole
+                number or negative, or `threads` below 1.
         """
         self._check(queries)
-        if radius < 0:
+        if whole(radius, "radius") < 0:
             raise CodesError(f"radius is {radius}, expected 0 or more")
         planes, places = self._searched(subset)
         offsets, positions, distances = self._scan(planes, queries.packed, None, radius, threads)
@@ -193,6 +197,7 @@ class HammingIndex:
         Raises:
             CodesError: for codes of different lengths or spaces.
         """
+        _refuse_others(a)
         HammingIndex(a.bits, a.space)._check(b)
         from cmah.search.plain import differing_bits
 
@@ -231,6 +236,7 @@ class HammingIndex:
         self, planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads: int | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if k == 0:
+            thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
         return scan(planes, packed, k, radius, threads)
 
@@ -253,8 +259,7 @@ class HammingIndex:
         return BinaryCodes(packed, self.bits, ids=ids, space=self.space)
 
     def _check(self, codes: BinaryCodes) -> None:
-        if not isinstance(codes, BinaryCodes):
-            raise CodesError(f"{type(codes).__name__}, expected BinaryCodes; see BinaryCodes.from_signs")
+        _refuse_others(codes)
         if codes.bits != self.bits:
             hint = f"; truncate({self.bits}) gives such codes" if self.bits in codes.prefixes else ""
             raise CodesError(f"codes of {codes.bits} bits, expected {self.bits} for this index{hint}")
@@ -262,3 +267,8 @@ class HammingIndex:
             raise CodesError(
                 f"codes of space {codes.space}, expected {self.space}: they come from another model than this index"
             )
+
+
+def _refuse_others(codes: BinaryCodes) -> None:
+    if not isinstance(codes, BinaryCodes):
+        raise CodesError(f"{type(codes).__name__}, expected BinaryCodes; see BinaryCodes.from_signs")

@@ -4,6 +4,7 @@ Numbers are little-endian; so are the words of the codes, which are used in plac
 """
 
 import mmap as memory_map
+import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -24,7 +25,9 @@ HEADER = 256
 ALIGNMENT = 64
 SECTIONS = ("codes", "ids", "space", "tables")
 ALWAYS_VERIFIED = 16 << 20  # bytes of codes whose checksum costs nothing to speak of
-_FIELDS = struct.Struct("<8sIIQIIII")  # magic, version, bits, n, kind of ids, bytes a word, codes a block, tables
+_FIELDS = struct.Struct(
+    "<8sIIQIIII"
+)  # magic, version, bits, n, kind of ids, bytes a word, codes a block, tables
 _SECTION = struct.Struct("<QQII")  # offset, size, CRC-32, 0
 _CHECKSUM = struct.Struct("<I")  # CRC-32 of what precedes it in the header
 _END = _FIELDS.size + len(SECTIONS) * _SECTION.size
@@ -73,7 +76,10 @@ def write_index(
             sections += _SECTION.pack(offset, size, checksum, 0)
             offset += _aligned(size)
         word, block = planes.word.itemsize, planes.codes_in_block
-        header = _FIELDS.pack(MAGIC, VERSION, planes.bits, len(planes), ids.kind, word, block, tables[0]) + sections
+        header = (
+            _FIELDS.pack(MAGIC, VERSION, planes.bits, len(planes), ids.kind, word, block, tables[0])
+            + sections
+        )
         file.seek(0)
         file.write((header + _CHECKSUM.pack(zlib.crc32(header))).ljust(HEADER, b"\0"))
 
@@ -99,12 +105,15 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
     require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
         with open(path, "rb") as file:
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size
             bits, n, kind, sections = _read_header(file.read(HEADER), size)
             if mmap:
-                data = np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8)
+                data = np.frombuffer(
+                    memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8
+                )
             else:
-                data = np.fromfile(path, dtype=np.uint8)
+                file.seek(0)
+                data = np.fromfile(file, dtype=np.uint8)
                 data.flags.writeable = False
         parts = {}
         for name, (offset, length, checksum) in zip(SECTIONS, sections, strict=True):
@@ -141,7 +150,9 @@ def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[in
         raise CodesError(f"the header names {bits} bits and ids of kind {kind}, which cannot be")
     layout = Planes(bits)
     if (word, block) != (layout.word.itemsize, layout.codes_in_block) or tables > 1:
-        raise CodesError(f"the header names blocks of {block} codes in words of {word} bytes, which cannot be")
+        raise CodesError(
+            f"the header names blocks of {block} codes in words of {word} bytes, which cannot be"
+        )
     sections = []
     expected = HEADER
     for number, name in enumerate(SECTIONS):

@@ -6,8 +6,13 @@ import numpy as np
 
 from cmah.codes import MAX_BITS
 from cmah.errors import CodesError
+from cmah.rows import whole
 
-BLOCK_BYTES, MOST_CODES, FEWEST_CODES = 16 << 10, 512, 64  # of a block; it and a batch of queries fit into a core's cache
+BLOCK_BYTES, MOST_CODES, FEWEST_CODES = (
+    16 << 10,
+    512,
+    64,
+)  # of a block; it and a batch of queries fit into a core's cache
 ALIGNMENT = 64  # bytes; a vector load that straddles two cache lines costs twice
 _AT_ONCE = 1 << 16  # codes that are rearranged at a time
 
@@ -27,6 +32,7 @@ class Planes:
     """
 
     def __init__(self, bits: int) -> None:
+        bits = whole(bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
         self.bits = bits
@@ -73,8 +79,9 @@ class Planes:
         return block
 
     def as_words(self, packed: np.ndarray) -> np.ndarray:
-        """Packed codes, uint8 [n, width], as words [n, words]."""
-        return np.ascontiguousarray(packed).view(self.word).reshape(len(packed), self.words)
+        """Packed codes, uint8 [n, width], as aligned words [n, words]."""
+        words = np.ascontiguousarray(packed).view(self.word).reshape(len(packed), self.words)
+        return words if words.flags.aligned else words.copy()
 
     def append(self, packed: np.ndarray) -> None:
         """Take in packed codes, uint8 [n, width], behind those that are here."""
@@ -85,7 +92,9 @@ class Planes:
         step = max(_AT_ONCE // codes, 1)
         for first in range(0, more, step):
             count = min(step, more - first)
-            words = self.as_words(rows[first * codes : (first + count) * codes]).reshape(count, codes, self.words)
+            words = self.as_words(rows[first * codes : (first + count) * codes]).reshape(
+                count, codes, self.words
+            )
             begin = (self._full + first) * codes * self.width
             part = self._data[begin : begin + count * codes * self.width].view(self.word)
             part.reshape(count, self.words, codes)[...] = words.transpose(0, 2, 1)
@@ -98,7 +107,9 @@ class Planes:
         inside = block < self._full
         packed = np.empty((len(positions), self.width), dtype=np.uint8)
         packed[inside] = (
-            np.ascontiguousarray(self.blocks[block[inside], :, place[inside]]).view(np.uint8).reshape(-1, self.width)
+            np.ascontiguousarray(self.blocks[block[inside], :, place[inside]])
+            .view(np.uint8)
+            .reshape(-1, self.width)
         )
         packed[~inside] = self._tail[place[~inside]]
         return packed
@@ -108,12 +119,14 @@ class Planes:
         return np.concatenate([np.empty((0, self.width), dtype=np.uint8), *self.parts()])
 
     def parts(self) -> Iterator[np.ndarray]:
-        """All codes packed, some 65,536 at a time."""
+        """All codes packed, uint8 [m, width], some 65,536 at a time; not to be written to."""
         step = max(_AT_ONCE // self.codes_in_block, 1)
         for first in range(0, self._full, step):
             yield self._rows_of(self.blocks[first : first + step])
         if len(self._tail):
-            yield self._tail
+            tail = self._tail.view()
+            tail.flags.writeable = False
+            yield tail
 
     def chunks(self) -> Iterator[np.ndarray]:
         """The bytes of the index file, in order."""

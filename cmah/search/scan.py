@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from cmah.errors import CodesError
+from cmah.rows import whole
 from cmah.search import plain
 from cmah.search.planes import Planes
 
@@ -38,7 +39,7 @@ def scan(planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads
         offsets[i + 1], ordered by (distance, position). The same whatever the threads.
 
     Raises:
-        CodesError: if `threads` is less than 1.
+        CodesError: if `threads` is no whole number or less than 1.
     """
     threads = thread_count(threads)
     kernels = compiled(len(packed) * len(planes) * planes.width)
@@ -67,7 +68,7 @@ def thread_count(threads: int | None) -> int:
     """How many threads to use: as many as asked for, else one for each core that this process may use."""
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads < 1:
+    if whole(threads, "threads") < 1:
         raise CodesError(f"threads is {threads}, expected 1 or more")
     return threads
 
@@ -129,12 +130,10 @@ def _stacked(tiles: list[Found]) -> Found:
     """One result from those of successive queries."""
     if len(tiles) == 1:
         return tiles[0]
-    offsets = np.zeros(1, dtype=np.int64)
-    for tile in tiles:
-        offsets = np.concatenate([offsets, tile[0][1:] + offsets[-1]])
     empty = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
+    found = np.concatenate([empty[0], *(np.diff(tile[0]) for tile in tiles)])  # entries of each query
     return (
-        offsets,
+        np.concatenate([[0], np.cumsum(found)]),
         np.concatenate([empty[0], *(tile[1] for tile in tiles)]),
         np.concatenate([empty[1], *(tile[2] for tile in tiles)]),
     )
