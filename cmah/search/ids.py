@@ -115,7 +115,7 @@ class Ids:
         ends = np.concatenate([self.numbers, new.numbers[1:] + self.numbers[-1]])
         extended = Ids(self.n + count, TEXTS, ends, np.concatenate([self.text, new.text]))
         extended._places, self._places = places, None
-        places.update(zip(given.tolist(), range(self.n, self.n + count), strict=True))
+        places.update(zip(map(str, given.tolist()), range(self.n, self.n + count), strict=True))
         return extended
 
     def kept(self, keep: np.ndarray) -> "Ids":

@@ -61,9 +61,17 @@ def write_index(
         ids: their names.
         space: of the codes.
         tables: kind of tables, and their bytes in parts, uint8.
+
+    Raises:
+        CodesError: if `space` is no Unicode text.
+        CmahError: if the file cannot be written.
     """
     named = [array.view(np.uint8) for array in (ids.numbers, ids.text) if len(array)] if ids.kind else []
-    parts = (planes.chunks(), named, [np.frombuffer(space.encode(), dtype=np.uint8)], tables[1])
+    try:
+        space_bytes = np.frombuffer(space.encode(), dtype=np.uint8)
+    except UnicodeEncodeError:
+        raise CodesError(f"space {space!r} cannot be written as UTF-8") from None
+    parts = (planes.chunks(), named, [space_bytes], tables[1])
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(bytes(HEADER))
         sections, offset = b"", HEADER
@@ -71,7 +79,7 @@ def write_index(
             size = checksum = 0
             for piece in part:
                 file.write(piece.data)
-                size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+                size, checksum = size + len(piece), zlib.crc32(piece.data, checksum)
             file.write(bytes(_aligned(size) - size))
             sections += _SECTION.pack(offset, size, checksum, 0)
             offset += _aligned(size)
@@ -119,7 +127,7 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
         for name, (offset, length, checksum) in zip(SECTIONS, sections, strict=True):
             parts[name] = data[offset : offset + length]
             small = name in ("ids", "space") or length <= ALWAYS_VERIFIED
-            if (verify or small) and zlib.crc32(parts[name]) != checksum:
+            if (verify or small) and zlib.crc32(parts[name].data) != checksum:
                 raise CodesError(f"the section of {name} is damaged")
         planes = Planes.from_bytes(bits, n, parts["codes"])
         if (verify or len(parts["codes"]) <= ALWAYS_VERIFIED) and planes.unused_bits_set():

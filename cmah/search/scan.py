@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import TypeVar
 
@@ -60,7 +60,7 @@ def scan(planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads
         return worker(segments, n, queries[first : first + tile], k, min(radius, planes.bits), planes.bits)
 
     tiles = range(0, q, tile)
-    found = in_threads([lambda f=f, p=p: task(f, p) for f in tiles for p in range(parts)], per_thread)
+    found = in_threads([partial(task, f, p) for f in tiles for p in range(parts)], per_thread)
     return _stacked([_merged(found[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
 
 
