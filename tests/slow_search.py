@@ -27,8 +27,7 @@ def distances(a: BinaryCodes, b: BinaryCodes) -> np.ndarray:
     """Of every code of `a` from every one of `b`, int64 [len(a), len(b)]: by unpacked bits and by ±1 products."""
     bits = a.bits
     unpacked = [np.unpackbits(codes.packed, axis=1)[:, :bits] for codes in (a, b)]
-    counted = np.array([[int((x != y).sum()) for y in unpacked[1]] for x in unpacked[0]], dtype=np.int64)
-    counted = counted.reshape(len(a), len(b))
+    counted = (unpacked[0][:, None] != unpacked[1][None]).sum(axis=2)
     products = a.signs().astype(np.float64) @ b.signs().astype(np.float64).T
     np.testing.assert_array_equal(counted, (bits - products) / 2)
     return counted

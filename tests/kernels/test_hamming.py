@@ -1,5 +1,7 @@
 """The kernels against unpacked bits and plain sorting, over blocks that are made here by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from slow_search import LENGTHS, clustered, distances, found
@@ -37,7 +39,7 @@ def run(codes, queries, k=None, radius=None, cuts=(), room=2 * CODES):
     counts = np.zeros((len(queries), 0 if k is None else bits + 2), dtype=np.int64)
     entries, used = np.empty((room, 3), dtype=np.int64), 0
     borders = [0, *cuts, len(blocks)]
-    for first, last in zip(borders[:-1], borders[1:], strict=True):
+    for first, last in pairwise(borders):
         entries, used = hamming.scan(
             blocks[first:last],
             first * CODES,
