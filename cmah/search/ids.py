@@ -139,8 +139,10 @@ class Ids:
         elif wanted.dtype.kind == "U":
             found = np.full(len(wanted), -1)
         else:
-            found = self._positions_of_numbers(np.minimum(wanted, MOST).astype(np.int64))
-            found[wanted > MOST] = -1
+            numbers = wanted.astype(np.int64)
+            found = self._positions_of_numbers(numbers)
+            if wanted.dtype.kind == "u":
+                found[numbers < 0] = -1  # beyond int64
         if (found < 0).any():
             raise CodesError(f"id {wanted[found < 0][0]!s} is not in this index")
         return found

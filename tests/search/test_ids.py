@@ -1,0 +1,194 @@
+"""Names of codes: what is taken, what is refused, and where they are found."""
+
+import numpy as np
+import pytest
+from slow_search import clustered
+
+from cmah.errors import CodesError
+from cmah.search import HammingIndex
+from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
+
+LEAST, MOST = -(2**63), 2**63 - 1
+
+
+def index_of(n, ids=None, bits=24):
+    index = HammingIndex(bits)
+    index.add(clustered(n, bits), ids=ids)
+    return index
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([True], "ids are bool, expected whole numbers or text"),
+        ([0.5], "ids are float64"),
+        ([None], "ids are object"),
+        ([b"a"], r"ids are \|S1"),
+        ([[1]], r"ids have shape \[1, 1\], expected \[1\]"),
+        ([1, 2], r"ids have shape \[2\], expected \[1\]"),
+        ([], r"ids have shape \[0\], expected \[1\]"),
+        ("a", r"ids have shape \[\], expected \[1\]"),
+        ([2**63], "id 9223372036854775808 is too large, expected at most 9223372036854775807"),
+        (np.array([2**64 - 1], np.uint64), "id 18446744073709551615 is too large"),
+        ([2**64], "ids are object"),
+        ([LEAST - 1], "ids are object"),
+        (np.array(["\udc80"]), "cannot be written as UTF-8"),
+    ],
+)
+def test_what_cannot_be_an_id(ids, message):
+    index = HammingIndex(24)
+    for _ in range(2):
+        with pytest.raises(CodesError, match=message):
+            index.add(clustered(1, 24), ids=ids)
+        assert len(index) == 0
+    index.add(clustered(1, 24))
+    with pytest.raises(CodesError):
+        index.add(clustered(1, 24), ids=ids)
+    assert (len(index), index.ids.tolist()) == (1, [0])
+
+
+@pytest.mark.parametrize("ids", [["a", 1], [1, "a"], ["a", None], ("a", 0.5)])
+def test_text_and_numbers_do_not_mix(ids):
+    with pytest.raises(CodesError, match=r"ids are text and|ids are object"):
+        index_of(2, ids)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint32, np.int64, np.uint64, ">i4"])
+def test_every_type_of_whole_number(dtype):
+    index = index_of(3, np.array([7, 0, 100], dtype=dtype))
+    assert index.ids.tolist() == [7, 0, 100]
+    assert index.ids.dtype == np.int64
+    assert index.codes_of(np.array([100], dtype=dtype)) == index.codes[2]
+
+
+def test_numbers_at_the_ends_of_int64():
+    index = index_of(3, [LEAST, MOST, -1])
+    assert index.ids.tolist() == [LEAST, MOST, -1]
+    assert index.codes_of([MOST, LEAST]).ids.tolist() == [str(MOST), str(LEAST)]
+    with pytest.raises(CodesError, match=f"no 1 numbers follow id {MOST}"):
+        index.add(clustered(1, 24))
+    index = index_of(1, [MOST - 2])
+    with pytest.raises(CodesError, match=f"no 3 numbers follow id {MOST - 2}"):
+        index.add(clustered(3, 24))
+    assert len(index) == 1
+    index.add(clustered(2, 24))
+    assert index.ids.tolist() == [MOST - 2, MOST - 1, MOST]
+
+
+def test_numbers_beyond_int64_are_not_found():
+    index = index_of(3, [-5, -1, 3])
+    for number in (2**64 - 5, 2**64 - 1, 2**63):
+        with pytest.raises(CodesError, match=f"id {number} is not in this index"):
+            index.codes_of(np.array([number], dtype=np.uint64))
+    assert index.codes_of(np.array([3], dtype=np.uint64)) == index.codes_of([3])
+
+
+def test_numbers_follow_the_greatest():
+    index = index_of(2)
+    index.add(clustered(2, 24), ids=[70, -5])
+    index.add(clustered(2, 24))
+    assert index.ids.tolist() == [0, 1, 70, -5, 71, 72]
+    negative = index_of(1, [-9])
+    negative.add(clustered(1, 24))
+    assert negative.ids.tolist() == [-9, 0]
+
+
+def test_ids_after_removing_and_adding():
+    index = index_of(5)
+    index.remove([4, 1])
+    assert index.ids.tolist() == [0, 2, 3]
+    index.add(clustered(2, 24, 1))
+    assert index.ids.tolist() == [0, 2, 3, 4, 5]
+    index.add(clustered(1, 24), ids=[1])
+    assert index.ids.tolist() == [0, 2, 3, 4, 5, 1]
+    with pytest.raises(CodesError, match="id 2 is there twice"):
+        index.add(clustered(1, 24), ids=[2])
+
+
+@pytest.mark.parametrize("ids", [None, [5, 3, 8], ["a", "b", "c"]])
+def test_an_index_that_was_emptied_takes_any_ids(ids):
+    for more in (None, [9, 7], ["x", "y"]):
+        index = index_of(3, ids)
+        index.remove(index.ids)
+        assert (len(index), index.ids.tolist(), list(index)) == (0, [], [])
+        assert index.search(clustered(2, 24), 3).ids.shape == (2, 0)
+        index.add(clustered(2, 24), ids=more)
+        assert index.ids.tolist() == (more or [0, 1])
+
+
+@pytest.mark.parametrize("ids", [None, [4, -2, 9], ["a", "", "Stühle/β.obj"]])
+def test_what_is_there_twice(ids):
+    index = index_of(3, ids)
+    double = index.ids[1]
+    for more in ([double], [double, double]):
+        with pytest.raises(CodesError, match=f"id {double} is there twice"):
+            index.add(clustered(len(more), 24), ids=more)
+    new = "new" if isinstance(double, str) else 100
+    with pytest.raises(CodesError, match=f"id {new} is there twice"):
+        index.add(clustered(2, 24), ids=[new, new])
+    assert len(index) == 3
+    with pytest.raises(CodesError, match="some ids are text and some numbers"):
+        index.add(clustered(1, 24), ids=[5] if isinstance(double, str) else ["five"])
+    index.add(clustered(1, 24), ids=[new])  # what was refused left nothing behind
+    assert index.ids.tolist()[3] == new
+
+
+@pytest.mark.parametrize("ids", [None, [40, -2, 9, 7], ["a", "", "Stühle/β.obj", "d"]])
+def test_codes_of_and_remove(ids):
+    index = index_of(4, ids)
+    packed, names = index.codes.packed, index.ids.tolist()
+    some = [names[2], names[0], names[2]]
+    np.testing.assert_array_equal(index.codes_of(some).packed, packed[[2, 0, 2]])
+    assert index.codes_of(some).ids.tolist() == [str(name) for name in some]
+    assert len(index.codes_of([])) == 0
+    index.remove([names[1], names[1]])
+    assert index.ids.tolist() == [names[0], names[2], names[3]]
+    np.testing.assert_array_equal(index.codes.packed, packed[[0, 2, 3]])
+    assert [name for name, _ in index] == index.ids.tolist()
+    missing = 1000 if ids is None or isinstance(ids[0], int) else "none"
+    for action in (index.remove, index.codes_of, lambda who: index.search(clustered(1, 24), 1, subset=who)):
+        with pytest.raises(CodesError, match=f"id {missing} is not in this index"):
+            action([names[0], missing])
+    index.remove([])
+    assert len(index) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([-1], "id -1 is not in this index"),
+        ([3], "id 3 is not in this index"),
+        (["0"], "id 0 is not in this index"),
+        ([True], "ids are bool"),
+        ([0.0], "ids are float64"),
+        ([[0]], r"ids are int64 \[1, 1\]"),
+        (0, r"ids are int64 \[\]"),
+        (["0", 1], "ids are text and int"),
+    ],
+)
+def test_positions_are_found_by_whole_numbers_only(wanted, message):
+    with pytest.raises(CodesError, match=message):
+        index_of(3).codes_of(wanted)
+
+
+def test_positions_take_no_room():
+    ids = Ids().extended(None, 1000).extended(None, 24)
+    assert (ids.kind, len(ids), ids.numbers.nbytes, ids.text.nbytes) == (POSITIONS, 1024, 0, 0)
+    assert ids.kept(np.arange(1024) > 1020).kind == NUMBERS
+
+
+@pytest.mark.parametrize("kind", [POSITIONS, NUMBERS, TEXTS])
+def test_many_ids_are_found_where_they_are(kind):
+    random = np.random.default_rng(kind)
+    names = np.arange(300) if kind == POSITIONS else random.permutation(10_000)[:300] - 5000
+    names = names.astype(str) if kind == TEXTS else names
+    ids = Ids()
+    for first in range(0, 300, 75):
+        ids = ids.extended(None if kind == POSITIONS else names[first : first + 75], 75)
+    assert ids.kind == kind
+    places = random.integers(0, 300, (7, 5))
+    np.testing.assert_array_equal(ids.take(places), names[places])
+    np.testing.assert_array_equal(ids.positions_of(names[places].ravel()), places.ravel())
+    np.testing.assert_array_equal(ids.values, names)
+    keep = random.random(300) < 0.5
+    np.testing.assert_array_equal(ids.kept(keep).values, names[keep])
