@@ -1,105 +1,315 @@
-"""The index against plain distances, its ids, its refusals and its file."""
+"""The index against plain distances: what it finds, what must not change the answer, what it refuses."""
 
-import struct
-import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slow_search import BACKENDS, backend, clustered, distances, found
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.search import HammingIndex
-from cmah.search.index_file import HEADER
+from cmah.search import scan as scanning
+
+LENGTHS = st.sampled_from((1, 8, 13, 16, 24, 40, 63, 64, 72, 96))
 
 
-def make(n, bits, seed=0, **known):
-    random = np.random.default_rng(seed)
-    signs = np.where(random.standard_normal((max(n // 3, 1), bits)) < 0, -1, 1).astype(np.int8)
-    return BinaryCodes.from_signs(signs[random.integers(0, len(signs), n)], **known)  # a third are duplicates
+@pytest.fixture(params=BACKENDS)
+def either(request):
+    with backend(request.param):
+        yield request.param
 
 
-def distances(a, b):
-    return (a.signs()[:, None] != b.signs()[None]).sum(axis=2)
+def searching(examples):
+    """Settings of a property that holds by either backend, which stays as it is over the examples."""
+    return settings(
+        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
 
 
-@settings(max_examples=40, deadline=None)
+def index_of(codes, ids=None):
+    index = HammingIndex(codes.bits)
+    index.add(codes, ids=ids)
+    return index
+
+
+def hit_pairs(hits):
+    return [
+        list(zip(d.tolist(), p.tolist(), strict=True))
+        for d, p in zip(hits.distances, hits.positions, strict=True)
+    ]
+
+
+def radius_pairs(near):
+    both = list(zip(near.distances.tolist(), near.positions.tolist(), strict=True))
+    return [both[a:b] for a, b in zip(near.offsets[:-1], near.offsets[1:], strict=True)]
+
+
+def assert_same(a, b):
+    for name, value in vars(a).items():
+        np.testing.assert_array_equal(value, getattr(b, name))
+        assert value.dtype == getattr(b, name).dtype
+
+
+@searching(40)
 @given(n=st.integers(0, 40), q=st.integers(0, 4), bits=st.integers(1, 150), k=st.integers(1, 45))
 def test_search_is_a_stable_sort(n, q, bits, k):
-    database, queries = make(n, bits, 1), make(q, bits, 2)
-    index = HammingIndex(bits)
-    index.add(database)
-    hits = index.search(queries, k)
-    expected = distances(queries, database)
-    order = np.argsort(expected, axis=1, kind="stable")[:, :k]
-    assert hits.ids.shape == hits.distances.shape == (q, min(k, n))
-    np.testing.assert_array_equal(hits.positions, order)
-    np.testing.assert_array_equal(hits.ids, order)
-    np.testing.assert_array_equal(hits.distances, np.take_along_axis(expected, order, axis=1))
+    database, queries = clustered(n, bits), clustered(q, bits, 1)
+    with backend("numpy"):  # every length compiled would take minutes
+        hits = index_of(database).search(queries, k)
+    rows = distances(queries, database)
+    assert hits.ids.shape == hits.distances.shape == hits.positions.shape == (q, min(k, n))
+    assert (hits.ids.dtype, hits.distances.dtype, hits.positions.dtype) == (np.int64, np.int32, np.int64)
+    assert hit_pairs(hits) == [found(row, k) for row in rows]
+    np.testing.assert_array_equal(hits.ids, hits.positions)
 
 
-@pytest.mark.parametrize("radius", [0, 3, 10, 32, 99])
-def test_radius(radius):
-    database, queries = make(50, 32, 1), make(5, 32, 1)
-    index = HammingIndex(32)
-    index.add(database, ids=np.arange(50) * 7)
-    near = index.search_radius(queries, radius)
-    for i, row in enumerate(distances(queries, database)):
-        part = slice(near.offsets[i], near.offsets[i + 1])
-        order = [j for j in np.argsort(row, kind="stable") if row[j] <= radius]
-        assert near.positions[part].tolist() == order
-        assert near.ids[part].tolist() == [7 * j for j in order]
-        assert near.distances[part].tolist() == row[order].tolist()
+@pytest.mark.parametrize("radius", [0, 1, 3, 10, 32, 99])
+def test_radius(either, radius):
+    database, queries = clustered(50, 64), clustered(5, 64, 1)
+    near = index_of(database, np.arange(50) * 7).search_radius(queries, radius)
+    assert radius_pairs(near) == [found(row, radius=radius) for row in distances(queries, database)]
+    assert near.ids.tolist() == (7 * near.positions).tolist()
+    assert (near.offsets.dtype, near.ids.dtype, near.distances.dtype) == (np.int64, np.int64, np.int32)
 
 
-def test_adding_in_parts_is_adding_at_once():
-    codes = make(30, 24)
-    once, parts = HammingIndex(24), HammingIndex(24)
-    once.add(codes)
-    for part in (codes[:11], codes[11:11], codes[11:]):
-        parts.add(part)
-    assert len(once) == len(parts) == 30
-    for a, b in zip(vars(once.search(codes, 5)).values(), vars(parts.search(codes, 5)).values(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert parts.codes == once.codes == codes
+@searching(25)
+@given(bits=LENGTHS, seed=st.integers(0, 999), k=st.integers(1, 80))
+def test_a_mask_over_everything_changes_nothing(either, bits, seed, k):
+    database, queries = clustered(70, bits, seed), clustered(3, bits, seed + 1)
+    mask = clustered(1, bits, seed + 2).packed
+
+    def masked(codes):
+        return BinaryCodes.from_packed(codes.packed ^ mask, bits)
+
+    plain, other = index_of(database), index_of(masked(database))
+    assert_same(plain.search(queries, k), other.search(masked(queries), k))
+    assert_same(plain.search_radius(queries, bits // 4), other.search_radius(masked(queries), bits // 4))
 
 
-def test_ids():
-    index = HammingIndex(24)
-    index.add(make(2, 24))
-    index.add(make(2, 24), ids=[70, -5])
-    assert index.ids.tolist() == [0, 1, 70, -5]
-    assert index.search(make(2, 24)[:1], 4).ids.dtype == np.int64
-    with pytest.raises(CodesError, match="id 1 is there twice"):
-        index.add(make(1, 24), ids=[1])
-    with pytest.raises(CodesError, match="some ids are text and some numbers"):
-        index.add(make(1, 24), ids=["one"])
-    with pytest.raises(CodesError, match=r"ids have shape \[2\], expected \[1\]"):
-        index.add(make(1, 24), ids=[8, 9])
-    with pytest.raises(CodesError, match="ids are float64"):
-        index.add(make(1, 24), ids=[0.5])
-    assert len(index) == 4
-    assert index.ids.tolist() == [0, 1, 70, -5]
-    named = HammingIndex(24)
-    named.add(make(2, 24, ids=["a", "long name"]))
-    named.add(make(1, 24), ids=["β"])
-    assert named.ids.tolist() == ["a", "long name", "β"]
+@searching(25)
+@given(bits=LENGTHS, seed=st.integers(0, 999), k=st.integers(1, 80))
+def test_another_order_changes_the_order_of_ties_only(either, bits, seed, k):
+    database, queries = clustered(70, bits, seed), clustered(3, bits, seed + 1)
+    order = np.random.default_rng(seed).permutation(70)
+    plain, other = index_of(database), index_of(database[order], order)
+    for a, b in zip(hit_pairs(plain.search(queries, 70)), other.search(queries, 70).ids, strict=True):
+        assert {position for _, position in a} == set(b.tolist())
+    first, second = plain.search(queries, k), other.search(queries, k)
+    np.testing.assert_array_equal(first.distances, second.distances)
+    for i in range(len(queries)):
+        nearer = first.distances[i] < first.distances[i, -1]  # at the last distance there may be more than k
+        assert set(first.ids[i][nearer].tolist()) == set(second.ids[i][nearer].tolist())
+    rows = distances(queries, database[order])
+    assert hit_pairs(second) == [found(row, k) for row in rows]
+    near = plain.search_radius(queries, bits // 3), other.search_radius(queries, bits // 3)
+    np.testing.assert_array_equal(near[0].offsets, near[1].offsets)
+    np.testing.assert_array_equal(near[0].distances, near[1].distances)
+    for a, b in zip(near[0].offsets[:-1], near[0].offsets[1:], strict=True):
+        assert set(near[0].ids[a:b].tolist()) == set(near[1].ids[a:b].tolist())
+
+
+@searching(15)
+@given(
+    bits=LENGTHS,
+    seed=st.integers(0, 999),
+    cuts=st.lists(st.integers(0, 1300), max_size=4),
+    k=st.integers(1, 1400),
+    threads=st.integers(1, 4),
+    mmap=st.booleans(),
+)
+def test_nothing_of_how_it_is_done_changes_the_answer(either, tmp_path, bits, seed, cuts, k, threads, mmap):
+    """Batches, threads, adding in parts, the other backend, the index from memory or from its file."""
+    database, queries = clustered(1300, bits, seed), clustered(5, bits, seed + 1)
+    index = index_of(database)
+    hits = index.search(queries, k, threads=1)
+    near = index.search_radius(queries, bits // 4, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanning, "WORTH_A_THREAD", 1)
+        assert_same(hits, index.search(queries, k, threads=threads))
+        assert_same(near, index.search_radius(queries, bits // 4, threads=threads))
+    alone = [index.search(queries[i], k) for i in range(5)]
+    np.testing.assert_array_equal(hits.positions, np.concatenate([one.positions for one in alone]))
+    np.testing.assert_array_equal(hits.distances, np.concatenate([one.distances for one in alone]))
+    parts = HammingIndex(bits)
+    borders = [0, *sorted(cuts), 1300]
+    for first, last in pairwise(borders):
+        parts.add(database[first:last])
+    assert_same(hits, parts.search(queries, k))
+    assert_same(near, parts.search_radius(queries, bits // 4))
+    assert parts.codes == index.codes == database
+    with backend("compiled" if either == "numpy" else "numpy"):
+        assert_same(hits, index.search(queries, k))
+        assert_same(near, index.search_radius(queries, bits // 4))
+    index.save(tmp_path / "index.cmah")
+    opened = HammingIndex.open(tmp_path / "index.cmah", mmap=mmap)
+    assert_same(hits, opened.search(queries, k))
+    assert_same(near, opened.search_radius(queries, bits // 4))
+
+
+@pytest.mark.parametrize("bits", [8, 24, 64, 320])
+@pytest.mark.parametrize("equal", [False, True])
+def test_faiss_finds_the_same(either, bits, equal):
+    """Distance by distance, with ties as sets: FAISS may name any of those at the last distance."""
+    faiss = pytest.importorskip("faiss")
+    database, queries = clustered(700, bits), clustered(8, bits, 1)
+    database = database[np.zeros(700, dtype=int)] if equal else database
+    index, other = index_of(database), faiss.IndexBinaryFlat(bits)
+    other.add(database.packed)
+    truth = distances(queries, database)
+    for k in (1, 10, 300, 700):
+        hits = index.search(queries, k)
+        theirs, positions = other.search(queries.packed, k)
+        np.testing.assert_array_equal(hits.distances, theirs)
+        for i in range(len(queries)):
+            inside = theirs[i] < theirs[i, -1]
+            assert set(hits.positions[i][inside].tolist()) == set(positions[i][inside].tolist())
+            assert (truth[i, positions[i]] == theirs[i]).all()
+    for radius in (0, 2, bits // 4):
+        near = radius_pairs(index.search_radius(queries, radius))
+        limits, theirs, positions = other.range_search(queries.packed, radius + 1)  # theirs is exclusive
+        for i, pairs in enumerate(near):
+            part = slice(int(limits[i]), int(limits[i + 1]))
+            both = zip(theirs[part].astype(int).tolist(), positions[part].tolist(), strict=True)
+            assert sorted(both) == pairs
+
+
+@pytest.mark.parametrize("ids", [None, np.arange(90)[::-1] * 3, [f"item {i}" for i in range(90)]])
+def test_subset(either, ids):
+    database, queries = clustered(90, 24), clustered(4, 24, 1)
+    index = index_of(database, ids)
+    rows = distances(queries, database)
+    mask = np.random.default_rng(0).random(90) < 0.4
+    inside = np.flatnonzero(mask)
+    shuffled = np.random.default_rng(1).permutation(inside)
+    for subset in (mask, mask.tolist(), index.ids[shuffled], index.ids[[*shuffled, *shuffled]].tolist()):
+        hits = index.search(queries, 12, subset=subset)
+        near = index.search_radius(queries, 8, subset=subset)
+        for result, radius, k in ((hit_pairs(hits), None, 12), (radius_pairs(near), 8, None)):
+            for row, pairs in zip(rows, result, strict=True):
+                allowed = [pair for pair in found(row, radius=radius) if mask[pair[1]]]
+                assert pairs == allowed[:k]
+        np.testing.assert_array_equal(hits.ids, index.ids[hits.positions])
+        np.testing.assert_array_equal(near.ids, index.ids[near.positions])
+    assert index.search(queries, 90, subset=mask).ids.shape == (4, mask.sum())
+    for nothing in ([], np.zeros(90, dtype=bool), np.array([], dtype=np.int64)):
+        assert index.search(queries, 3, subset=nothing).ids.shape == (4, 0)
+        assert index.search_radius(queries, 24, subset=nothing).offsets.tolist() == [0] * 5
+    for wrong in (mask[:-1], mask[None], [True]):
+        with pytest.raises(CodesError, match=r"subset has shape .*, expected \[90\] for a mask"):
+            index.search(queries, 3, subset=wrong)
+
+
+def test_empty_index(either):
+    index, queries = HammingIndex(64), clustered(2, 64)
+    assert (len(index), index.ids.tolist(), list(index), len(index.codes)) == (0, [], [], 0)
+    hits = index.search(queries, 3)
+    assert hits.ids.shape == hits.distances.shape == hits.positions.shape == (2, 0)
+    assert index.search_radius(queries, 64).offsets.tolist() == [0, 0, 0]
+    index.add(clustered(0, 64))
+    index.remove([])
+    assert len(index) == 0
+    index.add(queries)
+    assert index.search(clustered(0, 64), 3).ids.shape == (0, 2)
+    assert index.search_radius(clustered(0, 64), 3).offsets.tolist() == [0]
+
+
+def test_iteration():
+    codes = clustered(600, 24)
+    index = index_of(codes, [f"item {i}" for i in range(600)])
+    seen = list(index)
+    assert [name for name, _ in seen] == [f"item {i}" for i in range(600)]
+    np.testing.assert_array_equal([code for _, code in seen], codes.packed)
+    assert [name for name, _ in index_of(codes)] == list(range(600))
+    assert type(next(iter(index_of(codes)))[0]) is int
+
+
+def test_what_is_handed_out_cannot_change_the_index():
+    for bits in (24, 64):
+        codes = clustered(530, bits)
+        index = index_of(codes)
+        for _, code in index:
+            if code.flags.writeable:
+                code[:] = 0
+        index.codes.packed[:] = 0
+        index.codes_of([1, 529]).packed[:] = 0
+        index.ids[:] = 0
+        np.testing.assert_array_equal(index.codes.packed, codes.packed)
+        assert index.ids.tolist() == list(range(530))
+
+
+@pytest.mark.parametrize("bits", [1, 15, 64, 200, 4096])
+def test_distances(bits):
+    a, b = clustered(6, bits), clustered(9, bits, 1)
+    result = HammingIndex.distances(a, b)
+    assert result.dtype == np.int32
+    np.testing.assert_array_equal(result, distances(a, b))
+    assert HammingIndex.distances(a[:0], b).shape == (0, 9)
+    assert HammingIndex.distances(a, b[:0]).shape == (6, 0)
+    for one, other in ((a.packed, b), (a, b.packed)):
+        with pytest.raises(CodesError, match="ndarray, expected BinaryCodes"):
+            HammingIndex.distances(one, other)
+    with pytest.raises(CodesError, match=f"codes of 17 bits, expected {bits}"):
+        HammingIndex.distances(a, clustered(1, 17))
+
+
+def test_removing_is_never_having_added(either):
+    codes, queries = clustered(1200, 64), clustered(3, 64, 1)
+    index = index_of(codes)
+    gone = np.random.default_rng(0).permutation(1200)[:700]
+    index.remove(gone)
+    left = np.setdiff1d(np.arange(1200), gone)
+    assert index.ids.tolist() == left.tolist()
+    assert_same(index.search(queries, 20), index_of(codes[left], left).search(queries, 20))
+    with pytest.raises(CodesError, match="is not in this index"):
+        index.remove([left[0], gone[0]])
+    assert len(index) == 500
+
+
+@pytest.mark.parametrize(
+    "wrong", [2.0, 2.5, True, "3", None, float("nan"), [2], np.array([2]), np.float32(2)]
+)
+def test_what_is_no_whole_number(wrong):
+    index = index_of(clustered(5, 24))
+    for action in (lambda: index.search(clustered(1, 24), wrong), lambda: HammingIndex(wrong)):
+        with pytest.raises(CodesError, match="expected a whole number"):
+            action()
+    with pytest.raises(CodesError, match=r"radius is .*, expected a whole number"):
+        index.search_radius(clustered(1, 24), wrong)
+    if wrong is not None:
+        for where in (index, HammingIndex(24)):
+            with pytest.raises(CodesError, match=r"threads is .*, expected a whole number"):
+                where.search(clustered(1, 24), 1, threads=wrong)
+
+
+@pytest.mark.parametrize("make", [int, np.int8, np.uint8, np.int32, np.uint64])
+def test_whole_numbers_of_every_type(either, make):
+    index, queries = index_of(clustered(5, 24)), clustered(2, 24, 1)
+    assert_same(index.search(queries, make(2), threads=make(1)), index.search(queries, 2))
+    assert_same(index.search_radius(queries, make(9)), index.search_radius(queries, 9))
+    assert index.search(queries, 10**30).ids.shape == (2, 5)
+    assert len(index.search_radius(queries, 10**30).ids) == 10
 
 
 def test_refusals():
     index = HammingIndex(24, space="one")
-    index.add(make(3, 24))
+    index.add(clustered(3, 24))
     with pytest.raises(CodesError, match="codes of 16 bits, expected 24"):
-        index.search(make(1, 16))
+        index.search(clustered(1, 16))
     with pytest.raises(CodesError, match=r"truncate\(24\) gives such codes"):
-        index.search(make(1, 48, prefixes=(24, 48)))
+        index.search(clustered(1, 48, prefixes=(24, 48)))
     with pytest.raises(CodesError, match="codes of space two, expected one"):
-        index.add(make(1, 24, space="two"))
+        index.add(clustered(1, 24, space="two"))
     with pytest.raises(CodesError, match="k is 0"):
-        index.search(make(1, 24), 0)
+        index.search(clustered(1, 24), 0)
     with pytest.raises(CodesError, match="radius is -1"):
-        index.search_radius(make(1, 24), -1)
+        index.search_radius(clustered(1, 24), -1)
+    with pytest.raises(CodesError, match="threads is 0, expected 1 or more"):
+        index.search(clustered(1, 24), threads=0)
+    with pytest.raises(CodesError, match="threads is 0, expected 1 or more"):
+        index.search_radius(clustered(1, 24), 1, threads=0)
     with pytest.raises(CodesError, match="ndarray, expected BinaryCodes"):
         index.search(np.zeros((1, 3), np.uint8))
     for bits in (0, 4097):
@@ -109,127 +319,9 @@ def test_refusals():
 
 def test_space_comes_from_the_first_codes_that_name_one():
     index = HammingIndex(24)
-    index.add(make(1, 24))
+    index.add(clustered(1, 24))
     assert index.space == ""
-    index.add(make(1, 24, space="one"))
+    index.add(clustered(1, 24, space="one"))
     assert index.space == "one"
     with pytest.raises(CodesError, match="space"):
-        index.search(make(1, 24, space="two"))
-
-
-@pytest.mark.parametrize("ids", [None, [5, -1, 1 << 60], ["a", "", "Stühle/β.obj"]])
-@pytest.mark.parametrize("bits", [1, 9, 64, 72])
-def test_file(tmp_path, ids, bits):
-    index = HammingIndex(bits, space="räume")
-    index.add(make(3, bits), ids=ids)
-    index.save(tmp_path / "index.cmah")
-    again = HammingIndex.open(tmp_path / "index.cmah")
-    assert (again.bits, again.space, len(again)) == (bits, "räume", 3)
-    assert again.ids.tolist() == index.ids.tolist()
-    assert again.ids.dtype.kind == index.ids.dtype.kind
-    assert again.codes == index.codes
-    again.add(make(1, bits), ids=None if ids is None else ["new"] if isinstance(ids[0], str) else [99])
-    assert len(again) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["index.cmah"]
-
-
-def test_empty_index(tmp_path):
-    HammingIndex(64).save(tmp_path / "empty.cmah")
-    index = HammingIndex.open(tmp_path / "empty.cmah")
-    assert len(index) == 0
-    assert index.search(make(2, 64), 3).ids.shape == (2, 0)
-    assert index.search_radius(make(2, 64), 3).offsets.tolist() == [0, 0, 0]
-
-
-def test_size(tmp_path):
-    """bits/8 bytes an object and at most 4 KiB."""
-    for bits in (16, 48, 64, 1024):
-        index = HammingIndex(bits)
-        index.add(make(1000, bits))
-        index.save(tmp_path / "index.cmah")
-        assert 1000 * bits // 8 <= (tmp_path / "index.cmah").stat().st_size <= 1000 * bits // 8 + 4096
-
-
-@pytest.fixture
-def saved(tmp_path):
-    index = HammingIndex(40, space="one")
-    index.add(make(7, 40), ids=[f"item {i}" for i in range(7)])
-    path = tmp_path / "index.cmah"
-    index.save(path)
-    return path
-
-
-def test_every_changed_byte_is_noticed(saved):
-    data = saved.read_bytes()
-    good = HammingIndex.open(saved)
-    for place in range(len(data)):
-        for bit in (0, 7):
-            damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
-            saved.write_bytes(damaged)
-            try:
-                index = HammingIndex.open(saved)
-            except CodesError:
-                continue
-            # only the filling between sections may change unnoticed, and then nothing else has
-            assert place >= HEADER
-            assert (index.codes, index.space) == (good.codes, good.space)
-
-
-def test_every_truncation_is_noticed(saved):
-    data = saved.read_bytes()
-    for size in range(len(data)):
-        saved.write_bytes(data[:size])
-        with pytest.raises(CodesError, match=str(saved)):
-            HammingIndex.open(saved)
-    saved.write_bytes(data + b"\0")
-    with pytest.raises(CodesError, match="truncated or extended"):
-        HammingIndex.open(saved)
-
-
-def with_header(data, place, layout, value):
-    """The file with another value in its header, and the header's checksum put right again."""
-    changed = bytearray(data)
-    struct.pack_into(layout, changed, place, value)
-    struct.pack_into("<I", changed, 136, zlib.crc32(bytes(changed[:136])))
-    return bytes(changed)
-
-
-@pytest.mark.parametrize(
-    ("place", "layout", "value", "message"),
-    [
-        (8, "<I", 2, "index version 2; this cmah reads version 1"),
-        (12, "<I", 0, "names 0 bits"),
-        (12, "<I", 5000, "names 5000 bits"),
-        (12, "<I", 24, "35 bytes of codes, expected 21"),
-        (16, "<Q", 1 << 60, "35 bytes of codes, expected"),
-        (24, "<I", 9, "ids of kind 9"),
-        (24, "<I", 0, "bytes of ids, expected none"),
-        (24, "<I", 1, "bytes of ids, expected 56"),
-        (40, "<Q", 1 << 40, "the section of codes begins at byte"),
-        (48, "<Q", 1 << 50, "the section of ids begins at byte"),
-        (120, "<Q", 1 << 50, "truncated or extended"),
-        (56, "<I", 0, "the section of codes is damaged"),
-    ],
-)
-def test_headers_that_lie(saved, place, layout, value, message):
-    saved.write_bytes(with_header(saved.read_bytes(), place, layout, value))
-    with pytest.raises(CodesError, match=message):
-        HammingIndex.open(saved)
-
-
-def test_other_files(tmp_path):
-    with pytest.raises(CodesError, match="no such file"):
-        HammingIndex.open(tmp_path / "nothing.cmah")
-    with pytest.raises(CodesError, match="not a file"):
-        HammingIndex.open(tmp_path)
-    make(2, 8).save(tmp_path / "codes.npz")
-    with pytest.raises(CodesError, match="not an index file"):
-        HammingIndex.open(tmp_path / "codes.npz")
-
-
-def test_ids_that_are_no_text_are_refused():
-    index = HammingIndex(8)
-    with pytest.raises(CodesError, match="cannot be written as UTF-8"):
-        index.add(BinaryCodes.from_packed(np.zeros((1, 1), np.uint8), 8), ids=np.array(["\udc80"]))
-    assert len(index) == 0
+        index.search(clustered(1, 24, space="two"))
