@@ -1,36 +1,14 @@
 """Codes in and out, and every refusal."""
 
-import io
-import os
-import zipfile
-from pathlib import Path
-
 import numpy as np
 import pytest
+from bitarray import bitarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_codes import full, random_signs
 
-from cmah.codes import BinaryCodes, Embeddings, read_codes, write_codes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
-
-
-def random_signs(n, bits, seed=0):
-    return np.random.default_rng(seed).choice(np.array([-1, 1], np.int8), (n, bits))
-
-
-def full(n=5, bits=20):
-    names = [f"item {i}" for i in range(n)]
-    return BinaryCodes.from_signs(
-        random_signs(n, bits),
-        (8, 13, bits),
-        ids=names,
-        shape_ids=[f"s{i // 2}" for i in range(n)],
-        categories=["chair", "table", "", "Möbel", "lamp"][:n],
-        kinds=["render"] * n,
-        splits=["val"] * n,
-        modality="image",
-        space="f00",
-    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,6 +21,69 @@ def test_signs_bits_and_packed_agree(n, bits, seed):
     assert codes == BinaryCodes.from_bits(signs > 0) == BinaryCodes.from_bits((signs + 1) // 2)
     assert codes == BinaryCodes.from_packed(codes.packed, bits) == BinaryCodes.from_signs(signs.astype(float))
     assert len(codes) == n
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 5), bits=st.integers(1, 70), seed=st.integers(0, 99))
+def test_zeros_and_ones_and_bitarrays(n, bits, seed):
+    signs = random_signs(n, bits, seed)
+    codes = BinaryCodes.from_signs(signs, ids=[f"item {i}" for i in range(n)])
+    zeros_and_ones = codes.unpacked()
+    assert zeros_and_ones.dtype == np.uint8
+    assert zeros_and_ones.tolist() == [[int(sign > 0) for sign in row] for row in signs]
+    assert codes.unpacked().view(bool).tolist() == (signs > 0).tolist()
+    assert (codes.signs().dtype, codes.signs().tolist()) == (np.int8, signs.tolist())
+    rows = codes.bitarrays()
+    assert [row.tolist() for row in rows] == zeros_and_ones.tolist()
+    assert BinaryCodes.from_bitarrays(rows, ids=codes.ids) == codes
+    for endian in ("little", "big"):
+        given_rows = [bitarray(row.tolist(), endian=endian) for row in rows]
+        assert BinaryCodes.from_bitarrays(given_rows, ids=codes.ids) == codes
+    assert codes[:0].bitarrays() == []
+    assert codes[:0].unpacked().shape == codes[:0].signs().shape == (0, bits)
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8, 4095, 4096])
+def test_longest_and_shortest(bits):
+    signs = random_signs(3, bits)
+    for kind in (np.int8, np.int64, np.float16, np.float32, np.float64):
+        codes = BinaryCodes.from_signs(signs.astype(kind))
+        np.testing.assert_array_equal(codes.signs(), signs)
+    for kind in (bool, np.uint8, np.int32, np.float64):
+        assert BinaryCodes.from_bits((signs > 0).astype(kind)) == codes
+    for none in (BinaryCodes.from_signs(signs[:0]), BinaryCodes.from_bits(signs[:0] > 0), codes[:0]):
+        assert (len(none), none.bits, none.packed.shape) == (0, bits, (0, (bits + 7) // 8))
+
+
+def test_concatenation():
+    codes = full()
+    assert BinaryCodes.concatenate([codes]) == codes
+    assert BinaryCodes.concatenate([codes[:2], codes[2:2], codes[2:]]) == codes
+    assert BinaryCodes.concatenate([codes[:0], codes[:0]]) == codes[:0]
+    bare = BinaryCodes.from_signs(random_signs(2, 20, 1), (13, 20), ids=["a", "b"], modality="shape")
+    both = BinaryCodes.concatenate([bare, codes])
+    np.testing.assert_array_equal(both.signs(), np.concatenate([bare.signs(), codes.signs()]))
+    assert both.ids.tolist() == ["a", "b", *codes.ids.tolist()]
+    assert (both.categories, both.shape_ids, both.kinds, both.splits) == (None, None, None, None)
+    assert (both.prefixes, both.modality, both.space) == ((13, 20), "", "f00")
+    # no rows are no reason to forget what is known of others
+    assert BinaryCodes.concatenate([bare[:0], codes]).categories.tolist() == codes.categories.tolist()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([], "no codes to concatenate"),
+        ([full(), full(), full().truncate(13)], "part 2 has codes of 13 bits, expected 20 as in part 0"),
+        (
+            [full(), BinaryCodes.from_signs(random_signs(1, 20), space="other")],
+            "part 1 has codes of space other, expected f00 as before",
+        ),
+    ],
+)
+def test_what_cannot_be_concatenated(parts, message):
+    with pytest.raises(CodesError, match=message):
+        BinaryCodes.concatenate(parts)
 
 
 def test_first_bit_is_the_highest_of_byte_0():
@@ -115,6 +156,15 @@ def test_truncate():
         (lambda: BinaryCodes.from_packed(np.zeros((1, 0), np.uint8), 0), "bits is 0"),
         (lambda: BinaryCodes.from_packed(np.zeros((1, 513), np.uint8), 4097), "bits is 4097"),
         (lambda: BinaryCodes.from_packed(np.zeros((1, 1), np.uint8), 8.0), "bits is 8.0"),
+        (lambda: BinaryCodes.from_bitarrays([]), "no bitarrays, expected one or more"),
+        (
+            lambda: BinaryCodes.from_bitarrays([bitarray("01"), bitarray("0")]),
+            r"bitarrays \[2\]: row 1 is 1 bits, expected as many bits in each",
+        ),
+        (lambda: BinaryCodes.from_bitarrays([bitarray("01"), "01"]), "row 1 is str"),
+        (lambda: BinaryCodes.from_bitarrays([[0, 1]]), "row 0 is list"),
+        (lambda: BinaryCodes.from_bitarrays([bitarray()]), "row 0 is 0 bits"),
+        (lambda: BinaryCodes.from_bitarrays([bitarray(4097)]), "bits is 4097"),
         (lambda: BinaryCodes.from_signs([[1, -1]], (2, 1)), r"prefixes are \[2, 1\]"),
         (lambda: BinaryCodes.from_signs([[1, -1]], (1,)), r"prefixes are \[1\]"),
         (lambda: BinaryCodes.from_signs([[1, -1]], ids=["a", "b"]), r"ids: shape \[2\], expected \[1\]"),
@@ -127,211 +177,3 @@ def test_truncate():
 def test_refusals(make, message):
     with pytest.raises(CodesError, match=message):
         make()
-
-
-def test_files(tmp_path):
-    codes = full()
-    codes.save(tmp_path / "codes.npz")
-    assert read_codes(tmp_path / "codes.npz") == codes == BinaryCodes.load(tmp_path / "codes.npz")
-    bare = BinaryCodes.from_signs(random_signs(0, 7))
-    bare.save(tmp_path / "bare.npz")
-    assert read_codes(tmp_path / "bare.npz") == bare
-    vectors = Embeddings(np.arange(6.0).reshape(2, 3), ids=["a", "b"], modality="shape")
-    vectors.save(tmp_path / "vectors.npz")
-    assert read_codes(tmp_path / "vectors.npz") == vectors == Embeddings.load(tmp_path / "vectors.npz")
-    assert vectors[1].embeddings.tolist() == [[3, 4, 5]]
-    with pytest.raises(CodesError, match=r"vectors\.npz: embeddings, expected binary codes"):
-        BinaryCodes.load(tmp_path / "vectors.npz")
-    with pytest.raises(CodesError, match="binary codes, expected embeddings"):
-        Embeddings.load(tmp_path / "codes.npz")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.npz", "codes.npz", "vectors.npz"]
-
-
-def test_only_packed_and_bits_are_required(tmp_path):
-    codes = full()
-    np.savez_compressed(tmp_path / "own.npz", packed=codes.packed, bits=20)
-    assert read_codes(tmp_path / "own.npz") == BinaryCodes.from_packed(codes.packed, 20)
-
-
-def test_golden_files_of_version_1():
-    folder = Path(__file__).parent / "golden"
-    codes = read_codes(folder / "codes_v1.npz")
-    assert isinstance(codes, BinaryCodes)
-    assert codes == full()
-    vectors = read_codes(folder / "embeddings_v1.npz")
-    assert vectors == Embeddings(
-        np.array([[0.5, -1.25], [3, 4]]), ids=["a", "ß"], modality="shape", space="f00"
-    )
-
-
-def test_exports(tmp_path):
-    codes = full()
-    write_codes(codes, tmp_path / "a.npz")
-    write_codes(codes, tmp_path / "b.npy", "pm1")
-    write_codes(codes, tmp_path / "c.npy", "packed")
-    assert read_codes(tmp_path / "a.npz") == codes
-    signs = np.load(tmp_path / "b.npy", allow_pickle=False)
-    assert signs.dtype == np.int8
-    np.testing.assert_array_equal(signs, codes.signs())
-    np.testing.assert_array_equal(read_codes(tmp_path / "b.npy").signs(), codes.signs())
-    np.testing.assert_array_equal(np.load(tmp_path / "c.npy", allow_pickle=False), codes.packed)
-    assert read_codes(tmp_path / "c.npy").bits == 24
-    with pytest.raises(CodesError, match="Embeddings cannot be written as 'pm1'"):
-        write_codes(Embeddings(np.ones((1, 2))), tmp_path / "d.npy", "pm1")
-
-
-def test_faiss_reads_the_export(tmp_path):
-    faiss = pytest.importorskip("faiss")
-    codes = full()
-    write_codes(codes, tmp_path / "codes.faiss", "faiss")
-    index = faiss.read_index_binary(str(tmp_path / "codes.faiss"))
-    assert (type(index).__name__, index.ntotal, index.d) == ("IndexBinaryFlat", 5, 24)
-    distances, positions = index.search(codes.packed[:2], 5)
-    expected = (codes.signs()[:2, None] != codes.signs()[None]).sum(axis=2)
-    np.testing.assert_array_equal(np.take_along_axis(expected, positions, axis=1), distances)
-    faiss.write_index_binary(index, str(tmp_path / "again.faiss"))
-    assert (tmp_path / "again.faiss").read_bytes() == (tmp_path / "codes.faiss").read_bytes()
-
-
-def test_hostile_files(shared, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where an unpickled file would leave its mark
-    files = sorted((shared / "data" / "hostile" / "codes").iterdir())
-    assert files
-    for path in files:
-        with pytest.raises(CodesError) as caught:
-            read_codes(path)
-        assert str(caught.value).startswith(str(path))
-        assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
-
-
-def npz_with(path, **members):
-    """An .npz whose members are the given bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(f"{name}.npy", data)
-    return path
-
-
-def npy_bytes(array):
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def lying_header(shape):
-    header = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"abc"
-
-
-def test_headers_that_lie(tmp_path):
-    bits = npy_bytes(np.array(16))
-    good = npy_bytes(np.zeros((3, 2), np.uint8))
-    bad = {
-        "promises": lying_header((10**12, 2)),
-        "negative": lying_header((-3, 2)),
-        "short": good[:-2],
-        "long": good + b"x",
-        "objects": npy_bytes(np.array([[None, 1]], dtype=object)),
-        "text": b"hello",
-    }
-    for name, data in bad.items():
-        path = npz_with(tmp_path / f"{name}.npz", packed=data, bits=bits)
-        with pytest.raises(CodesError, match=f"{name}.npz: member 'packed' is unreadable"):
-            read_codes(path)
-        (tmp_path / f"{name}.npy").write_bytes(data)
-        with pytest.raises(CodesError, match=rf"{name}\.npy: not a"):
-            read_codes(tmp_path / f"{name}.npy")
-    assert len(read_codes(npz_with(tmp_path / "good.npz", packed=good, bits=bits))) == 3
-
-
-def test_zip_bomb_is_refused_before_it_unpacks(tmp_path):
-    path = npz_with(tmp_path / "bomb.npz", packed=bytes(100 << 20), bits=npy_bytes(np.array(16)))
-    assert path.stat().st_size < 1 << 20
-    with pytest.raises(CodesError, match="would unpack to 104857600 bytes"):
-        read_codes(path)
-
-
-def test_damaged_bytes_never_crash(tmp_path):
-    """Every answer is the codes, other codes that are valid, or a CodesError; damaged data never pass as whole."""
-    full().save(tmp_path / "good.npz")
-    data = (tmp_path / "good.npz").read_bytes()
-    random = np.random.default_rng(1)
-    path = tmp_path / "bad.npz"
-    refused = 0
-    for _ in range(400):
-        damaged = bytearray(data)
-        damaged[random.integers(len(data))] ^= 1 << random.integers(8)
-        path.write_bytes(damaged)
-        try:
-            assert len(read_codes(path)) == 5
-        except CodesError:
-            refused += 1
-    assert refused > 200
-    for size in range(0, len(data), 97):
-        path.write_bytes(data[:size])
-        with pytest.raises(CodesError):
-            read_codes(path)
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        ({"packed": np.zeros((2, 2), np.uint8)}, "no member 'bits'"),
-        ({"packed": np.zeros((2, 2), np.uint8), "bits": [16, 16]}, "bits is"),
-        (
-            {"packed": np.zeros((2, 2), np.uint8), "bits": 16, "version": 2},
-            "version 2; this cmah reads up to",
-        ),
-        ({"packed": np.zeros((2, 2), np.uint8), "bits": 16, "format": "other"}, "format is 'other'"),
-        (
-            {"packed": np.zeros((2, 2), np.uint8), "bits": 16, "ids": ["a"]},
-            r"ids: shape \[1\], expected \[2\]",
-        ),
-        (
-            {"packed": np.zeros((2, 2), np.uint8), "bits": 16, "categories": [0.5, 1]},
-            "categories are float64",
-        ),
-        ({"packed": np.zeros((2, 2), np.uint8), "bits": 16, "prefixes": [8]}, r"prefixes are \[8\]"),
-        ({"embeddings": np.zeros((2, 2), np.int32)}, "embeddings are int32"),
-    ],
-)
-def test_wrong_members(tmp_path, members, message):
-    np.savez(tmp_path / "codes.npz", **{name: np.asarray(value) for name, value in members.items()})
-    with pytest.raises(CodesError, match=message) as caught:
-        read_codes(tmp_path / "codes.npz")
-    assert str(caught.value).startswith(str(tmp_path / "codes.npz"))
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(CodesError, match="no such file"):
-        read_codes(tmp_path / "nothing.npz")
-    with pytest.raises(CodesError, match="not a file"):
-        read_codes(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("member", "value", "message"),
-    [
-        ("ids", np.array([b"\xff", b"b"]), "not UTF-8"),
-        ("ids", np.array(["a\nb", "b"]), "expected text of one line"),
-        ("categories", np.array(["\x1b[31mred", "b"]), "expected text of one line"),
-        ("kinds", np.array(["\udc80", "b"]), "expected text of one line"),
-        ("ids", np.array("a"), "one for each row"),
-        ("space", "a\nb", "expected text of one line"),
-    ],
-)
-def test_texts_of_foreign_files_can_be_printed(tmp_path, member, value, message):
-    np.savez(tmp_path / "c.npz", packed=np.zeros((2, 2), np.uint8), bits=16, **{member: value})
-    with pytest.raises(CodesError, match=message):
-        read_codes(tmp_path / "c.npz")
-    np.savez(
-        tmp_path / "c.npz", packed=np.zeros((2, 2), np.uint8), bits=16, ids=np.array(["ü".encode(), b"b"])
-    )
-    assert read_codes(tmp_path / "c.npz").ids.tolist() == ["ü", "b"]
-
-
-def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CodesError, match="not a file"):
-        read_codes(tmp_path / "pipe")
