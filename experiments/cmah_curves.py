@@ -94,8 +94,8 @@ def _precision(codes: dict[str, Any], out: Path, bits: int) -> dict[str, Any]:
     curves: dict[str, Any] = {}
     for name, (image, shape) in codes.items():
         for axis, direction, report in zip(axes, DIRECTIONS, both_ways(image, shape, 0), strict=True):
-            curves[f"{name}, {direction}"] = report.curve
-            axis.plot(report.curve["k"], report.curve["precision"], marker=".", label=name)
+            curves[f"{name}, {direction}"] = report.curves["rank"]
+            axis.plot(report.curves["rank"]["k"], report.curves["rank"]["precision"], marker=".", label=name)
             axis.set(
                 xscale="log",
                 xlabel="K",

@@ -2,7 +2,8 @@
 
 A level is a set of items that tie in a ranking (for codes: one Hamming distance). Nothing is sorted, and
 every metric is exact over the orders that the items of a level may take. `total` and `relevant` are
-int64 [q, levels], nearest first.
+int64 [q, levels], nearest first. Each function gives three numbers: the expectation over all orders, that with
+the relevant items first in each level, and that with them last.
 """
 
 import math
@@ -14,68 +15,45 @@ RELEVANT, MIN_RELEVANT_K, HITS = 0, 1, 2  # denominators of the average precisio
 
 
 @njit(cache=True, nogil=True)
-def count_codes(
-    query: np.ndarray,
-    database: np.ndarray,
-    query_class: np.ndarray,
-    database_class: np.ndarray,
-    skip: np.ndarray,
-    bits: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Histograms of Hamming distances.
+def gains(total: np.ndarray, relevant: np.ndarray, cumulative: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """The sum of what relevant items gain by their ranks, among the first `depths`.
+
+    At each place of a level of t items with r relevant ones, r/t relevant items are expected; that is all that a
+    sum over ranks depends on.
 
     Args:
-        query: codes as uint64 words [q, w].
-        database: the same, [n, w].
-        query_class: int64 [relations, q]; an item is relevant where the classes are equal.
-        database_class: int64 [relations, n].
-        skip: int64 [q], the position of an item to leave out, or -1.
-        bits: length of a code.
+        total: int64 [q, levels].
+        relevant: int64 [q, levels].
+        cumulative: float64 [n + 1], gains of ranks 1 to i added up; 0 at i = 0. [0, 1, 2, …] counts hits.
+        depths: int64 [q, d], ranks that count; may be more than there are items.
 
     Returns:
-        total int64 [q, bits + 1] and relevant int64 [relations, q, bits + 1].
+        float64 [3, q, d]: expected, relevant first, relevant last.
     """
-    relations = query_class.shape[0]
-    total = np.zeros((query.shape[0], bits + 1), dtype=np.int64)
-    relevant = np.zeros((relations, query.shape[0], bits + 1), dtype=np.int64)
-    for i in range(query.shape[0]):
-        for j in range(database.shape[0]):
-            if j == skip[i]:
-                continue
-            distance = np.int64(0)
-            for w in range(query.shape[1]):
-                # bits set in one word; LLVM turns this pattern into one instruction
-                word = query[i, w] ^ database[j, w]
-                word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-                word = (word & np.uint64(0x3333333333333333)) + (
-                    (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
-                )
-                word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-                distance += np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
-            total[i, distance] += 1
-            for r in range(relations):
-                if query_class[r, i] == database_class[r, j]:
-                    relevant[r, i, distance] += 1
-    return total, relevant
+    out = np.zeros((3, *depths.shape))
+    for i in range(total.shape[0]):
+        before = 0
+        for level in range(total.shape[1]):
+            t, r = total[i, level], relevant[i, level]
+            for d in range(depths.shape[1] if r > 0 else 0):
+                depth = depths[i, d]
+                if before >= depth:
+                    continue
+                low, high = cumulative[before], cumulative[min(before + t, depth)]
+                out[0, i, d] += r / t * (high - low)
+                out[1, i, d] += cumulative[min(before + r, depth)] - low
+                out[2, i, d] += high - cumulative[min(before + t - r, depth)]
+            before += t
+    return out
 
 
 @njit(cache=True, nogil=True)
-def count_levels(
-    levels: np.ndarray, query_class: np.ndarray, database_class: np.ndarray, skip: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same histograms from levels that are already known, int64 [q, n], each below `count`."""
-    relations = query_class.shape[0]
-    total = np.zeros((levels.shape[0], count), dtype=np.int64)
-    relevant = np.zeros((relations, levels.shape[0], count), dtype=np.int64)
-    for i in range(levels.shape[0]):
-        for j in range(levels.shape[1]):
-            if j == skip[i]:
-                continue
-            total[i, levels[i, j]] += 1
-            for r in range(relations):
-                if query_class[r, i] == database_class[r, j]:
-                    relevant[r, i, levels[i, j]] += 1
-    return total, relevant
+def harmonic_numbers(n: int) -> np.ndarray:
+    """1 + 1/2 + … + 1/i at i: float64 [n + 1]."""
+    harmonic = np.zeros(n + 1)
+    for i in range(1, n + 1):
+        harmonic[i] = harmonic[i - 1] + 1.0 / i
+    return harmonic
 
 
 @njit(cache=True, nogil=True)
@@ -161,8 +139,10 @@ def _one_average_precision(
 
 
 @njit(cache=True, nogil=True)
-def average_precision(total: np.ndarray, relevant: np.ndarray, depth: int, denominator: int) -> np.ndarray:
-    """Average precision of each query: expected over tie orders, relevant items first, relevant items last.
+def average_precision(
+    total: np.ndarray, relevant: np.ndarray, depth: int, denominator: int, harmonic: np.ndarray
+) -> np.ndarray:
+    """Average precision of each query.
 
     Args:
         total: int64 [q, levels].
@@ -170,68 +150,73 @@ def average_precision(total: np.ndarray, relevant: np.ndarray, depth: int, denom
         depth: ranks that count; the number of items or more for the full ranking.
         denominator: RELEVANT (all relevant items), MIN_RELEVANT_K (or `depth` if there are more) or HITS
             (relevant items within `depth`, as in DeepHash; AP is 0 where there are none).
+        harmonic: `harmonic_numbers` of the number of items or more.
 
     Returns:
-        float64 [q, 3], NaN for a query without a relevant item.
+        float64 [3, q]: expected, relevant first, relevant last; NaN for a query without a relevant item.
     """
-    out = np.full((total.shape[0], 3), np.nan)
-    largest = 0
-    for i in range(total.shape[0]):
-        largest = max(largest, total[i].sum())
-    harmonic = np.zeros(largest + 1)
-    for i in range(1, largest + 1):
-        harmonic[i] = harmonic[i - 1] + 1.0 / i
+    out = np.full((3, total.shape[0]), np.nan)
     for i in range(total.shape[0]):
         if relevant[i].sum() > 0:
-            out[i] = _one_average_precision(total[i], relevant[i], depth, denominator, harmonic)
+            out[:, i] = _one_average_precision(total[i], relevant[i], depth, denominator, harmonic)
     return out
 
 
 @njit(cache=True, nogil=True)
-def precision_at(total: np.ndarray, relevant: np.ndarray, depths: np.ndarray) -> np.ndarray:
-    """Expected share of relevant items among the first k, for each k of int64 `depths`.
-
-    Ranks beyond the last item count as not relevant. Returns float64 [q, depths].
-    """
-    out = np.zeros((total.shape[0], depths.size))
-    for i in range(total.shape[0]):
-        for d in range(depths.size):
-            before, hits = 0, 0.0
-            for level in range(total.shape[1]):
-                t, r = total[i, level], relevant[i, level]
-                if before + t > depths[d]:
-                    hits += r * (depths[d] - before) / t
-                    break
-                before += t
-                hits += r
-            out[i, d] = hits / depths[d]
-    return out
+def _reciprocal(t: int, r: int, before: int, harmonic: np.ndarray) -> float:
+    """Expected 1 / rank of the first of r relevant items in a level of t, after `before` others."""
+    if r == 1:
+        return (harmonic[before + t] - harmonic[before]) / t
+    expected, none_yet = 0.0, 1.0
+    for place in range(t - r + 1):
+        here = r / (t - place)  # the chance that it is this one, if none came before
+        expected += none_yet * here / (before + place + 1.0)
+        none_yet *= 1.0 - here
+        if none_yet < 1e-18:
+            break
+    return expected
 
 
 @njit(cache=True, nogil=True)
-def success_at(total: np.ndarray, relevant: np.ndarray, depths: np.ndarray) -> np.ndarray:
-    """Chance, over tie orders, that a relevant item is among the first `k`: float64 [q, depths].
+def first_hit(
+    total: np.ndarray, relevant: np.ndarray, depths: np.ndarray, harmonic: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the first relevant item comes.
 
-    NaN for a query without a relevant item.
+    Args:
+        total: int64 [q, levels].
+        relevant: int64 [q, levels].
+        depths: int64 [d].
+        harmonic: `harmonic_numbers` of the number of items or more.
+
+    Returns:
+        the chance that it is among the first `depths`, float64 [3, q, d], its rank [3, q] and the reciprocal of its
+        rank [3, q]; each as expected, with relevant items first, and last. NaN for a query without a relevant item.
     """
-    out = np.zeros((total.shape[0], depths.size))
-    for i in range(total.shape[0]):
-        if relevant[i].sum() == 0:
-            out[i, :] = np.nan
-            continue
-        for d in range(depths.size):
-            before = 0
-            for level in range(total.shape[1]):
-                t, r = total[i, level], relevant[i, level]
-                m = min(t, depths[d] - before)
-                if before >= depths[d]:
-                    break
-                if r > 0:
-                    # the first level with a relevant item decides: others may take its first m places
-                    miss = 1.0
-                    for place in range(m):
-                        miss *= max(0.0, t - r - place) / (t - place)
-                    out[i, d] = 1.0 - miss
-                    break
+    q = total.shape[0]
+    found, rank, reciprocal = (
+        np.full((3, q, depths.size), np.nan),
+        np.full((3, q), np.nan),
+        np.full((3, q), np.nan),
+    )
+    for i in range(q):
+        before = 0
+        for level in range(total.shape[1]):
+            t, r = total[i, level], relevant[i, level]
+            if r == 0:
                 before += t
-    return out
+                continue
+            first, last = before + 1.0, before + t - r + 1.0
+            rank[:, i] = before + (t + 1.0) / (r + 1.0), first, last
+            reciprocal[:, i] = _reciprocal(t, r, before, harmonic), 1.0 / first, 1.0 / last
+            for d in range(depths.size):
+                miss = 1.0  # others of the level may take all places that count
+                for place in range(min(t, depths[d] - before)):
+                    miss *= max(0.0, t - r - place) / (t - place)
+                    if miss < 1e-18:
+                        break
+                found[0, i, d] = 1.0 - miss
+                found[1, i, d] = depths[d] >= first
+                found[2, i, d] = depths[d] >= last
+            break
+    return found, rank, reciprocal

@@ -1,40 +1,32 @@
 """`evaluate`: queries against a database, under rules that are named in the result."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
+from cmah.evaluation.clouds import CloudOf, first_hit_distances, first_hits
+from cmah.evaluation.counting import DistanceCounter, LevelCounter, chunks
 from cmah.evaluation.intervals import bootstrap_interval
-from cmah.evaluation.relevance import Labels, classes, own_positions
+from cmah.evaluation.measures import (
+    CURVE,
+    DENOMINATORS,
+    RADIUS,
+    Depths,
+    Gains,
+    anmrr_depths,
+    measures_of,
+    radius_measures,
+)
+from cmah.evaluation.relevance import Labels, Relation, own_positions, relation
 from cmah.evaluation.report import Report, Rules
+from cmah.search.scan import in_threads, thread_count
 
 Rows = BinaryCodes | Embeddings
-DENOMINATORS = (
-    "relevant",
-    "min(relevant,k)",
-    "hits",
-)  # in the order of the constants of cmah.kernels.ranking
-CURVE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # ranks of the P@TopK curve, and the last
-CELLS = 4_000_000  # entries of a histogram or a matrix of distances that are held at once
-DECIMALS = 12  # cosines that agree to this many are tied
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Queries, database, and for each relation the class of every row.
-
-    The first relation (category or instance) decides relevance, the last one the accuracy.
-    """
-
-    query: Rows
-    database: Rows
-    query_class: np.ndarray  # int64 [relations, q]
-    database_class: np.ndarray  # int64 [relations, n]
-    skip: np.ndarray  # int64 [q], position of the query itself, or -1
+NAMES = {"ap": "map", "nmrr": "anmrr", "rr": "mrr", "ap_instance@10": "map_instance@10"}  # of means
 
 
 def evaluate(
@@ -47,18 +39,21 @@ def evaluate(
     database_instances: Labels | None = None,
     relevance: Literal["category", "instance"] = "category",
     k: Sequence[int] = (10,),
-    accuracy_at: Sequence[int] = (1, 10),
+    accuracy_at: Sequence[int] = (1, 5, 10),
     map_depth: int | None = None,
     denominator: Literal["relevant", "min(relevant,k)", "hits"] = "relevant",
     ties: Literal["expected", "position"] = "expected",
     exclude_self: bool | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    cloud_of: CloudOf | None = None,
+    threads: int | None = None,
 ) -> Report:
     """Measure whether the database items that are relevant to each query are ranked first.
 
     Codes are ranked by Hamming distance, embeddings by cosine; the metrics of codes come from histograms of
     distances, in O(queries × bits) memory. A query without a relevant item is reported and left out of the means.
+    The numbers do not depend on the order of the database (but for ties="position" and clouds), nor on `threads`.
 
     Args:
         query: codes or embeddings.
@@ -67,8 +62,8 @@ def evaluate(
         database_labels: the same for the database.
         query_instances: shape that each query shows, for the accuracy; by default `query.shape_ids`.
         database_instances: the same for the database.
-        relevance: what makes an item relevant for mAP and P@K: the same category, or the same shape.
-        k: depths of P@K.
+        relevance: what makes an item relevant for mAP, P@K and the like: the same category, or the same shape.
+        k: depths of P@K, R@K and NDCG@K.
         accuracy_at: depths of the instance accuracy.
         map_depth: ranks that count for mAP; None = the full ranking.
         denominator: what AP divides by: all relevant items; those, or `map_depth` if there are more; or the
@@ -79,11 +74,11 @@ def evaluate(
             no across modalities, where the paired item stays and counts as relevant.
         bootstrap: draws for the 95 % interval of mAP, over queries, by shape where instances are known; 0 = none.
         seed: of the bootstrap.
+        cloud_of: the points, float [n, 3 or more], of a shape by its id, or None; for HAU and Chamfer distance.
+        threads: how many to use; None for one a core.
 
     Returns:
-        A `Report` with "map", "map_best", "map_worst" (relevant items first, last within each tie), "map_low",
-        "map_high" (interval), "p@K" for each `k`, and, where instances are known, "acc@K" (the chance that an
-        item of the same shape is among the first K).
+        A `Report`, which lists the measures.
 
     Raises:
         CodesError: for rows that cannot be compared, or labels that are missing or of a wrong length.
@@ -91,46 +86,62 @@ def evaluate(
     _check_comparable(query, database)
     if denominator not in DENOMINATORS or ties not in ("expected", "position"):
         raise CodesError(f"denominator {denominator!r} or ties {ties!r} is none of the values evaluate knows")
+    labels = {
+        "category": (_first(query_labels, query.categories), _first(database_labels, database.categories)),
+        "instance": (
+            _first(query_instances, query.shape_ids),
+            _first(database_instances, database.shape_ids),
+        ),
+    }
     relations = {
-        name: classes(query_side, database_side, len(query), len(database))
-        for name, query_side, database_side in (
-            (
-                "category",
-                _first(query_labels, query.categories),
-                _first(database_labels, database.categories),
-            ),
-            (
-                "instance",
-                _first(query_instances, query.shape_ids),
-                _first(database_instances, database.shape_ids),
-            ),
-        )
-        if query_side is not None and database_side is not None
+        name: relation(asked, stored, len(query), len(database))
+        for name, (asked, stored) in labels.items()
+        if asked is not None and stored is not None
     }
     if relevance not in relations:
         raise CodesError(f"relevance by {relevance}: the queries, the database or both do not name theirs")
-    numbers = np.stack([relations[relevance], relations.get("instance", relations[relevance])])
+    used = [relations[relevance]]
+    if "instance" in relations:
+        used.append(relations["instance"])
     skip = own_positions(query, database, exclude_self)
-    problem = _Problem(query, database, numbers[:, : len(query)], numbers[:, len(query) :], skip)
-
-    depths = {
-        "p": _depths("k", k),
-        "acc": _depths("accuracy_at", accuracy_at if "instance" in relations else ()),
-    }
-    depths["curve"] = np.array([*(depth for depth in CURVE if depth < len(database)), max(len(database), 1)])
-    depth = max(len(database), 1) if map_depth is None else int(_depths("map_depth", [map_depth])[0])
-    per_query, curve, relevant = _measure(problem, ties, depth, DENOMINATORS.index(denominator), depths)
+    relevant = [each.count(skip) for each in used]
+    n = len(database)
+    depths = Depths(
+        precision=_depths("k", k),
+        accuracy=_depths("accuracy_at", accuracy_at) if "instance" in relations else None,
+        average=max(n, 1) if map_depth is None else int(_depths("map_depth", [map_depth])[0]),
+        denominator=denominator,
+        curve=np.array([*(depth for depth in CURVE if depth < n), max(n, 1)]),
+        penalty=anmrr_depths(relevant[0], used[0].largest),
+    )
+    per_query, curves = _measure(query, database, used, skip, depths, ties, thread_count(threads))
 
     counted = relevant[0] > 0
-    values = {name.replace("ap", "map"): _mean(column) for name, column in per_query.items()}
-    instances = query_instances if query_instances is not None else query.shape_ids
-    clusters = _clusters(instances if "instance" in relations else None, len(query))[counted]
+    values = _means(per_query)
+    instances = labels["instance"][0] if "instance" in relations else None
+    clusters = _clusters(instances, len(query))[counted]
     if bootstrap > 0:
         low, high = bootstrap_interval(per_query["ap"][counted], clusters, bootstrap, seed)
         values |= {"map_low": low, "map_high": high}
+    per_class = _by_class(labels["category"][0], per_query, counted)
+    if per_class["category"]:
+        values["map_class"] = float(np.mean(per_class["map"]))
+    if cloud_of is not None:
+        if "instance" not in relations:
+            raise CodesError("HAU: the queries, the database or both do not name the shapes they show")
+        hit = first_hits(query, database, skip)
+        truth, shown = (np.asarray(side).astype(str) for side in labels["instance"])
+        hit_shape = np.where(hit >= 0, np.append(shown, "")[hit], "")
+        for name, column in zip(
+            ("hau", "chamfer"),
+            first_hit_distances(truth, hit_shape, cloud_of, thread_count(threads)),
+            strict=True,
+        ):
+            per_query[name] = column
+            values[name] = _mean(column)
     rules = Rules(
         queries=len(query),
-        items=len(database),
+        items=n,
         width=query.bits if isinstance(query, BinaryCodes) else query.embeddings.shape[1],
         ranking="Hamming distance" if isinstance(query, BinaryCodes) else "cosine",
         relevance=relevance,
@@ -139,88 +150,98 @@ def evaluate(
         denominator=denominator,
         left_out=int((~counted).sum()),
         without_instance=int((relevant[1] == 0).sum()) if "instance" in relations else None,
+        without_cloud=int(np.isnan(per_query["hau"]).sum()) if "hau" in per_query else None,
         self_left_out=int((skip >= 0).sum()),
         bootstrap=bootstrap,
         clusters=len(set(clusters.tolist())) if "instance" in relations else None,
         seed=seed,
     )
-    mean_curve = [_mean(column) for column in curve.T]
-    return Report(values, {"k": depths["curve"].tolist(), "precision": mean_curve}, per_query, rules)
+    return Report(values, curves, per_query, per_class, rules)
 
 
 def _measure(
-    problem: _Problem, ties: str, depth: int, denominator: int, depths: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Per query: named metrics float64 [q], the curve float64 [q, ranks], relevant items int64 [2, q]."""
-    from cmah.kernels import ranking
-
-    chunks = []
-    for total, relevant in _histograms(problem, by_position=ties == "position"):
-        ap = ranking.average_precision(total, relevant[0], depth, denominator)
-        precision = ranking.precision_at(total, relevant[0], depths["p"])
-        curve = ranking.precision_at(total, relevant[0], depths["curve"])
-        accuracy = ranking.success_at(total, relevant[1], depths["acc"])
-        precision[np.isnan(ap[:, 0])] = np.nan
-        curve[np.isnan(ap[:, 0])] = np.nan
-        chunks.append((ap, precision, accuracy, curve, relevant.sum(axis=2).T))
-    ap, precision, accuracy, curve, relevant_items = (
-        np.concatenate(part) for part in zip(*chunks, strict=True)
-    )
-    named = dict(zip(("ap", "ap_best", "ap_worst"), ap.T, strict=True))
-    named |= {f"p@{k}": column for k, column in zip(depths["p"], precision.T, strict=True)}
-    named |= {f"acc@{k}": column for k, column in zip(depths["acc"], accuracy.T, strict=True)}
-    return named, curve, relevant_items.T
-
-
-def _histograms(problem: _Problem, by_position: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Chunk by chunk of queries: total int64 [chunk, levels], relevant int64 [2, chunk, levels]."""
-    from cmah.kernels import hamming, ranking
-
-    query, database = problem.query, problem.database
-    by_distance = isinstance(query, BinaryCodes) and not by_position
-    width = query.bits + 1 if isinstance(query, BinaryCodes) and by_distance else len(database)
-    step = max(1, CELLS // max(1, width))
-    for begin in range(0, max(len(query), 1), step):
-        part = query[begin : begin + step]
-        query_class = np.ascontiguousarray(problem.query_class[:, begin : begin + step])
-        known = (query_class, problem.database_class, problem.skip[begin : begin + step])
-        if by_distance and isinstance(part, BinaryCodes) and isinstance(database, BinaryCodes):
-            words = hamming.to_words(part.packed), hamming.to_words(database.packed)
-            yield ranking.count_codes(*words, *known, part.bits)
-        else:
-            levels = _levels(_distances(part, database), by_position)
-            yield ranking.count_levels(levels, *known, max(len(database), 1))
-
-
-def _distances(query: Rows, database: Rows) -> np.ndarray:
-    """Hamming distances, or negative cosines rounded to `DECIMALS`; [q, n]."""
+    query: Rows,
+    database: Rows,
+    relations: Sequence[Relation],
+    skip: np.ndarray,
+    depths: Depths,
+    ties: str,
+    threads: int,
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, list[float]]]]:
+    """Named measures of each query, float64 [q], and the mean curves; chunk by chunk of queries."""
+    by_distance = None
     if isinstance(query, BinaryCodes) and isinstance(database, BinaryCodes):
-        from cmah.kernels import hamming
-
-        distances: np.ndarray = hamming.distances(
-            hamming.to_words(query.packed), hamming.to_words(database.packed)
-        )
-        return distances
-    unit = []
-    for rows in (query, database):
-        vectors = rows.matrix.astype(np.float64)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit.append(vectors / np.where(norms == 0, 1, norms))
-    return -np.round(unit[0] @ unit[1].T, DECIMALS)
-
-
-def _levels(distances: np.ndarray, by_position: bool) -> np.ndarray:
-    """Number the distances of each row from the nearest up: equal ones alike, or by position; int64 [q, n]."""
-    order = np.argsort(distances, axis=1, kind="stable")
-    levels = np.empty(distances.shape, dtype=np.int64)
-    if by_position:
-        steps = np.ones(distances.shape, dtype=np.int64)
+        by_distance = DistanceCounter(query, database, relations, skip)
+    ranked: DistanceCounter | LevelCounter
+    if by_distance is None or ties == "position":
+        ranked = LevelCounter(query, database, relations, skip, by_position=ties == "position")
     else:
-        ordered = np.take_along_axis(distances, order, axis=1)
-        steps = np.diff(ordered, axis=1, prepend=ordered[:, :1]) != 0
-    steps[:, :1] = 0
-    np.put_along_axis(levels, order, np.cumsum(steps, axis=1), axis=1)
-    return levels
+        ranked = by_distance
+    gains = Gains.of(len(database))
+
+    def task(begin: int, end: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]:
+        counts = ranked(begin, end)
+        measures, rank_sums = measures_of(counts, depths.of(begin, end), gains)
+        columns = {
+            f"{name}{suffix}": column
+            for name, bounds in measures.items()
+            for suffix, column in zip(("", "_best", "_worst"), bounds, strict=True)
+        }
+        if by_distance is None:
+            return columns, rank_sums, None
+        total, relevant = counts if by_distance is ranked else by_distance(begin, end)
+        columns[f"p_radius{RADIUS}"], radius_sums = radius_measures(total, relevant[0])
+        return columns, rank_sums, radius_sums
+
+    parts = chunks(len(query), ranked.width)
+    found = in_threads([partial(task, *part) for part in parts], threads)
+    per_query = {name: np.concatenate([columns[name] for columns, _, _ in found]) for name in found[0][0]}
+    count = int((~np.isnan(per_query["ap"])).sum())
+    precision, recall = _curves([sums for _, sums, _ in found], count)
+    curves = {"rank": {"k": depths.curve.tolist(), "precision": precision, "recall": recall}}
+    if by_distance is not None:
+        precision, recall, retrieved = _curves([sums for _, _, sums in found if sums is not None], count)
+        radii = list(range(by_distance.bits + 1))
+        curves["radius"] = {"radius": radii, "precision": precision, "recall": recall, "retrieved": retrieved}
+    return per_query, curves
+
+
+def _curves(sums: list[np.ndarray], count: int) -> list[list[float]]:
+    """Means from sums over queries; NaN where there are none."""
+    total = np.sum(sums, axis=0)
+    rows: list[list[float]] = (total / count if count else np.full_like(total, np.nan)).tolist()
+    return rows
+
+
+def _means(per_query: dict[str, np.ndarray]) -> dict[str, float]:
+    """The value of each measure over all queries."""
+    values = {}
+    for name, column in per_query.items():
+        base = next((end for end in ("_best", "_worst") if name.endswith(end)), "")
+        short = name.removesuffix(base)
+        if short == "rank":
+            values[f"median_rank{base}"] = _mean(column, np.median)
+        else:
+            values[NAMES.get(short, short) + base] = _mean(column)
+    return values
+
+
+def _by_class(
+    categories: Labels | None, per_query: dict[str, np.ndarray], counted: np.ndarray
+) -> dict[str, list[Any]]:
+    """Means over the queries of each category that has a query with a relevant item."""
+    columns = {"map": "ap", "nn": "nn"} | {name: name for name in per_query if name.startswith("p@")}
+    columns = {title: name for title, name in columns.items() if not name.endswith(("_best", "_worst"))}
+    if categories is None:
+        return {"category": [], "queries": [], **{title: [] for title in columns}}
+    texts = np.asarray(categories)[counted].astype(str)
+    names, class_of, sizes = np.unique(texts, return_inverse=True, return_counts=True)
+    keep = names != ""
+    result: dict[str, list[Any]] = {"category": names[keep].tolist(), "queries": sizes[keep].tolist()}
+    for title, name in columns.items():
+        sums = np.bincount(class_of, per_query[name][counted], minlength=len(names))
+        result[title] = (sums / sizes)[keep].tolist()
+    return result
 
 
 def _check_comparable(query: Rows, database: Rows) -> None:
@@ -259,7 +280,7 @@ def _clusters(instances: Labels | None, n: int) -> np.ndarray:
     return np.where(alone, n + np.arange(n), clusters)
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: np.ndarray, mean: Callable[[np.ndarray], np.floating] = np.mean) -> float:
     """The mean of what is not NaN; NaN if nothing is."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    return float(mean(known)) if known.size else float("nan")

@@ -1,6 +1,7 @@
 """Who is relevant to whom: labels to classes, and which database item is the query itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,6 +9,42 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
 
 Labels = np.ndarray | Sequence[str] | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Which items are relevant to each query: those of its class, which are neighbours in `order`.
+
+    Attributes:
+        order: int64 [n], positions of the database in order of class.
+        begin: int64 [q]; the items order[begin] to order[end] are relevant.
+        end: int64 [q].
+        largest: items of the largest class of the database.
+    """
+
+    order: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    largest: int
+
+    def count(self, skip: np.ndarray) -> np.ndarray:
+        """How many items are relevant to each query, int64 [q], without those at positions `skip` (-1: none)."""
+        if not len(self.order):
+            return np.zeros(len(self.begin), dtype=np.int64)
+        place = np.empty(len(self.order), dtype=np.int64)
+        place[self.order] = np.arange(len(self.order))
+        own = place[skip]
+        return self.end - self.begin - ((skip >= 0) & (self.begin <= own) & (own < self.end))
+
+
+def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> Relation:
+    """Equal labels are relevant to each other; arguments and errors are those of `classes`."""
+    numbers = classes(query_labels, database_labels, n_query, n_database)
+    query, database = numbers[:n_query], numbers[n_query:]
+    order = np.argsort(database, kind="stable")
+    begin, end = (np.searchsorted(database[order], query, side) for side in ("left", "right"))
+    sizes = np.unique(database[database >= 0], return_counts=True)[1]
+    return Relation(order, begin, end, int(sizes.max(initial=0)))
 
 
 def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> np.ndarray:

@@ -22,8 +22,10 @@ class Rules:
         ties: "expected" or "position".
         map_depth: ranks that count for mAP, None for all.
         denominator: of the average precision.
-        left_out: queries without a relevant item, not in any mean of mAP and P@K.
-        without_instance: queries without an item of the same shape, not in the accuracy; None without instances.
+        left_out: queries without a relevant item, not in the mean of any measure that asks for relevant items.
+        without_instance: queries without an item of the same shape, not in Acc@K, MRR and median rank; None without
+            instances.
+        without_cloud: queries that HAU leaves out, since a cloud is missing; None without clouds.
         self_left_out: queries whose own item was left out of the database.
         bootstrap: draws for the interval, 0 = no interval.
         clusters: shapes that the bootstrap drew, None if it drew single queries.
@@ -40,6 +42,7 @@ class Rules:
     denominator: str
     left_out: int
     without_instance: int | None
+    without_cloud: int | None
     self_left_out: int
     bootstrap: int
     clusters: int | None
@@ -57,8 +60,6 @@ class Rules:
             f"ranking by {self.ranking}, {ties}; {own}",
             f"relevant = same {self.relevance}; mAP over the {depth}, AP divided by: {self.denominator}",
         ]
-        if self.without_instance is not None:
-            lines.append("Acc@K = chance that an item of the same shape is among the first K")
         if self.bootstrap:
             drawn = "queries" if self.clusters is None else "the shapes that the queries show"
             lines.append(
@@ -73,24 +74,36 @@ class Rules:
             text += f"; {self.left_out} queries have no relevant item and are left out"
         if self.without_instance:
             text += f"; {self.without_instance} queries have no item of their shape and are left out of Acc@K"
+        if self.without_cloud:
+            text += f"; for {self.without_cloud} queries a point cloud is missing, they are left out of HAU"
         return text
 
 
 @dataclass(frozen=True)
 class Report:
-    """Metrics by name: `report["map"]`, `"map" in report`.
+    """Measures by name: `report["map"]`, `"map" in report`.
 
     Attributes:
-        values: "map", "map_best", "map_worst", "map_low", "map_high", "p@K", "acc@K"; in 0..1, NaN where no query
-            has a relevant item.
-        curve: {"k": ranks, "precision": mean precision among the first k}, the papers' P@TopK.
-        per_query: "ap", "ap_best", "ap_worst", "p@K", "acc@K", float64 [q], NaN for queries left out.
+        values: means over queries, in 0..1 but for ranks and distances between clouds; NaN where no query has a
+            relevant item. "map", "p@K", "r@K", "ndcg@K", "nn", "ft", "st", "f@20", "dcg" and "anmrr" (lower is better),
+            and each of them with "_best" and "_worst" behind it: relevant items first, and last, in each tie.
+            "map_low" and "map_high": the interval. Of codes "p_radius2". Where categories are known
+            "map_class", the mean over them of the mean over their queries. Where instances are known "acc@K",
+            "mrr" and "map_instance@10" (with bounds too) and "median_rank". Where clouds are given "hau", "chamfer".
+        curves: "rank": {"k", "precision", "recall"}, means among the first k (the papers' P@TopK); and of codes
+            "radius": {"radius", "precision", "recall", "retrieved"} within each Hamming radius.
+        per_query: "ap", "p@K", "r@K", "ndcg@K", "nn", "ft", "st", "f@20", "dcg", "nmrr", "p_radius2", "acc@K", "rr",
+            "rank" (of the first item of the same shape), "ap_instance@10" and the bounds of each but
+            "p_radius2"; "hau", "chamfer"; float64 [q], NaN for queries left out.
+        per_class: {"category": names, "queries": how many count, "map", "nn", "p@K": their means}, sorted by name;
+            empty lists where categories are unknown.
         rules: what the numbers mean.
     """
 
     values: dict[str, float]
-    curve: dict[str, list[Any]]
+    curves: dict[str, dict[str, list[float]]]
     per_query: dict[str, np.ndarray]
+    per_class: dict[str, list[Any]]
     rules: Rules
 
     def __getitem__(self, name: str) -> float:
@@ -102,10 +115,11 @@ class Report:
         return name in self.values
 
     def to_dict(self) -> dict[str, Any]:
-        """Values, curve and rules as plain data; NaN becomes None."""
+        """Values, curves, classes and rules as plain data; NaN becomes None."""
         return {
-            "values": {name: _plain(value) for name, value in self.values.items()},
-            "curve": {name: [_plain(value) for value in column] for name, column in self.curve.items()},
+            "values": _plain(self.values),
+            "curves": _plain(self.curves),
+            "per_class": _plain(self.per_class),
             "rules": asdict(self.rules),
         }
 
@@ -113,53 +127,16 @@ class Report:
         """The same as JSON text."""
         return json.dumps(self.to_dict(), indent=1)
 
-    def table(self) -> str:
-        """The numbers as a table for the terminal, the rules under it."""
-        return comparison([("", self)])
+    def table(self, metrics: Sequence[str] = ()) -> str:
+        """The numbers as a table for the terminal, the rules under it; `metrics` as in `comparison`."""
+        from cmah.evaluation.terminal import comparison
+
+        return comparison([("", self)], metrics)
 
 
-def comparison(reports: Sequence[tuple[str, Report]]) -> str:
-    """Several reports as one table for the terminal, a row each, the rules under it.
-
-    Args:
-        reports: label and report of each row.
-    """
-    columns = list(dict.fromkeys(name for _, report in reports for name in report.values))
-    columns = [name for name in columns if not name.startswith("map")]
-    head = [
-        "",
-        "width",
-        "mAP",
-        "±",
-        "(worst - best)",
-        *(name.replace("p@", "P@").replace("acc", "Acc") for name in columns),
-    ]
-    rows = [head]
-    for label, report in reports:
-        spread = (
-            "" if "map_low" not in report else f"{_text(report['map_low'])} - {_text(report['map_high'])}"
-        )
-        ties = f"({_text(report['map_worst'])} - {_text(report['map_best'])})"
-        cells = [_text(report.values.get(name, math.nan)) for name in columns]
-        rows.append([label, str(report.rules.width), _text(report["map"]), spread, ties, *cells])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = list(dict.fromkeys(line for _, report in reports for line in report.rules.lines()))
-    counts: dict[str, list[str]] = {}
-    for label, report in reports:
-        counts.setdefault(report.rules.counts(), []).append(label)
-    for text, labels in counts.items():
-        named = ", ".join(dict.fromkeys(label for label in labels if label))
-        notes.append(f"{named}: {text}" if named and len(counts) > 1 else text)
-    return "\n".join([*lines, "", *notes])
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _text(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -92,11 +92,39 @@ def test_order_of_the_database_does_not_matter():
         assert other[name] == pytest.approx(value, abs=1e-12)
 
 
-def test_chunks_do_not_matter(monkeypatch):
+def test_one_mask_over_all_codes_changes_nothing():
     query, database = random_codes(10, seed=3), random_codes(35, seed=4)
-    whole = [evaluate(query, database, ties=ties).values for ties in ("expected", "position")]
-    monkeypatch.setattr("cmah.evaluation.protocol.CELLS", 1)
-    assert [evaluate(query, database, ties=ties).values for ties in ("expected", "position")] == whole
+    mask = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.int8), 12)
+    masked = [
+        BinaryCodes.from_signs(rows.signs() * mask, categories=rows.categories, shape_ids=rows.shape_ids)
+        for rows in (query, database)
+    ]
+    for ties in ("expected", "position"):
+        assert evaluate(*masked, ties=ties).values == evaluate(query, database, ties=ties).values
+
+
+def test_chunks_and_threads_do_not_matter(monkeypatch):
+    query, database = random_codes(10, seed=3), random_codes(35, seed=4)
+    rows = [
+        (query, database),
+        tuple(Embeddings(r.signs() + 0.0, categories=r.categories) for r in (query, database)),
+    ]
+
+    def all_of(threads):
+        reports = [
+            evaluate(*pair, ties=t, threads=threads) for pair in rows for t in ("expected", "position")
+        ]
+        return [report.values for report in reports], [report.curves for report in reports]
+
+    whole, curves = all_of(1)
+    monkeypatch.setattr("cmah.evaluation.counting.CELLS", 1)
+    for threads in (1, 3):
+        values, parts = all_of(threads)
+        assert values == whole
+        for one, other in zip(curves, parts, strict=True):
+            for kind, columns in one.items():
+                for name, column in columns.items():
+                    np.testing.assert_allclose(other[kind][name], column, atol=1e-12)
 
 
 def test_cosine_of_signs_ranks_as_hamming_does():
@@ -109,9 +137,12 @@ def test_cosine_of_signs_ranks_as_hamming_does():
     ]
     for ties in ("expected", "position"):
         codes, embeddings = evaluate(query, database, ties=ties), evaluate(*floats, ties=ties)
-        for name, value in codes.values.items():
-            assert embeddings[name] == pytest.approx(value, abs=1e-12), name
-        np.testing.assert_allclose(codes.curve["precision"], embeddings.curve["precision"])
+        assert set(codes.values) - set(embeddings.values) == {"p_radius2"}  # cosines have no radius
+        for name, value in embeddings.values.items():
+            assert codes[name] == pytest.approx(value, abs=1e-12), name
+        assert set(embeddings.curves) == {"rank"}
+        np.testing.assert_allclose(codes.curves["rank"]["recall"], embeddings.curves["rank"]["recall"])
+        assert codes.per_class["category"] == embeddings.per_class["category"]
     assert "cosine" in embeddings.table()
 
 
@@ -125,12 +156,77 @@ def test_embeddings_by_cosine():
     assert report.per_query["ap"][1] == pytest.approx(sum((1 + (i - 1) * 2 / 3) / i for i in range(1, 5)) / 4)
 
 
-def test_curve():
+def test_curves_by_rank():
     query, database = random_codes(10, seed=3), random_codes(35, seed=4)
     report = evaluate(query, database, k=(1, 10, 20))
-    assert report.curve["k"] == [1, 2, 5, 10, 20, 35]
-    expected = [report["p@1"], report["p@10"], report["p@20"]]
-    assert [report.curve["precision"][i] for i in (0, 3, 4)] == pytest.approx(expected)
+    curve = report.curves["rank"]
+    assert curve["k"] == [1, 2, 3, 5, 7, 10, 15, 20, 30, 35]
+    for i, k in ((0, 1), (5, 10), (7, 20)):
+        assert curve["precision"][i] == pytest.approx(report[f"p@{k}"])
+        assert curve["recall"][i] == pytest.approx(report[f"r@{k}"])
+    assert curve["recall"][-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ties", ["expected", "position"])
+def test_curves_by_radius(ties):
+    query, database = random_codes(10, seed=3), random_codes(35, seed=4)
+    labels = [*query.categories[:9], "elsewhere"]  # the last one is left out
+    report = evaluate(query, database, labels, ties=ties)
+    distance = (query.signs()[:9, None] != database.signs()[None]).sum(axis=2)
+    same = query.categories[:9, None] == database.categories[None]
+    curve = report.curves["radius"]
+    assert curve["radius"] == list(range(13))
+    for radius in curve["radius"]:
+        inside = distance <= radius
+        hits = (inside & same).sum(axis=1)
+        precision = hits / np.maximum(inside.sum(axis=1), 1)
+        assert curve["precision"][radius] == pytest.approx(precision.mean())
+        assert curve["recall"][radius] == pytest.approx((hits / same.sum(axis=1)).mean())
+        assert curve["retrieved"][radius] == pytest.approx(inside.sum(axis=1).mean())
+        if radius == 2:
+            assert report["p_radius2"] == pytest.approx(precision.mean())
+            np.testing.assert_allclose(report.per_query["p_radius2"], [*precision, np.nan])
+
+
+def test_classes():
+    query, database = random_codes(30, seed=3), random_codes(35, seed=4)
+    labels = np.array([*query.categories[:28], "elsewhere", ""])
+    report = evaluate(query, database, labels, k=(5, 10))
+    table = report.per_class
+    assert table["category"] == ["0", "1", "2"]
+    for row, name in enumerate(table["category"]):
+        mine = labels == name
+        assert table["queries"][row] == mine.sum()
+        for column, measure in (("map", "ap"), ("nn", "nn"), ("p@5", "p@5"), ("p@10", "p@10")):
+            assert table[column][row] == pytest.approx(report.per_query[measure][mine].mean())
+    assert report["map_class"] == pytest.approx(np.mean(table["map"]))
+    assert report["map_class"] != pytest.approx(report["map"])
+    one = evaluate(query, database, ["a"] * 30, ["a"] * 35)
+    assert one["map_class"] == one["map"] == 1
+    by_shape = evaluate(query, database, relevance="instance")
+    assert by_shape["map_class"] == pytest.approx(np.mean(by_shape.per_class["map"]))
+    nameless = BinaryCodes.from_packed(query.packed, 12, shape_ids=query.shape_ids)
+    without = evaluate(nameless, database, relevance="instance")
+    assert without.per_class == {"category": [], "queries": [], "map": [], "nn": [], "p@10": []}
+    assert "map_class" not in without
+
+
+def test_means_of_the_measures_of_queries():
+    report = evaluate(random_codes(11, seed=3), random_codes(35, seed=4))
+    names = {"map": "ap", "anmrr": "nmrr", "mrr": "rr", "map_instance@10": "ap_instance@10"}
+    for bound in ("", "_best", "_worst"):
+        for name in ("p@10", "r@10", "ndcg@10", "nn", "ft", "st", "f@20", "dcg", "acc@1", "acc@5", *names):
+            column = report.per_query[names.get(name, name) + bound]
+            assert report[name + bound] == pytest.approx(column.mean()), name
+        assert report[f"median_rank{bound}"] == np.median(report.per_query[f"rank{bound}"])
+    # one relevant item: AP within 10 ranks is the reciprocal rank within 10
+    single = evaluate(
+        random_codes(11, seed=3), random_codes(35, seed=4), ties="position",
+        query_instances=np.arange(11), database_instances=np.arange(35),
+    )  # fmt: skip
+    rank = single.per_query["rank"]
+    np.testing.assert_allclose(single.per_query["ap_instance@10"], np.where(rank <= 10, 1 / rank, 0))
+    np.testing.assert_allclose(single.per_query["rr"], 1 / rank)
 
 
 def test_queries_without_a_relevant_item_are_left_out_and_reported():
@@ -250,11 +346,28 @@ def test_report():
     with pytest.raises(KeyError, match="known: map, "):
         report["nonsense"]
     record = json.loads(report.to_json())
-    assert record["values"]["map"] == report["map"]
+    assert record["values"] == report.values
+    assert record["curves"] == report.curves
+    assert record["per_class"] == report.per_class
     assert record["rules"]["denominator"] == "relevant"
-    head, _, row = report.table().splitlines()[:3]
-    assert head.split()[:2] == ["width", "mAP"]
+
+
+def test_table():
+    report = evaluate(random_codes(10, seed=3), random_codes(35, seed=4), k=(1, 10))
+    head, _, row, *rest = report.table().splitlines()
+    names = ["P@1", "P@10", "NDCG@1", "NDCG@10", "NN", "Acc@1", "Acc@5", "Acc@10"]
+    assert head.split() == ["width", "mAP", "±", "(worst", "-", "best)", *names]
+    assert row.split()[-8:] == [f"{report[name.lower()]:.3f}" for name in names]
     assert f"{report['map']:.3f}" in row
+    for rule in ("P@K = relevant ones among", "NN = chance", "Acc@K = chance that an item of the same shape"):
+        assert any(line.startswith(rule) for line in rest)
+    assert not any(line.startswith("FT = ") for line in rest)
+    head, _, row, *rest = report.table(("anmrr", "ndcg@10_best", "map_instance", "median_rank")).splitlines()
+    assert head.endswith("ANMRR  NDCG@10 best  instance mAP@10  median rank")
+    assert row.split()[-1] == f"{report['median_rank']:.1f}"
+    assert sum(line.startswith(("ANMRR", "NDCG", "instance mAP", "median")) for line in rest) == 4
+    with pytest.raises(CodesError, match="metric 'nonsense' is not known here; there are: map, p, r, ndcg"):
+        report.table(("nonsense",))
     both = comparison(
         [("there", report), ("back", evaluate(random_codes(4, seed=5), random_codes(35, seed=4)))]
     )

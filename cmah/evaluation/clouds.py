@@ -1,0 +1,99 @@
+"""How far the first hit lies from the truth as a shape, between point clouds."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.errors import CodesError
+from cmah.evaluation.counting import Distances, chunks
+from cmah.search.scan import in_threads
+
+CloudOf = Callable[[str], np.ndarray | None]
+
+
+def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """HAU and Chamfer distance between two clouds; both are lower where shapes are more alike.
+
+    With d(x, B) the Euclidean distance of a point from the nearest one of the other cloud:
+
+        HAU     = (sum of d(x, B) over A + sum of d(y, A) over B) / (points of A + points of B)
+        Chamfer = (mean of d(x, B) over A + mean of d(y, A) over B) / 2
+
+    They agree for clouds of the same size.
+
+    Args:
+        a: float [n, 3 or more]; columns beyond xyz are ignored.
+        b: float [m, 3 or more].
+
+    Returns:
+        HAU and Chamfer distance, in the unit of the points.
+
+    Raises:
+        CodesError: if one has no points.
+    """
+    from cmah.kernels import clouds
+
+    sides = []
+    for cloud in (a, b):
+        xyz = np.asarray(cloud)
+        if xyz.ndim != 2 or xyz.shape[1] < 3 or not len(xyz):
+            raise CodesError(f"a point cloud has shape {list(xyz.shape)}, expected [n, 3]")
+        sides.append(np.ascontiguousarray(xyz[:, :3], dtype=np.float32))
+    from_a, from_b = (
+        np.sqrt(clouds.nearest_squared(np.ascontiguousarray(one.T), other)).astype(np.float64)
+        for one, other in (sides, sides[::-1])
+    )
+    hau = (from_a.sum() + from_b.sum()) / (len(from_a) + len(from_b))
+    return float(hau), float((from_a.mean() + from_b.mean()) / 2)
+
+
+def first_hits(
+    query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings, skip: np.ndarray
+) -> np.ndarray:
+    """Position of the first item by (distance, position); int64 [q], -1 where there is none.
+
+    Args:
+        query: the queries.
+        database: the items.
+        skip: int64 [q], position of an item to leave out, or -1.
+    """
+    first = np.full(len(query), -1, dtype=np.int64)
+    distances = Distances(query, database)
+    for begin, end in chunks(len(query), len(database)):
+        rows = distances(begin, end).astype(np.float64)
+        out = np.flatnonzero(skip[begin:end] >= 0)
+        rows[out, skip[begin:end][out]] = np.inf
+        if rows.shape[1]:
+            nearest = rows.argmin(axis=1)
+            first[begin:end] = np.where(np.isinf(rows.min(axis=1)), -1, nearest)
+    return first
+
+
+def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, threads: int) -> np.ndarray:
+    """`cloud_distances` between the shape of each query and that of its first hit.
+
+    Args:
+        truth: text [q], the shapes that the queries show; "" where unknown.
+        hit: text [q], the shapes of the hits; "" where unknown or where there is no hit.
+        cloud_of: the points of a shape, float [n, 3 or more], or None where it has none.
+        threads: how many to use.
+
+    Returns:
+        float64 [2, q]: HAU and Chamfer distance; NaN where one of the clouds is unknown.
+    """
+    wanted = sorted({(a, b) for a, b in zip(truth.tolist(), hit.tolist(), strict=True) if a and b})
+    points = {name: cloud_of(name) for name in sorted({name for pair in wanted for name in pair})}
+
+    def distances(pair: tuple[str, str]) -> tuple[float, float]:
+        a, b = points[pair[0]], points[pair[1]]
+        if a is None or b is None:
+            return float("nan"), float("nan")
+        return (0.0, 0.0) if pair[0] == pair[1] else cloud_distances(a, b)
+
+    found = in_threads([partial(distances, pair) for pair in wanted], threads)
+    known = dict(zip(wanted, found, strict=True))
+    nothing = float("nan"), float("nan")
+    rows = [known.get(pair, nothing) for pair in zip(truth.tolist(), hit.tolist(), strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2).T

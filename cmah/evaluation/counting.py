@@ -1,0 +1,150 @@
+"""Histograms of a ranking: how many items, and how many relevant ones, each query has at each level.
+
+For codes a level is a Hamming distance, and nothing is sorted. Embeddings, and ties by position, need the order of
+all items: there a level is a set of equal cosines, or a single rank.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.evaluation.relevance import Relation
+
+Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
+CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at once
+TOGETHER = 256  # queries at once, if their histograms are small: they share what the cache holds of the codes
+DECIMALS = 12  # cosines that agree to this many are tied
+
+
+class Counter(Protocol):
+    """Counts for some queries at a time."""
+
+    width: int  # cells that a query takes
+
+    def __call__(self, begin: int, end: int) -> Counts:
+        """Counts of the queries `begin` to `end`."""
+
+
+class DistanceCounter:
+    """Counts by Hamming distance, in time O(queries × items × words) and memory O(queries × bits)."""
+
+    def __init__(
+        self, query: BinaryCodes, database: BinaryCodes, relations: Sequence[Relation], skip: np.ndarray
+    ) -> None:
+        from cmah.kernels import hamming
+
+        self.query, self.bits, self.width = hamming.to_words(query.packed), query.bits, query.bits + 1
+        words = hamming.to_words(database.packed)
+        self.sides = []
+        for relation in relations:
+            planes = np.ascontiguousarray(words[relation.order].T)
+            place = np.full(len(words) + 1, -1, dtype=np.int64)  # the last entry is that of skip = -1
+            place[relation.order] = np.arange(len(words))
+            self.sides.append((relation, planes, place[skip]))
+
+    def __call__(self, begin: int, end: int) -> Counts:
+        """Counts of the queries `begin` to `end`."""
+        from cmah.kernels import histograms
+
+        query = self.query[begin:end]
+        first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.sides[0][1].shape[1])
+        _, planes, skip = self.sides[0]
+        total = histograms.count_codes(query, planes, first, last, skip[begin:end], self.bits)
+        relevant = [
+            histograms.count_codes(
+                query, planes, relation.begin[begin:end], relation.end[begin:end], skip[begin:end], self.bits
+            )
+            for relation, planes, skip in self.sides
+        ]
+        return total, relevant
+
+
+class LevelCounter:
+    """Counts by level of the sorted items, in time O(queries × items × (width + log items)).
+
+    Levels are numbered from the nearest up: equal distances alike, or by position in the database.
+    """
+
+    def __init__(
+        self,
+        query: BinaryCodes | Embeddings,
+        database: BinaryCodes | Embeddings,
+        relations: Sequence[Relation],
+        skip: np.ndarray,
+        by_position: bool,
+    ) -> None:
+        self.distances = Distances(query, database)
+        self.relations, self.skip, self.by_position = relations, skip, by_position
+        self.width = max(len(database), 1)
+
+    def __call__(self, begin: int, end: int) -> Counts:
+        """Counts of the queries `begin` to `end`."""
+        from cmah.kernels import histograms
+
+        levels = _levels(self.distances(begin, end), self.by_position)
+        q, n = levels.shape
+        skip = self.skip[begin:end]
+        every = np.arange(n), np.zeros(q, dtype=np.int64), np.full(q, n)
+        total = histograms.count_levels(levels, *every, skip, self.width)
+        relevant = [
+            histograms.count_levels(
+                levels, relation.order, relation.begin[begin:end], relation.end[begin:end], skip, self.width
+            )
+            for relation in self.relations
+        ]
+        return total, relevant
+
+
+class Distances:
+    """Hamming distances, uint16, or negative cosines rounded to `DECIMALS`, of some queries from all items."""
+
+    def __init__(self, query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings) -> None:
+        self.codes = isinstance(query, BinaryCodes)
+        if self.codes:
+            from cmah.kernels import hamming
+
+            self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
+        else:
+            self.query, self.database = _unit(query.matrix), _unit(database.matrix)
+
+    def __call__(self, begin: int, end: int) -> np.ndarray:
+        """Distances of the queries `begin` to `end`: [end - begin, n]."""
+        if self.codes:
+            from cmah.kernels import hamming
+
+            # two bytes, which NumPy sorts by their digits
+            return np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
+        return -np.round(self.query[begin:end] @ self.database.T, DECIMALS)
+
+
+def chunks(queries: int, width: int) -> list[tuple[int, int]]:
+    """Begin and end of the queries that are counted together, at `width` cells each; at least one chunk.
+
+    The same whatever the threads, so that sums are rounded alike.
+    """
+    step = min(TOGETHER, max(1, CELLS // max(width, 1)))
+    return [(begin, min(begin + step, queries)) for begin in range(0, max(queries, 1), step)]
+
+
+def _unit(matrix: np.ndarray) -> np.ndarray:
+    """Rows of norm 1 as float64; zeros stay."""
+    vectors = matrix.astype(np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(norms == 0, 1, norms))
+
+
+def _levels(distances: np.ndarray, by_position: bool) -> np.ndarray:
+    """Number the distances of each row from the nearest up: equal ones alike, or by position; int64 [q, n]."""
+    order = np.argsort(distances, axis=1, kind="stable")
+    levels = np.empty(distances.shape, dtype=np.int64)
+    if by_position:
+        numbers = np.broadcast_to(np.arange(distances.shape[1]), distances.shape)
+    else:
+        ordered = np.take_along_axis(distances, order, axis=1)
+        steps = np.zeros(distances.shape, dtype=np.int64)
+        steps[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        numbers = np.cumsum(steps, axis=1)
+    np.put_along_axis(levels, order, numbers, axis=1)
+    return levels

@@ -1,0 +1,183 @@
+"""The measures of each query, from histograms of its ranking.
+
+Every measure comes three times: as expected over all orders of ties, with the relevant items first in each tie,
+and with them last.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cmah.evaluation.counting import Counts
+
+DENOMINATORS = (
+    "relevant",
+    "min(relevant,k)",
+    "hits",
+)  # in the order of the constants of cmah.kernels.ranking
+F_DEPTH = 20  # of the F-measure
+INSTANCE_DEPTH = 10  # of the mAP over items of the same shape
+RADIUS = 2  # of the precision within a radius
+CURVE = sorted({int(step * 10**power) for power in range(18) for step in (1, 1.5, 2, 3, 5, 7)})
+
+
+@dataclass(frozen=True)
+class Depths:
+    """How deep to look.
+
+    Attributes:
+        precision: int64, ranks of P@K, R@K and NDCG@K.
+        accuracy: int64, ranks of Acc@K; None where it is not known which items show the same shape.
+        average: ranks that count for AP.
+        denominator: of AP, one of `DENOMINATORS`.
+        curve: int64, ranks of the curves.
+        penalty: ranks beyond which ANMRR does not look, int64 [q].
+    """
+
+    precision: np.ndarray
+    accuracy: np.ndarray | None
+    average: int
+    denominator: str
+    curve: np.ndarray
+    penalty: np.ndarray
+
+    def of(self, begin: int, end: int) -> "Depths":
+        """Those of the queries `begin` to `end`."""
+        return replace(self, penalty=self.penalty[begin:end])
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What a relevant item at rank i adds to a sum, added up over ranks 1 to i; float64 [n + 1], 0 at i = 0."""
+
+    hits: np.ndarray
+    ndcg: np.ndarray  # 1 / log2(1 + i)
+    dcg: np.ndarray  # 1 at the first rank, 1 / log2(i) from the second
+    ranks: np.ndarray
+    harmonic: np.ndarray  # 1 / i
+
+    @classmethod
+    def of(cls, n: int) -> "Gains":
+        """Gains of up to n ranks."""
+        from cmah.kernels import ranking
+
+        ranks = np.arange(n + 1, dtype=np.float64)
+        discount = 1 / np.log2(ranks + 2)  # of rank i + 1
+        ndcg = np.concatenate([[0], np.cumsum(discount[:-1])])
+        dcg = np.concatenate([[0], np.cumsum(np.r_[1.0, discount[: max(n - 1, 0)]])])[: n + 1]
+        return cls(ranks, ndcg, dcg, np.cumsum(ranks), ranking.harmonic_numbers(n))
+
+
+def anmrr_depths(relevant: np.ndarray, largest: int) -> np.ndarray:
+    """K of ANMRR, int64 [q], for queries with so many relevant items, and the largest class of the database."""
+    return np.minimum(4 * relevant, 2 * largest)
+
+
+def category_measures(
+    total: np.ndarray, relevant: np.ndarray, depths: Depths, gains: Gains
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Measures of how relevant items are ranked.
+
+    Args:
+        total: int64 [c, levels].
+        relevant: int64 [c, levels].
+        depths: how deep to look; `penalty` of these queries.
+        gains: of as many ranks as there are items.
+
+    Returns:
+        "ap", "p@K", "r@K", "ndcg@K", "nn", "ft", "st", "f@20", "dcg" and "nmrr", float64 [3, c], NaN for queries
+        without a relevant item; and the sums over the other queries of precision and recall at the ranks of the
+        curve, [2, ranks].
+    """
+    from cmah.kernels import ranking
+
+    some = relevant.sum(axis=1)
+    known = some > 0
+    number = np.maximum(some, 1)
+    shared = np.concatenate([depths.precision, [1, F_DEPTH], depths.curve])
+    own = np.stack([number, 2 * number, depths.penalty], axis=1)
+    every = np.concatenate([np.broadcast_to(shared, (len(some), len(shared))), own], axis=1)
+    hits = ranking.gains(total, relevant, gains.hits, every)
+    k = len(depths.precision)
+    curve = hits[0, known, k + 2 : len(shared)]
+
+    denominator = DENOMINATORS.index(depths.denominator)
+    ap = ranking.average_precision(total, relevant, depths.average, denominator, gains.harmonic)
+    measures = {"ap": ap}
+    at = np.broadcast_to(depths.precision, (len(some), k))
+    discounted = ranking.gains(total, relevant, gains.ndcg, np.ascontiguousarray(at))
+    last = len(gains.hits) - 1
+    for d, depth in enumerate(depths.precision.tolist()):
+        measures[f"p@{depth}"] = hits[:, :, d] / depth
+        measures[f"r@{depth}"] = hits[:, :, d] / number
+        ideal = gains.ndcg[np.minimum(np.minimum(number, depth), last)]
+        measures[f"ndcg@{depth}"] = discounted[:, :, d] / np.where(known, ideal, 1)
+    measures["nn"] = hits[:, :, k]
+    measures["ft"] = hits[:, :, -3] / number
+    measures["st"] = hits[:, :, -2] / number
+    measures[f"f@{F_DEPTH}"] = 2 * hits[:, :, k + 1] / (F_DEPTH + number)
+    full = ranking.gains(total, relevant, gains.dcg, np.full((len(some), 1), last))[:, :, 0]
+    measures["dcg"] = full / np.where(known, gains.dcg[np.minimum(number, last)], 1)
+    ranks = ranking.gains(total, relevant, gains.ranks, depths.penalty[:, None])[:, :, 0]
+    measures["nmrr"] = _nmrr(ranks, hits[:, :, -1], number, depths.penalty)
+    for values in measures.values():
+        values[:, ~known] = np.nan
+    sums = np.stack([curve / depths.curve, curve / number[known, None]])
+    return measures, sums.sum(axis=1)
+
+
+def _nmrr(ranks: np.ndarray, hits: np.ndarray, number: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """MPEG-7's normalised modified retrieval rank, from the sum of the ranks of the hits among the first `depth`.
+
+    A relevant item further down counts as rank 1.25 `depth`.
+    """
+    penalty = 1.25 * np.maximum(depth, 1)
+    average = (ranks + penalty * (number - hits)) / number
+    best = (1 + number) / 2
+    return np.asarray((average - best) / (penalty - best))
+
+
+def instance_measures(
+    total: np.ndarray, relevant: np.ndarray, accuracy: np.ndarray, gains: Gains
+) -> dict[str, np.ndarray]:
+    """Measures of where items of the same shape are ranked.
+
+    Returns:
+        "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
+        for queries without such an item.
+    """
+    from cmah.kernels import ranking
+
+    found, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
+    measures = {f"acc@{depth}": found[:, :, d] for d, depth in enumerate(accuracy.tolist())}
+    ap = ranking.average_precision(total, relevant, INSTANCE_DEPTH, ranking.MIN_RELEVANT_K, gains.harmonic)
+    return {**measures, "rr": reciprocal, "rank": rank, f"ap_instance@{INSTANCE_DEPTH}": ap}
+
+
+def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What lies within each Hamming radius.
+
+    Args:
+        total: int64 [c, bits + 1], by distance.
+        relevant: the same.
+
+    Returns:
+        precision within radius 2, float64 [c], NaN without a relevant item; and the sums, over the other queries, of
+        precision, recall and number of items within each radius, [3, bits + 1]. Where nothing lies within a radius,
+        precision is 0.
+    """
+    within, hits = total.cumsum(axis=1), relevant.cumsum(axis=1)
+    known = hits[:, -1] > 0
+    precision = hits / np.maximum(within, 1)
+    recall = hits / np.maximum(hits[:, -1:], 1)
+    at_radius = np.where(known, precision[:, min(RADIUS, total.shape[1] - 1)], np.nan)
+    return at_radius, np.stack([part[known].sum(axis=0) for part in (precision, recall, within)])
+
+
+def measures_of(ranked: Counts, depths: Depths, gains: Gains) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`category_measures` of the first relation, with `instance_measures` of the second where there is one."""
+    total, relevant = ranked
+    measures, curve = category_measures(total, relevant[0], depths, gains)
+    if depths.accuracy is not None:
+        measures |= instance_measures(total, relevant[-1], depths.accuracy, gains)
+    return measures, curve

@@ -1,0 +1,28 @@
+"""How far each point of a cloud lies from another cloud: every pair is looked at, in vectors.
+
+The loops release the interpreter's lock and start no threads of their own.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def nearest_squared(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The squared distance of each point from the nearest of `others`.
+
+    Args:
+        columns: float32 or float64 [3, n], the points.
+        others: [m, 3] of the same type.
+
+    Returns:
+        [n] of the same type; infinite where there are no others.
+    """
+    least = np.full(columns.shape[1], np.inf).astype(columns.dtype)
+    for i in range(len(others)):
+        x, y, z = others[i]
+        for j in range(len(least)):  # no sum over j: one that changes nothing but its own entry is vectorised
+            dx, dy, dz = columns[0, j] - x, columns[1, j] - y, columns[2, j] - z
+            squared = dx * dx + dy * dy + dz * dz
+            least[j] = squared if squared < least[j] else least[j]
+    return least
