@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT = ("codes", "code_files", "rows", "npz", "posthoc", "errors", "files", "progress", "search", "evaluation")
+LIGHT = (
+    "codes",
+    "code_files",
+    "compiling",
+    "rows",
+    "npz",
+    "posthoc",
+    "errors",
+    "files",
+    "progress",
+    "search",
+    "evaluation",
+)
 BASE = {"numpy", "numba", "bitarray", "click", "tqdm"}
 REPORT = {"matplotlib", "sklearn", "jinja2", "PIL"}
 FILES = sorted(

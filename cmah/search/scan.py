@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from cmah.compiling import load
 from cmah.errors import CodesError
 from cmah.rows import whole
 from cmah.search import plain
@@ -101,12 +102,9 @@ def compiled(work: int) -> ModuleType | None:
 @cache
 def _kernels() -> ModuleType | None:
     try:
-        import numba  # noqa: F401
-    except ImportError:
+        return load("cmah.search.tiles")
+    except (ImportError, OSError):
         return None
-    from cmah.search import tiles
-
-    return tiles
 
 
 def _merged(parts: list[Found], k: int | None) -> Found:

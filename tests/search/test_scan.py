@@ -151,18 +151,36 @@ def test_who_does_the_work(monkeypatch):
     assert scanning.compiled(scanning.WORTH_COMPILED) is not None
 
 
-def test_without_numba_numpy_does_it(monkeypatch):
-    monkeypatch.delenv("CMAH_NO_NUMBA", raising=False)
-    monkeypatch.setitem(sys.modules, "numba", None)  # importing it is an ImportError
-    scanning._kernels.cache_clear()
-    try:
-        assert scanning.compiled(1 << 40) is None
-        codes = clustered(30, 64)
-        assert pairs(scanning.scan(planes_of(codes), codes.packed[:1], 2, 64)) == [
-            found(distances(codes[:1], codes)[0], 2)
-        ]
-    finally:
-        scanning._kernels.cache_clear()
+def run_alone(code, folder, **environment):
+    """What a fresh process prints that may use Numba."""
+    kept = {name: value for name, value in os.environ.items() if name != "CMAH_NO_NUMBA"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_without_numba_numpy_does_it(tmp_path):
+    code = """
+import sys
+sys.modules["numba"] = None  # importing it is an ImportError
+import numpy as np
+from cmah import BinaryCodes, HammingIndex
+from cmah.search import scan
+scan.WORTH_COMPILED = 0
+assert scan.compiled(1 << 40) is None
+index = HammingIndex(8)
+index.add(BinaryCodes.from_packed(np.array([[7], [0], [1]], np.uint8), 8))
+print(index.search(BinaryCodes.from_packed(np.array([[0]], np.uint8), 8), 2).ids.tolist())
+"""
+    assert run_alone(code, tmp_path) == "[[1, 2]]\n"
 
 
 @pytest.mark.parametrize("word", ["u1", "u2", "u4", "u8"])
@@ -257,17 +275,7 @@ def test_threads_at_once_and_forks_after_use(tmp_path):
     The workqueue layer of Numba aborts a process that uses it from two threads: it must not be used.
     """
     pytest.importorskip("numba")
-    environment = {name: value for name, value in os.environ.items() if name != "CMAH_NO_NUMBA"}
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN],
-        cwd=tmp_path,
-        env={**environment, "NUMBA_THREADING_LAYER": "workqueue"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+    assert run_alone(IN_A_PROCESS_OF_ITS_OWN, tmp_path, NUMBA_THREADING_LAYER="workqueue") == "fine\n"
 
 
 def test_a_small_search_in_a_fresh_process_does_not_wait_for_numba(tmp_path):
@@ -285,7 +293,4 @@ assert (index.search(codes[:3], 5).ids[:, 0] == ["0", "1", "2"]).all()
 index.search_radius(codes[:3], 2)
 assert "numba" not in sys.modules
 """
-    command = [sys.executable, "-c", code]
-    environment = {name: value for name, value in os.environ.items() if name != "CMAH_NO_NUMBA"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_alone(code, tmp_path)

@@ -1,0 +1,50 @@
+"""Kernels where Numba finds no place for compiled code."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+WITHOUT_A_HOME = """
+import os, sys
+import numpy as np
+from cmah.compiling import load
+hamming = load("cmah.kernels.hamming")
+import numba
+assert load("cmah.kernels.hamming") is hamming
+words = np.arange(4, dtype=np.uint64)[:, None]
+assert hamming.distances(words, words)[3].tolist() == [2, 1, 1, 0]
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+os.waitpid(child, 0)
+folder = numba.config.CACHE_DIR
+print(folder, len(os.listdir(folder)), oct(os.stat(folder).st_mode)[-3:]) if folder else print("none")
+"""
+
+
+def test_a_folder_for_this_process_alone(tmp_path):
+    pytest.importorskip("numba")
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_HOME],
+        cwd=tmp_path,
+        # Numba then knows of no folder but a named one
+        env={
+            **environment,
+            "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+            "TMPDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    if done.stdout == "none\n":
+        pytest.skip("this Numba does not let its kinds of folders be chosen")
+    folder, entries, mode = done.stdout.rsplit(maxsplit=2)
+    assert folder.startswith(str(tmp_path))
+    assert (int(entries) > 0, mode) == (True, "700")
+    assert not list(tmp_path.iterdir())
