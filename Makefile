@@ -1,7 +1,7 @@
 # `make help` lists the targets. Everything they make lies in this folder: .venv, build, dist, demo.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find cmah kernels cli -name '*.py') cmah/py.typed setup.py pyproject.toml MANIFEST.in README.md LICENSE
+SOURCES := $(shell find cmah kernels cli -name '*.py' -o -name '*.html') cmah/py.typed setup.py pyproject.toml MANIFEST.in README.md LICENSE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check dist format clean

@@ -23,7 +23,7 @@ dev = ["pytest>=8", "hypothesis>=6.100", "pytest-cov>=5", "ruff==0.17.5", "mypy=
 setup(
     packages=packages,
     package_dir={"cmah": "cmah", "cmah.kernels": "kernels", "cmah.cli": "cli"},
-    package_data={"cmah": ["py.typed"]},
+    package_data={"cmah": ["py.typed"], "cmah.evaluation": ["page_template.html"]},
     extras_require={
         "prepare": prepare,
         "train": train,

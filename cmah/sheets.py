@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -16,37 +15,20 @@ from cmah.data.meshes import points_of_mesh
 from cmah.data.point_clouds import load_points_file
 from cmah.data.shape_ids import SUFFIXES
 from cmah.errors import CmahError
+from cmah.evaluation.tiles import DIALOG, STYLE, Row, Tile, rows_html
 from cmah.files import atomic_path
 
+__all__ = [
+    "DatasetPictures",
+    "Row",
+    "Tile",
+    "picture_of_file",
+    "picture_of_image",
+    "picture_of_points",
+    "write_sheet",
+]
+
 SIDE = 176  # pixels of a picture in the page
-MARKS = {True: ("good", "✓"), False: ("bad", "✗"), None: ("", "")}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A picture with what is written under it.
-
-    Attributes:
-        name: id of the item.
-        picture: a `data:` address made by one of the functions here; "" = an empty frame.
-        category: "" if unknown.
-        note: one more short line, for example the distance.
-        relevant: whether it is what was looked for; None if unknown. Frames it green or red.
-    """
-
-    name: str
-    picture: str = ""
-    category: str = ""
-    note: str = ""
-    relevant: bool | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A query and its hits, nearest first."""
-
-    query: Tile
-    hits: Sequence[Tile] = field(default_factory=tuple)
 
 
 def write_sheet(path: str | Path, title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
@@ -61,15 +43,15 @@ def write_sheet(path: str | Path, title: str, rows: Sequence[Row], notes: Sequen
     judged = [hit.relevant for row in rows for hit in row.hits if hit.relevant is not None]
     legend = f"{sum(judged)} of {len(judged)} hits are of the query's category (green)." if judged else ""
     lines = "".join(f"<p>{escape(note)}</p>" for note in (*notes, legend) if note)
-    body = "".join(_row(row) for row in rows) or "<p>No query.</p>"
-    page = _PAGE.format(title=escape(title), style=_STYLE, lines=lines, body=body)
+    body = rows_html(rows) or "<p>No query.</p>"
+    page = _PAGE.format(title=escape(title), style=STYLE + _STYLE, lines=lines, body=body, dialog=DIALOG)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
 def picture_of_image(image: np.ndarray) -> str:
-    """An image, uint8 [h, w, 3], as a small JPEG in a `data:` address."""
-    return _encoded(fit_square(image, SIDE), "JPEG")
+    """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address."""
+    return _encoded(fit_square(image, min(SIDE, max(image.shape[:2]))), "JPEG")
 
 
 def picture_of_points(points: np.ndarray) -> str:
@@ -120,7 +102,8 @@ class DatasetPictures:
     """Pictures and categories of a dataset folder's shapes and images, by id.
 
     Args:
-        dataset: the folder. Where a shape and an image bear the same id, it names the shape.
+        dataset: the folder. Where a shape and an image bear the same id, it names the shape, unless it is said to
+            be that of an image.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -141,10 +124,10 @@ class DatasetPictures:
     def _id_of_file(self, name: str) -> str:
         return self._by_path.get(Path(name).resolve(), "")
 
-    def _picture(self, name: str) -> str:
+    def _picture(self, name: str, modality: str = "") -> str:
         """The image of this id, or the first render of the shape (else its picture, else its points); "" if none."""
         try:
-            if name in self._shapes:
+            if name in self._shapes and not (modality == "image" and name in self._images):
                 own = [image for image in self._views[name] if image.kind != "photo"]
                 if own:
                     first = min(own, key=lambda image: (image.kind != "render", image.view or 0))
@@ -165,54 +148,15 @@ def _encoded(image: np.ndarray, kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _row(row: Row) -> str:
-    hits = "".join(f"<li>{_tile(hit)}</li>" for hit in row.hits)
-    return f'<section><div class="query">{_tile(row.query)}</div><ol>{hits}</ol></section>\n'
-
-
-def _tile(tile: Tile) -> str:
-    kind, mark = MARKS[tile.relevant]
-    name = escape(tile.name)
-    picture = (
-        f'<img src="{escape(tile.picture)}" alt="{name}">' if tile.picture else '<div class="empty"></div>'
-    )
-    shown = escape(Path(tile.name).name)
-    category = f"<b>{escape(tile.category.replace('_', ' '))}</b>" if tile.category else ""
-    note = f"<span>{mark} {escape(tile.note)}</span>" if mark or tile.note else ""
-    caption = f"<figcaption>{category}{note}<i>{shown}</i></figcaption>"
-    return f'<figure class="{kind}" title="{name}">{picture}{caption}</figure>'
-
-
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{style}</style></head>
 <body><h1>{title}</h1>{lines}
-{body}</body></html>
+{body}{dialog}</body></html>
 """
 
 _STYLE = """
-:root { color-scheme: light dark; --back: #f6f7f9; --card: #fff; --text: #1d2430; --soft: #667085;
-  --line: #d5dae2; --good: #1a8f4a; --bad: #cf3f3f; --query: #3b6fd4; }
-@media (prefers-color-scheme: dark) { :root { --back: #14171c; --card: #1e232b; --text: #e6e9ef; --soft: #98a2b3;
-  --line: #39414d; --good: #3fbf77; --bad: #ef6b6b; --query: #7aa5f7; } }
-body { font: 14px/1.4 system-ui, sans-serif; background: var(--back); color: var(--text); margin: 0 auto;
-  padding: 1.2rem; max-width: 1500px; }
+body { max-width: 1500px; }
 h1 { font-size: 1.35rem; margin: 0 0 .3rem; }
 p { color: var(--soft); margin: .15rem 0; overflow-wrap: anywhere; }
-section { display: grid; grid-template-columns: 150px minmax(0, 1fr); gap: 1rem; margin: 1rem 0 0; padding: 1rem 0 0;
-  border-top: 1px solid var(--line); }
-ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(108px, 1fr)); gap: .6rem; margin: 0; padding: 0;
-  list-style: none; align-items: start; }
-figure { margin: 0; background: var(--card); border: 3px solid var(--line); border-radius: 8px; overflow: hidden; }
-figure.good { border-color: var(--good); } figure.bad { border-color: var(--bad); }
-.query figure { border-color: var(--query); }
-img, .empty { display: block; width: 100%; aspect-ratio: 1; background: #fff; object-fit: contain; padding: 4px;
-  box-sizing: border-box; }
-.empty { background: repeating-linear-gradient(45deg, transparent 0 8px, var(--line) 8px 9px); }
-figcaption { padding: .3rem .4rem .4rem; font-size: .82rem; }
-figcaption > * { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-figcaption i { color: var(--soft); font-style: normal; font-size: .72rem; }
-.good span { color: var(--good); } .bad span { color: var(--bad); }
-@media (max-width: 640px) { body { padding: .7rem; } section { grid-template-columns: minmax(0, 1fr); gap: .6rem; }
-  .query { max-width: 33%; } ol { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem; } }
 """

@@ -52,19 +52,21 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
     columns = list(
         dict.fromkeys(name for wanted in metrics or USUAL for name in _matching(known, wanted, metrics))
     )
-    rows = [["", "width", "mAP", "±", "(worst - best)", *map(_heading, columns)]]
+    rows = [["", "width", "mAP", "±", "(worst - best)", *map(heading, columns)]]
     for label, report in reports:
         spread = _span(report, "map_low", "map_high") if "map_low" in report else ""
         bounds = f"({_span(report, 'map_worst', 'map_best')})"
-        cells = [_text(name, report.values.get(name, math.nan)) for name in columns]
-        rows.append([label, str(report.rules.width), _text("map", report["map"]), spread, bounds, *cells])
+        cells = [value_text(name, report.values.get(name, math.nan)) for name in columns]
+        rows.append(
+            [label, str(report.rules.width), value_text("map", report["map"]), spread, bounds, *cells]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     notes = list(dict.fromkeys(line for _, report in reports for line in report.rules.lines()))
-    notes += dict.fromkeys(DEFINITIONS[base] for name in columns if (base := _base(name)) in DEFINITIONS)
+    notes += dict.fromkeys(DEFINITIONS[base] for name in columns if (base := base_name(name)) in DEFINITIONS)
     counts: dict[str, list[str]] = {}
     for label, report in reports:
         counts.setdefault(report.rules.counts(), []).append(label)
@@ -86,12 +88,13 @@ def _matching(known: Sequence[str], wanted: str, asked: Sequence[str]) -> list[s
     return names
 
 
-def _base(name: str) -> str:
+def base_name(name: str) -> str:
     """A value's name without its depth and bound."""
     return name.partition("@")[0].removesuffix("_best").removesuffix("_worst")
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
+    """What stands above the column of a value."""
     base, at, rest = name.partition("@")
     for bound in ("_best", "_worst"):
         if base.endswith(bound):
@@ -101,10 +104,11 @@ def _heading(name: str) -> str:
 
 
 def _span(report: Report, low: str, high: str) -> str:
-    return f"{_text(low, report[low])} - {_text(high, report[high])}"
+    return f"{value_text(low, report[low])} - {value_text(high, report[high])}"
 
 
-def _text(name: str, value: float) -> str:
+def value_text(name: str, value: float) -> str:
+    """A value in as many digits as it deserves."""
     if math.isnan(value):
         return "-"
     return (

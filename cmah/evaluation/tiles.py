@@ -1,0 +1,132 @@
+"""Pictures with captions in HTML: queries and their hits in rows, framed by relevance, enlarged by a click.
+
+Colours are CSS variables with a light and a dark value, so that every page made of these looks alike. Nothing is
+loaded from elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+MARKS = {True: ("good", "✓"), False: ("bad", "✗"), None: ("", "")}
+
+# name of the variable: (on a light page, on a dark page)
+COLOURS = {
+    "back": ("#f6f7f9", "#14171c"),
+    "card": ("#ffffff", "#1e232b"),
+    "text": ("#1d2430", "#e6e9ef"),
+    "soft": ("#5d6879", "#98a2b3"),
+    "line": ("#d5dae2", "#39414d"),
+    "good": ("#1a8f4a", "#3fbf77"),
+    "bad": ("#cf3f3f", "#ef6b6b"),
+    "query": ("#3b6fd4", "#7aa5f7"),
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture with what is written under it.
+
+    Attributes:
+        name: id of the item.
+        picture: a `data:` address; "" = an empty frame.
+        category: "" if unknown.
+        note: one more short line, for example the distance.
+        relevant: whether it is what was looked for; None if unknown. Frames it green or red.
+    """
+
+    name: str
+    picture: str = ""
+    category: str = ""
+    note: str = ""
+    relevant: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query and its hits, nearest first."""
+
+    query: Tile
+    hits: Sequence[Tile] = field(default_factory=tuple)
+
+
+def rows_html(rows: Sequence[Row]) -> str:
+    """The rows as HTML, everything in them escaped."""
+    return "".join(map(_row, rows))
+
+
+def colour_rules(colours: Mapping[str, tuple[str, str]]) -> str:
+    """CSS that declares variables: `--name` with the first colour, or with the second on a dark screen."""
+    light, dark = (" ".join(f"--{name}: {pair[side]};" for name, pair in colours.items()) for side in (0, 1))
+    return (
+        f":root {{ color-scheme: light dark; {light} }}\n"
+        f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+    )
+
+
+def _row(row: Row) -> str:
+    hits = "".join(f"<li>{_tile(hit)}</li>" for hit in row.hits)
+    return f'<div class="search"><div class="query">{_tile(row.query)}</div><ol>{hits}</ol></div>\n'
+
+
+def _tile(tile: Tile) -> str:
+    kind, mark = MARKS[tile.relevant]
+    name, shown = escape(tile.name), escape(Path(tile.name).name)
+    label = escape(" ".join(part for part in (tile.category, tile.note, tile.name) if part))
+    picture = '<div class="empty"></div>'
+    if tile.picture:
+        image = f'<img src="{escape(tile.picture)}" alt="{label}">'
+        picture = f'<button type="button" class="zoom" title="enlarge">{image}</button>'
+    category = f"<b>{escape(tile.category.replace('_', ' '))}</b>" if tile.category else ""
+    note = f"<span>{mark} {escape(tile.note)}</span>" if mark or tile.note else ""
+    caption = f"<figcaption>{category}{note}<i>{shown}</i></figcaption>"
+    return f'<figure class="{f"tile {kind}".strip()}" title="{name}">{picture}{caption}</figure>'
+
+
+STYLE = (
+    colour_rules(COLOURS)
+    + """
+body { font: 14px/1.45 system-ui, sans-serif; background: var(--back); color: var(--text); margin: 0 auto;
+  padding: 1.2rem; }
+.search { display: grid; grid-template-columns: 150px minmax(0, 1fr); gap: 1rem; margin: 1rem 0 0;
+  padding: 1rem 0 0; border-top: 1px solid var(--line); break-inside: avoid; }
+.search ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(108px, 1fr)); gap: .6rem; margin: 0;
+  padding: 0; list-style: none; align-items: start; }
+.tile { margin: 0; background: var(--card); border: 3px solid var(--line); border-radius: 8px; overflow: hidden; }
+.tile.good { border-color: var(--good); } .tile.bad { border-color: var(--bad); }
+.query .tile { border-color: var(--query); }
+.tile .zoom { all: unset; display: block; width: 100%; cursor: zoom-in; }
+.tile .zoom:focus-visible { outline: 3px solid var(--query); outline-offset: -3px; }
+.tile img, .tile .empty { display: block; width: 100%; aspect-ratio: 1; background: #fff; object-fit: contain;
+  padding: 4px; box-sizing: border-box; }
+.tile .empty { background: repeating-linear-gradient(45deg, transparent 0 8px, var(--line) 8px 9px); }
+.tile figcaption { padding: .3rem .4rem .4rem; font-size: .82rem; }
+.tile figcaption > * { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.tile figcaption i { color: var(--soft); font-style: normal; font-size: .72rem; }
+.good span { color: var(--good); } .bad span { color: var(--bad); }
+#enlarged { border: 0; padding: 0; background: none; width: min(90vw, 75vh, 34rem); }
+#enlarged::backdrop { background: rgb(0 0 0 / .7); }
+#enlarged .tile { color: var(--text); font-size: 1.2em; } #enlarged .zoom { cursor: zoom-out; }
+#enlarged figcaption > * { white-space: normal; overflow-wrap: anywhere; }
+@media (max-width: 640px) { body { padding: .7rem; }
+  .search { grid-template-columns: minmax(0, 1fr); gap: .6rem; } .query { max-width: 33%; }
+  .search ol { grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .4rem; } }
+@media print { * { print-color-adjust: exact; } }
+"""
+)
+
+# The keyboard needs nothing of its own: pictures are buttons, and a dialog closes with Escape.
+SCRIPT = """
+const enlarged = document.getElementById("enlarged");
+document.addEventListener("click", event => {
+  const picture = event.target.closest(".zoom");
+  if (enlarged.open) enlarged.close();
+  else if (picture) {
+    enlarged.replaceChildren(picture.closest("figure").cloneNode(true));
+    enlarged.showModal();
+  }
+});
+"""
+# goes to the end of a page's body
+DIALOG = f'<dialog id="enlarged" aria-label="enlarged picture"></dialog><script>{SCRIPT}</script>'
