@@ -1,18 +1,17 @@
 """cmah eval: how well queries find what is relevant to them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cmah.codes import BinaryCodes, Embeddings
-
-Some = TypeVar("Some", "BinaryCodes", "Embeddings", "BinaryCodes | Embeddings")
+    from cmah.data.dataset import Dataset
+    from cmah.evaluation.findings import Result
+    from cmah.evaluation.inputs import Side
 
 
 def _numbers(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -34,8 +33,12 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 
 
 @click.command("eval", short_help="mAP and other measures of queries against a database")
-@click.option("--query", required=True, type=click.Path(path_type=Path), help="Code or embedding file.")
-@click.option("--database", required=True, type=click.Path(path_type=Path), help="The same for the database.")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--query", type=click.Path(path_type=Path), help="Code or embedding file.")
+@click.option("--database", type=click.Path(path_type=Path), help="The same for the database.")
+@click.option(
+    "--compare", is_flag=True, help="Compare FOLDERS, each with image.npz and shape.npz, both ways."
+)
 @click.option("--both", is_flag=True, help="Measure the other direction too.")
 @click.option("--kind", type=click.Choice(["render", "picture", "photo"]), help="Of the images, only these.")
 @click.option(
@@ -81,7 +84,7 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
-    help="Dataset folder whose point clouds HAU compares: first hit and truth.",
+    help="Dataset folder: pictures for the report, point clouds of first hit and truth for HAU.",
 )
 @click.option(
     "--floats-query",
@@ -89,10 +92,25 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     help="Embeddings of the queries before hashing, row by row: what does hashing cost?",
 )
 @click.option("--floats-database", type=click.Path(path_type=Path), help="The same of the database.")
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Write index.html, a page with curves and pictures, report.json and figures/ to this folder.",
+)
+@click.option(
+    "--before",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    help="Codes of both before training, for the report.",
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder whose settings the report shows.")
 @click.option("--json", "json_path", metavar="FILE", help="Write everything as JSON; - prints it.")
 def command(
-    query: Path,
-    database: Path,
+    folders: tuple[Path, ...],
+    query: Path | None,
+    database: Path | None,
+    compare: bool,
     both: bool,
     kind: str | None,
     bits: tuple[int, ...],
@@ -100,124 +118,121 @@ def command(
     dataset: Path | None,
     floats_query: Path | None,
     floats_database: Path | None,
+    folder: Path | None,
+    before: tuple[Path, Path] | None,
+    run: Path | None,
     json_path: str | None,
     **settings: Any,
 ) -> None:
     """Evaluate QUERY against DATABASE under named rules, a row for each code length and direction.
 
     Across modalities the paired item stays in the database and counts as relevant; within one modality the
-    query itself is left out.
+    query itself is left out. With --compare, several runs or methods stand in one table: cmah eval --compare
+    RUN1 RUN2, folders as cmah export writes them.
     """
     import json
 
-    from cmah.codes import read_codes
-    from cmah.errors import CodesError
-    from cmah.evaluation import comparison, evaluate
+    from cmah.evaluation import comparison
+    from cmah.evaluation.findings import costs_of_hashing
+    from cmah.evaluation.inputs import code_lengths, measure, names_of, read_sides, same_rows
     from cmah.files import write_json
 
-    paths = (query, database)
-    whole = [read_codes(path) for path in paths]
-    sides = [_of_kind(rows, kind, path) for rows, path in zip(whole, paths, strict=True)]
-    if kind and all(side.modality == "shape" for side in sides):
-        raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
-    lengths = _lengths(sides, bits, paths)
-    floats = _floats((floats_query, floats_database), whole, paths, kind)
-    cloud_of = _clouds(dataset) if dataset else None
-    names = [side.modality or name for side, name in zip(sides, ("query", "database"), strict=True)]
-    reports, costs = [], []
-    for a, b in [(0, 1), (1, 0)] if both else [(0, 1)]:
-        label = f"{names[a]} -> {names[b]}"
-        direct = evaluate(floats[a], floats[b], cloud_of=cloud_of, **settings) if floats else None
-        for length in lengths:
-            pair = [_cut(sides[side], length, paths[side]) for side in (a, b)]
-            report = evaluate(*pair, cloud_of=cloud_of, **settings)
-            if report.rules.left_out == report.rules.queries:
-                raise CodesError(
-                    f"{paths[a]}: none of the {report.rules.queries} queries has a relevant item in {paths[b]} "
-                    f"(relevant: the same {report.rules.relevance})"
-                )
-            reports.append((label, report))
-            if direct:
-                costs.append((label, report.rules.width, direct["map"] - report["map"]))
-        if direct:
-            reports.append((label, direct))
+    floats = (floats_query, floats_database) if floats_query and floats_database else None
+    if (floats_query or floats_database) and not floats:
+        raise click.UsageError("--floats-query and --floats-database go together")
+    if (before or run) and (folder is None or compare):
+        raise click.UsageError("--before and --run are for the --report of one pair of files")
+    pairs = _pairs(folders, query, database, compare, bool(floats))
+    if folder is not None:
+        from cmah.evaluation.page import require_report_packages
+
+        require_report_packages()
+    data = _dataset(dataset)
+    names = names_of(folders) if compare else [""]
+    results: list[Result] = []
+    sides: list[list[Side]] = []
+    notes = []
+    for name, pair in zip(names, pairs, strict=True):
+        sides.append(read_sides(pair, kind, floats))
+        if not same_rows(sides[0], sides[-1]):
+            notes.append(f"{name} holds other items than {names[0]}: their numbers do not compare")
+        results += measure(
+            sides[-1],
+            code_lengths(sides[-1], bits),
+            both=both or compare,
+            name=name,
+            cloud_of=_clouds(data) if data else None,
+            **settings,
+        )
+    costs = costs_of_hashing(results)
     record = {
-        "query": str(query),
-        "database": str(database),
+        **({"folders": [str(one) for one in folders]} if compare else {}),
+        **({} if compare else {"query": str(query), "database": str(database)}),
         "kind": kind,
-        "results": [{"direction": label, **report.to_dict()} for label, report in reports],
-        "costs": [{"direction": label, "bits": width, "map": cost} for label, width, cost in costs],
+        "results": [
+            {**_who(result), "direction": result.direction, **result.report.to_dict()} for result in results
+        ],
+        "costs": [
+            {**_who(result), "direction": result.direction, "bits": result.report.rules.width, "map": cost}
+            for result, cost in costs
+        ],
     }
-    text = comparison(reports, metrics)
+    text = comparison([(_label(result), result.report) for result in results], metrics)
     if json_path == "-":
         click.echo(json.dumps(record, indent=1))
-        return
-    click.echo(text)
-    for label, width, cost in costs:
-        click.echo(f"cost of hashing, {label}, {width} bits: {cost:+.3f} (float mAP - code mAP)")
-    if json_path:
-        write_json(json_path, record)
+    else:
+        click.echo(text)
+        for result, cost in costs:
+            line = f"cost of hashing, {_label(result)}, {result.report.rules.width} bits"
+            click.echo(f"{line}: {cost:+.3f} (float mAP - code mAP)")
+        if json_path:
+            write_json(json_path, record)
+    for note in notes:
+        click.echo(f"Warning: {note}", err=True)
+    if folder is not None:
+        earlier = _before(before, kind, results, settings) if before else []
+        page = _write(folder, results, earlier, sides, data, run, notes, settings["seed"])
+        write_json(folder / "report.json", record)
+        click.echo(f"report: {page}", err=json_path == "-")
 
 
-def _lengths(
-    sides: "Sequence[BinaryCodes | Embeddings]", bits: tuple[int, ...], paths: tuple[Path, Path]
-) -> list[int | None]:
-    """The code lengths to measure; None for embeddings."""
-    from cmah.codes import BinaryCodes
-    from cmah.errors import CodesError
-
-    prefixes = [set(side.prefixes) for side in sides if isinstance(side, BinaryCodes)]
-    if len(prefixes) < 2:
-        if bits:
-            raise click.UsageError("--bits is for codes, not for embeddings")
-        return [None]
-    lengths: list[int | None] = [*(bits or sorted(prefixes[0] & prefixes[1]))]
-    if not lengths:
-        texts = [
-            f"{path} has codes of {sorted(known)} bits" for path, known in zip(paths, prefixes, strict=True)
-        ]
-        raise CodesError(", ".join(texts))
-    return lengths
+def _pairs(
+    folders: tuple[Path, ...], query: Path | None, database: Path | None, compare: bool, floats: bool
+) -> list[tuple[Path, Path]]:
+    """The files of queries and database, one pair or one for each folder."""
+    if not compare:
+        if folders:
+            raise click.UsageError(f"{folders[0]}: folders are for --compare")
+        if query is None or database is None:
+            raise click.UsageError(f"Missing option '--{'query' if query is None else 'database'}'.")
+        return [(query, database)]
+    if query or database or floats:
+        raise click.UsageError("--compare takes folders, not --query, --database or --floats-...")
+    if len(folders) < 2:
+        raise click.UsageError("--compare needs two or more folders, each with image.npz and shape.npz")
+    return [(folder / "image.npz", folder / "shape.npz") for folder in folders]
 
 
-def _floats(
-    given: tuple[Path | None, Path | None],
-    codes: "Sequence[BinaryCodes | Embeddings]",
-    paths: tuple[Path, Path],
-    kind: str | None,
-) -> "list[Embeddings]":
-    """The embeddings of the same rows as the codes, or none if none are given."""
-    from cmah.codes import BinaryCodes, Embeddings
-    from cmah.errors import CodesError
-    from cmah.npz import read_npy
-
-    if given == (None, None):
-        return []
-    floats = []
-    for path, side, other in zip(given, codes, paths, strict=True):
-        if path is None:
-            raise click.UsageError("--floats-query and --floats-database go together")
-        if not isinstance(side, BinaryCodes):
-            raise CodesError(f"{other}: holds embeddings, expected codes to compare with {path}")
-        rows = Embeddings(read_npy(path)) if path.suffix == ".npy" else Embeddings.load(path)
-        if len(rows) != len(side):
-            raise CodesError(f"{path}: {len(rows)} rows, expected {len(side)} as in {other}")
-        if rows.ids is not None and side.ids is not None and (rows.ids != side.ids).any():
-            row = int((rows.ids != side.ids).argmax())
-            raise CodesError(f"{path}: row {row} is {rows.ids[row]!r}, but {side.ids[row]!r} in {other}")
-        # what is known of a row is taken from the codes, so that both are measured alike
-        known = ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
-        rows = replace(rows, **{name: getattr(side, name) for name in known})
-        floats.append(_of_kind(rows, kind, path))
-    return floats
+def _who(result: "Result") -> dict[str, str]:
+    return {"name": result.name} if result.name else {}
 
 
-def _clouds(folder: Path) -> "Callable[[str], np.ndarray | None]":
-    """The points of a shape by its id, normalised; None for a shape that the dataset does not have."""
+def _label(result: "Result") -> str:
+    return f"{result.name}: {result.direction}" if result.name else result.direction
+
+
+def _dataset(folder: Path | None) -> "Dataset | None":
+    if folder is None:
+        return None
     from cmah.data.dataset import Dataset
+
+    return Dataset.read(folder)
+
+
+def _clouds(dataset: "Dataset") -> "Callable[[str], np.ndarray | None]":
+    """The points of a shape by its id, normalised; None for a shape that the dataset does not have."""
     from cmah.data.point_clouds import normalise
 
-    dataset = Dataset.read(folder)
     shapes = {shape.shape_id: shape for shape in dataset.shapes}
 
     def cloud_of(name: str) -> "np.ndarray | None":
@@ -226,27 +241,68 @@ def _clouds(folder: Path) -> "Callable[[str], np.ndarray | None]":
     return cloud_of
 
 
-def _of_kind(rows: "Some", kind: str | None, path: Path) -> "Some":
-    """The rows of a kind; shapes are of no kind and stay."""
-    from cmah.errors import CodesError
+def _before(
+    paths: tuple[Path, Path], kind: str | None, after: "Sequence[Result]", settings: dict[str, Any]
+) -> "list[Result]":
+    """What the codes before training give, at those lengths and in those directions that are measured after it."""
+    from cmah.evaluation.inputs import code_lengths, measure, read_sides
 
-    if kind is None or rows.modality == "shape":
-        return rows
-    if rows.kinds is None:
-        raise CodesError(f"{path}: does not name the kinds of its rows, which --kind needs")
-    chosen = rows[rows.kinds == kind]
-    if not len(chosen):
-        raise CodesError(f"{path}: has no {kind} (it has: {', '.join(sorted(set(rows.kinds.tolist())))})")
-    return chosen
+    sides = read_sides(paths, kind)
+    widths = {result.report.rules.width for result in after}
+    lengths = [length for length in code_lengths(sides) if length is None or length in widths]
+    both = len({result.direction for result in after}) > 1
+    return measure(sides, lengths, both=both, **settings)
 
 
-def _cut(rows: "BinaryCodes | Embeddings", bits: int | None, path: Path) -> Any:
-    from cmah.codes import BinaryCodes
-    from cmah.errors import CodesError
+def _write(
+    folder: Path,
+    results: "Sequence[Result]",
+    before: "Sequence[Result]",
+    sides: "Sequence[Sequence[Side]]",
+    dataset: "Dataset | None",
+    run: Path | None,
+    notes: "Sequence[str]",
+    seed: int,
+) -> Path:
+    """Write the page; say what was measured and how."""
+    import json
+    import shlex
+    import sys
 
-    if bits is None or not isinstance(rows, BinaryCodes):
-        return rows
-    try:
-        return rows.truncate(bits)
-    except CodesError as error:
-        raise CodesError(f"{path}: {error}") from None
+    from cmah.errors import RunError
+    from cmah.evaluation.page import Pictures, write_report
+    from cmah.files import read_json, sha256
+
+    made = [("command", shlex.join(["cmah", *sys.argv[1:]]))]
+    for side in (side for pair in sides for side in pair):
+        made.append((side.path.name, f"{side.path}, SHA-256 {sha256(side.path)}"))
+    spaces = dict.fromkeys(side.rows.space for pair in sides for side in pair if side.rows.space)
+    if spaces:
+        made.append(("space", ", ".join(spaces)))
+    pictures: Pictures | None = None
+    if dataset is not None:
+        from cmah.sheets import DatasetPictures
+
+        pictures = DatasetPictures(dataset).picture
+        made.append(("dataset", f"{dataset.name}, SHA-256 of its tables {dataset.checksum()}"))
+    settings = ""
+    if run is not None:
+        config = read_json(run / "config.json")
+        if not isinstance(config, dict) or config.get("format") != "cmah-run":
+            raise RunError(f"{run}: its config.json is not that of a run")
+        made.append(("run", f"{run}, recipe {config.get('recipe')}, cmah {config.get('cmah')}"))
+        settings = json.dumps(config, indent=1, ensure_ascii=False)
+    lead = [f"{len(side.rows)} {side.rows.modality or 'row'}s" for side in sides[0]]
+    names = list(dict.fromkeys(result.name for result in results))
+    return write_report(
+        folder,
+        results,
+        title=(f"Retrieval on {dataset.name}" if dataset else "Retrieval report")
+        + (f": {', '.join(names)}" if len(names) > 1 else ""),
+        lead=[f"{' and '.join(lead)}; relevant: the same {results[0].report.rules.relevance}.", *notes],
+        before=before,
+        pictures=pictures,
+        made=made,
+        settings=("Settings of the run", settings),
+        seed=seed,
+    )

@@ -1,0 +1,32 @@
+"""Which items are relevant, against a comparison of every pair of labels."""
+
+import numpy as np
+import pytest
+
+from cmah.evaluation.relevance import relation
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_relevant_items_are_neighbours_in_the_order(text):
+    random = np.random.default_rng(0)
+    query, database = random.integers(0, 6, 12), random.integers(0, 5, 30)
+    if text:
+        query, database = (np.where(side == 0, "", side.astype(str)) for side in (query, database))
+    same = (query[:, None] == database[None]) & ((query[:, None] != "") if text else True)
+    got = relation(query, database, 12, 30)
+    assert sorted(got.order) == list(range(30))
+    for i in range(12):
+        assert set(got.order[got.begin[i] : got.end[i]]) == set(np.flatnonzero(same[i]))
+    sizes = np.unique(database[database != ""] if text else database, return_counts=True)[1]
+    assert got.largest == sizes.max()
+    np.testing.assert_array_equal(got.count(np.full(12, -1)), same.sum(axis=1))
+    for item in range(30):  # left out of every query, relevant or not
+        expected = np.delete(same, item, axis=1).sum(axis=1)
+        np.testing.assert_array_equal(got.count(np.full(12, item)), expected)
+
+
+def test_nothing():
+    none = np.empty(0, dtype=str)
+    got = relation(["a"], none, 1, 0)
+    assert (got.largest, got.count(np.array([-1])).tolist()) == (0, [0])
+    assert relation(none, ["a"], 0, 1).count(np.empty(0, dtype=int)).size == 0
