@@ -273,10 +273,10 @@ def _write(
     from cmah.evaluation.page import Pictures, write_report
     from cmah.files import read_json, sha256
 
+    files = [side for pair in sides for side in pair]
     made = [("command", shlex.join(["cmah", *sys.argv[1:]]))]
-    for side in (side for pair in sides for side in pair):
-        made.append((side.path.name, f"{side.path}, SHA-256 {sha256(side.path)}"))
-    spaces = dict.fromkeys(side.rows.space for pair in sides for side in pair if side.rows.space)
+    made += [(side.path.name, f"{side.path}, SHA-256 {sha256(side.path)}") for side in files]
+    spaces = dict.fromkeys(side.rows.space for side in files if side.rows.space)
     if spaces:
         made.append(("space", ", ".join(spaces)))
     pictures: Pictures | None = None

@@ -64,6 +64,20 @@ def _length(result: Result) -> tuple[bool, int]:
     return isinstance(result.query, BinaryCodes), result.report.rules.width
 
 
+def costs_of_hashing(results: Sequence[Result]) -> list[tuple[Result, float]]:
+    """For each result of codes, where there is one of floats beside it: float mAP - code mAP."""
+    real = {
+        (result.name, result.direction): result.report["map"]
+        for result in results
+        if not isinstance(result.query, BinaryCodes)
+    }
+    return [
+        (result, real[key] - result.report["map"])
+        for result in results
+        if isinstance(result.query, BinaryCodes) and (key := (result.name, result.direction)) in real
+    ]
+
+
 def nearest(
     query: Rows, database: Rows, k: int, exclude_self: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

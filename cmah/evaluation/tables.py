@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from cmah.codes import BinaryCodes
 from cmah.evaluation.curves import lengths
-from cmah.evaluation.findings import Result, directions, longest
+from cmah.evaluation.findings import Result, costs_of_hashing, directions, longest
 from cmah.evaluation.sections import Section, Table
 from cmah.evaluation.terminal import DEFINITIONS, base_name, heading, value_text
 
@@ -28,7 +27,10 @@ def numbers(results: Sequence[Result], before: Sequence[Result]) -> Section:
         tables.append(_table("Measures of 3D retrieval", results, groups["tiers"]))
     if groups["shape"]:
         tables.append(_table("The very shape", results, groups["shape"]))
-    notes = _cost_of_hashing(results)
+    notes = [
+        f"cost of hashing, {result.arrow}, {_what(result)}: {cost:+.3f} (float mAP − code mAP)"
+        for result, cost in costs_of_hashing(results)
+    ]
     notes += list(dict.fromkeys(line for result in results for line in result.report.rules.lines()))
     notes += dict.fromkeys(f"{result.arrow}: {result.report.rules.counts()}" for result in results)
     names = [base_name(name) for group in groups.values() for name in group]
@@ -92,14 +94,17 @@ def _table(caption: str, results: Sequence[Result], columns: Sequence[str]) -> T
             values = [value for r in group if not math.isnan(value := r.report.values.get(name, math.nan))]
             best[name] = (min if name in LOWER else max)(values, default=math.nan)
         for result in group:
-            what = escape(", ".join(part for part in (result.name, result.width) if part))
             cells = []
             for name in columns:
                 value = result.report.values.get(name, math.nan)
                 bold = len(group) > 1 and value_text(name, value) == value_text(name, best[name])
                 cells.append(f"<b>{value_text(name, value)}</b>" if bold else value_text(name, value))
-            rows.append([escape(direction), what, *cells])
+            rows.append([escape(direction), escape(_what(result)), *cells])
     return Table(caption, ["direction", "codes", *map(heading, columns)], rows)
+
+
+def _what(result: Result) -> str:
+    return ", ".join(part for part in (result.name, result.width) if part)
 
 
 def _sorted(results: Sequence[Result]) -> list[Result]:
@@ -121,21 +126,6 @@ def _spread(result: Result) -> str:
         f'<rect x="{low:.1f}" y="3" width="{max(high - low, 0.5):.1f}" height="6" rx="1"/>'
         f'<circle cx="{value["map"]:.1f}" cy="6" r="2.2"/></svg>'
     )
-
-
-def _cost_of_hashing(results: Sequence[Result]) -> list[str]:
-    lines = []
-    for direction, group in directions(results):
-        floats = [r for r in group if not isinstance(r.query, BinaryCodes)]
-        codes = longest([r for r in group if isinstance(r.query, BinaryCodes)])
-        for real in floats:
-            lines += [
-                f"Cost of hashing, {direction}: mAP {real.report['map']:.3f} with {real.width}, "
-                f"{code.report['map']:.3f} with {code.width}: {code.report['map'] - real.report['map']:+.3f}"
-                for code in codes
-                if code.name == real.name
-            ]
-    return lines
 
 
 def _group(name: str) -> str:

@@ -131,7 +131,7 @@ def test_sheet(call, files, dataset):
     )
     assert (status, "o.html" in err) == (0, True)
     page = (files / "o.html").read_text(encoding="utf-8")
-    assert page.count("<section>") == 15
+    assert page.count('class="search"') == 15
     assert page.count("<li>") == 15 * 6
     assert "http" not in page.replace("http-equiv", "")
     assert 'class="good"' in page
