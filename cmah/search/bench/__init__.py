@@ -1,0 +1,1 @@
+"""How fast the index is, beside other engines and beside what the machine can do at most."""
