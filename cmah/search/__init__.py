@@ -1,5 +1,6 @@
-"""Exact search in Hamming space: `HammingIndex`."""
+"""Exact search in Hamming space: `HammingIndex`, and `MultiIndex` for codes that lie in clusters."""
 
 from cmah.search.index import HammingIndex, Hits, RadiusHits
+from cmah.search.multi_index import MultiIndex
 
-__all__ = ["HammingIndex", "Hits", "RadiusHits"]
+__all__ = ["HammingIndex", "Hits", "MultiIndex", "RadiusHits"]

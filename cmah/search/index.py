@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
@@ -220,7 +220,8 @@ class HammingIndex:
             path: the file.
             mmap: search the codes where they lie in the file, which takes no time to open; else read them. A
                 file that is open must not be written to; `save` replaces it as a whole, which is no harm.
-            verify: check the checksum of the codes too, which reads them all; header and ids are always checked.
+            verify: check the checksum of the codes too, which reads them all, and make the tables of a multi-index
+                anew to compare them; header, sizes and ids are always checked.
 
         Raises:
             CodesError: if it is missing, of another version, truncated or damaged.
@@ -228,6 +229,13 @@ class HammingIndex:
         from cmah.search.index_file import read_index
 
         content = read_index(path, mmap=mmap, verify=verify)
+        if len(content.tables):
+            from cmah.search.multi_index import MultiIndex
+
+            try:
+                return cast(Self, MultiIndex.of(content, verify))
+            except CodesError as error:
+                raise CodesError(f"{path}: {error}") from None
         index = cls(content.planes.bits, content.space)
         index._planes, index._ids = content.planes, content.ids
         return index

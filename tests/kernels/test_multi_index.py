@@ -1,0 +1,116 @@
+"""The search by tables, alone: against plain distances, with tables made here in the plainest way."""
+
+from itertools import pairwise
+from math import comb
+
+import numpy as np
+import pytest
+from slow_search import clustered, distances, found
+
+pytest.importorskip("numba")
+from cmah.kernels import multi_index
+
+FREE = {"budget": 1e12, "probe_cost": 1.0, "code_cost": 1.0}
+WORD = "u1"  # the one type for which these tests compile
+
+
+def tables_of(codes, queries, cuts):
+    """Arguments of `search` for parts between `cuts`, with the packed bytes as words."""
+    bits = np.unpackbits(codes.packed, axis=1)
+    parts = list(pairwise(cuts))
+    values, asked = (
+        np.stack(
+            [np.unpackbits(c.packed, axis=1)[:, a:b] @ (1 << np.arange(b - a)[::-1]) for a, b in parts],
+            axis=1,
+        )
+        for c in (codes, queries)
+    )
+    order = np.stack([np.argsort(values[:, t], kind="stable") for t in range(len(parts))]).astype(np.uint32)
+    starts, masks = [], np.zeros((len(parts), bits.shape[1]), dtype=np.uint8)
+    for t, (a, b) in enumerate(parts):
+        starts.append(np.searchsorted(np.sort(values[:, t]), np.arange((1 << (b - a)) + 1)))
+        masks[t, a:b] = 1
+    longest = max(b - a for a, b in parts)
+    return {
+        "queries": queries.packed.view(WORD),
+        "values": asked.astype(np.uint32),
+        "codes": codes.packed.view(WORD)[order],
+        "order": order,
+        "starts": np.concatenate(starts).astype(np.uint32),
+        "bases": np.cumsum([0, *map(len, starts)]),
+        "ways": np.array([[comb(b - a, r) for r in range(longest + 2)] for a, b in parts]),
+        "masks": np.packbits(masks, axis=1).view(WORD),
+    }
+
+
+def pairs(answer):
+    offsets, keys, _ = answer
+    return [[(int(key) >> 32, int(key) & 0xFFFFFFFF) for key in keys[a:b]] for a, b in pairwise(offsets)]
+
+
+@pytest.mark.parametrize(
+    ("bits", "cuts"), [(16, (0, 5, 11, 16)), (16, (0, 9)), (24, (0, 7, 13, 24)), (3, (0, 3))]
+)
+@pytest.mark.parametrize("n", [1, 30, 2000])
+def test_finds_what_a_scan_finds(bits, cuts, n):
+    codes, queries = clustered(n, bits), clustered(5, bits, 1)
+    arguments, rows = tables_of(codes, queries, cuts), distances(queries, codes)
+    for k in {1, min(7, n), n}:
+        answer = multi_index.search(**arguments, k=k, radius=bits, **FREE)
+        assert answer[2].all()
+        assert pairs(answer) == [found(row, k) for row in rows]
+    for radius in (0, 1, 2, 4, bits):
+        answer = multi_index.search(**arguments, k=0, radius=radius, **FREE)
+        assert pairs(answer) == [found(row, radius=radius) for row in rows]
+
+
+def test_both_limits_at_once():
+    codes, queries = clustered(300, 16), clustered(4, 16, 1)
+    arguments, rows = tables_of(codes, queries, (0, 8, 16)), distances(queries, codes)
+    for k, radius in ((5, 2), (300, 3), (250, 6)):
+        answer = multi_index.search(**arguments, k=k, radius=radius, **FREE)
+        assert pairs(answer) == [found(row, k, radius) for row in rows]
+
+
+def test_more_codes_in_a_bucket_than_are_noted_at_a_time():
+    codes, queries = clustered(5 * multi_index.ROOM, 8), clustered(3, 8, 1)
+    arguments, rows = tables_of(codes, queries, (0, 1, 8)), distances(queries, codes)
+    assert pairs(multi_index.search(**arguments, k=9, radius=8, **FREE)) == [found(row, 9) for row in rows]
+    whole = multi_index.search(**arguments, k=0, radius=8, **FREE)
+    assert pairs(whole) == [found(row) for row in rows]
+
+
+def test_a_budget_that_does_not_suffice_leaves_nothing():
+    codes, queries = clustered(2000, 16), clustered(6, 16, 1)
+    arguments, rows = tables_of(codes, queries, (0, 8, 16)), distances(queries, codes)
+    free = multi_index.search(**arguments, k=3, radius=16, **FREE)
+    assert free[2].all()
+    for budget in (0.0, 1.5, 300.0, 2500.0):
+        answer = multi_index.search(**arguments, k=3, radius=16, budget=budget, probe_cost=1.0, code_cost=1.0)
+        assert budget > 1000 or not answer[2].all()
+        for got, row, finished in zip(pairs(answer), rows, answer[2], strict=True):
+            assert got == (found(row, 3) if finished else [])
+    assert not multi_index.search(**arguments, k=3, radius=16, budget=0.0, probe_cost=1.0, code_cost=1.0)[
+        2
+    ].any()
+
+
+def test_damaged_starts_and_order_are_not_followed_out_of_bounds():
+    random = np.random.default_rng(0)
+    codes, queries = clustered(500, 16), clustered(20, 16, 1)
+    arguments = tables_of(codes, queries, (0, 8, 16))
+    for name in ("starts", "order"):
+        for scale in (500, 2**32):
+            damaged = dict(arguments)
+            damaged[name] = random.integers(0, scale, arguments[name].shape).astype(np.uint32)
+            offsets, keys, _ = multi_index.search(
+                **damaged, k=10, radius=16, budget=1e6, probe_cost=1.0, code_cost=1.0
+            )
+            assert offsets[-1] <= len(keys)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, multi_index.FEW, multi_index.FEW + 1, 1000])
+def test_sorting_few_and_many(size):
+    keys = np.random.default_rng(size).permutation(size).astype(np.int64)
+    multi_index._sort(keys, np.empty(multi_index.FEW, dtype=np.int64))
+    np.testing.assert_array_equal(keys, np.arange(size))
