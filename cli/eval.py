@@ -164,33 +164,30 @@ def command(
             cloud_of=_clouds(data) if data else None,
             **settings,
         )
+    if compare:  # what competes stands together
+        results.sort(key=lambda result: (result.direction, result.report.rules.width))
     costs = costs_of_hashing(results)
-    record = {
-        **({"folders": [str(one) for one in folders]} if compare else {}),
-        **({} if compare else {"query": str(query), "database": str(database)}),
-        "kind": kind,
-        "results": [
-            {**_who(result), "direction": result.direction, **result.report.to_dict()} for result in results
-        ],
-        "costs": [
-            {**_who(result), "direction": result.direction, "bits": result.report.rules.width, "map": cost}
-            for result, cost in costs
-        ],
-    }
+    record = _record(
+        results, costs, kind, **({"folders": folders} if compare else {"query": query, "database": database})
+    )
     text = comparison([(_label(result), result.report) for result in results], metrics)
     if json_path == "-":
         click.echo(json.dumps(record, indent=1))
     else:
-        click.echo(text)
-        for result, cost in costs:
-            line = f"cost of hashing, {_label(result)}, {result.report.rules.width} bits"
-            click.echo(f"{line}: {cost:+.3f} (float mAP - code mAP)")
+        costs_text = [
+            f"cost of hashing, {_label(result)}, {result.report.rules.width} bits: {cost:+.3f} (float mAP - code mAP)"
+            for result, cost in costs
+        ]
+        click.echo("\n".join([text, *costs_text]))
         if json_path:
             write_json(json_path, record)
     for note in notes:
         click.echo(f"Warning: {note}", err=True)
     if folder is not None:
-        earlier = _before(before, kind, results, settings) if before else []
+        earlier: list[Result] = []
+        if before:
+            sides.append(read_sides(before, kind))
+            earlier = _before(sides[-1], results, settings)
         page = _write(folder, results, earlier, sides, data, run, notes, settings["seed"])
         write_json(folder / "report.json", record)
         click.echo(f"report: {page}", err=json_path == "-")
@@ -213,8 +210,22 @@ def _pairs(
     return [(folder / "image.npz", folder / "shape.npz") for folder in folders]
 
 
-def _who(result: "Result") -> dict[str, str]:
-    return {"name": result.name} if result.name else {}
+def _record(
+    results: "Sequence[Result]", costs: "Sequence[tuple[Result, float]]", kind: str | None, **asked: Any
+) -> dict[str, Any]:
+    """Everything that was found as plain data."""
+
+    def who(result: "Result") -> dict[str, str]:
+        return {**({"name": result.name} if result.name else {}), "direction": result.direction}
+
+    return {
+        **{
+            key: str(value) if isinstance(value, Path) else [*map(str, value)] for key, value in asked.items()
+        },
+        "kind": kind,
+        "results": [{**who(result), **result.report.to_dict()} for result in results],
+        "costs": [{**who(result), "bits": result.report.rules.width, "map": cost} for result, cost in costs],
+    }
 
 
 def _label(result: "Result") -> str:
@@ -241,17 +252,13 @@ def _clouds(dataset: "Dataset") -> "Callable[[str], np.ndarray | None]":
     return cloud_of
 
 
-def _before(
-    paths: tuple[Path, Path], kind: str | None, after: "Sequence[Result]", settings: dict[str, Any]
-) -> "list[Result]":
-    """What the codes before training give, at those lengths and in those directions that are measured after it."""
-    from cmah.evaluation.inputs import code_lengths, measure, read_sides
+def _before(sides: "Sequence[Side]", after: "Sequence[Result]", settings: dict[str, Any]) -> "list[Result]":
+    """What codes before training give, at those lengths and in those directions that are measured after it."""
+    from cmah.evaluation.inputs import code_lengths, measure
 
-    sides = read_sides(paths, kind)
     widths = {result.report.rules.width for result in after}
     lengths = [length for length in code_lengths(sides) if length is None or length in widths]
-    both = len({result.direction for result in after}) > 1
-    return measure(sides, lengths, both=both, **settings)
+    return measure(sides, lengths, both=len({result.direction for result in after}) > 1, **settings)
 
 
 def _write(
@@ -273,7 +280,7 @@ def _write(
     from cmah.evaluation.page import Pictures, write_report
     from cmah.files import read_json, sha256
 
-    files = [side for pair in sides for side in pair]
+    files = [side for pair in sides for side in pair]  # those of before training are the last
     made = [("command", shlex.join(["cmah", *sys.argv[1:]]))]
     made += [(side.path.name, f"{side.path}, SHA-256 {sha256(side.path)}") for side in files]
     spaces = dict.fromkeys(side.rows.space for side in files if side.rows.space)
@@ -293,13 +300,15 @@ def _write(
         made.append(("run", f"{run}, recipe {config.get('recipe')}, cmah {config.get('cmah')}"))
         settings = json.dumps(config, indent=1, ensure_ascii=False)
     lead = [f"{len(side.rows)} {side.rows.modality or 'row'}s" for side in sides[0]]
-    names = list(dict.fromkeys(result.name for result in results))
+    names = list(dict.fromkeys(result.name for result in results if result.name))
+    if names:
+        lead.append(f"methods {', '.join(names)}")
+    text = f"{', '.join(lead)}; relevant: the same {results[0].report.rules.relevance}."
     return write_report(
         folder,
         results,
-        title=(f"Retrieval on {dataset.name}" if dataset else "Retrieval report")
-        + (f": {', '.join(names)}" if len(names) > 1 else ""),
-        lead=[f"{' and '.join(lead)}; relevant: the same {results[0].report.rules.relevance}.", *notes],
+        title=f"Retrieval on {dataset.name}" if dataset else "Retrieval report",
+        lead=[text, *notes],
         before=before,
         pictures=pictures,
         made=made,

@@ -116,13 +116,21 @@ def measure(
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
-    """A short name for each folder: its last part, and as many before it as tell it from the others."""
+    """A short name for each folder: the part of its path that tells it from the others, as "a" of RUNS/a/codes.
+
+    Raises:
+        CodesError: if one is given twice.
+    """
     parts = [folder.resolve().parts for folder in folders]
-    for count in range(1, max(map(len, parts), default=1) + 1):
-        names = ["/".join(path[-count:]) for path in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise CodesError("the same folder is given twice")
+    if len({*parts}) < len(parts):
+        twice = next(folder for folder, path in zip(folders, parts, strict=True) if parts.count(path) > 1)
+        raise CodesError(f"{twice}: the folder is given twice")
+    while len(parts) > 1 and len({path[-1] for path in parts}) == 1 and min(map(len, parts)) > 1:
+        parts = [path[:-1] for path in parts]
+    count = 1
+    while len({path[-count:] for path in parts}) < len(parts):
+        count += 1
+    return ["/".join(path[-count:]) for path in parts]
 
 
 def same_rows(a: Sequence[Side], b: Sequence[Side]) -> bool:

@@ -149,7 +149,10 @@ def bar_panel(
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x", color=LINE, linewidth=0.6)
         if len(groups) > 1:
-            axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), 3))
+            beside = max(1, 55 // max(len(label) + 6 for label, _, _ in groups))  # what fits above the bars
+            axis.legend(
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), beside)
+            )
 
     ends = f" Best: {names[0]}; worst: {names[-1]}." if names else ""
     return Panel(title, draw, f"{title}, {len(names)} categories.{ends}", 5.2, 1.0 + 0.21 * len(names))

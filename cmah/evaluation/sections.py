@@ -206,7 +206,7 @@ def bits(results: Sequence[Result]) -> Section | None:
     if not balances:
         return None
     text = [
-        "A bit tells most if half of the codes have it set (no bar), and if no other bit says the same (pale squares "
+        "A bit tells most if half of the codes have it set (no bar), and if no other bit says the same (faint squares "
         "off the diagonal). Blue: two bits are alike; red: opposite."
     ]
     figures = [Figure("balance", balances), Figure("correlation", correlations)]

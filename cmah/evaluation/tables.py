@@ -36,7 +36,8 @@ def numbers(results: Sequence[Result], before: Sequence[Result]) -> Section:
     names = [base_name(name) for group in groups.values() for name in group]
     notes += dict.fromkeys(DEFINITIONS[name] for name in names if name in DEFINITIONS)
     text = [
-        "Best values of a direction are bold. The numbers hold under the rules below the tables, and no others."
+        f"The best values of a direction{' and length' if several else ''} are bold. The numbers hold under the "
+        "rules below the tables, and no others."
     ]
     figure = lengths(results)
     return Section("numbers", "Numbers", text, cards, tables, notes, [figure] if figure else [])
@@ -88,16 +89,17 @@ def _main_table(results: Sequence[Result], before: Sequence[Result], columns: Se
 
 def _table(caption: str, results: Sequence[Result], columns: Sequence[str]) -> Table:
     rows = []
-    for direction, group in directions(_sorted(results)):
-        best = {}
-        for name in columns:
-            values = [value for r in group if not math.isnan(value := r.report.values.get(name, math.nan))]
-            best[name] = (min if name in LOWER else max)(values, default=math.nan)
+    several = len({result.name for result in results}) > 1
+    for direction, group in directions(results):
         for result in group:
+            # lengths of one method compete with each other, methods at one length
+            rivals = [r for r in group if not several or r.report.rules.width == result.report.rules.width]
             cells = []
             for name in columns:
                 value = result.report.values.get(name, math.nan)
-                bold = len(group) > 1 and value_text(name, value) == value_text(name, best[name])
+                known = [v for r in rivals if not math.isnan(v := r.report.values.get(name, math.nan))]
+                best = (min if name in LOWER else max)(known, default=math.nan)
+                bold = len(known) > 1 and value_text(name, value) == value_text(name, best)
                 cells.append(f"<b>{value_text(name, value)}</b>" if bold else value_text(name, value))
             rows.append([escape(direction), escape(_what(result)), *cells])
     return Table(caption, ["direction", "codes", *map(heading, columns)], rows)

@@ -134,8 +134,8 @@ def test_sheet(call, files, dataset):
     assert page.count('class="search"') == 15
     assert page.count("<li>") == 15 * 6
     assert "http" not in page.replace("http-equiv", "")
-    assert 'class="good"' in page
-    assert 'class="bad"' in page
+    assert 'class="tile good"' in page
+    assert 'class="tile bad"' in page
     assert "data:image/png" in page  # s5 has no render: its points are drawn
 
 
