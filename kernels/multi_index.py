@@ -27,7 +27,7 @@ def _ones(typing_context, word):  # type: ignore[no-untyped-def]
 @intrinsic
 def _prefetch(typing_context, array, t, e):  # type: ignore[no-untyped-def]
     """Have array[t, e] brought into the cache while other work is done."""
-    from llvmlite import ir
+    from numba.core.cgutils import ir  # llvmlite's, which Numba brings along
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         made = context.make_array(signature.args[0])(context, builder, arguments[0])

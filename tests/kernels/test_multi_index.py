@@ -11,11 +11,17 @@ pytest.importorskip("numba")
 from cmah.kernels import multi_index
 
 FREE = {"budget": 1e12, "probe_cost": 1.0, "code_cost": 1.0}
-WORD = "u1"  # the one type for which these tests compile
+
+
+def fixed(array):
+    """Read-only, as the index gives it: another type to the compiler."""
+    array = array.view()
+    array.flags.writeable = False
+    return array
 
 
 def tables_of(codes, queries, cuts):
-    """Arguments of `search` for parts between `cuts`, with the packed bytes as words."""
+    """Arguments of `search` for parts between `cuts`, with bytes as words."""
     bits = np.unpackbits(codes.packed, axis=1)
     parts = list(pairwise(cuts))
     values, asked = (
@@ -32,14 +38,14 @@ def tables_of(codes, queries, cuts):
         masks[t, a:b] = 1
     longest = max(b - a for a, b in parts)
     return {
-        "queries": queries.packed.view(WORD),
+        "queries": fixed(queries.packed),
         "values": asked.astype(np.uint32),
-        "codes": codes.packed.view(WORD)[order],
-        "order": order,
-        "starts": np.concatenate(starts).astype(np.uint32),
+        "codes": fixed(codes.packed[order]),
+        "order": fixed(order),
+        "starts": fixed(np.concatenate(starts).astype(np.uint32)),
         "bases": np.cumsum([0, *map(len, starts)]),
         "ways": np.array([[comb(b - a, r) for r in range(longest + 2)] for a, b in parts]),
-        "masks": np.packbits(masks, axis=1).view(WORD),
+        "masks": np.packbits(masks, axis=1),
     }
 
 
@@ -102,7 +108,7 @@ def test_damaged_starts_and_order_are_not_followed_out_of_bounds():
     for name in ("starts", "order"):
         for scale in (500, 2**32):
             damaged = dict(arguments)
-            damaged[name] = random.integers(0, scale, arguments[name].shape).astype(np.uint32)
+            damaged[name] = fixed(random.integers(0, scale, arguments[name].shape).astype(np.uint32))
             offsets, keys, _ = multi_index.search(
                 **damaged, k=10, radius=16, budget=1e6, probe_cost=1.0, code_cost=1.0
             )
