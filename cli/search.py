@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--run", type=click.Path(path_type=Path), help="The run that encodes FILES.")
 @click.option("-k", "k", type=click.IntRange(min=1), help="Hits a query.  [default: 10]")
 @click.option("--radius", type=click.IntRange(min=0), help="All hits within so many bits, in place of -k.")
+@click.option("--threads", type=click.IntRange(min=1), help="To search with.  [default: one a core]")
 @click.option("--up", default="y", show_default=True, type=click.Choice(["y", "z"]), help="Up axis of FILES.")
 @click.option(
     "--database", type=click.Path(path_type=Path), help="Code file of the index, for its categories."
@@ -36,6 +37,7 @@ def command(
     run: Path | None,
     k: int | None,
     radius: int | None,
+    threads: int | None,
     up: str,
     database: Path | None,
     dataset: Path | None,
@@ -57,7 +59,7 @@ def command(
     queries, skipped = _queries(codes_path, run, files, device, up)
     if index.bits in queries.prefixes:
         queries = queries.truncate(index.bits)
-    found = _found(index, queries, k or 10, radius, known)
+    found = _found(index, queries, k or 10, radius, threads, known)
     if as_json:
         import json
 
@@ -143,16 +145,21 @@ class _Known:
 
 
 def _found(
-    index: "HammingIndex", queries: "BinaryCodes", k: int, radius: int | None, known: _Known
+    index: "HammingIndex",
+    queries: "BinaryCodes",
+    k: int,
+    radius: int | None,
+    threads: int | None,
+    known: _Known,
 ) -> list[dict[str, Any]]:
     """For each query its name, category and hits, as plain data."""
     if radius is None:
-        hits = index.search(queries, k)
+        hits = index.search(queries, k, threads=threads)
         per_query = list(
             zip(hits.ids.tolist(), hits.distances.tolist(), hits.positions.tolist(), strict=True)
         )
     else:
-        near = index.search_radius(queries, radius)
+        near = index.search_radius(queries, radius, threads=threads)
         spans = [slice(a, b) for a, b in zip(near.offsets[:-1], near.offsets[1:], strict=True)]
         columns = (near.ids, near.distances, near.positions)
         per_query = [tuple(column[span].tolist() for column in columns) for span in spans]
