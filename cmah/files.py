@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         CmahError: if the file cannot be written: no room, no permission, a folder in its place.
     """
     path = Path(path)
-    temporary = path.parent / f".{path.stem}.{os.getpid()}.tmp{path.suffix}"
+    temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
