@@ -24,8 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmah.compiling import load
 from cmah.errors import CmahError
-from cmah.kernels import points as kernels
+
+kernels = load("cmah.kernels.points")
 
 # Distances that the torch backend holds at a time: 2^24 are 64 MB
 CHUNK = 1 << 24

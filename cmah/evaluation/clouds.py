@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.compiling import load
 from cmah.errors import CodesError
 from cmah.evaluation.counting import Distances, chunks
 from cmah.search.scan import in_threads
@@ -33,7 +34,7 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Raises:
         CodesError: if one has no points.
     """
-    from cmah.kernels import clouds
+    clouds = load("cmah.kernels.clouds")
 
     sides = []
     for cloud in (a, b):

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.compiling import load
 from cmah.evaluation.relevance import Relation
 
 Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
@@ -33,7 +34,7 @@ class DistanceCounter:
     def __init__(
         self, query: BinaryCodes, database: BinaryCodes, relations: Sequence[Relation], skip: np.ndarray
     ) -> None:
-        from cmah.kernels import hamming
+        hamming = load("cmah.kernels.hamming")
 
         self.query, self.bits, self.width = hamming.to_words(query.packed), query.bits, query.bits + 1
         words = hamming.to_words(database.packed)
@@ -46,7 +47,7 @@ class DistanceCounter:
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
-        from cmah.kernels import histograms
+        histograms = load("cmah.kernels.histograms")
 
         query = self.query[begin:end]
         first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.sides[0][1].shape[1])
@@ -81,7 +82,7 @@ class LevelCounter:
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
-        from cmah.kernels import histograms
+        histograms = load("cmah.kernels.histograms")
 
         levels = _levels(self.distances(begin, end), self.by_position)
         q, n = levels.shape
@@ -103,7 +104,7 @@ class Distances:
     def __init__(self, query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings) -> None:
         self.codes = isinstance(query, BinaryCodes)
         if self.codes:
-            from cmah.kernels import hamming
+            hamming = load("cmah.kernels.hamming")
 
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
@@ -112,7 +113,7 @@ class Distances:
     def __call__(self, begin: int, end: int) -> np.ndarray:
         """Distances of the queries `begin` to `end`: [end - begin, n]."""
         if self.codes:
-            from cmah.kernels import hamming
+            hamming = load("cmah.kernels.hamming")
 
             # two bytes, which NumPy sorts by their digits
             return np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cmah.compiling import load
 from cmah.evaluation.counting import Counts
 
 DENOMINATORS = (
@@ -59,7 +60,7 @@ class Gains:
     @classmethod
     def of(cls, n: int) -> "Gains":
         """Gains of up to n ranks."""
-        from cmah.kernels import ranking
+        ranking = load("cmah.kernels.ranking")
 
         ranks = np.arange(n + 1, dtype=np.float64)
         discount = 1 / np.log2(ranks + 2)  # of rank i + 1
@@ -89,7 +90,7 @@ def category_measures(
         without a relevant item; and the sums over the other queries of precision and recall at the ranks of the
         curve, [2, ranks].
     """
-    from cmah.kernels import ranking
+    ranking = load("cmah.kernels.ranking")
 
     some = relevant.sum(axis=1)
     known = some > 0
@@ -146,7 +147,7 @@ def instance_measures(
         "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
         for queries without such an item.
     """
-    from cmah.kernels import ranking
+    ranking = load("cmah.kernels.ranking")
 
     found, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
     measures = {f"acc@{depth}": found[:, :, d] for d, depth in enumerate(accuracy.tolist())}
