@@ -239,6 +239,7 @@ def search(
     budget: float,
     probe_cost: float,
     code_cost: float,
+    patience: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The codes at most `radius` from each query, or the k nearest of those, unless that costs more than `budget`.
 
@@ -260,6 +261,7 @@ def search(
         budget: what a query may cost, in the unit of the costs.
         probe_cost: of looking up a bucket.
         code_cost: of comparing a code.
+        patience: after that many queries, most of which did not end within the budget, the others are not begun.
 
     Returns:
         offsets int64 [q + 1]; keys int64, distance × 2^32 + position, ascending, query i has offsets[i] to
@@ -271,8 +273,10 @@ def search(
     keys = np.empty(min(max(2 * ROOM, k * len(queries)), AT_FIRST), dtype=np.int64)
     lows, highs = np.empty(AT_ONCE, dtype=np.int64), np.empty(AT_ONCE, dtype=np.int64)
     notes, sorting = np.empty(ROOM, dtype=np.int64), np.empty(FEW, dtype=np.int64)
+    failed = 0
     for i in range(len(queries)):
-        begin, found, spent, enough = offsets[i], 0, 0.0, True
+        begin, found, spent = offsets[i], 0, 0.0
+        enough = i < patience or 2 * failed <= i
         limit = radius  # codes farther than that are of no interest
         step = 0  # a * m + t: all codes nearer than that are known
         while step <= limit and enough:
@@ -307,6 +311,7 @@ def search(
                     if found == k and k > 0:
                         limit = min(limit, mine[0] >> 32)
         finished[i] = enough
+        failed += not enough
         found = found if enough else 0
         _sort(keys[begin : begin + found], sorting)
         offsets[i + 1] = begin + found

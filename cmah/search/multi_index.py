@@ -18,7 +18,7 @@ from cmah.search.tables import Tables, part_lengths
 
 MOST_ITEMS = (1 << 32) - 1  # positions have 32 bits
 BATCH = 256  # queries a task: their results stay in the cache
-PILOT = 32  # queries that show whether a batch is worth searching by tables
+PATIENCE = 16  # queries of a task that show whether the others are worth searching by tables
 
 # What things cost in nanoseconds, measured on an AMD EPYC with AVX-512. Only their proportions matter, and they
 # decide only about time: the results are the same.
@@ -117,14 +117,8 @@ def search_tables(
     flat = len(planes) * planes.width * (READ + q * COMPARE) / threads  # what scanning for all of them takes
     task = partial(_search, tables, planes, k, min(radius, planes.bits), SHARE * flat * together / max(q, 1))
 
-    def answers(part: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        size = min(BATCH, max(FEW, -(-len(part) // threads)))
-        return in_threads([partial(task, part[a : a + size]) for a in range(0, len(part), size)], threads)
-
-    first = PILOT if q > 2 * PILOT else q
-    found = answers(packed[:first])
-    if first < q and np.mean(np.concatenate([finished for _, _, finished in found])) >= 0.5:
-        found += answers(packed[first:])
+    size = min(BATCH, max(FEW, -(-q // threads)))
+    found = in_threads([partial(task, packed[a : a + size]) for a in range(0, q, size)], threads)
     finished = np.zeros(q, dtype=bool)
     counts = np.zeros(q, dtype=np.int64)
     begin = 0
@@ -169,6 +163,7 @@ def _search(
         budget,
         PROBE,
         CODE * planes.words,
+        PATIENCE,
     )
     return offsets, keys[: offsets[-1]], finished
 

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from slow_search import clustered, distances, found
 
+from cmah.codes import BinaryCodes
+
 pytest.importorskip("numba")
 from cmah.kernels import multi_index
 
-FREE = {"budget": 1e12, "probe_cost": 1.0, "code_cost": 1.0}
+UNIT = {"probe_cost": 1.0, "code_cost": 1.0}
+FREE = UNIT | {"budget": 1e12, "patience": 10**6}
 
 
 def fixed(array):
@@ -92,13 +95,29 @@ def test_a_budget_that_does_not_suffice_leaves_nothing():
     free = multi_index.search(**arguments, k=3, radius=16, **FREE)
     assert free[2].all()
     for budget in (0.0, 1.5, 300.0, 2500.0):
-        answer = multi_index.search(**arguments, k=3, radius=16, budget=budget, probe_cost=1.0, code_cost=1.0)
+        answer = multi_index.search(**arguments, k=3, radius=16, **(FREE | {"budget": budget}))
         assert budget > 1000 or not answer[2].all()
         for got, row, finished in zip(pairs(answer), rows, answer[2], strict=True):
             assert got == (found(row, 3) if finished else [])
-    assert not multi_index.search(**arguments, k=3, radius=16, budget=0.0, probe_cost=1.0, code_cost=1.0)[
-        2
-    ].any()
+    assert not multi_index.search(**arguments, k=3, radius=16, **(FREE | {"budget": 0.0}))[2].any()
+
+
+def test_gives_up_a_batch_of_which_most_is_given_up():
+    codes = clustered(2000, 16)
+    some = BinaryCodes.from_bits(np.random.default_rng(0).integers(0, 2, (300, 16)))
+    hard, easy = some[[int(distances(some, codes).min(axis=1).argmax())]], clustered(1, 16, 1)
+    limits = {"k": 5, "radius": 16, "budget": 500.0, "patience": 4} | UNIT
+    for order, ended in (
+        ("eeeeee", 6),
+        ("hhhhee", 0),
+        ("hhhee", 1),
+        ("eehhee", 4),
+        ("ehhhee", 1),
+        ("hheeee", 4),
+    ):
+        batch = np.concatenate([hard.packed if which == "h" else easy.packed for which in order])
+        arguments = tables_of(codes, BinaryCodes.from_packed(batch, 16), (0, 8, 16))
+        assert multi_index.search(**arguments, **limits)[2].sum() == ended, order
 
 
 def test_damaged_starts_and_order_are_not_followed_out_of_bounds():
@@ -109,9 +128,7 @@ def test_damaged_starts_and_order_are_not_followed_out_of_bounds():
         for scale in (500, 2**32):
             damaged = dict(arguments)
             damaged[name] = fixed(random.integers(0, scale, arguments[name].shape).astype(np.uint32))
-            offsets, keys, _ = multi_index.search(
-                **damaged, k=10, radius=16, budget=1e6, probe_cost=1.0, code_cost=1.0
-            )
+            offsets, keys, _ = multi_index.search(**damaged, k=10, radius=16, **(FREE | {"budget": 1e6}))
             assert offsets[-1] <= len(keys)
 
 

@@ -100,23 +100,23 @@ def test_whatever_is_given_up(n, q, k, share):
         multi_index.SHARE = before
 
 
-def test_a_batch_that_is_not_worth_it_is_scanned_after_a_pilot(monkeypatch):
-    searched = []
-    search = multi_index._search
+def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch):
+    scanned = []
+    scan = multi_index.scan
 
-    def counting(*arguments):
-        searched.append(len(arguments[-1]))
-        return search(*arguments)
+    def counting(planes, packed, *rest):
+        scanned.append(len(packed))
+        return scan(planes, packed, *rest)
 
-    monkeypatch.setattr(multi_index, "_search", counting)
+    monkeypatch.setattr(multi_index, "scan", counting)
     codes, queries = clustered(3000, 64), clustered(500, 64, 1)
     with backend("compiled"):
         index, flat = index_of(codes), index_of(codes, kind=HammingIndex)
-        for share, expected in ((FREE, 500), (NONE, multi_index.PILOT)):
+        for share, expected in ((FREE, []), (NONE, [500])):
             monkeypatch.setattr(multi_index, "SHARE", share)
-            searched.clear()
+            scanned.clear()
             assert_same(index.search(queries, 5), flat.search(queries, 5))
-            assert sum(searched) == expected
+            assert scanned == expected
 
 
 @pytest.mark.parametrize("name", BACKENDS)
