@@ -41,7 +41,7 @@ class Result:
     @property
     def width(self) -> str:
         """Length of a row in words, as "64 bits"."""
-        return f"{self.report.rules.width} {'bits' if isinstance(self.query, BinaryCodes) else 'floats'}"
+        return self.report.rules.width_text
 
 
 def directions(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:

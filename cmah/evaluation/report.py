@@ -48,6 +48,11 @@ class Rules:
     clusters: int | None
     seed: int
 
+    @property
+    def width_text(self) -> str:
+        """Such as "64 bits" or "512 floats"."""
+        return f"{self.width} {'bits' if self.ranking == 'Hamming distance' else 'floats'}"
+
     def lines(self) -> list[str]:
         """The rules in words; those that do not depend on the width or the number of queries."""
         depth = "full ranking" if self.map_depth is None else f"first {self.map_depth} ranks"

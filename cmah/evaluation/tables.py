@@ -55,7 +55,7 @@ def _card(result: Result, before: Sequence[Result]) -> tuple[str, str, list[tupl
     if "map_low" in report:
         interval = f"{value_text('map', report['map_low'])} – {value_text('map', report['map_high'])}"
         lines.insert(0, ("95 % interval", interval))
-    earlier = _earlier(before).get((result.direction, report.rules.width))
+    earlier = _earlier(before).get((result.direction, result.width))
     if earlier:
         lines.append(("before training", value_text("map", earlier.report["map"])))
     wanted = ("map_class", "p@10", "nn", "acc@1", "acc@10")
@@ -63,8 +63,8 @@ def _card(result: Result, before: Sequence[Result]) -> tuple[str, str, list[tupl
     return f"mAP {result.arrow}, {result.width}", value_text("map", report["map"]), lines
 
 
-def _earlier(before: Sequence[Result]) -> dict[tuple[str, int], Result]:
-    return {(result.direction, result.report.rules.width): result for result in before}
+def _earlier(before: Sequence[Result]) -> dict[tuple[str, str], Result]:
+    return {(result.direction, result.width): result for result in before}
 
 
 def _main_table(results: Sequence[Result], before: Sequence[Result], columns: Sequence[str]) -> Table:
@@ -81,7 +81,7 @@ def _main_table(results: Sequence[Result], before: Sequence[Result], columns: Se
         ties = f"{value_text('map', value['map_worst'])} – {value_text('map', value['map_best'])}"
         cells = [_spread(result), interval, ties]
         if before:
-            match = earlier.get((result.direction, result.report.rules.width))
+            match = earlier.get((result.direction, result.width))
             cells.insert(0, value_text("map", match.report["map"]) if match else "–")
         rows.append([*row[:3], *cells, *row[3:]])
     return Table(table.caption, [*head, *table.head[3:]], rows)

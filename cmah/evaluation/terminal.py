@@ -58,7 +58,7 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
         bounds = f"({_span(report, 'map_worst', 'map_best')})"
         cells = [value_text(name, report.values.get(name, math.nan)) for name in columns]
         rows.append(
-            [label, str(report.rules.width), value_text("map", report["map"]), spread, bounds, *cells]
+            [label, report.rules.width_text, value_text("map", report["map"]), spread, bounds, *cells]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
