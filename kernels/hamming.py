@@ -121,7 +121,7 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def scan(
+def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     blocks: np.ndarray,
     begin: int,
     end: int,
@@ -148,7 +148,7 @@ def scan(
         limit: int64 [q], changed.
         counts: int64 [q, bits + 2], changed: how many entries a query has at each distance; last, how many
             below its limit. Zeros at first; [q, 0] where k is EVERY.
-        entries: int64 [room, 3], (position, distance, query) of what was found so far.
+        entries: int64 [room, 3], (position, distance, query) of what was found so far; room for two blocks or more.
         used: how many of them.
 
     Returns:

@@ -21,7 +21,5 @@ def scan_tile(
     queries = queries.view()
     queries.flags.writeable = False
     for blocks, begin in segments:
-        entries, used = hamming.scan(
-            blocks, begin, n, queries, unrolled, most, limit, counts, entries, used
-        )
+        entries, used = hamming.scan(blocks, begin, n, queries, unrolled, most, limit, counts, entries, used)
     return hamming.in_order(entries, used, limit, most, bits)
