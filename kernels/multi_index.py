@@ -105,6 +105,16 @@ def _found_before(
 
 
 @njit(cache=True, nogil=True)
+def _value(packed: np.ndarray, i: int, first: int, length: int) -> int:
+    """Some bits of query i as a number; the first bit is the highest, as in every byte."""
+    last = (first + length - 1) // 8
+    value = np.int64(0)
+    for byte in range(first // 8, last + 1):
+        value = (value << 8) | np.int64(packed[i, byte])
+    return (value >> (8 * (last + 1) - first - length)) & ((1 << length) - 1)
+
+
+@njit(cache=True, nogil=True)
 def _look_up(
     codes: np.ndarray,
     t: int,
@@ -227,7 +237,8 @@ def _take(
 @njit(cache=True, nogil=True)
 def search(
     queries: np.ndarray,
-    values: np.ndarray,
+    packed: np.ndarray,
+    parts: np.ndarray,
     codes: np.ndarray,
     order: np.ndarray,
     starts: np.ndarray,
@@ -249,7 +260,8 @@ def search(
 
     Args:
         queries: unsigned words [q, words].
-        values: uint32 [q, m], the part of each query that each table lists.
+        packed: the same as bytes, uint8 [q, width].
+        parts: int64 [m, 2], the first bit and the length, up to 32 bits, of the part that each table lists.
         codes: unsigned words [m, n, words], of each table, by value of its part and then by position.
         order: uint32 [m, n], their positions.
         starts: uint32, of all tables in turn: where in `codes` the codes of each value begin, and their end.
@@ -290,10 +302,10 @@ def search(
                     expected += ways[u, a] * (probe_cost + code_cost * n / (bases[u + 1] - bases[u]))
                 enough = expected <= budget
             todo, mask = ways[t, a], np.int64((1 << a) - 1)
+            value = _value(packed, i, parts[t, 0], parts[t, 1])
             while todo > 0 and enough:
                 some = min(todo, AT_ONCE)
                 todo -= some
-                value = np.int64(values[i, t])
                 buckets, total, mask = _look_up(codes, t, starts, bases[t], value, mask, some, lows, highs)
                 spent += some * probe_cost + total * code_cost
                 enough = spent <= budget

@@ -147,11 +147,13 @@ def _search(
     """Offsets, keys and whether finished, as the kernel gives them, of some queries."""
     from cmah.kernels import multi_index
 
-    queries = planes.as_words(packed).view()
-    queries.flags.writeable = False
+    packed = np.ascontiguousarray(packed).view()
+    packed.flags.writeable = False  # as are the tables, and so are the words
+    queries = planes.as_words(packed)
     offsets, keys, finished = multi_index.search(
         queries,
-        tables.values(packed),
+        packed,
+        tables.parts,
         tables.codes,
         tables.order,
         tables.starts,

@@ -36,6 +36,7 @@ class Tables:
 
     Attributes:
         lengths: bits of the parts, which lie one behind the other from the first bit of a code on.
+        parts: int64 [m, 2], the first bit and the length of each.
         starts: uint32: for each table in turn, where the codes of each value of its part begin, and their end.
         bases: int64 [m + 1], where the starts of each table begin, and their end.
         order: uint32 [m, n], positions.
@@ -60,10 +61,11 @@ class Tables:
         self.starts = parts[0].view("<u4")
         self.order = parts[1].view("<u4").reshape(m, n)
         self.codes = parts[2].view(planes.word).reshape(m, n, planes.words)
+        self.parts = np.array([(sum(lengths[:t]), length) for t, length in enumerate(lengths)])
         self.bases = np.cumsum([0, *((1 << length) + 1 for length in lengths)])
         self.ways = np.array([[math.comb(length, a) for a in range(max(lengths) + 2)] for length in lengths])
         bits = np.zeros((m, 8 * planes.width), dtype=bool)
-        for t, (first, length) in enumerate(self._parts()):
+        for t, (first, length) in enumerate(self.parts):
             bits[t, first : first + length] = True
         self.masks = planes.as_words(np.packbits(bits, axis=1))
 
@@ -101,17 +103,9 @@ class Tables:
                 return False
         return True
 
-    def values(self, packed: np.ndarray) -> np.ndarray:
-        """The parts of packed codes, uint8 [q, width], as numbers, uint32 [q, m]."""
-        return np.stack([_values(packed, *part) for part in self._parts()], axis=1).astype(np.uint32)
-
-    def _parts(self) -> list[tuple[int, int]]:
-        """The first bit and the length of each part."""
-        return [(sum(self.lengths[:t]), length) for t, length in enumerate(self.lengths)]
-
     def _sorted(self, rows: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """The starts and the order of table t."""
-        keys = _values(rows, *self._parts()[t]) << np.uint64(32)
+        keys = _values(rows, *self.parts[t].tolist()) << np.uint64(32)
         keys |= np.arange(len(rows), dtype=np.uint64)
         keys.sort()
         order = keys.astype(np.uint32)  # the low half

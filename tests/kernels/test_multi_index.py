@@ -27,13 +27,7 @@ def tables_of(codes, queries, cuts):
     """Arguments of `search` for parts between `cuts`, with bytes as words."""
     bits = np.unpackbits(codes.packed, axis=1)
     parts = list(pairwise(cuts))
-    values, asked = (
-        np.stack(
-            [np.unpackbits(c.packed, axis=1)[:, a:b] @ (1 << np.arange(b - a)[::-1]) for a, b in parts],
-            axis=1,
-        )
-        for c in (codes, queries)
-    )
+    values = np.stack([bits[:, a:b] @ (1 << np.arange(b - a)[::-1]) for a, b in parts], axis=1)
     order = np.stack([np.argsort(values[:, t], kind="stable") for t in range(len(parts))]).astype(np.uint32)
     starts, masks = [], np.zeros((len(parts), bits.shape[1]), dtype=np.uint8)
     for t, (a, b) in enumerate(parts):
@@ -42,7 +36,8 @@ def tables_of(codes, queries, cuts):
     longest = max(b - a for a, b in parts)
     return {
         "queries": fixed(queries.packed),
-        "values": asked.astype(np.uint32),
+        "packed": fixed(queries.packed),
+        "parts": np.array([(a, b - a) for a, b in parts]),
         "codes": fixed(codes.packed[order]),
         "order": fixed(order),
         "starts": fixed(np.concatenate(starts).astype(np.uint32)),
