@@ -87,7 +87,7 @@ def _distances_in_block(
 @njit(cache=True, nogil=True)
 def _least_in_block(
     blocks: np.ndarray, b: int, queries: np.ndarray, i: int, unrolled: Any, row: np.ndarray
-) -> int:
+) -> np.int64:
     """The least distance of query i from the codes of block b; `unrolled` as in `scan`, `row` to work in."""
     codes = blocks.shape[2]
     if len(unrolled) == 0:
@@ -240,7 +240,7 @@ def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
     out = np.empty((query.shape[0], database.shape[0]), dtype=np.int32)
     for i in range(query.shape[0]):
         for j in range(database.shape[0]):
-            distance = 0
+            distance = np.int64(0)
             for w in range(query.shape[1]):
                 distance += np.int64(_differing(query[i, w], database[j, w]))
             out[i, j] = distance

@@ -89,7 +89,7 @@ def count_codes(
                         parts[part, level] = 0
     for i in range(q):
         if begin[i] <= skip[i] < end[i]:
-            distance = 0
+            distance = np.int64(0)
             for w in range(words):
                 distance += np.int64(_differing(query[i, w], planes[w, skip[i]]))
             counts[i, distance] -= 1
