@@ -235,6 +235,28 @@ def _take(
 
 
 @njit(cache=True, nogil=True)
+def _cost(
+    bases: np.ndarray, ways: np.ndarray, a: int, tables: int, n: int, probe_cost: float, code_cost: float
+) -> float:
+    """What it costs to read the buckets of the first `tables` that are `a` bits away, if all hold as many codes."""
+    cost = 0.0
+    for t in range(tables):
+        cost += ways[t, a] * (probe_cost + code_cost * n / (bases[t + 1] - bases[t]))
+    return cost
+
+
+@njit(cache=True, nogil=True)
+def _parted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions int64 and distances int32 of keys, which are distance × 2^32 + position."""
+    positions = np.empty(len(keys), dtype=np.int64)
+    distances = np.empty(len(keys), dtype=np.int32)
+    for c in range(len(keys)):
+        positions[c] = keys[c] & 0xFFFFFFFF
+        distances[c] = keys[c] >> 32
+    return positions, distances
+
+
+@njit(cache=True, nogil=True)
 def search(
     queries: np.ndarray,
     packed: np.ndarray,
@@ -251,7 +273,7 @@ def search(
     probe_cost: float,
     code_cost: float,
     patience: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The codes at most `radius` from each query, or the k nearest of those, unless that costs more than `budget`.
 
     Step (a, t) reads the buckets of table t whose value differs from the query's in exactly `a` bits. The steps
@@ -276,8 +298,9 @@ def search(
         patience: after that many queries, most of which did not end within the budget, the others are not begun.
 
     Returns:
-        offsets int64 [q + 1]; keys int64, distance × 2^32 + position, ascending, query i has offsets[i] to
-        offsets[i + 1]; finished bool [q], false (and no keys) where the budget did not suffice.
+        offsets int64 [q + 1], positions int64 [found], distances int32 [found]: query i has the entries offsets[i]
+        to offsets[i + 1], ordered by (distance, position); and finished, bool [q], false where the budget did not
+        suffice: such a query has no entries.
     """
     m, n = order.shape
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)
@@ -290,6 +313,10 @@ def search(
         begin, found, spent = offsets[i], 0, 0.0
         enough = i < patience or 2 * failed <= i
         limit = radius  # codes farther than that are of no interest
+        if enough:  # most queries need these; looked up together, they wait for memory once, not m times
+            for t in range(min(m, limit + 1)):
+                value = _value(packed, i, parts[t, 0], parts[t, 1])
+                _look_up(codes, t, starts, bases[t], value, 0, 1, lows, highs)
         step = 0  # a * m + t: all codes nearer than that are known
         while step <= limit and enough:
             a, t = divmod(step, m)
@@ -297,10 +324,8 @@ def search(
             if a >= ways.shape[1]:
                 continue
             if t == 0:  # a round over the tables begins: is it worth its cost?
-                expected = spent
-                for u in range(min(m, limit - step + 2)):
-                    expected += ways[u, a] * (probe_cost + code_cost * n / (bases[u + 1] - bases[u]))
-                enough = expected <= budget
+                tables = min(m, limit - step + 2)
+                enough = spent + _cost(bases, ways, a, tables, n, probe_cost, code_cost) <= budget
             todo, mask = ways[t, a], np.int64((1 << a) - 1)
             value = _value(packed, i, parts[t, 0], parts[t, 1])
             while todo > 0 and enough:
@@ -327,4 +352,5 @@ def search(
         found = found if enough else 0
         _sort(keys[begin : begin + found], sorting)
         offsets[i + 1] = begin + found
-    return offsets, keys, finished
+    positions, distances = _parted(keys[: offsets[-1]])
+    return offsets, positions, distances, finished

@@ -1,5 +1,6 @@
 """`MultiIndex`: exact search that compares few of the codes, for codes that lie in clusters."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -22,14 +23,13 @@ PATIENCE = 16  # queries of a task that show whether the others are worth search
 
 # What things cost in nanoseconds, measured on an AMD EPYC with AVX-512. Only their proportions matter, and they
 # decide only about time: the results are the same.
-PROBE = 40.0  # to look up a bucket, which waits for memory
+PROBE = 50.0  # to look up a bucket, which waits for memory
 CODE = 1.2  # to compare a code of a bucket, for each of its words
 READ = 0.03  # the flat scan: to read a byte of the codes from memory, once for all queries
 COMPARE = 0.009  # the flat scan: to compare a byte with a query's
 SHARE = 0.5  # of what the flat scan of a query costs, that its search by tables may cost, else it is given up
 
 KIND_OF_TABLES = 1  # in the header of an index file
-_LOW_HALF = (1 << 32) - 1
 _building = Lock()
 
 
@@ -119,15 +119,8 @@ def search_tables(
 
     size = min(BATCH, max(FEW, -(-q // threads)))
     found = in_threads([partial(task, packed[a : a + size]) for a in range(0, q, size)], threads)
-    finished = np.zeros(q, dtype=bool)
-    counts = np.zeros(q, dtype=np.int64)
-    begin = 0
-    for offsets, _, done in found:
-        finished[begin : begin + len(done)] = done
-        counts[begin : begin + len(done)] = np.diff(offsets)
-        begin += len(done)
-    keys = np.concatenate([np.empty(0, dtype=np.int64), *(part for _, part, _ in found)])
-    positions, distances = keys & _LOW_HALF, (keys >> 32).astype(np.int32)
+    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part[0]) for part in found)])
+    positions, distances, finished = found[0][1:] if len(found) == 1 else _joined(found)
     if positions.max(initial=-1) >= len(planes):
         raise CodesError("the tables of the index are damaged; make it again with cmah index")
     if not finished.all():
@@ -143,14 +136,14 @@ def search_tables(
 
 def _search(
     tables: Tables, planes: Planes, k: int | None, radius: int, budget: float, packed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets, keys and whether finished, as the kernel gives them, of some queries."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets, positions, distances and whether finished, as the kernel gives them, of some queries."""
     from cmah.kernels import multi_index
 
     packed = np.ascontiguousarray(packed).view()
     packed.flags.writeable = False  # as are the tables, and so are the words
     queries = planes.as_words(packed)
-    offsets, keys, finished = multi_index.search(
+    return multi_index.search(
         queries,
         packed,
         tables.parts,
@@ -167,7 +160,14 @@ def _search(
         CODE * planes.words,
         PATIENCE,
     )
-    return offsets, keys[: offsets[-1]], finished
+
+
+def _joined(found: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """Positions, distances and whether finished, of all tasks."""
+    nothing = [np.empty(0, dtype=dtype) for dtype in (np.int64, np.int32, bool)]
+    return tuple(
+        np.concatenate([empty, *(part[i] for part in found)]) for i, empty in enumerate(nothing, start=1)
+    )
 
 
 def _mixed(choice: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
