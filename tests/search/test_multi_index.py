@@ -119,6 +119,28 @@ def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch):
             assert scanned == expected
 
 
+def test_some_queries_by_tables_and_some_by_the_scan(monkeypatch):
+    scanned = []
+    scan = multi_index.scan
+
+    def counting(planes, packed, *rest):
+        scanned.append(len(packed))
+        return scan(planes, packed, *rest)
+
+    monkeypatch.setattr(multi_index, "scan", counting)
+    monkeypatch.setattr(multi_index, "PATIENCE", 1000)
+    random = np.random.default_rng(0)
+    codes, far = clustered(3000, 64), BinaryCodes.from_bits(random.integers(0, 2, (200, 64)))
+    mixed = np.where(random.random((200, 1)) < 0.5, codes.packed[:200], far.packed)
+    queries = BinaryCodes.from_packed(mixed, 64)
+    with backend("compiled"):
+        index, flat = index_of(codes), index_of(codes, kind=HammingIndex)
+        for share in (20.0, 40.0, 80.0, 160.0):
+            monkeypatch.setattr(multi_index, "SHARE", share)
+            assert_same(index.search(queries, 5), flat.search(queries, 5))
+    assert any(20 < count < 180 for count in scanned), scanned
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_add_remove_subset_and_ids(name):
     codes, queries = clustered(400, 24), clustered(9, 24, 1)
