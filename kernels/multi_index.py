@@ -73,7 +73,7 @@ def _sort(keys: np.ndarray, room: np.ndarray) -> None:
         return
     for c in range(size):  # of a few, counting the lesser ones is quickest: vector instructions, no branches
         key = keys[c]
-        rank = 0
+        rank = np.int64(0)
         for other in range(size):
             rank += np.int64(keys[other] < key)
         room[rank] = key
@@ -81,7 +81,7 @@ def _sort(keys: np.ndarray, room: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _distance(queries: np.ndarray, i: int, codes: np.ndarray, t: int, e: int) -> int:
+def _distance(queries: np.ndarray, i: int, codes: np.ndarray, t: int, e: int) -> np.int64:
     """The distance of query i from codes[t, e]."""
     distance = np.int64(_ones(np.uint64(queries[i, 0] ^ codes[t, e, 0])))
     for w in range(1, queries.shape[1]):
@@ -96,16 +96,16 @@ def _found_before(
     """Whether a code that table t has at `away` bits from query i is nearer, or as near, in an earlier table."""
     before = False
     for u in range(len(masks) if away > 0 else t):  # the parts of later tables differ in 0 bits or more
-        distance = 0
+        distance = np.int64(0)
         for w in range(queries.shape[1]):
             differing = np.uint64(queries[i, w] ^ codes[t, e, w])
             distance += np.int64(_ones(differing & np.uint64(masks[u, w])))
-        before |= distance < away + (u < t)
+        before |= bool(distance < away + (u < t))
     return before
 
 
 @njit(cache=True, nogil=True)
-def _value(packed: np.ndarray, i: int, first: int, length: int) -> int:
+def _value(packed: np.ndarray, i: int, first: int, length: int) -> np.int64:
     """Some bits of query i as a number; the first bit is the highest, as in every byte."""
     last = (first + length - 1) // 8
     value = np.int64(0)
@@ -152,13 +152,13 @@ def _look_up(
             lows[buckets] = low
             highs[buckets] = high
             buckets += 1
-            total += high - low
+            total += int(high - low)
             for e in range(low, high, line):
                 _prefetch(codes, t, e)
         if mask > 0:  # the next greater number with as many bits set
             lowest = mask & -mask
             carried = mask + lowest
-            mask = ((carried ^ mask) >> (np.int64(_ones(np.uint64(lowest - 1))) + 2)) | carried
+            mask = ((carried ^ mask) >> (int(_ones(np.uint64(lowest - 1))) + 2)) | carried
     return buckets, total, mask
 
 
