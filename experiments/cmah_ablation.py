@@ -7,7 +7,8 @@ contrast of the full streams alone (none of the three). The paper's own values a
     python experiments/cmah_ablation.py --smoke --out OUT
 
 Each run is a process of its own with one thread; --jobs of them at a time. On 41 categories, a run of the
-configuration above took 6 to 10 minutes beside other work on two cores.
+configuration above takes 6 to 8 minutes of one core of an AMD EPYC. Seen there at 64 bits, three seeds: all on 0.228
+(image to shape) and 0.198 (shape to image), full-full contrast only 0.210 and 0.180.
 Killed and started again, it goes on where it was.
 """
 
