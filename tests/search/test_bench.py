@@ -237,6 +237,12 @@ def test_derived_numbers():
     assert "faiss: it" in text
     assert "seed 3" in text
     assert "Beware" not in text
+    assert "Beyond" not in text
+    early = Case(
+        **{name: getattr(case, name) for name in vars(case)}
+        | {"ceilings": {"popcount": 4e-6, "memory": 1e-7}}
+    )
+    assert "Beyond 100 %" in report.rules([early], facts, 3)
     busy = Case(**{name: getattr(case, name) for name in vars(case)} | {"speedup": 1.1})
     assert "2 threads were at worst 1.10 times as fast as one" in " ".join(
         report.rules([busy], facts, 3).split()

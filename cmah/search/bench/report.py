@@ -102,6 +102,10 @@ def rules(cases: Sequence[Case], facts: dict[str, Any], seed: int) -> str:
             "popcount: part of the speed at which the threads xor, count and take the least of codes in the first "
             "cache; memory: part of a call in which the codes could be read once; *: the lower of both ceilings."
         )
+        if any(case.fractions["popcount"] > 1.05 for case in cases):
+            lines.append(
+                "Beyond 100 %: a query with k codes at distance 0 is done early, or the machine was not quiet."
+            )
     else:
         lines.append(
             "NumPy did the work: Numba is missing or CMAH_NO_NUMBA is set; no ceilings were measured."
