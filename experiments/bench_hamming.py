@@ -6,7 +6,7 @@
 How many times as long faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the better of heap and counting)
 takes on the same threads stands in the last column, as a least value; it was seen on 2 cores of an AMD EPYC with
 AVX-512 VPOPCNTDQ. Results are compared first. Ratios hold within a tenth where nothing else runs; where other
-processes do, threads may share a core, which the lines below the table tell. About two minutes.
+processes do, threads may share a core, which the lines below the table tell. A few minutes.
 """
 
 import os
