@@ -13,6 +13,7 @@ from numba import njit
 from numba.extending import intrinsic
 
 EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
+FIRST = 128  # blocks whose least distances are looked at together, before any of their codes
 
 
 @intrinsic
@@ -121,6 +122,39 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
+def _first_look(
+    blocks: np.ndarray,
+    query: np.ndarray,
+    unrolled: Any,
+    k: int,
+    limit: np.ndarray,
+    counts: np.ndarray,
+    minima: np.ndarray,
+    row: np.ndarray,
+) -> None:
+    """The least distances of the first, full blocks into uint16 `minima` [q, blocks], and limits from them.
+
+    k blocks hold k codes, so the k-th nearest is no farther than the k-th least of these. Without such limits nearly
+    every block at the beginning would be looked at closely.
+    """
+    levels = np.empty(counts.shape[1], dtype=np.int64)
+    for b in range(minima.shape[1]):
+        for i in range(len(query)):
+            minima[i, b] = _least_in_block(blocks, b, query, i, unrolled, row)
+    for i in range(len(query)):
+        levels[:] = 0
+        for b in range(minima.shape[1]):
+            levels[minima[i, b]] += 1
+        seen = 0
+        for distance in range(len(levels)):
+            seen += levels[distance]
+            if seen >= k:
+                if distance + 1 < limit[i] and counts[i, -1] == 0:
+                    limit[i] = distance + 1
+                break
+
+
+@njit(cache=True, nogil=True)
 def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     blocks: np.ndarray,
     begin: int,
@@ -160,6 +194,9 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     flags = np.empty(codes, dtype=np.uint8)
     eights = flags.view(np.uint64)
     active = np.arange(len(query))
+    together = 0 if k == EVERY else max(0, min(FIRST, len(blocks), (end - begin) // codes))
+    minima = np.empty((len(query), together), dtype=np.uint16)
+    _first_look(blocks, query, unrolled, k, limit, counts, minima, row)
     for b in range(len(blocks)):
         first = begin + b * codes
         inside = min(codes, end - first)
@@ -170,7 +207,12 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
                 continue
             active[still] = i
             still += 1
-            if _least_in_block(blocks, b, query, i, unrolled, row) >= limit[i]:
+            nearest = (
+                np.int64(minima[i, b])
+                if b < together
+                else _least_in_block(blocks, b, query, i, unrolled, row)
+            )
+            if nearest >= limit[i]:
                 continue
             _distances_in_block(blocks, b, query, i, unrolled, row)
             below = np.uint16(limit[i])

@@ -138,3 +138,23 @@ def test_distances_of_words(bits):
     assert result.dtype == np.int32
     np.testing.assert_array_equal(result, distances(queries, codes))
     assert hamming.distances(query[:0], words).shape == (0, 23)
+
+
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_limits_from_the_first_blocks(k):
+    """Far codes first, the nearest in many and in few of the later blocks, on both sides of FIRST."""
+    random = np.random.default_rng(k)
+    blocks = np.full((hamming.FIRST + 40, 1, 8), 2**16 - 1, dtype=np.uint16)  # 16 bits from the query 0
+    for b in random.integers(0, len(blocks), 60):
+        blocks[b, 0, random.integers(8)] = 2 ** int(random.integers(1, 16)) - 1
+    query, end = np.zeros((1, 1), dtype=np.uint16), 8 * len(blocks) - 3
+    limit, counts = np.full(1, 17), np.zeros((1, 18), dtype=np.int64)
+    entries, used = hamming.scan(
+        blocks, 0, end, query, (0,), k, limit, counts, np.empty((64, 3), dtype=np.int64), 0
+    )
+    _, positions, distances = hamming.in_order(entries, used, limit, k, 16)
+    expected = np.bitwise_count(blocks.ravel()[:end])
+    order = np.argsort(expected, kind="stable")[:k]
+    assert positions.tolist() == order.tolist()
+    assert distances.tolist() == expected[order].tolist()
+    assert used < 8 * len(blocks) // 2  # the far codes at the beginning were not looked at one by one
