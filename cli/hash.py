@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from cmah.codes import Embeddings
+    from cmah.posthoc import PostHocHash
 
 
 @click.command("hash", short_help="codes from anyone's embeddings, without training a network")
@@ -35,8 +36,10 @@ def command(
 ) -> None:
     """Hash the embeddings of FILES (.npz, or .npy of floats [n, d]), a file for each modality.
 
-    Writes a code file for each, and hash.npz, which --with applies to other embeddings of the same kind, given
-    in the same order: fit on a training set, apply to the rest.
+    Writes a code file for each, and hash.npz, which --with applies to other embeddings of the same kind: fit on a
+    training set, apply to the rest. A file's modality is the one it names, or its name if that is image.npy or
+    shape.npy; files of unknown modality are taken in the order of fitting. To evaluate the codes, give .npz files with
+    `embeddings` and `categories`.
     """
     import json
 
@@ -53,26 +56,45 @@ def command(
         if any(value is not None for value in (bits, method, sharing, seed)):
             raise click.UsageError("--with brings its own --bits, --method, --sharing and --seed")
         chosen = PostHocHash.load(fitted)
-        if chosen.sets != len(files):
-            raise CodesError(
-                f"{fitted}: was fitted on {chosen.sets} files, got {len(files)}; give them in that order"
-            )
+        places = _places(chosen, sets, files, fitted)
     else:
+        places = list(range(len(files)))
         chosen = fit_hash(sets, bits or 64, method or "itq", sharing=sharing or "projection", seed=seed or 0)
         chosen.save(out / "hash.npz")
-    for number, (target, rows) in enumerate(zip(targets, sets, strict=True)):
+    for path, target, rows, place in zip(files, targets, sets, places, strict=True):
         try:
-            chosen.encode(rows, number).save(target)
+            chosen.encode(rows, place).save(target)
         except CodesError as error:
-            raise CodesError(f"{files[number]}: {error}") from None
+            raise CodesError(f"{path}: {error}") from None
     written = [str(target) for target in targets]
     if as_json:
         click.echo(json.dumps({"codes": written, "bits": chosen.bits, "method": chosen.method}))
         return
     for name, rows in zip(written, sets, strict=True):
         click.echo(f"{name}  {len(rows)} codes of {chosen.bits} bits ({chosen.method})")
-    if len(files) > 1 and chosen.sharing != "nothing":
+    if len(files) > 1 and chosen.sharing != "nothing" and all(rows.categories is not None for rows in sets):
         click.echo(f"next: cmah eval --query {written[0]} --database {written[1]} --both")
+    else:
+        click.echo(f"next: cmah index {written[-1]} OUT.cmah; evaluating needs .npz files with `categories`")
+
+
+def _places(
+    chosen: "PostHocHash", sets: "list[Embeddings]", files: tuple[Path, ...], fitted: Path
+) -> list[int]:
+    """Which of the sets it was fitted on each file belongs to: by modality where it is known, else by order."""
+    from cmah.errors import CodesError
+
+    modalities = chosen.modalities.tolist()
+    if all(rows.modality and rows.modality in modalities for rows in sets):
+        return [modalities.index(rows.modality) for rows in sets]
+    if len(files) != chosen.sets:
+        raise CodesError(
+            f"{fitted}: was fitted on {chosen.sets} files, got {len(files)}; give them in that order"
+        )
+    for path, rows, modality in zip(files, sets, modalities, strict=True):
+        if rows.modality and modality and rows.modality != modality:
+            raise CodesError(f"{path}: of modality {rows.modality!r}, expected {modality!r} at its place")
+    return list(range(len(files)))
 
 
 def _embeddings(path: Path) -> "Embeddings":

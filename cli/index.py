@@ -50,4 +50,6 @@ def command(codes: Path, out: Path, bits: int | None, kind: str, as_json: bool) 
         )
     else:
         click.echo(f"{out}: {len(index)} codes of {index.bits} bits, {size} bytes")
-        click.echo(f"next: cmah search {out} --run RUN photo.jpg chair.obj cloud.npy")
+        click.echo(
+            f"next: cmah search {out} --codes QUERIES.npz (or --run RUN photo.jpg chair.obj cloud.npy)"
+        )

@@ -147,4 +147,8 @@ def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]
             click.echo(f"  {count:5d}  {reason}")
     if sheet is not None:
         click.echo(f"picture of the shapes: {sheet}")
+    if not splits["val"] and not splits["test"]:
+        click.echo(
+            "no shapes to test on: so few all fell to train; --split-fractions 0.5,0,0.5 gives more", err=True
+        )
     click.echo(f"next: cmah train {out} --recipe cmah --out RUN")

@@ -19,17 +19,28 @@ if TYPE_CHECKING:
     from cmah.errors import CmahError as CmahError
     from cmah.exporting import export as export
     from cmah.search import HammingIndex as HammingIndex
+    from cmah.search import MultiIndex as MultiIndex
     from cmah.training.loop import train as train
 
 _HOME = {
     "BinaryCodes": "cmah.codes",
     "HammingIndex": "cmah.search",
+    "MultiIndex": "cmah.search",
     "CmahError": "cmah.errors",
     "prepare": "cmah.data.preparing",
     "train": "cmah.training.loop",
     "export": "cmah.exporting",
 }
-__all__ = ["BinaryCodes", "CmahError", "HammingIndex", "__version__", "export", "prepare", "train"]
+__all__ = [
+    "BinaryCodes",
+    "CmahError",
+    "HammingIndex",
+    "MultiIndex",
+    "__version__",
+    "export",
+    "prepare",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

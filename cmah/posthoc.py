@@ -32,12 +32,14 @@ class PostHocHash:
         sharing: what the sets it was fitted on have in common; see `fit_hash`.
         means: float32 [sets, d], taken from unit-length embeddings before they are projected.
         projections: float32 [sets, d, bits].
+        modalities: text [sets], of each set; "" where unknown.
     """
 
     method: str
     sharing: str
     means: np.ndarray
     projections: np.ndarray
+    modalities: np.ndarray
 
     def __post_init__(self) -> None:
         sets, d = self.means.shape if self.means.ndim == 2 else (0, 0)
@@ -48,6 +50,8 @@ class PostHocHash:
                 f"means {list(self.means.shape)} and projections {list(self.projections.shape)}, expected "
                 "[sets, d] and [sets, d, bits]"
             )
+        if self.modalities.shape != (sets,) or self.modalities.dtype.kind != "U":
+            raise CodesError(f"modalities {list(self.modalities.shape)}, expected text [{sets}]")
         if not 1 <= self.bits <= MAX_BITS:
             raise CodesError(f"bits is {self.bits}, expected 1 to {MAX_BITS}")
         if not (np.isfinite(self.means).all() and np.isfinite(self.projections).all()):
@@ -122,6 +126,7 @@ class PostHocHash:
                 str(file.read("method")),
                 str(file.read("sharing")),
                 *(array.astype(np.float32) for array in arrays.values()),
+                file.read("modalities"),
             )
         except CodesError as error:
             raise CodesError(f"{path}: {error}") from None
@@ -161,7 +166,10 @@ def fit_hash(
     d = widths[0]
     most = MAX_BITS if method == "lsh" else min(d, MAX_BITS)
     if not 1 <= bits <= most:
-        raise CodesError(f"bits is {bits}, expected 1 to {most} for {method!r} on embeddings of width {d}")
+        longer = "; 'lsh' can give more" if method != "lsh" and bits <= MAX_BITS else ""
+        raise CodesError(
+            f"bits is {bits}, expected 1 to {most} for {method!r} on embeddings of width {d}{longer}"
+        )
     if any(len(embeddings) < 2 for embeddings in sets):
         raise CodesError(
             f"sets of {[len(embeddings) for embeddings in sets]} rows, expected 2 or more in each"
@@ -177,7 +185,11 @@ def fit_hash(
     if sharing != "nothing":
         projections *= len(sets)
     return PostHocHash(
-        method, sharing, np.stack(means).astype(np.float32), np.stack(projections).astype(np.float32)
+        method,
+        sharing,
+        np.stack(means).astype(np.float32),
+        np.stack(projections).astype(np.float32),
+        np.array([embeddings.modality for embeddings in sets]),
     )
 
 

@@ -133,12 +133,13 @@ def test_file(tmp_path):
 
 def test_damaged_files(tmp_path):
     path = tmp_path / "hash.npz"
-    good = {"format": "cmah-hash", "version": 1, "method": "lsh", "sharing": "all"}
+    good = {"format": "cmah-hash", "version": 1, "method": "lsh", "sharing": "all", "modalities": ["image"]}
     arrays = {"means": np.zeros((1, 3), np.float32), "projections": np.zeros((1, 3, 4), np.float32)}
     for change, message in (
         ({"format": "cmah-codes"}, "not a post-hoc hash"),
         ({"version": 2}, "version 2"),
         ({"method": "magic"}, "magic"),
+        ({"modalities": ["a", "b"]}, "modalities"),
         ({"means": np.zeros((1, 2), np.float32)}, "expected"),
         ({"means": np.zeros((1, 3), int)}, "means are int64"),
         ({"projections": np.full((1, 3, 4), np.nan, np.float32)}, "finite"),

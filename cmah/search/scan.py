@@ -23,6 +23,7 @@ TILE = 256  # queries that go over a block while it is in the cache
 FEW = 16  # queries a thread: with fewer, threads share out the codes, and each code is read from memory once
 WORTH_A_THREAD = 4 << 20  # bytes to compare; less is done sooner than a thread is woken
 WORTH_COMPILED = 64 << 20  # bytes to compare; less is done by NumPy sooner than Numba is imported
+_work = 0  # bytes that this process was asked to compare
 
 
 def scan(planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads: int | None = None) -> Found:
@@ -92,9 +93,11 @@ def compiled(work: int) -> ModuleType | None:
 
     Args:
         work: bytes to compare. Importing Numba takes a third of a second, in which NumPy does a small search many
-            times; once it is imported it does everything.
+            times. When this process has compared WORTH_COMPILED in all, or Numba is there anyway, it does everything.
     """
-    if os.environ.get("CMAH_NO_NUMBA") or ("numba" not in sys.modules and work < WORTH_COMPILED):
+    global _work  # noqa: PLW0603 (how much was done is a matter of the process)
+    _work += work
+    if os.environ.get("CMAH_NO_NUMBA") or ("numba" not in sys.modules and _work < WORTH_COMPILED):
         return None
     return _kernels()
 

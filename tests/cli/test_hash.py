@@ -37,7 +37,7 @@ def test_fit_and_apply(call, files):
         "hash", files / "image.npy", files / "shape.npz", "--bits", 8, "--out", files / "codes"
     )
     assert status == 0
-    assert "cmah eval" in out
+    assert "cmah index" in out  # there are no categories to evaluate by
     image, shape = (BinaryCodes.load(files / "codes" / f"{name}.npz") for name in ("image", "shape"))
     assert (image.bits, image.modality, shape.modality, len(image)) == (8, "image", "shape", 40)
     assert shape.ids[3] == "s3"
@@ -51,6 +51,17 @@ def test_fit_and_apply(call, files):
     assert json.loads(out)["bits"] == 8
     assert BinaryCodes.load(files / "again" / "image.npz") == image
     assert not (files / "again" / "hash.npz").exists()
+    status, _, _ = call(
+        "hash", files / "shape.npz", "--with", files / "codes" / "hash.npz", "--out", files / "one"
+    )
+    assert status == 0  # told by its modality, though it was the second
+    assert BinaryCodes.load(files / "one" / "shape.npz") == shape
+    np.save(files / "unknown.npy", np.ones((2, 10)))
+    status, _, err = call(
+        *("hash", files / "shape.npz", files / "unknown.npy"),
+        *("--with", files / "codes" / "hash.npz", "--out", files / "swapped"),
+    )
+    assert (status, "of modality 'shape', expected 'image'" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,10 @@ def test_who_does_the_work(monkeypatch):
     assert scanning.compiled(1 << 40) is None
     monkeypatch.delenv("CMAH_NO_NUMBA")
     monkeypatch.delitem(sys.modules, "numba")
+    monkeypatch.setattr(scanning, "_work", 0)
     assert scanning.compiled(1) is None
-    assert scanning.compiled(scanning.WORTH_COMPILED) is not None
+    assert scanning.compiled(scanning.WORTH_COMPILED - 2) is None
+    assert scanning.compiled(1) is not None  # small searches add up
 
 
 def run_alone(code, folder, **environment):
