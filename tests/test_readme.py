@@ -50,9 +50,10 @@ def test_every_command_is_in_the_table() -> None:
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    example = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
-    check = "assert hits.ids[:, 0].tolist() == [0, 1, 2] and not hits.distances[:, 0].any()"
-    command = [sys.executable, "-c", example + check]
+    first, more, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    check = "assert hits.ids[:, 0].tolist() == [0, 1, 2] and not hits.distances[:, 0].any()\n"
+    after = "assert len(index) == 1000 and set(hits.ids.ravel()) == {1, 2, 5000} and near.offsets[3] >= 3"
+    command = [sys.executable, "-c", first + check + more + after]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
