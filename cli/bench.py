@@ -66,7 +66,7 @@ def command(
     from dataclasses import asdict
     from importlib import import_module
 
-    from cmah.files import write_json
+    from cmah.files import require_replaceable, write_json
     from cmah.progress import progress
     from cmah.search.bench import report
     from cmah.search.bench.cold import describe, measure_cold
@@ -86,6 +86,8 @@ def command(
     options["threads"] = thread_count(options["threads"])
     settings = Settings(peers=tuple(versions), query_file=query, **options)
     cases = []
+    if json_path and json_path != "-":
+        require_replaceable(json_path, b'"machine"')
     shown = json_path != "-"
     bar = progress(
         measure(settings), "measuring", len(settings.bits) * len(settings.n) * len(settings.k), "case"

@@ -143,10 +143,8 @@ def command(
     if (before or run) and (folder is None or compare):
         raise click.UsageError("--before and --run are for the --report of one pair of files")
     pairs = _pairs(folders, query, database, compare, bool(floats))
-    if folder is not None:
-        from cmah.evaluation.page import require_report_packages
-
-        require_report_packages()
+    inputs = [path for group in (*pairs, floats or (), before or ()) for path in group]
+    _check_outputs(json_path, folder, inputs)
     data = _dataset(dataset)
     names = names_of(folders) if compare else [""]
     results: list[Result] = []
@@ -259,6 +257,20 @@ def _before(sides: "Sequence[Side]", after: "Sequence[Result]", settings: dict[s
     widths = {result.report.rules.width for result in after}
     lengths = [length for length in code_lengths(sides) if length is None or length in widths]
     return measure(sides, lengths, both=len({result.direction for result in after}) > 1, **settings)
+
+
+def _check_outputs(json_path: str | None, folder: Path | None, inputs: list[Path]) -> None:
+    """Refuse to write over what is read, or what is someone else's, before anything is measured."""
+    from cmah.files import require_replaceable
+
+    if json_path and json_path != "-":
+        require_replaceable(json_path, b'"query"', inputs)
+    if folder is not None:
+        from cmah.evaluation.page import require_report_packages
+
+        require_report_packages()
+        require_replaceable(folder / "index.html", b'content="cmah"')
+        require_replaceable(folder / "report.json", b'"query"', inputs)
 
 
 def _write(

@@ -44,6 +44,7 @@ def command(
     import json
 
     from cmah.errors import CodesError
+    from cmah.files import require_replaceable
     from cmah.posthoc import PostHocHash, fit_hash
 
     targets = [out / f"{path.stem}.npz" for path in files]
@@ -51,6 +52,10 @@ def command(
         raise click.UsageError(
             "the files need names of their own, other than hash, for the codes are named alike"
         )
+    for path in targets:
+        require_replaceable(path, b"packed.npy", files)
+    if fitted is None:
+        require_replaceable(out / "hash.npz", b"projections.npy", files)
     sets = [_embeddings(path) for path in files]
     if fitted is not None:
         if any(value is not None for value in (bits, method, sharing, seed)):

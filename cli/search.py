@@ -52,8 +52,11 @@ def command(
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
+    from cmah.files import require_replaceable
     from cmah.search import HammingIndex
 
+    if sheet:
+        require_replaceable(sheet, b'content="cmah"')
     index = HammingIndex.open(index_path)
     known = _Known(dataset, database)
     queries, skipped = _queries(codes_path, run, files, device, up)

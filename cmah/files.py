@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,28 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
         raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
+def require_replaceable(path: str | Path, mark: bytes, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse to write over what was given to read, or over a file of another kind.
+
+    Args:
+        path: the file that is to be written.
+        mark: what a file of the kind that is written has in its first 64 KiB.
+        inputs: files that are read.
+
+    Raises:
+        CmahError: if it is one of `inputs`, or exists without the mark.
+    """
+    path = Path(path)
+    if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
+        raise CmahError(f"{path}: is read here, expected another name to write")
+    if path.is_file():
+        with open(path, "rb") as file:
+            if mark not in file.read(1 << 16):
+                raise CmahError(
+                    f"{path}: exists and is not such a file as is written here; choose another name"
+                )
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, else removed.
@@ -34,6 +56,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         CmahError: if the file cannot be written: no room, no permission, a folder in its place.
     """
     path = Path(path)
+    if os.path.islink(path):
+        path = path.resolve()  # what the link leads to is replaced, not the link
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
     temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Reading .npy and .npz files that someone else wrote: sizes are checked before anything is allocated."""
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -9,10 +11,25 @@ from typing import IO
 import numpy as np
 
 from cmah.errors import CodesError
+from cmah.files import require_file
 
 # A member that unpacks to more than this, and to far more than lies in the file, is a bomb and not data.
 LARGE = 64 << 20
 RATIO = 200
+# What damaged files make the readers of zip archives and of .npy headers raise
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 
 def read_npy(path: str | Path) -> np.ndarray:
@@ -22,10 +39,11 @@ def read_npy(path: str | Path) -> np.ndarray:
         CodesError: if it is not such a file, holds Python objects, or its header disagrees with its size.
     """
     path = Path(path)
+    require_file(path, error=CodesError)
     try:
         with open(path, "rb") as file:
             return _read_array(file, path.stat().st_size)
-    except (ValueError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise CodesError(f"{path}: not a readable .npy file ({_reason(error)})") from None
 
 
@@ -41,6 +59,7 @@ class NpzReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        require_file(self.path, error=CodesError)
         try:
             with zipfile.ZipFile(self.path) as archive:
                 self.members = {info.filename: info for info in archive.infolist()}
@@ -75,15 +94,7 @@ class NpzReader:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(info) as member:
                 return _read_array(member, info.file_size)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            ValueError,
-            EOFError,
-            OSError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except UNREADABLE as error:
             raise CodesError(f"{self.path}: member {name!r} is unreadable ({_reason(error)})") from None
 
 
@@ -102,6 +113,8 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
         raise ValueError("it holds pickled Python objects, which are never loaded")
     # the header pads itself to a multiple of 64 bytes, so what is left after it is known only from the stream
     wanted = prod(shape) * dtype.itemsize
+    if not dtype.itemsize and prod(shape) > LARGE:
+        raise ValueError(f"its header promises {dtype} {list(shape)} of no bytes at all")
     if min(shape, default=0) < 0 or wanted + header > size:
         raise ValueError(f"its header promises {dtype} {list(shape)}, more than the {size} bytes there")
     data = file.read(wanted)

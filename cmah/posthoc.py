@@ -126,10 +126,10 @@ class PostHocHash:
                 str(file.read("method")),
                 str(file.read("sharing")),
                 *(array.astype(np.float32) for array in arrays.values()),
-                file.read("modalities"),
+                file.read("modalities") if "modalities" in file else np.full(len(arrays["means"]), ""),
             )
         except CodesError as error:
-            raise CodesError(f"{path}: {error}") from None
+            raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None
 
 
 def fit_hash(

@@ -150,7 +150,7 @@ def _encoded(image: np.ndarray, kind: str) -> str:
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>{style}</style></head>
+<meta name="generator" content="cmah"><title>{title}</title><style>{style}</style></head>
 <body><h1>{title}</h1>{lines}
 {body}{dialog}</body></html>
 """

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cmah.errors import CmahError
-from cmah.files import atomic_path, read_json, require_file, write_json
+from cmah.files import atomic_path, read_json, require_file, require_replaceable, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,3 +50,25 @@ def test_json_that_is_none(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(CmahError, match="not a readable JSON file"):
         read_json(tmp_path / "a.json")
+
+
+def test_inputs_foreign_files_links_and_pipes_are_not_written_over(tmp_path):
+    given, foreign, own = tmp_path / "given", tmp_path / "foreign", tmp_path / "own"
+    given.write_bytes(b"MARK")
+    foreign.write_bytes(b"something else")
+    own.write_bytes(b"MARK of old")
+    require_replaceable(own, b"MARK", [given, tmp_path / "nothing"])
+    require_replaceable(tmp_path / "new", b"MARK", [given])
+    with pytest.raises(CmahError, match="is read here"):
+        require_replaceable(given, b"MARK", [tmp_path / "." / "given"])
+    with pytest.raises(CmahError, match="exists and is not such a file"):
+        require_replaceable(foreign, b"MARK")
+    link = tmp_path / "link"
+    link.symlink_to(own)
+    with atomic_path(link) as temporary:
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert own.read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CmahError, match="a device or a pipe"), atomic_path(tmp_path / "pipe"):
+        pass

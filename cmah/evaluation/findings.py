@@ -221,7 +221,7 @@ def plane(parts: Sequence[Rows], seed: int = 0) -> np.ndarray:
     if len(vectors) < 4 or not np.ptp(vectors, axis=0).any():
         return np.zeros((len(vectors), 2))
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    found = TSNE(perplexity=perplexity, init="pca", random_state=seed % 2**32).fit_transform(vectors)
     return np.asarray(found, dtype=np.float64)
 
 

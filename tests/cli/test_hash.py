@@ -82,3 +82,16 @@ def test_one_line_for_what_is_wrong(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_nothing_that_is_there_is_lost(call, files):
+    before = (files / "shape.npz").read_bytes()
+    status, _, err = call("hash", files / "shape.npz", "--bits", 8, "--out", files)
+    assert (status, "is read here" in err) == (2, True)
+    (files / "codes").mkdir()
+    (files / "codes" / "shape.npz").write_bytes(before)
+    status, _, err = call("hash", files / "shape.npz", "--bits", 8, "--out", files / "codes")
+    assert (status, "exists and is not such a file" in err) == (2, True)
+    assert (files / "shape.npz").read_bytes() == (files / "codes" / "shape.npz").read_bytes() == before
+    for _ in range(2):  # its own files it does replace
+        assert call("hash", files / "shape.npz", "--bits", 8, "--out", files / "own")[0] == 0
