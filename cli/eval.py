@@ -239,13 +239,18 @@ def _dataset(folder: Path | None) -> "Dataset | None":
 
 
 def _clouds(dataset: "Dataset") -> "Callable[[str], np.ndarray | None]":
-    """The points of a shape by its id, normalised; None for a shape that the dataset does not have."""
+    """The points of a shape by its id, normalised; None for one that the dataset does not have or cannot read."""
     from cmah.data.point_clouds import normalise
+    from cmah.errors import CmahError
 
     shapes = {shape.shape_id: shape for shape in dataset.shapes}
 
     def cloud_of(name: str) -> "np.ndarray | None":
-        return normalise(dataset.load_points(shapes[name])[:, :3]) if name in shapes else None
+        try:
+            return normalise(dataset.load_points(shapes[name])[:, :3]) if name in shapes else None
+        except CmahError as error:
+            click.echo(f"no distance to shape {name}: {error}", err=True)
+            return None
 
     return cloud_of
 

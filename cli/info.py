@@ -1,5 +1,6 @@
 """cmah info: what lies at a path."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +68,7 @@ def _run(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != "cmah-run":
         raise RunError(f"{path / 'config.json'}: not the configuration of a run")
     records = read_metrics(path)
-    judged = [record for record in records if "validation" in record]
+    judged = [r for r in records if "validation" in r and math.isfinite(r["validation"]["score"])]
     best = max(judged, key=lambda record: record["validation"]["score"], default=None)
     weights = path / "model.safetensors"
     return {

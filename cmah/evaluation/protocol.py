@@ -23,6 +23,7 @@ from cmah.evaluation.measures import (
 )
 from cmah.evaluation.relevance import Labels, Relation, own_positions, relation
 from cmah.evaluation.report import Report, Rules
+from cmah.rows import whole
 from cmah.search.scan import in_threads, thread_count
 
 Rows = BinaryCodes | Embeddings
@@ -262,7 +263,7 @@ def _check_comparable(query: Rows, database: Rows) -> None:
 
 
 def _depths(name: str, values: Sequence[int]) -> np.ndarray:
-    if any(not 1 <= value < 2**63 for value in values):
+    if any(not 1 <= whole(value, name) < 2**63 for value in values):
         raise CodesError(f"{name} is {list(values)}, expected 1 to 2^63 - 1")
     return np.array(values, dtype=np.int64).reshape(-1)
 

@@ -1,6 +1,7 @@
 """The parts of a report, from results to what the page shows."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -138,7 +139,14 @@ def confusions(found: Found) -> Section | None:
         mean = float(np.nanmean(np.diag(shares)))
         what = f"Categories of the first {HITS} hits by category of the query; {mean:.0%} are of the query's."
         axes = ("category of the hit", "category of the query")
-        parts.append(panels.heat_panel(f"{result.arrow}, {result.width}", shares, axes, what, words))
+        drawn, title = words, f"{result.arrow}, {result.width}"
+        square = shares
+        if len(words) > BARS:
+            counts = Counter(result.query.categories.tolist())
+            kept = sorted(sorted(range(len(names)), key=lambda i: -counts[names[i]])[:BARS])
+            drawn, square = [words[i] for i in kept], shares[np.ix_(kept, kept)]
+            title += f", the {BARS} largest of {len(words)} categories"
+        parts.append(panels.heat_panel(title, square, axes, what, drawn))
         rows = [
             [escape(asked), escape(other), f"{share:.0%}"] for asked, other, share in mix_ups(words, shares)
         ]

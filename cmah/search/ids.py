@@ -173,6 +173,8 @@ def as_ids(ids: IdsLike) -> np.ndarray:
     array = np.asarray(ids)
     if array.dtype.kind == "U" and not isinstance(ids, np.ndarray):
         for value in ids:
+            if isinstance(value, str) and value.endswith("\0"):
+                raise CodesError(f"id {value!r} ends in a NUL, which NumPy would drop")
             if not isinstance(value, str):
                 raise CodesError(f"ids are text and {type(value).__name__}, expected whole numbers or text")
     return array

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from cmah.cli.main import main
 from cmah.codes import BinaryCodes
 
 SMALL = ("bench", "--bits", "16,24", "--n", "2e2", "--queries", "3", "--threads", "1", "--against", "numpy")
@@ -16,19 +15,6 @@ SMALL = ("bench", "--bits", "16,24", "--n", "2e2", "--queries", "3", "--threads"
 def quick(monkeypatch):
     monkeypatch.setattr("cmah.search.bench.timing.TURN", 1e-4)
     monkeypatch.setattr("cmah.search.bench.ceilings.TURN", 1e-4)
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def test_a_table_and_its_rules(call, tmp_path):

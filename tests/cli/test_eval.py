@@ -5,24 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cmah.cli.main import main
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset, Shape
 from cmah.evaluation import evaluate
 from cmah.evaluation.clouds import cloud_distances
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -9,24 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from cmah.cli.main import main
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.evaluation import evaluate
 from cmah.evaluation.inputs import names_of
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 def write_codes(folder, seed, names="abcdef", prefixes=(4, 8)):

@@ -5,21 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cmah.cli.main import main
 from cmah.codes import BinaryCodes, Embeddings
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        out, err = capsys.readouterr()
-        return status or 0, out, err
-
-    return run
 
 
 @pytest.fixture

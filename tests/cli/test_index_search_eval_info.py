@@ -6,23 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.cli.main import main
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import evaluate
 from cmah.search import HammingIndex
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture

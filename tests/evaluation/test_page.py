@@ -9,7 +9,7 @@ import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CmahError
-from cmah.evaluation import evaluate
+from cmah.evaluation import evaluate, sections
 from cmah.evaluation.findings import Result, nearest
 from cmah.evaluation.page import write_report
 
@@ -260,3 +260,16 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
     with pytest.raises(CmahError, match="got none"):
         write_report(tmp_path, [])
     assert not list(tmp_path.iterdir())
+
+
+def test_many_categories():
+    names = [f"c{i:03d}" for i in range(70)]
+    rng = np.random.default_rng(0)
+    codes = [
+        BinaryCodes.from_bits(rng.random((70, 8)) < 0.5, categories=names, modality=modality)
+        for modality in ("image", "shape")
+    ]
+    result = Result("image -> shape", *codes, evaluate(*codes, bootstrap=0))
+    hits = np.arange(70)[:, None]
+    found = sections.confusions([(result, hits, np.zeros_like(hits))])
+    assert "the 60 largest of 70 categories" in found.figures[0].panels[0].title

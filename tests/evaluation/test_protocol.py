@@ -278,3 +278,14 @@ def test_edges():
 def test_refusals(call, message):
     with pytest.raises(CodesError, match=message):
         call(random_codes(3, seed=3), random_codes(4, seed=4))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"k": (1.5,)}, {"map_depth": 2.5}, {"k": (True,)}, {"accuracy_at": ("a",)}]
+)
+def test_depths_are_whole_numbers(settings):
+    codes = BinaryCodes.from_bits(
+        np.eye(4, dtype=bool), categories=["a", "b"] * 2, shape_ids=["s"] * 4, modality="image"
+    )
+    with pytest.raises(CodesError, match="whole number"):
+        evaluate(codes, codes, **settings)

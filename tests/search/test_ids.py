@@ -6,7 +6,7 @@ from slow_search import clustered
 
 from cmah.errors import CodesError
 from cmah.search import HammingIndex
-from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
+from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids, as_ids
 
 LEAST, MOST = -(2**63), 2**63 - 1
 
@@ -192,3 +192,8 @@ def test_many_ids_are_found_where_they_are(kind):
     np.testing.assert_array_equal(ids.values, names)
     keep = random.random(300) < 0.5
     np.testing.assert_array_equal(ids.kept(keep).values, names[keep])
+
+
+def test_a_nul_at_the_end_is_refused():
+    with pytest.raises(CodesError, match="ends in a NUL"):
+        as_ids(["a\0", "b"])
