@@ -18,7 +18,16 @@ train = [
     "matplotlib>=3.8",
 ]
 report = ["matplotlib>=3.8", "scikit-learn>=1.4", "jinja2>=3.1", "pillow>=10.3"]
-dev = ["pytest>=8", "hypothesis>=6.100", "pytest-cov>=5", "ruff==0.17.5", "mypy==2.4.1", "build>=1.2"]
+dev = [
+    "faiss-cpu>=1.9",
+    "usearch>=2.15",
+    "pytest>=8",
+    "hypothesis>=6.100",
+    "pytest-cov>=5",
+    "ruff==0.17.5",
+    "mypy==2.4.1",
+    "build>=1.2",
+]
 
 setup(
     packages=packages,
