@@ -121,13 +121,10 @@ class PostHocHash:
         for name, array in arrays.items():
             if array.dtype.kind != "f":
                 raise CodesError(f"{path}: {name} are {array.dtype}, expected float32")
+        modalities = file.read("modalities") if "modalities" in file else np.full(len(arrays["means"]), "")
+        means, projections = (array.astype(np.float32) for array in arrays.values())
         try:
-            return cls(
-                str(file.read("method")),
-                str(file.read("sharing")),
-                *(array.astype(np.float32) for array in arrays.values()),
-                file.read("modalities") if "modalities" in file else np.full(len(arrays["means"]), ""),
-            )
+            return cls(str(file.read("method")), str(file.read("sharing")), means, projections, modalities)
         except CodesError as error:
             raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None
 

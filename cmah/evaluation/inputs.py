@@ -106,7 +106,7 @@ def measure(
             pairs.append((floats[0], floats[1]))
         itself = sides[a].path.resolve() == sides[b].path.resolve()  # then a query is known without ids
         for query, database in pairs:
-            report = evaluate(query, database, **({"exclude_self": True} if itself else {}), **settings)
+            report = evaluate(query, database, exclude_self=True if itself else None, **settings)
             if report.rules.left_out == report.rules.queries:
                 raise CodesError(
                     f"{sides[a].path}: none of the {report.rules.queries} queries has a relevant item in "
