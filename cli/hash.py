@@ -43,7 +43,7 @@ def command(
     """
     import json
 
-    from cmah.errors import CodesError
+    from cmah.code_files import named
     from cmah.files import require_replaceable
     from cmah.posthoc import PostHocHash, fit_hash
 
@@ -67,10 +67,8 @@ def command(
         chosen = fit_hash(sets, bits or 64, method or "itq", sharing=sharing or "projection", seed=seed or 0)
         chosen.save(out / "hash.npz")
     for path, target, rows, place in zip(files, targets, sets, places, strict=True):
-        try:
+        with named(path):
             chosen.encode(rows, place).save(target)
-        except CodesError as error:
-            raise CodesError(f"{path}: {error}") from None
     written = [str(target) for target in targets]
     if as_json:
         click.echo(json.dumps({"codes": written, "bits": chosen.bits, "method": chosen.method}))
@@ -104,6 +102,7 @@ def _places(
 
 def _embeddings(path: Path) -> "Embeddings":
     """The embeddings of a file; a bare matrix is of the modality that its name says, if any."""
+    from cmah.code_files import named
     from cmah.codes import Embeddings
     from cmah.errors import CodesError
     from cmah.files import require_file
@@ -112,7 +111,5 @@ def _embeddings(path: Path) -> "Embeddings":
     require_file(path, "expected embeddings, .npz or .npy", CodesError)
     if path.suffix != ".npy":
         return Embeddings.load(path)
-    try:
+    with named(path):
         return Embeddings(read_npy(path), modality=path.stem if path.stem in ("image", "shape") else "")
-    except CodesError as error:
-        raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cmah.code_files import named
 from cmah.codes import MAX_BITS, BinaryCodes, Embeddings
 from cmah.errors import CodesError
 from cmah.files import atomic_path
@@ -121,12 +122,12 @@ class PostHocHash:
         for name, array in arrays.items():
             if array.dtype.kind != "f":
                 raise CodesError(f"{path}: {name} are {array.dtype}, expected float32")
-        modalities = file.read("modalities") if "modalities" in file else np.full(len(arrays["means"]), "")
+        modalities = (
+            file.read("modalities") if "modalities" in file else np.full(arrays["means"].shape[:1], "")
+        )
         means, projections = (array.astype(np.float32) for array in arrays.values())
-        try:
+        with named(path):
             return cls(str(file.read("method")), str(file.read("sharing")), means, projections, modalities)
-        except CodesError as error:
-            raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None
 
 
 def fit_hash(

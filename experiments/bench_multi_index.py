@@ -11,7 +11,7 @@ at random places, and would else find them in the cache).
 
 Prints a table: microseconds a query. Expected, for 64 clustered bits, k = 10, batches of 256: 8 times as fast as
 the flat index at 1 M codes, 70 at 10 M, 110 at 50 M (a third less or more); within radius 0, 1, 2 and 3 of 10 M
-codes: 650, 430, 230 and 100 times. On random codes k = 10 takes up to 7 % longer than by the flat index. So
+codes: 650, 430, 230 and 100 times. On random codes k = 10 takes 7 to 21 % longer than by the flat index. So
 measured on one core (2 threads) of an AMD EPYC with AVX-512 that others used too; 10 M take half a minute, 50 M two
 minutes and 4 GB.
 """

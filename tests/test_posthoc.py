@@ -141,12 +141,15 @@ def test_damaged_files(tmp_path):
         ({"method": "magic"}, "magic"),
         ({"modalities": ["a", "b"]}, "modalities"),
         ({"means": np.zeros((1, 2), np.float32)}, "expected"),
+        ({"means": np.float32(1)}, "expected"),
         ({"means": np.zeros((1, 3), int)}, "means are int64"),
         ({"projections": np.full((1, 3, 4), np.nan, np.float32)}, "finite"),
     ):
         np.savez(path, **{**good, **arrays, **change})
         with pytest.raises(CodesError, match=message):
             PostHocHash.load(path)
+    np.savez(path, **{key: value for key, value in good.items() if key != "modalities"}, **arrays)
+    assert PostHocHash.load(path).modalities.tolist() == [""]
     np.savez(path, **good)
     with pytest.raises(CodesError, match="no member 'means'"):
         PostHocHash.load(path)
