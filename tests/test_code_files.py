@@ -219,3 +219,21 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CodesError, match="not a file"):
         read_codes(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("descr", ["|V0", "<U0"])
+def test_many_items_of_no_bytes_are_refused(tmp_path, descr):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({1 << 40},), }}".ljust(117) + "\n"
+    path = tmp_path / "bomb.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(CodesError, match="of no bytes at all"):
+        read_codes(path)
+
+
+@pytest.mark.parametrize("shape", ["(True, 12)", "((3, 2)", "(3,"])
+def test_broken_npy_headers(tmp_path, shape):
+    header = f"{{'descr': '|i1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    path = tmp_path / "broken.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+    with pytest.raises(CodesError, match=str(path)):
+        read_codes(path)

@@ -120,3 +120,39 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_file_against_itself_leaves_each_query_out_without_ids_too(call, tmp_path):
+    rng = np.random.default_rng(0)
+    codes = BinaryCodes.from_bits(rng.random((12, 16)) < 0.5, categories=["a", "b", "c"] * 4)
+    codes.save(tmp_path / "own.npz")
+    status, out, _ = call(
+        *("eval", "--query", tmp_path / "own.npz", "--database", tmp_path / "." / "own.npz"),
+        *("--bootstrap", 0, "--json", "-"),
+    )
+    result = json.loads(out)["results"][0]
+    assert (status, result["rules"]["self_left_out"]) == (0, 12)
+    signs = codes.signs().astype(int)
+    distances = (signs[:, None] != signs[None]).sum(axis=2)
+    np.fill_diagonal(distances, 99)
+    same = codes.categories[:, None] == codes.categories[None]
+    first = distances == distances.min(
+        axis=1, keepdims=True
+    )  # of ties at the first place each may come first
+    expected = ((first & same).sum(axis=1) / first.sum(axis=1)).mean()
+    assert result["values"]["nn"] == pytest.approx(expected)
+
+
+def test_nothing_that_is_read_or_foreign_is_written_over(call, files):
+    common = ("eval", "--query", files / "image.npz", "--database", files / "shape.npz", "--bootstrap", 0)
+    before = (files / "image.npz").read_bytes()
+    status, _, err = call(*common, "--json", files / "image.npz")
+    assert (status, "is read here" in err, err.count("\n")) == (2, True, 1)
+    assert (files / "image.npz").read_bytes() == before
+    (files / "site").mkdir()
+    (files / "site" / "index.html").write_text("<h1>mine</h1>")
+    status, _, err = call(*common, "--report", files / "site")
+    assert (status, "exists and is not such a file" in err) == (2, True)
+    assert (files / "site" / "index.html").read_text() == "<h1>mine</h1>"
+    for _ in range(2):  # its own record it does replace
+        assert call(*common, "--json", files / "own.json")[0] == 0
