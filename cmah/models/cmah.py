@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError
-from cmah.models.backbones import BackboneSpec, Frozen, ImageBackbone, PointNetBackbone, Tuned
+from cmah.models.backbones import Frozen, Tuned
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
 from cmah.models.hash_head import KINDS, HashHead
+from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.pointnet import PointNet
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
 
 
@@ -292,7 +294,7 @@ def _shape_tower(config: ModelConfig) -> tuple[nn.Module | None, int]:
         return None, 2 * config.width
     if BackboneSpec.parse(config.shape_encoder).family != "pointnet":
         raise ConfigError(f"model.shape_encoder = {config.shape_encoder!r}: expected pointnet, or empty")
-    tower = PointNetBackbone()
+    tower = PointNet()
     if config.shape_weights:
         tower.load(config.shape_weights)
     return (Frozen(tower) if config.shape_frozen else Tuned(tower)), tower.dim

@@ -5,15 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from cmah.errors import ConfigError, RunError
-from cmah.models.backbones import (
-    BackboneSpec,
-    Frozen,
-    ImageBackbone,
-    PointNetBackbone,
-    Tuned,
-    load_strictly,
-    read_weights,
-)
+from cmah.models.backbones import Frozen, Tuned
+from cmah.models.pretrained.checkpoints import load_strictly, read_weights
+from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.pointnet import PointNet
 
 
 def test_spec_parses():
@@ -112,7 +107,7 @@ def test_real_weights_see_what_they_should(shared):
     """PointNet's features of two resamplings of a shape are closer than those of two shapes."""
     import numpy as np
 
-    tower = PointNetBackbone()
+    tower = PointNet()
     tower.load(str(shared / "weights/pointnet_modelnet40.safetensors"))
     tower.eval()
     files = sorted((shared / "data/shapes41/points").glob("*.npy"))[:6]
@@ -126,7 +121,7 @@ def test_real_weights_see_what_they_should(shared):
 
 
 def test_pointnet_ignores_the_order_of_points():
-    tower = PointNetBackbone().eval()
+    tower = PointNet().eval()
     points = torch.randn(2, 50, 3)
     with torch.no_grad():
         assert torch.allclose(tower(points), tower(points[:, torch.randperm(50)]), atol=1e-6)

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from toy import MICRO
 
 from cmah.data.dataset import Dataset
-from cmah.models.backbones import BackboneSpec, ImageBackbone, PointNetBackbone
+from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.pointnet import PointNet
 from cmah.recipes import load_recipe
 from cmah.training.checkpoint import load_tensors
 from cmah.training.config import make_config
@@ -26,7 +27,7 @@ def towers(tmp_path_factory):
     save_file(
         ImageBackbone(BackboneSpec.parse(IMAGE_TOWER), 16).net.state_dict(), folder / "image.safetensors"
     )
-    save_file(PointNetBackbone().state_dict(), folder / "shape.safetensors")
+    save_file(PointNet().state_dict(), folder / "shape.safetensors")
     return (
         *MICRO, f"model.image_encoder={IMAGE_TOWER}", f"model.image_weights={folder}/image.safetensors",
         "model.shape_encoder=pointnet", f"model.shape_weights={folder}/shape.safetensors",

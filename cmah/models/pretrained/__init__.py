@@ -1,0 +1,26 @@
+"""Published encoders, one family a file, with loaders of their public weights."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from cmah.models.pretrained.table import find
+
+if TYPE_CHECKING:
+    from cmah.models.pretrained.base import PointEncoder
+
+
+def point_encoder(name: str, weights: str = "") -> "PointEncoder":
+    """Make the point-cloud encoder of a name in `table.ENCODERS`.
+
+    Args:
+        name: as in `--shape-encoder`.
+        weights: its public checkpoint; "" leaves it as initialised, from the global random state.
+
+    Raises:
+        ConfigError: for an unknown name.
+        RunError: see `PointEncoder.load`.
+    """
+    encoder: PointEncoder = import_module(f"cmah.models.pretrained.{find(name).module}").build(name)
+    if weights:
+        encoder.load(weights)
+    return encoder
