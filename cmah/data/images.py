@@ -52,6 +52,20 @@ def load_mask(path: str | Path) -> np.ndarray:
     return np.asarray(PIL.Image.fromarray(load_image(path)).convert("L"))
 
 
+def without_background(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Paint uint8 [h, w, 3] black where its mask, uint8 [h, w], is 0.
+
+    Raises:
+        CmahError: if the mask has another size.
+    """
+    if mask.shape != image.shape[:2]:
+        height, width = mask.shape
+        raise CmahError(
+            f"the mask is {width} x {height} pixels, its picture {image.shape[1]} x {image.shape[0]}"
+        )
+    return image * (mask > 0)[..., None]
+
+
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     """Scale uint8 [h, w, 3] to [size, size, 3] without distortion.
 

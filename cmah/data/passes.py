@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cmah.data.batches import PREFETCH, Skipped, quiet_worker
-from cmah.data.images import fit_square, load_image
+from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask, without_background
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 
@@ -22,7 +22,14 @@ class ImageBatches:
         skipped: (path, reason) of the pictures left out so far.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, batch_size: int, workers: int = 0) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: int,
+        batch_size: int,
+        workers: int = 0,
+        masks: Sequence[Path | str] | None = None,
+    ) -> None:
         """Nothing is read yet.
 
         Args:
@@ -30,14 +37,17 @@ class ImageBatches:
             size: side of the images in pixels; see `images.fit_square`.
             batch_size: images a batch.
             workers: processes that decode; 0 does it in this one.
+            masks: None keeps backgrounds. Else they become black: the mask of each picture, or "" for its own
+                opacity; a picture with neither stays as it is.
         """
         self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
+        self.masks = masks
         self.skipped: Skipped = []
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
         self.skipped.clear()
         loader = DataLoader(
-            _Pictures(self.paths, self.size),
+            _Pictures(self.paths, self.size, self.masks),
             batch_size=self.batch_size,
             num_workers=self.workers,
             collate_fn=list,
@@ -104,15 +114,30 @@ class PointBatches:
 class _Pictures(torch.utils.data.Dataset):
     """(uint8 [3, size, size] or None, reason) of each file."""
 
-    def __init__(self, paths: Sequence[Path], size: int) -> None:
-        self.paths, self.size = paths, size
+    def __init__(self, paths: Sequence[Path], size: int, masks: Sequence[Path | str] | None) -> None:
+        self.paths, self.size, self.masks = paths, size, masks
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray | None, str]:
         try:
-            picture = load_image(self.paths[position])
+            if self.masks is None:
+                picture = load_image(self.paths[position])
+            else:
+                picture = _object_only(self.paths[position], self.masks[position])
         except CmahError as error:
             return None, str(error)
         return fit_square(picture, self.size).transpose(2, 0, 1), ""
+
+
+def _object_only(path: Path, mask_path: Path | str) -> np.ndarray:
+    """A picture uint8 [h, w, 3], black where its mask or else its own opacity says that there is no object."""
+    picture, alpha = load_image_and_alpha(path)
+    mask = load_mask(mask_path) if mask_path else alpha
+    if mask is None:
+        return picture
+    try:
+        return without_background(picture, mask)
+    except CmahError as error:
+        raise CmahError(f"{path}: {error} ({mask_path})") from None
