@@ -1,6 +1,7 @@
 """cmah export: codes of a dataset's images and shapes from a run."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -19,6 +20,13 @@ import click
     help="pm1: .npy of ±1; packed: .npy of bytes; faiss: a binary flat index; each beside the .npz.",
 )
 @click.option("--embeddings", is_flag=True, help="Real vectors in place of codes.")
+@click.option(
+    "--background",
+    default="keep",
+    show_default=True,
+    type=click.Choice(["keep", "remove"]),
+    help="remove: black where an image's mask says that the object is not.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--workers",
@@ -38,6 +46,7 @@ def command(
     split: str,
     file_format: str,
     embeddings: bool,
+    background: Literal["keep", "remove"],
     device: str,
     workers: int,
     settings: tuple[str, ...],
@@ -67,6 +76,7 @@ def command(
         device=device,
         workers=workers,
         settings=settings,
+        background=background,
     )
     for _, reason in skipped:
         click.echo(f"skipped {reason}", err=True)

@@ -113,7 +113,7 @@ def _queries(
 
     if run is None:
         return BinaryCodes.load(str(codes_path)), []
-    from cmah.exporting import Encoder
+    from cmah.encoding import Encoder
 
     queries, skipped = Encoder.load(run, device=device).encode_files(files, up=up)
     for _, reason in skipped:

@@ -8,17 +8,23 @@ import click
 @click.command("train", short_help="train a recipe on a dataset folder")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option("--recipe", default="cmah", show_default=True, help="Published method.")
-@click.option("--preset", help="Sizes: tiny (minutes on a CPU), small (default), base.")
+@click.option("--recipe", help="Published method: cmah (default), prealigned, captionless.")
+@click.option("--preset", help="Of the recipe; cmah has small (default), tiny (minutes on a CPU), base.")
 @click.option("--bits", help="Code length, or several for nested codes: 16,32,64,128.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as training.lr=1e-4."
 )
-@click.option("--image-encoder", help="Full-stream image tower: timm:NAME or open_clip:NAME.")
-@click.option("--image-weights", type=click.Path(), help="File with its weights.")
-@click.option("--shape-encoder", help="Full-stream shape tower: pointnet.")
-@click.option("--shape-weights", type=click.Path(), help="File with its weights.")
+@click.option("--image-encoder", help="timm:NAME or open_clip:NAME.")
+@click.option("--image-weights", help="File with its weights, or download:TAG.")
+@click.option("--shape-encoder", help="A name that cmah encoders lists.")
+@click.option("--shape-weights", type=click.Path(), help="File with its weights, as published.")
+@click.option(
+    "--hard-negatives", help="Weights on negatives: i2i, i2l2, avg (use categories), i2i_all (does not)."
+)
+@click.option(
+    "--landmarks", type=click.Path(), help="Landmark file for i2l2 and avg; default: the one shipped."
+)
 @click.option("--epochs", type=int, help="Passes over the training shapes.")
 @click.option("--seed", type=int, help="Of initialisation, order, augmentation and masks.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -27,7 +33,7 @@ import click
 def command(
     dataset: Path,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     preset: str | None,
     bits: str | None,
     config: Path | None,
@@ -36,6 +42,8 @@ def command(
     image_weights: str | None,
     shape_encoder: str | None,
     shape_weights: str | None,
+    hard_negatives: str | None,
+    landmarks: str | None,
     epochs: int | None,
     seed: int | None,
     device: str,
@@ -55,9 +63,11 @@ def command(
     flags = {
         "model.bits": bits,
         "model.image_encoder": image_encoder,
-        "model.image_weights": image_weights and Path(image_weights).resolve(),
+        "model.image_weights": image_weights and _resolved(image_weights),
         "model.shape_encoder": shape_encoder,
         "model.shape_weights": shape_weights and Path(shape_weights).resolve(),
+        "loss.negatives.kind": hard_negatives,
+        "loss.negatives.landmarks": landmarks and Path(landmarks).resolve(),
         "training.epochs": epochs,
         "training.seed": seed,
     }
@@ -81,3 +91,8 @@ def command(
         splits = {shape.split for shape in Dataset.read(dataset).shapes}
         split = next((name for name in ("val", "test") if name in splits), "all")
         click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split {split} --out CODES")
+
+
+def _resolved(weights: str) -> str:
+    """A path as it will be found from any folder; download:TAG as it is."""
+    return weights if weights.startswith("download:") else str(Path(weights).resolve())

@@ -237,7 +237,7 @@ class _Demo:
 
     def search(self, maps: Maps) -> list[dict[str, Any]]:
         """Search by files of one unseen shape a category; the hits are printed and shown on the page."""
-        from cmah.exporting import Encoder
+        from cmah.encoding import Encoder
 
         dataset = Dataset.read(self.dataset).select("test")
         shapes = first_of_each_category(dataset.shapes)

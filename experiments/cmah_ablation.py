@@ -13,15 +13,20 @@ Killed and started again, it goes on where it was.
 """
 
 import json
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import numpy as np
-from common import DIRECTIONS, SMOKE, both_ways, markdown, of_kind, run_and_encode, smoke_dataset
+from common import (
+    DIRECTIONS,
+    SMOKE,
+    both_ways,
+    each_in_a_process,
+    markdown,
+    of_kind,
+    run_and_encode,
+    smoke_dataset,
+)
 
 ARMS = {
     "all on": (),
@@ -75,18 +80,11 @@ def main(
     order = [(arm, seed) for seed in range(seeds) for arm in parts] + [(baseline, s) for s in range(seeds)]
     tasks = {(arm, seed): out / f"{arm.replace(' ', '_')}-{seed}" for arm, seed in order}
 
-    def start(task: tuple[tuple[str, int], Path]) -> None:
-        (arm, seed), folder = task
-        if (folder / "numbers.json").exists():
-            return
-        command = [sys.executable, __file__, str(dataset), "--out", str(folder), "--one", f"{arm}:{seed}"]
-        command += ["--split", split, "--bits", str(bits)] + (["--config", str(config)] if config else [])
-        command += [part for setting in settings for part in ("--set", setting)]
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        subprocess.run(command, check=True, env={**os.environ, **threads})
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(start, tasks.items()))
+    common = ["--split", split, "--bits", str(bits), *(["--config", str(config)] if config else [])]
+    common += [part for setting in settings for part in ("--set", setting)]
+    each_in_a_process(
+        __file__, dataset, {f"{arm}:{seed}": tasks[arm, seed] for arm, seed in tasks}, common, jobs
+    )
     table = {}
     for (arm, _), folder in tasks.items():
         table.setdefault(arm, []).append(json.loads((folder / "numbers.json").read_text(encoding="utf-8")))

@@ -44,7 +44,7 @@ def main(
     settings = _flat({key: stored[key] for key in ("model", "loss", "data")})
     settings += ["training.epochs=0", "training.cached_copies=0"]
     before = run_and_encode(dataset, out / "untrained", split, None, settings, floats=False)["codes"]
-    from cmah.exporting import Encoder
+    from cmah.encoding import Encoder
 
     encoder = Encoder.load(run)
     from cmah.data.dataset import Dataset

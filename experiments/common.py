@@ -1,10 +1,15 @@
 """What the experiments share: a run that is trained once and resumed, its codes, its numbers."""
 
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import Report, evaluate
@@ -52,6 +57,31 @@ def run_and_encode(
         image, shape, _ = export(run, dataset, out / "codes", split=split, embeddings=True)
         made["floats"] = Embeddings.load(image), Embeddings.load(shape)
     return made
+
+
+def each_in_a_process(
+    script: str, dataset: Path, tasks: Mapping[str, Path], arguments: Sequence[str], jobs: int
+) -> None:
+    """Run `script DATASET --out FOLDER --one NAME …` for each task NAME: FOLDER that has no numbers.json yet.
+
+    Each is a process with one thread; `jobs` of them at a time.
+    """
+
+    def start(task: tuple[str, Path]) -> None:
+        name, folder = task
+        if not (folder / "numbers.json").exists():
+            command = [sys.executable, script, str(dataset), "--out", str(folder), "--one", name, *arguments]
+            threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+            subprocess.run(command, check=True, env={**os.environ, **threads})
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(start, tasks.items()))
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Over seeds, as text."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.3f} ± {spread:.3f}"
 
 
 def of_kind(rows: Any, kinds: Sequence[str]) -> Any:

@@ -12,8 +12,9 @@ from toy import make_toy
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
+from cmah.encoding import BATCH, Encoder
 from cmah.errors import DatasetError, RunError
-from cmah.exporting import BATCH, Encoder, export
+from cmah.exporting import export
 
 
 @pytest.fixture(scope="module")

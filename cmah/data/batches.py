@@ -57,6 +57,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         kinds: Sequence[str] = ("render",),
         views: int = 1,
         colours: bool = False,
+        pictures: bool = True,
         seed: int = 0,
     ) -> None:
         """Read the clouds.
@@ -70,6 +71,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             kinds: the kinds of images that take part.
             views: images drawn for each shape, different ones as far as there are enough.
             colours: whether the clouds have six columns.
+            pictures: whether the images are read; else only one is chosen by number (where their features are known).
             seed: of everything random.
 
         Raises:
@@ -78,7 +80,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         self.root = dataset.root
         self.image_size, self.points = image_size, points
         self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
-        self.views, self.colours, self.seed = views, colours, seed
+        self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
         self.skipped: Skipped = []
         self.shapes, self.images = [], []
         parts = []
@@ -116,7 +118,8 @@ class TrainingPairs(torch.utils.data.Dataset):
             key: (epoch, position of the shape).
 
         Returns:
-            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn.
+            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; not there
+                without pictures.
             points: float32 [points, 3] or [points, 6], normalised, then augmented.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
@@ -138,14 +141,12 @@ class TrainingPairs(torch.utils.data.Dataset):
 
     def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
-        points = self.draw_points(position, rng)
+        pair = {"points": self.draw_points(position, rng), "index": np.array(position, np.int64)}
+        if not self.pictures:
+            return {**pair, "view": rng.integers(len(self.images[position]))}
         drawn, view = self._views(position, rng)
-        return {
-            "image": drawn[0] if self.views == 1 else np.stack(drawn),
-            "points": points,
-            "index": np.array(position, np.int64),
-            "view": np.array(view, np.int64),
-        }
+        picture = drawn[0] if self.views == 1 else np.stack(drawn)
+        return {**pair, "image": picture, "view": np.array(view, np.int64)}
 
     def draw_points(self, position: int, rng: np.random.Generator) -> np.ndarray:
         """A random subset of a shape's points, normalised, then augmented: float32 [points, 3 or 6]."""
@@ -206,7 +207,8 @@ class TrainingBatches:
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
-        sample_bytes = pairs.views * 3 * pairs.image_size**2 + pairs.points * (24 if pairs.colours else 12)
+        sample_bytes = pairs.points * (24 if pairs.colours else 12)
+        sample_bytes += pairs.views * 3 * pairs.image_size**2 if pairs.pictures else 0
         shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
         self._loader = DataLoader(
             pairs,

@@ -13,7 +13,7 @@ shape may leave `category` and `split` empty: it takes those of its shape.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -186,6 +186,15 @@ class Dataset:
             if image.shape_id in views:
                 views[image.shape_id].append(image)
         return views
+
+    def some_views(self, shapes: Sequence[Shape], kinds: Sequence[str], count: int) -> list[Image]:
+        """Up to `count` images of some kinds of each shape, evenly chosen from those there are."""
+        views, chosen = self.views(), []
+        for shape in shapes:
+            own = [image for image in views[shape.shape_id] if image.kind in kinds]
+            few = min(len(own), count)
+            chosen += [own[i * len(own) // few] for i in range(few)]
+        return chosen
 
     def load_points(self, shape: Shape) -> np.ndarray:
         """The points of a shape as float16 [n, 3] or [n, 6] (xyz, rgb in 0..1), y up whichever axis is in the file.

@@ -1,7 +1,15 @@
-"""Foreign encoders as towers of a model: frozen, or trained on."""
+"""Foreign encoders as towers of a model: frozen, trained on, or trained from nothing."""
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from cmah.models.pretrained import point_encoder
+from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+
+if TYPE_CHECKING:
+    from cmah.models.pretrained.base import PointEncoder
 
 
 class Frozen(nn.Module):
@@ -39,3 +47,34 @@ class Tuned(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the tower."""
         return self.net(x)
+
+
+def image_tower(
+    encoder: str, weights: str, image_size: int, *, frozen: bool
+) -> tuple[nn.Module, ImageBackbone]:
+    """An image tower and the encoder within it.
+
+    Args:
+        encoder: timm:NAME or open_clip:NAME.
+        weights: its file, download:TAG, or empty for random weights.
+        image_size: of the images that it will get.
+        frozen: whether it stays as it is.
+
+    Raises:
+        ConfigError, RunError: for a name or weights that are no good.
+    """
+    net = ImageBackbone(BackboneSpec.parse(encoder), image_size)
+    if weights:
+        net.load(weights)
+    return _tower(net, bool(weights), frozen), net
+
+
+def shape_tower(encoder: str, weights: str, *, frozen: bool) -> tuple[nn.Module, "PointEncoder"]:
+    """A shape tower and the encoder within it; as `image_tower`, with a name that `cmah encoders` lists."""
+    net = point_encoder(encoder, weights)
+    return _tower(net, bool(weights), frozen), net
+
+
+def _tower(net: nn.Module, loaded: bool, frozen: bool) -> nn.Module:
+    """Statistics of random weights are worth nothing: without loaded ones, batch norms learn theirs."""
+    return Frozen(net) if frozen else Tuned(net) if loaded else net

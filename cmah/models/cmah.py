@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError
-from cmah.models.backbones import Frozen, Tuned
+from cmah.models.backbones import image_tower, shape_tower
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
 from cmah.models.hash_head import KINDS, HashHead
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
-from cmah.models.pretrained.pointnet import PointNet
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
 
 
@@ -51,7 +49,9 @@ class ModelConfig:
     )
     image_weights: str = ""  # file with its weights
     image_frozen: bool = True
-    shape_encoder: str = ""  # full-stream shape tower: pointnet; empty: the model's own point transformer
+    shape_encoder: str = (
+        ""  # full-stream shape tower, see `cmah encoders`; empty: the model's own point transformer
+    )
     shape_weights: str = ""
     shape_frozen: bool = False
     shape_turns: int = 1  # turns about the up axis over which a shape's features are averaged, in evaluation
@@ -133,8 +133,14 @@ class Cmah(nn.Module):
         for decoder in (self.image_decoder, self.point_decoder):
             # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
             nn.init.zeros_(decoder.predict.weight)
-        self.image_tower, image_width = _image_tower(c)
-        self.shape_tower, shape_width = _shape_tower(c)
+        self.image_tower = self.shape_tower = None
+        image_width = shape_width = 2 * c.width
+        if c.image_encoder:
+            tower, image = image_tower(c.image_encoder, c.image_weights, c.image_size, frozen=c.image_frozen)
+            self.image_tower, image_width = tower, image.dim
+        if c.shape_encoder:
+            tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
+            self.shape_tower, shape_width = tower, shape.dim
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
@@ -275,26 +281,3 @@ def _initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _image_tower(config: ModelConfig) -> tuple[nn.Module | None, int]:
-    if not config.image_encoder:
-        return None, 2 * config.width
-    spec = BackboneSpec.parse(config.image_encoder)
-    if spec.family == "pointnet":
-        raise ConfigError("model.image_encoder = 'pointnet': that is an encoder of point clouds")
-    tower = ImageBackbone(spec, config.image_size)
-    if config.image_weights:
-        tower.load(config.image_weights)
-    return (Frozen(tower) if config.image_frozen else Tuned(tower)), tower.dim
-
-
-def _shape_tower(config: ModelConfig) -> tuple[nn.Module | None, int]:
-    if not config.shape_encoder:
-        return None, 2 * config.width
-    if BackboneSpec.parse(config.shape_encoder).family != "pointnet":
-        raise ConfigError(f"model.shape_encoder = {config.shape_encoder!r}: expected pointnet, or empty")
-    tower = PointNet()
-    if config.shape_weights:
-        tower.load(config.shape_weights)
-    return (Frozen(tower) if config.shape_frozen else Tuned(tower)), tower.dim

@@ -9,7 +9,7 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,17 +19,22 @@ from cmah.data.batches import TrainingBatches, TrainingPairs
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.training.config import Config
+from cmah.training.embeddings import ImageEmbedder
 
 
 class Recipe(ABC):
     """A method: its configuration, its model, its batches and its loss.
 
     Attributes:
-        model: the network; `encode_images` (uint8 [b, 3, s, s] → [b, bits]) and `encode_points`
-            (float32 [b, n, 3] → [b, bits]) give real outputs whose signs are the codes.
+        model: the network; `encode_images` (uint8 [b, 3, s, s] → [b, width]) and `encode_points`
+            (float32 [b, n, 3 or 6] → [b, width]) give real outputs.
+        width: numbers in an output, of which `embeddings` and `code_outputs` make something to compare.
         prefixes: code lengths, each a prefix of the longest.
+        learned_codes: whether the signs of `code_outputs` are the codes; else a hash is fitted to the embeddings
+            when training ends, and kept in the run.
         image_size: pixels of the images that the model takes.
         points: points of the clouds that it takes.
+        colours: whether the clouds have six columns.
     """
 
     model_config: ClassVar[type]
@@ -37,9 +42,12 @@ class Recipe(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]  # the first is the default
 
     model: nn.Module
+    width: int
     prefixes: tuple[int, ...]
+    learned_codes: bool = True
     image_size: int
     points: int
+    colours: bool = False
 
     @abstractmethod
     def __init__(self, config: Config) -> None:
@@ -55,9 +63,25 @@ class Recipe(ABC):
                 global state, which is seeded for the step too.
         """
 
+    def code_outputs(self, outputs: np.ndarray) -> np.ndarray:
+        """Real numbers [n, bits] whose signs are the codes, from the model's outputs: these themselves."""
+        return outputs
+
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
-        """Real vectors to compare by cosine, float32 [n, bits], from the model's outputs: their tanh."""
+        """Real vectors to compare by cosine, float32 [n, d], from the model's outputs: their tanh."""
         return np.tanh(outputs)
+
+    def image_embedder(
+        self, device: torch.device, background: Literal["keep", "remove"] = "keep"
+    ) -> ImageEmbedder | None:
+        """Where the model begins with a frozen image encoder: that encoder, whose embeddings are kept on disk.
+
+        The model then has `encode_image_features` ([b, d] → [b, width]) beside `encode_images`.
+        """
+        return None
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+        """Called before each epoch of `epochs`, counted from 0, for instance to change a weight on a schedule."""
 
     def after_step(self) -> None:  # noqa: B027, most methods have nothing to do here
         """Called after each optimiser step, for instance to clamp a temperature."""
@@ -75,6 +99,7 @@ class Recipe(ABC):
             config.image_augmentation,
             config.point_augmentation,
             kinds=config.data.kinds,
+            colours=self.colours,
             seed=config.training.seed,
         )
         return TrainingBatches(pairs, config.training.batch_size, config.training.workers)

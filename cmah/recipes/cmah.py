@@ -7,7 +7,7 @@ summaries. Weights of 1 are as written there; everything else is the lineage's (
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -23,7 +23,9 @@ from cmah.models.backbones import Frozen
 from cmah.models.cmah import Cmah, CmahOutput, ModelConfig
 from cmah.recipes import Recipe
 from cmah.training.config import Config
+from cmah.training.embeddings import ImageEmbedder
 from cmah.training.features import FeatureBatches
+from cmah.training.negatives import NegativesConfig, NegativeWeights, make_negative_weights
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LossConfig:
     learn_temperature: bool = True  # one temperature a code length, kept within [0.01, 1]
     quantisation: float = 0.0  # (|u| - 1)² of the full streams
     balance: float = 0.0  # squared mean of each bit over the batch, full streams
+    negatives: NegativesConfig = field(default_factory=NegativesConfig)  # weights on the contrasts' negatives
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.temperature <= 1:
@@ -79,7 +82,7 @@ class Method(Recipe):
         self.settings: LossConfig = config.loss
         self.network = Cmah(config.model)
         self.model: nn.Module = self.network
-        self.prefixes = config.model.bits
+        self.prefixes, self.width = config.model.bits, config.model.bits[-1]
         self.image_size, self.points = config.model.image_size, config.model.points
         self.log_temperature = nn.Parameter(
             torch.full((len(self.prefixes),), math.log(self.settings.temperature))
@@ -146,12 +149,31 @@ class Method(Recipe):
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""
         batches = super().batches(dataset, config)
+        if self.settings.negatives.kind:
+            self.negative_weights = self._hard_negatives(batches, config)
         towers = (self.network.image_tower, self.network.shape_tower)
         image, shape = (tower if isinstance(tower, Frozen) else None for tower in towers)
         if config.training.cached_copies and (image or shape):
             pictured = max(1, self._masked(min(config.training.batch_size, len(batches.pairs))))
             return FeatureBatches(batches, image, shape, config.training.cached_copies, pictured)
         return batches
+
+    def _hard_negatives(self, batches: TrainingBatches, config: Config) -> NegativeWeights:
+        """Weights from the embeddings of a frozen image encoder: the one named for it, or the model's own."""
+        negatives, model = self.settings.negatives, config.model
+        device = next(self.model.parameters()).device
+        if negatives.image_encoder:
+            embedder = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=device)
+        elif isinstance(self.network.image_tower, Frozen):
+            embedder = ImageEmbedder(
+                model.image_encoder, model.image_weights, backbone=self.network.image_tower.net, device=device
+            )
+        else:
+            raise ConfigError(
+                f"loss.negatives.kind = {negatives.kind!r} needs a frozen image encoder that says how alike two shapes "
+                "are: set loss.negatives.image_encoder and loss.negatives.image_weights"
+            )
+        return make_negative_weights(negatives, batches.pairs, embedder)
 
     def after_step(self) -> None:
         """Keep learned temperatures within [0.01, 1]."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cmah.errors import CmahError, RunError
 from cmah.files import atomic_path, read_json, require_file, sha256, write_json
 from cmah.models.backbones import Frozen
+from cmah.models.pretrained.images import weights_file
 from cmah.training.config import Config, stored_config
 
 FORMAT, VERSION = "cmah-run", 1
@@ -72,8 +73,11 @@ def load_own_state(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
 def towers(config: Config) -> dict[str, dict[str, str]]:
     """Path and SHA-256 of each foreign weights file that a configuration names."""
     files = {}
-    for key in ("image_weights", "shape_weights"):
+    for side in ("image", "shape"):
+        key = f"{side}_weights"
         path = getattr(config.model, key, "")
+        if path and side == "image":
+            path = weights_file(config.model.image_encoder, path)
         if path:
             if not Path(path).is_file():
                 raise RunError(f"{path}: no such weights file (model.{key})")

@@ -80,7 +80,7 @@ SHARED = {
 
 
 def make_config(
-    recipe: str,
+    recipe: str | None,
     preset: str | None = None,
     file: str | Path | None = None,
     assignments: Sequence[str] = (),
@@ -89,7 +89,7 @@ def make_config(
     """Resolve a configuration: defaults ← preset ← TOML file ← overrides ← assignments.
 
     Args:
-        recipe: name of a file in cmah/recipes.
+        recipe: name of a file in cmah/recipes; None takes the file's, or cmah.
         preset: one of the recipe's presets; None takes the file's, or the recipe's first.
         file: TOML with the tables model, loss, training, data, image_augmentation, point_augmentation.
         assignments: strings such as "training.lr=1e-4".
@@ -100,14 +100,14 @@ def make_config(
     """
     from cmah.recipes import load_recipe
 
-    kind = load_recipe(recipe)
     given = merge(merge(read_toml(file) if file else {}, overrides or {}), parse_assignments(assignments))
-    for key, wanted in (("recipe", recipe), ("preset", preset)):
-        stored = given.pop(key, None)
-        if key == "recipe" and stored not in (None, wanted):
-            raise ConfigError(f"{file}: is for the recipe {stored!r}, not {wanted!r}")
-        preset = preset or stored if key == "preset" else preset
-    preset = preset or next(iter(kind.presets))
+    stored = given.pop("recipe", None)
+    if recipe and stored not in (None, recipe):
+        raise ConfigError(f"{file}: is for the recipe {stored!r}, not {recipe!r}")
+    recipe = recipe or stored or "cmah"
+    kind = load_recipe(recipe)
+    preset = preset or given.pop("preset", None) or next(iter(kind.presets))
+    given.pop("preset", None)
     if preset not in kind.presets:
         raise ConfigError(f"preset {preset!r}: the recipe {recipe} has {', '.join(kind.presets)}")
     parts = {**SHARED, "model": kind.model_config, "loss": kind.loss_config}

@@ -24,11 +24,12 @@ def plot_curves(run: Path) -> Path:
         losses.plot(epochs, values, label=name.replace("_", "–"), color=colour, linewidth=width)
     losses.set(xlabel="epoch", title="loss and its unweighted parts")
     measured = [record for record in records if "validation" in record]
-    lengths = [key for key in (measured[0]["validation"] if measured else {}) if key.isdigit()]
+    known = measured[0]["validation"] if measured else {}
+    lengths = [key for key, value in known.items() if isinstance(value, list)]
     for i, bits in enumerate(lengths):
         for direction, line in enumerate(("-", "--")):
             values = [record["validation"][bits][direction] for record in measured]
-            label = f"{bits} bits {'image→shape' if direction == 0 else 'shape→image'}"
+            label = f"{bits}{' bits' if bits.isdigit() else ''} {'image→shape' if direction == 0 else 'shape→image'}"
             scores.plot([record["epoch"] for record in measured], values, line, color=f"C{i}", label=label)
     scores.set(xlabel="epoch", title="mAP on held-out shapes")
     for axes in (losses, scores):

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import cmah
 from cmah.data.dataset import Dataset
+from cmah.encoding import FITTED, Encoder
 from cmah.errors import ConfigError, RunError
+from cmah.exporting import fitted_codes
 from cmah.files import atomic_path, locked
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
@@ -29,10 +30,11 @@ from cmah.training.checkpoint import (
     save_tensors,
     write_config,
 )
-from cmah.training.config import Config, TrainingConfig, make_config
+from cmah.training.config import Config, make_config
 from cmah.training.curves import plot_curves
 from cmah.training.devices import chosen_device
 from cmah.training.metrics import read_metrics
+from cmah.training.optimisation import learning_rate, parameter_groups, seed_step
 from cmah.training.validation import Validator, hold_out
 
 
@@ -53,7 +55,7 @@ def train(
     dataset: str | Path | Dataset,
     out: str | Path,
     *,
-    recipe: str = "cmah",
+    recipe: str | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
     settings: Sequence[str] = (),
@@ -67,7 +69,7 @@ def train(
     Args:
         dataset: folder, or a `Dataset` read from one.
         out: the run folder to write.
-        recipe: name of the method.
+        recipe: name of the method; None takes the file's, or cmah.
         preset: one of the recipe's presets; None takes its first.
         config: TOML file of settings.
         settings: strings such as "training.lr=1e-4"; they come last.
@@ -96,7 +98,7 @@ def train(
     if (out / "config.json").exists():
         resolved, stored = read_config(out)
         # what the user gives beside --resume must agree with what the run was started with
-        given = make_config(recipe, preset or resolved.preset, config, settings, overrides)
+        given = make_config(recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides)
         if (settings or overrides or config or preset) and given != resolved:
             raise ConfigError(f"{out}: was started with other settings; resume it without any, or start anew")
         if stored["dataset"]["checksum"] != origin["checksum"]:
@@ -120,8 +122,8 @@ class Run:
         seed_step(training.seed, 0, -1)
         self.recipe: Recipe = load_recipe(config.recipe)(config)
         self.recipe.model.to(device)
-        fit, held_out = hold_out(data.select(config.data.split), training.held_out, config.data.kinds)
-        self.loader = self.recipe.batches(fit, config)
+        self.fit, held_out = hold_out(data.select(config.data.split), training.held_out, config.data.kinds)
+        self.loader = self.recipe.batches(self.fit, config)
         self.pairs = self.loader.pairs
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
@@ -132,7 +134,12 @@ class Run:
         self.names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.recipe.model.named_parameters()
         }
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.recipe.model, training), lr=training.lr)
+        groups = parameter_groups(self.recipe.model, training)
+        if training.epochs and not groups:
+            raise ConfigError(
+                "nothing is left to train: every tower is frozen; set training.epochs=0 to use them as they are"
+            )
+        self.optimizer = torch.optim.AdamW(groups or [{"params": [], "scale": 1.0}], lr=training.lr)
         precision = training.precision
         if precision == "auto":
             precision = "bfloat16" if device.type == "cuda" else "float32"
@@ -178,6 +185,7 @@ class Run:
             bar.close()
             if p.epoch:
                 plot_curves(self.out)
+        self.fit_codes()
         best = (
             f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}"
             if self.validator and math.isfinite(p.best)
@@ -185,10 +193,22 @@ class Run:
         )
         self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
 
+    def fit_codes(self) -> None:
+        """Where the model has learned no codes: fit the hash that makes them of its embeddings, if not done."""
+        path, training = self.out / FITTED, self.config.training
+        if self.recipe.learned_codes or path.exists():
+            return
+        best = self.out / "model.safetensors"
+        load_own_state(self.recipe.model, load_tensors(best)[0], best)
+        encoder = Encoder(self.recipe, self.device, space="fit")
+        kinds, views = self.config.data.kinds, training.validation_views
+        fitted_codes(encoder, self.fit, kinds, views, training.workers).save(path)
+
     def epoch(self, bar: Any) -> None:
         """Train one epoch (or the rest of one), validate, log and save."""
         training, p = self.config.training, self.progress
         self.recipe.model.train()
+        self.recipe.start_epoch(p.epoch, training.epochs)
         started = saved = time.monotonic()
         before, first = p.seconds, p.batch
         for batch in self.loader.epoch(p.epoch, p.batch):
@@ -300,37 +320,3 @@ class Run:
         except RunError as error:
             raise RunError(f"{self.state_file}: {error}") from None
         self.progress = progress
-
-
-def seed_step(seed: int, epoch: int, batch: int) -> int:
-    """Seed torch's global state for one step, as a pure function of its place in the run; returns the seed."""
-    state = np.random.SeedSequence([seed, epoch, batch + 1]).generate_state(1, np.uint64)
-    value = int(state[0] >> np.uint64(1))
-    torch.manual_seed(value)
-    return value
-
-
-def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
-    """Linear warm-up, then a cosine from `lr` to `min_lr` at the last step."""
-    warm, total = training.warmup_epochs * batches, training.epochs * batches
-    if step < warm:
-        return training.lr * (step + 1) / (warm + 1)
-    part = min(1.0, (step - warm) / max(1.0, total - warm))
-    return training.min_lr + (training.lr - training.min_lr) * (1 + math.cos(math.pi * part)) / 2
-
-
-def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Trained parameters by whether they decay (matrices do) and whether they belong to a pre-trained tower."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            tower = name.startswith(("image_tower.", "shape_tower."))
-            groups.setdefault((parameter.ndim > 1, tower), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "weight_decay": training.weight_decay if decays else 0.0,
-            "scale": training.tower_lr_scale if tower else 1.0,
-        }
-        for (decays, tower), parameters in groups.items()
-    ]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from cmah.data.dataset import Dataset
+from cmah.encoding import Encoder
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
-from cmah.exporting import Encoder
 from cmah.recipes import Recipe
 from cmah.training.config import Config
 
@@ -53,32 +53,34 @@ class Validator:
     def __init__(self, recipe: Recipe, held_out: Dataset, config: Config, device: torch.device) -> None:
         self.recipe, self.dataset = recipe, held_out
         self.encoder = Encoder(recipe, device, space="validation")
-        self.images = []
-        for all_views in held_out.views().values():
-            views = [image for image in all_views if image.kind in config.data.kinds]
-            count = min(len(views), config.training.validation_views)
-            self.images += [views[i * len(views) // count] for i in range(count)]
+        self.images = held_out.some_views(
+            held_out.shapes, config.data.kinds, config.training.validation_views
+        )
         self.labelled = all(shape.category for shape in held_out.shapes)
 
     def measure(self) -> dict[str, Any]:
-        """Tie-aware mAP by code length and direction; `score`, their mean, chooses the checkpoint."""
-        image, _ = self.encoder.dataset_images(self.dataset, self.images)
-        shape, _ = self.encoder.dataset_shapes(self.dataset, self.dataset.shapes)
+        """Tie-aware mAP by code length and direction; `score`, their mean, chooses the checkpoint.
+
+        Where the model learns no codes, its embeddings are measured, under the name "floats".
+        """
+        floats = not self.recipe.learned_codes
+        image, _ = self.encoder.dataset_images(self.dataset, self.images, floats=floats)
+        shape, _ = self.encoder.dataset_shapes(self.dataset, self.dataset.shapes, floats=floats)
         results: dict[str, Any] = {"relevance": "category" if self.labelled else "instance"}
-        total = 0.0
-        for bits in self.recipe.prefixes:
-            a, b = image.truncate(bits), shape.truncate(bits)
+        pairs = {"floats": (image, shape)}
+        if not floats:
+            pairs = {str(bits): (image.truncate(bits), shape.truncate(bits)) for bits in self.recipe.prefixes}
+        for name, (a, b) in pairs.items():
             a_labels, b_labels = (a.categories, b.categories) if self.labelled else (a.shape_ids, b.shape_ids)
             forth = evaluate(a, b, a_labels, b_labels, bootstrap=0)["map"]
             back = evaluate(b, a, b_labels, a_labels, bootstrap=0)["map"]
-            results[str(bits)] = [round(forth, 5), round(back, 5)]
-            total += forth + back
-        results["score"] = total / (2 * len(self.recipe.prefixes))
+            results[name] = [round(forth, 5), round(back, 5)]
+            results["score"] = results.get("score", 0.0) + (forth + back) / (2 * len(pairs))
         return results
 
     def describe(self, results: dict[str, Any]) -> str:
-        """The longest code's two numbers, as text."""
-        forth, back = results[str(self.recipe.prefixes[-1])]
-        return (
-            f"held-out mAP image→shape {forth:.3f}, shape→image {back:.3f} at {self.recipe.prefixes[-1]} bits"
-        )
+        """The longest code's two numbers, or those of the embeddings, as text."""
+        name = str(self.recipe.prefixes[-1]) if self.recipe.learned_codes else "floats"
+        forth, back = results[name]
+        what = f"at {name} bits" if self.recipe.learned_codes else "of embeddings"
+        return f"held-out mAP image→shape {forth:.3f}, shape→image {back:.3f} {what}"

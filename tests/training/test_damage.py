@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from toy import MICRO
 
+from cmah.encoding import Encoder
 from cmah.errors import CmahError
-from cmah.exporting import Encoder
 from cmah.files import locked
 from cmah.training import checkpoint
 from cmah.training.loop import train

@@ -15,8 +15,9 @@ from toy import MICRO, make_toy
 from cmah.errors import ConfigError, RunError
 from cmah.training.checkpoint import load_tensors
 from cmah.training.config import TrainingConfig
-from cmah.training.loop import learning_rate, train
+from cmah.training.loop import train
 from cmah.training.metrics import read_metrics
+from cmah.training.optimisation import learning_rate
 
 TIMING = ("seconds", "pairs_per_second")
 

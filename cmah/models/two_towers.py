@@ -1,0 +1,124 @@
+"""Two encoders in one space: a frozen image encoder, a point encoder that is brought to it, and optional hash heads.
+
+The model of Kühn et al. (arXiv 2603.06982) and of Sbrolli and Matteucci (arXiv 2406.02202). The hash heads, the
+standardisation and the joint space of its own are ours; with their defaults (head "itq", joint_dim 0) the model is
+the published one.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cmah.errors import ConfigError
+from cmah.models.backbones import image_tower, shape_tower
+from cmah.models.hash_head import KINDS, HashHead
+
+
+@dataclass(frozen=True)
+class TowersConfig:
+    """What the two towers are, and how their embeddings become codes."""
+
+    bits: tuple[int, ...] = (64,)  # code lengths; with a learned head each is a prefix of the longest
+    head: str = "itq"  # itq: fitted to the embeddings after training; tanh, layernorm_ste: learned with them
+    head_hidden: int = 0  # hidden width of learned hash heads, 0 for none
+    head_dropout: float = 0.0
+    joint_dim: int = (
+        0  # 0: the image encoder's own space; else both sides are projected to so many dimensions
+    )
+    image_encoder: str = ""  # timm:NAME or open_clip:NAME; always frozen
+    image_weights: str = ""  # its file, or download:TAG
+    image_size: int = 0  # pixels; 0: the encoder's own
+    shape_encoder: str = ""  # see `cmah encoders`
+    shape_weights: str = ""  # its file; empty: trained from random weights
+    shape_frozen: bool = False
+    points: int = 0  # of each cloud; 0: as many as the encoder was trained on
+
+    def __post_init__(self) -> None:
+        if (
+            not self.bits
+            or any(not 1 <= b <= 4096 for b in self.bits)
+            or list(self.bits) != sorted(set(self.bits))
+        ):
+            raise ConfigError(f"model.bits = {list(self.bits)}: expected ascending lengths from 1 to 4096")
+        if self.head not in ("itq", *KINDS):
+            raise ConfigError(f"model.head = {self.head!r}: expected itq, {' or '.join(KINDS)}")
+        if self.head == "itq" and len(self.bits) > 1:
+            raise ConfigError(
+                f"model.bits = {list(self.bits)}: codes by ITQ are not nested; give one length, or learn a head with "
+                "model.head=tanh"
+            )
+        if not 0 <= self.head_dropout < 1:
+            raise ConfigError(f"model.head_dropout = {self.head_dropout}: expected a number from 0 up to 1")
+        for side, example in (("image", "open_clip:ViT-B-32"), ("shape", "openshape_g14")):
+            if not getattr(self, f"{side}_encoder"):
+                raise ConfigError(
+                    f"model.{side}_encoder is not set: give --{side}-encoder, such as {example} (cmah encoders lists "
+                    "them)"
+                )
+        if not self.image_weights:
+            raise ConfigError(
+                "model.image_weights is not set: a frozen image encoder needs its weights, a file or download:TAG"
+            )
+        if self.shape_frozen and not self.shape_weights:
+            raise ConfigError("model.shape_frozen is on without model.shape_weights: nothing would be known")
+
+
+class TwoTowers(nn.Module):
+    """See `TowersConfig`.
+
+    Attributes:
+        dim: width of the joint space.
+        width: numbers in one output: the embedding, and with learned heads the real outputs of the longest code.
+        image_size: pixels of its images.
+        points: points of its clouds.
+        colours: whether the clouds have colours.
+        aligned: whether the encoders share their space before any training here (as far as widths can tell).
+    """
+
+    def __init__(self, config: TowersConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.image_tower, image = image_tower(c.image_encoder, c.image_weights, c.image_size, frozen=True)
+        self.shape_tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
+        self.image_size, self.points = c.image_size or image.default_size, c.points or shape.points
+        self.colours = shape.colours
+        self.dim = c.joint_dim or image.dim
+        self.aligned = not c.joint_dim and shape.dim == image.dim
+        if c.joint_dim:
+            # features of a classifier share a large mean and differ in scale; an affine norm would undo nothing
+            self.image_projection: nn.Module = nn.Sequential(
+                nn.BatchNorm1d(image.dim, eps=2.5e-3, affine=False), nn.Linear(image.dim, self.dim)
+            )
+        else:
+            self.image_projection = nn.Identity()
+        self.shape_projection = nn.Identity() if self.aligned else nn.Linear(shape.dim, self.dim)
+        self.image_head = self.shape_head = None
+        if c.head != "itq":
+            self.image_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
+            self.shape_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
+        self.width = self.dim + (0 if c.head == "itq" else c.bits[-1])
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images uint8 [b, 3, s, s] to outputs [b, width]."""
+        return self.encode_image_features(self.image_tower(images.float() / 255))
+
+    def encode_image_features(self, features: Tensor) -> Tensor:
+        """Embeddings of the image encoder [b, d], which may have been computed before, to outputs [b, width]."""
+        return self._outputs(self.image_projection(features), self.image_head)
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """Clouds float32 [b, points, 3 or 6], normalised, y up, to outputs [b, width]."""
+        return self._outputs(self.shape_projection(self.shape_tower(points)), self.shape_head)
+
+    def _outputs(self, joint: Tensor, head: HashHead | None) -> Tensor:
+        embedding = functional.normalize(joint.float(), dim=1)
+        # times the root of its width, the parts of a unit vector are of the size that the head's norm expects
+        return embedding if head is None else torch.cat([embedding, head(embedding * self.dim**0.5)], dim=1)
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Outputs [b, width] to unit embeddings [b, dim] and, with learned heads, relaxed codes [b, bits]."""
+        if self.image_head is None:
+            return outputs, None
+        return outputs[:, : self.dim], self.image_head.relax(outputs[:, self.dim :])

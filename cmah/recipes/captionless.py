@@ -1,0 +1,81 @@
+"""Captionless alignment with hard negatives (Sbrolli and Matteucci, arXiv 2406.02202).
+
+A point encoder is brought to the space of a frozen CLIP image encoder without any captions. Negatives of a batch weigh
+by how alike their shapes are to the anchor's, measured once by the frozen encoder: by corresponding views (I2I), by
+landmark texts of their category ((I2L)²), or by both (AVG). These weights use category labels; `i2i_all` does not.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cmah.data.batches import TrainingBatches
+from cmah.data.dataset import Dataset
+from cmah.losses.contrastive import info_nce
+from cmah.losses.weighted import released_loss, weighted_info_nce
+from cmah.recipes import prealigned
+from cmah.recipes.prealigned import TowersLoss
+from cmah.training.config import Config
+from cmah.training.negatives import NegativesConfig, NegativeWeights, make_negative_weights
+
+
+@dataclass(frozen=True)
+class LossConfig(TowersLoss):
+    """Equations 5 and 6; negatives.kind = "" makes it InfoNCE, negatives.variant = "released" the released code's."""
+
+    negatives: NegativesConfig = field(default_factory=lambda: NegativesConfig(kind="avg"))
+
+
+# The paper's recipe where it says one, else that of the released code (500 epochs, batches of 64, 1e-3)
+_PRESET = {
+    "model": {"image_encoder": "open_clip:ViT-B-32", "shape_encoder": "pointnext"},
+    "training": {
+        "epochs": 500, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-7, "warmup_epochs": 30.0, "weight_decay": 0.01,
+    },
+    "point_augmentation": {
+        "rotation": 45.0, "tilt": 45.0, "scale": 1.0, "shift": 0.1, "jitter": 0.01, "dropout": 0.0, "mirror": 0.0,
+    },
+}  # fmt: skip
+
+
+class Method(prealigned.Method):
+    """Two towers and weights on the negatives."""
+
+    loss_config: ClassVar[type] = LossConfig
+    presets: ClassVar = {"paper": _PRESET}
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.negative_weights: NegativeWeights | None = None
+        self.released = config.loss.negatives.variant == "released"
+        if self.released:
+            # as the released code has them: a factor, not the logarithm of one, and a bias that cancels out
+            self.log_temperature.requires_grad_(False)
+            self.network.register_parameter("factor", nn.Parameter(torch.tensor(math.log(10.0))))
+            self.network.register_parameter("bias", nn.Parameter(torch.tensor(-10.0)))
+
+    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+        """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""
+        batches = super().batches(dataset, config)
+        negatives = config.loss.negatives
+        if negatives.kind:
+            embedder = self.image_embedder(self.device)
+            self.negative_weights = make_negative_weights(negatives, batches.pairs, embedder)
+        return batches
+
+    def contrast(self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor) -> Tensor:
+        """Weighted InfoNCE, the mean of both directions."""
+        if self.negative_weights is None:
+            return (info_nce(image, shape, temperature) + info_nce(shape, image, temperature)) / 2
+        to_shape, to_image = self.negative_weights(index)
+        if self.released:
+            return released_loss(image, shape, (to_shape, to_image), self.network.factor, self.network.bias)
+        there = weighted_info_nce(image, shape, temperature, to_shape)
+        back = weighted_info_nce(shape, image, temperature, to_image)
+        return (there + back) / 2
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Nothing changes over the epochs."""
