@@ -18,7 +18,7 @@ class PointEncoder(nn.Module, ABC):
         points: how many points it was trained on, and takes by default; other numbers work too.
         colours: whether it looks at colours.
         layouts: how public files hold its weights, the first that fits is read.
-        ignored: how many tensors of the loaded file lay outside the point tower; 0 before `load`.
+        ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
     """
 
     dim: int

@@ -1,6 +1,8 @@
 """Weights files of others: read without unpickling anything, loaded with every key accounted for."""
 
 import argparse
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +29,21 @@ def read_checkpoint(path: str | Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # torch's are about how the file was written
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors and torch raise half a dozen kinds for foreign bytes
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise RunError(f"{path}: not a readable weights file ({reason})") from None
+        raise RunError(f"{path}: not a readable weights file ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    """What was wrong with a file, in a few words: torch's own go on to say how to run it all the same."""
+    text = " ".join(str(error).split())
+    if text.startswith("Weights only load failed"):
+        refused = re.search(r"Unsupported global: GLOBAL (\S+)", text)
+        what = refused[1] if refused else "or it is damaged"
+        return f"it holds Python objects, which are never loaded, beside tensors: {what}"
+    return text[:150] or type(error).__name__
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -74,7 +86,8 @@ class Layout:
     """How a public file holds a point tower.
 
     Attributes:
-        container: dictionary keys from the top of the file to the state dict.
+        container: dictionary keys from the top of the file to the state dict; a file that is the plain state dict
+            (as after conversion to safetensors) is read too.
         prefixes: what the file puts before the official names; each is tried ("module." and "" for files saved
             with and without DistributedDataParallel).
         tower: official names, or beginnings of names, that belong to the point tower: there every key must fit.
@@ -95,60 +108,76 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
     Args:
         module: the tower.
         loaded: what `read_checkpoint` gave.
-        layouts: how public files hold it; the first whose tower is there is taken.
+        layouts: how public files hold it; that under which the file has most keys of the tower is taken, the first
+            among equals.
         path: of the file, for messages.
 
     Returns:
-        How many tensors of the file were ignored: those outside the tower.
+        How many tensors of the file's state dict were ignored: those outside the tower, and unused ones.
 
     Raises:
         RunError: if no layout fits, or naming the first key that is missing, unexpected or of another shape.
     """
+    most: dict[str, Tensor] = {}
     for layout in layouts:
-        state = loaded
-        for key in layout.container:
-            state = state.get(key) if isinstance(state, dict) else None
-        if not isinstance(state, dict):
-            continue
-        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-        for prefix in layout.prefixes:
-            bare = {key.removeprefix(prefix): key for key in tensors if key.startswith(prefix)}
-            under = {name: key for name, key in bare.items() if name.startswith(layout.tower)}
-            if under:
-                used = {
-                    name: key for name, key in under.items() if not name.startswith(layout.unused or ("\0",))
+        for tensors in (_tensors(loaded, layout.container), _tensors(loaded, ())):
+            for prefix in layout.prefixes:
+                under = {
+                    key: value
+                    for key, value in tensors.items()
+                    if key.startswith(prefix) and key[len(prefix) :].startswith(layout.tower)
                 }
-                _load_renamed(module, tensors, used, layout, path)
-                return len(tensors) - len(used)
-    expected = " or ".join(".".join([*layout.container, *layout.tower[:1]]) for layout in layouts)
-    raise RunError(f"{path}: holds no such point encoder (expected keys that begin with {expected})")
+                if len(under) > len(most):
+                    most, best, before, total = under, layout, prefix, len(tensors)
+    if not most:
+        expected = " or ".join(
+            dict.fromkeys(".".join([*layout.container, *layout.tower[:1]]) for layout in layouts)
+        )
+        raise RunError(f"{path}: holds no such point encoder (expected keys that begin with {expected})")
+    unused = tuple(before + name for name in best.unused)
+    used = {key: value for key, value in most.items() if not key.startswith(unused)}
+    _load_renamed(module, used, {own: before + name for own, name in _official(module, best).items()}, path)
+    return total - len(used)
+
+
+def _tensors(loaded: Any, container: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of a state dict within what a file holds; none if there is no such dictionary."""
+    for key in container:
+        loaded = loaded.get(key) if isinstance(loaded, dict) else None
+    items = loaded.items() if isinstance(loaded, dict) else ()
+    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _official(module: nn.Module, layout: Layout) -> dict[str, str]:
+    """The official name of each of a module's keys."""
+    official = {}
+    for key in module.state_dict():
+        beginning = max((own for own in layout.names if key.startswith(own)), key=len, default="")
+        official[key] = layout.names.get(beginning, "") + key[len(beginning) :]
+    return official
 
 
 def _load_renamed(
-    module: nn.Module, tensors: dict[str, Tensor], used: dict[str, str], layout: Layout, path: str | Path
+    module: nn.Module, tensors: dict[str, Tensor], names: dict[str, str], path: str | Path
 ) -> None:
-    """Load the tensors under a tower, whose official names are the keys of `used`."""
+    """Load tensors into a module, each key of which has another name there; every one must fit."""
     own = module.state_dict()
-    official = {}
-    for key in own:
-        beginning = max((own for own in layout.names if key.startswith(own)), key=len, default="")
-        official[key] = layout.names.get(beginning, "") + key[len(beginning) :]
-    wanted = set(official.values())
-    for what, names in (
-        ("misses", [name for name in official.values() if name not in used and not _counter(name)]),
-        ("has an unexpected", [key for name, key in used.items() if name not in wanted]),
+    wanted = set(names.values())
+    for what, keys in (
+        ("misses", [name for name in names.values() if name not in tensors and not _counter(name)]),
+        ("has an unexpected", [key for key in tensors if key not in wanted]),
     ):
-        if names:
-            raise RunError(f"{path}: {what} {names[0]!r} (and {len(names) - 1} more); is it another encoder?")
+        if keys:
+            raise RunError(f"{path}: {what} {keys[0]!r} (and {len(keys) - 1} more); is it another encoder?")
     state = dict(own)
-    for key, name in official.items():
-        if name not in used:
+    for key, name in names.items():
+        if name not in tensors:
             continue
-        value = tensors[used[name]]
-        if value.numel() != own[key].numel() or value.squeeze().shape != own[key].squeeze().shape:
+        value = tensors[name]
+        # 1×1 convolutions are linear layers here: axes of length 1 may come and go
+        if value.layout != torch.strided or value.squeeze().shape != own[key].squeeze().shape:
             raise RunError(
-                f"{path}: {used[name]!r} is {list(value.shape)}, expected {list(own[key].shape)}; is it another "
-                "encoder?"
+                f"{path}: {name!r} is {list(value.shape)}, expected {list(own[key].shape)}; is it another encoder?"
             )
         state[key] = value.reshape(own[key].shape).to(own[key].dtype)
     module.load_state_dict(state)
