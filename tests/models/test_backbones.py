@@ -19,11 +19,10 @@ def test_spec_parses():
         {"pad_type": "same", "mean": 0.5},
     )
     assert BackboneSpec.parse("open_clip:ViT-B-32").name == "ViT-B-32"
-    assert BackboneSpec.parse("pointnet").family == "pointnet"
 
 
 @pytest.mark.parametrize(
-    "text", ["resnet50", "timm:", "pointnet:x", "clip:ViT", "timm:x?pad", "timm:hf-hub:a/b", ""]
+    "text", ["resnet50", "timm:", "pointnet", "pointnet:x", "clip:ViT", "timm:x?pad", "timm:hf-hub:a/b", ""]
 )
 def test_bad_specs(text):
     with pytest.raises(ConfigError, match="expected"):

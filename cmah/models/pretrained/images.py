@@ -16,9 +16,8 @@ from cmah.errors import ConfigError
 from cmah.models.pretrained.checkpoints import load_strictly, read_weights
 
 DOWNLOAD = "download:"
-# What an image tower needs of an open_clip model is built without the rest, which can be a billion parameters
-NO_TEXT = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 0}
-NO_DECODER = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 0}
+# In place of the text tower and the decoder of an open_clip model, which can be a billion parameters
+SMALLEST = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _published(spec: BackboneSpec, tag: str) -> dict[str, Any]:
 
         known = [name.partition(".")[2] for name in timm.list_pretrained(f"{spec.name}.*")]
         default = timm.get_pretrained_cfg(spec.name)
-        if tag and tag not in known or default is None:
+        if (tag and tag not in known) or default is None:
             found = {}
         else:
             found = timm.get_pretrained_cfg(f"{spec.name}.{tag}").to_dict() if tag else default.to_dict()
@@ -198,9 +197,9 @@ class ImageBackbone(nn.Module):
     def _open_clip(self, options: dict[str, Any]) -> dict[str, Any]:
         import open_clip
 
-        parts: dict[str, Any] = {"text_cfg": NO_TEXT}
+        parts: dict[str, Any] = {"text_cfg": SMALLEST}
         if "multimodal_cfg" in (open_clip.get_model_config(self.spec.name) or {}):
-            parts["multimodal_cfg"] = NO_DECODER
+            parts["multimodal_cfg"] = SMALLEST
         self.net = open_clip.create_model(self.spec.name, **parts, **options).visual.eval()
         own = dict(self.net.preprocess_cfg)
         size = own["size"][0] if isinstance(own["size"], tuple | list) else own["size"]
@@ -218,15 +217,11 @@ class ImageBackbone(nn.Module):
     @property
     def preprocessing(self) -> str:
         """Everything that decides the pixels the network sees, in words."""
-        mean, std = (
-            ",".join(f"{value:.9g}" for value in part.flatten().tolist()) for part in (self.mean, self.std)
-        )
-        resized = (
-            f" resized to {self.size} px ({self.interpolation})"
-            if self.size not in (None, self.default_size)
-            else ""
-        )
-        return f"squares of {self.default_size} px (bicubic){resized}, mean {mean}, std {std}"
+        numbers = [",".join(f"{x:.9g}" for x in part.flatten().tolist()) for part in (self.mean, self.std)]
+        pixels = f"squares of {self.default_size} px (bicubic)"
+        if self.size not in (None, self.default_size):
+            pixels += f" resized to {self.size} px ({self.interpolation})"
+        return f"{pixels}, mean {numbers[0]}, std {numbers[1]}"
 
     def load(self, weights: str) -> None:
         """Load published weights; classifier layers that the tower does not have here are left out.
