@@ -82,6 +82,11 @@ def _names() -> dict[str, str]:
     return names
 
 
+def _layouts(*tower: str) -> tuple[Layout, ...]:
+    """ULIP's files keep the state dict under "state_dict"; captionless training, and copies of ULIP's, keep it bare."""
+    return tuple(Layout(container, ("module.", ""), tower, _names()) for container in (("state_dict",), ()))
+
+
 class PointNeXt(PointEncoder):
     """PointNeXt-S: a stem, four levels that each halve the points, a maximum over those left, two layers.
 
@@ -94,7 +99,7 @@ class PointNeXt(PointEncoder):
     dim = 256
     points = 2048
     channels = 3
-    layouts = (Layout((), ("", "module."), ("point_encoder.",), _names()),)
+    layouts = _layouts("point_encoder.")
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +134,7 @@ class UlipPointNeXt(PointNeXt):
     dim = 512
     points = 8192
     channels = 4
-    layouts = (Layout(("state_dict",), ("module.", ""), ("point_encoder.", "pc_projection"), _names()),)
+    layouts = _layouts("point_encoder.", "pc_projection")
 
     def __init__(self) -> None:
         super().__init__()

@@ -80,9 +80,10 @@ class Uni3D(PointEncoder):
     dim = 1024
     points = 10_000
     colours = True
-    layouts = (
+    # DeepSpeed keeps the state dict under "module"; copies in other formats may keep it bare
+    layouts = tuple(
         Layout(
-            ("module",),  # of DeepSpeed
+            container,
             ("", "module."),
             ("point_encoder.",),
             {
@@ -95,7 +96,8 @@ class Uni3D(PointEncoder):
             unused=tuple(
                 f"point_encoder.visual.{name}" for name in ("cls_token", "pos_embed", "patch_embed.", "head.")
             ),
-        ),
+        )
+        for container in (("module",), ())
     )
 
     def __init__(self, size: str, *, patch_dropout: float = 0.0, drop_path: float = 0.0) -> None:
