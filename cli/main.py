@@ -20,6 +20,7 @@ COMMANDS = {
     "index": "a code file to an index file",
     "search": "search an index by photos, meshes, point clouds or codes",
     "eval": "mAP, P@K and instance accuracy of queries against a database",
+    "classify": "zero-shot classification of shapes or images by category names",
     "bench": "how fast the index is, beside other engines and the machine's ceilings",
     "info": "what is this dataset, run, code file or index?",
 }

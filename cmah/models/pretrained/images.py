@@ -124,6 +124,15 @@ def _published(spec: BackboneSpec, tag: str) -> dict[str, Any]:
     return found
 
 
+def _usual_pixels(name: str) -> dict[str, Any]:
+    """Mean, std and interpolation of an open_clip model, where all its published weights agree on them."""
+    import open_clip
+
+    tags = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    facts = [{key: tag[key] for key in ("mean", "std", "interpolation")} for tag in tags]
+    return facts[0] if facts and all(other == facts[0] for other in facts) else {}
+
+
 def _from_hub(repository: str, filename: str | None) -> str:
     """Fetch a file of a Hugging Face repository; where none is named, safetensors before a pickle."""
     from huggingface_hub import hf_hub_download
@@ -201,7 +210,7 @@ class ImageBackbone(nn.Module):
         if "multimodal_cfg" in (open_clip.get_model_config(self.spec.name) or {}):
             parts["multimodal_cfg"] = SMALLEST
         self.net = open_clip.create_model(self.spec.name, **parts, **options).visual.eval()
-        own = dict(self.net.preprocess_cfg)
+        own = {**self.net.preprocess_cfg, **_usual_pixels(self.spec.name)}
         size = own["size"][0] if isinstance(own["size"], tuple | list) else own["size"]
         self.size = size
         return {**own, "size": size}
