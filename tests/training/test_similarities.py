@@ -1,0 +1,291 @@
+"""Similarities against loops and the reference outputs; the store against the whole matrix."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from cmah.errors import CmahError
+from cmah.training import similarities, similarity_store
+from cmah.training.similarities import descriptors, i2i, i2i_all_pairs, i2l2, i2l2_all_pairs, tiles
+from cmah.training.similarity_store import SimilarityStore
+
+ROUNDING = 2.0**-11  # of float16, relative
+
+
+def slow_similarity(measure, views, landmarks=None):
+    """The definitions, view by view; rows of zeros are views that are not there."""
+    n, out = len(views), np.empty((len(views), len(views)))
+    own = [[v / np.linalg.norm(v) if v.any() else None for v in shape] for shape in views.astype(float)]
+    if landmarks is not None:
+        landmarks = landmarks / np.linalg.norm(landmarks, axis=1, keepdims=True)
+    for i in range(n):
+        for j in range(n):
+            if measure.endswith("all_pairs"):
+                pairs = [(a, b) for a in own[i] for b in own[j]]
+            else:
+                pairs = list(zip(own[i], own[j], strict=True))
+            pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
+            if i == j:
+                out[i, j] = 1
+            elif not pairs:
+                out[i, j] = 0.5
+            elif landmarks is None:
+                out[i, j] = (np.mean([a @ b for a, b in pairs]) + 1) / 2
+            else:
+                distances = [np.linalg.norm(landmarks @ a - landmarks @ b) for a, b in pairs]
+                out[i, j] = 1 / (1 + np.mean(distances))
+    return out
+
+
+def fast(measure, views, landmarks):
+    if measure.startswith("i2l2"):
+        return {"i2l2": i2l2, "i2l2_all_pairs": i2l2_all_pairs}[measure](views, landmarks)
+    return {"i2i": i2i, "i2i_all_pairs": i2i_all_pairs}[measure](views)
+
+
+def some_views(seed=0, n=13, views=4, width=8):
+    """Views of a shape are alike, as those of shapes of one category are."""
+    rng = np.random.default_rng(seed)
+    shape = rng.normal(size=(1, 1, width)) * 2 + rng.normal(size=(n, 1, width))
+    return shape + 0.5 * rng.normal(size=(n, views, width)), rng.normal(size=(5, width))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Three rows a tile, and nothing kept from one tile to the next."""
+    monkeypatch.setattr(similarities, "TILE_BYTES", 3 * 4 * 8 * 4)
+    monkeypatch.setattr(similarities, "KEPT_BYTES", 0)
+    monkeypatch.setattr(similarities, "COLUMNS", 2)
+
+
+@pytest.mark.parametrize("measure", similarities.MEASURES)
+@pytest.mark.parametrize("lost", [False, True])
+def test_equals_the_definition(measure, lost, small_tiles):
+    views, landmarks = some_views()
+    if lost:
+        views[2, 1] = views[5] = views[6, 2:] = views[7, :2] = 0
+    got = fast(measure, views, landmarks)
+    given = None if measure.startswith("i2i") else landmarks
+    np.testing.assert_allclose(got, slow_similarity(measure, views, given), rtol=1e-5)
+    assert got.dtype == np.float32
+    assert np.array_equal(got, got.T)
+
+
+def test_lengths_of_the_vectors_do_not_matter():
+    views, landmarks = some_views(1)
+    scale = np.random.default_rng(2).uniform(0.1, 10, views.shape[:2])[..., None]
+    np.testing.assert_allclose(i2i(views), i2i(views * scale), rtol=1e-5)
+    np.testing.assert_allclose(i2l2(views, landmarks), i2l2(views * scale, 3 * landmarks), rtol=1e-5)
+
+
+def test_the_order_of_views_matters_only_where_they_correspond():
+    views, landmarks = some_views(3)
+    mixed = np.stack([np.random.default_rng(i).permutation(v) for i, v in enumerate(views)])
+    np.testing.assert_allclose(i2i_all_pairs(views), i2i_all_pairs(mixed), rtol=1e-6)
+    np.testing.assert_allclose(i2l2_all_pairs(views, landmarks), i2l2_all_pairs(mixed, landmarks), rtol=1e-5)
+    assert np.abs(i2i(views) - i2i(mixed)).max() > 0.01
+
+
+def test_twins_are_as_similar_as_can_be():
+    views, landmarks = some_views(4, n=6, width=512)
+    views[3] = views[1]
+    assert i2i(views)[1, 3] == pytest.approx(1, abs=1e-6)
+    assert i2l2(views, landmarks)[1, 3] == pytest.approx(1, abs=1e-3)
+
+
+def test_no_number_is_a_fault_that_is_told():
+    views, _ = some_views(5)
+    views[3, 2, 1] = np.nan
+    with pytest.raises(CmahError, match="NaN"):
+        i2i(views)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_matches_the_reference_outputs(shared, case):
+    arrays = np.load(shared / "goldens" / "losses" / "sbrolli.npz", allow_pickle=False)
+    views, landmarks, category = (
+        arrays[f"{name}_{case}"] for name in ("view_embeddings", "landmarks", "cat")
+    )
+
+    def close(got, expected):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=5e-5 * np.sqrt(np.mean(expected**2)))
+
+    close(i2i(views), arrays[f"sim_i2i_{case}"])
+    for number in np.unique(category):
+        own = category == number
+        close(descriptors(views[own], landmarks[number]), arrays[f"descriptors_{case}"][own])
+        close(i2l2(views[own], landmarks[number]), arrays[f"sim_i2l2_{case}"][np.ix_(own, own)])
+
+
+def test_tiles_hold_few_rows_however_large_a_category_is():
+    count, asked = 3000, []
+
+    def views(positions):
+        asked.append(len(positions))
+        return np.ones((len(positions), 30, 512), np.float32)
+
+    rows, columns, tile = next(tiles("i2i", count, views))
+    assert rows == columns
+    assert max(asked) * 30 * 512 * 4 <= similarities.TILE_BYTES
+    assert tile.shape == (rows.stop, rows.stop)
+
+
+# The store
+
+
+BLOCKS = (np.array([0, 7, 3, 9, 12]), np.array([5]), np.array([1, 2, 11, 10]), np.array([4, 8]))  # 6 has none
+
+
+def build(folder, measure="i2i", views=None, landmarks=None, blocks=BLOCKS):
+    given, marks = some_views()
+    landmarks = [marks + number for number in range(4)] if landmarks is None else landmarks
+    return SimilarityStore.build(
+        folder, measure, blocks, views or (lambda p: given[p]), landmarks if "l2" in measure else None
+    )
+
+
+@pytest.mark.parametrize("measure", similarities.MEASURES)
+def test_the_store_is_the_matrix_rounded(measure, tmp_path, small_tiles):
+    store, (views, landmarks) = build(tmp_path, measure), some_views()
+    expected = np.full((13, 13), 0.25)
+    np.fill_diagonal(expected, 1)
+    for number, block in enumerate(BLOCKS):
+        expected[np.ix_(block, block)] = fast(measure, views[block], landmarks + number)
+    for index in (np.arange(13), np.array([12, 6, 3, 5, 1, 4]), np.array([6]), np.array([9, 2, 7])):
+        got = store.batch(index, 0.25)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, expected[np.ix_(index, index)], rtol=ROUNDING)
+        assert np.array_equal(got, got.T)
+    sizes = [len(np.load(path)) for path in sorted(tmp_path.glob("*.npy"))]
+    assert sizes == [10, 6, 1]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_shape_that_is_there_twice_is_its_own_twin(tmp_path):
+    got = build(tmp_path).batch(np.array([3, 0, 3, 6, 6]), 0.1)
+    assert got[0, 2] == got[3, 4] == 1
+    assert got[0, 1] == got[2, 1] < 1
+
+
+def test_what_is_there_is_not_computed_again(tmp_path):
+    before = build(tmp_path).batch(np.arange(13), 0.25)
+
+    def never(_):
+        raise AssertionError("computed again")
+
+    assert np.array_equal(build(tmp_path, views=never).batch(np.arange(13), 0.25), before)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "foreign", "empty"])
+def test_a_damaged_block_is_computed_again_and_only_that(damage, tmp_path):
+    before = build(tmp_path).batch(np.arange(13), 0.25)
+    path = tmp_path / "block_00002.npy"
+    if damage == "gone":
+        path.unlink()
+    elif damage == "foreign":
+        np.save(path, np.zeros(6, np.float32))
+    else:
+        path.write_bytes(path.read_bytes()[: -3 if damage == "cut" else 0])
+    asked, views = set(), some_views()[0]
+
+    def watched(positions):
+        asked.update(positions.tolist())
+        return views[positions]
+
+    assert np.array_equal(build(tmp_path, views=watched).batch(np.arange(13), 0.25), before)
+    assert asked == set(BLOCKS[2].tolist())
+
+
+def test_a_folder_of_something_else_is_filled_anew(tmp_path):
+    build(tmp_path, blocks=BLOCKS[:1])
+    other = build(tmp_path, blocks=(np.arange(5),))  # as many pairs
+    assert other.batch(np.arange(2), 0.25)[0, 1] != 0.25
+    build(tmp_path, "i2l2", blocks=(np.arange(5),))
+    header = json.loads((tmp_path / "similarities.json").read_text())
+    assert header["measure"] == "i2l2"
+    expected = i2l2(some_views()[0][:5], some_views()[1])
+    np.testing.assert_allclose(
+        np.load(tmp_path / "block_00000.npy"), expected[np.triu_indices(5, 1)], rtol=1e-3
+    )
+
+
+def test_a_killed_build_goes_on_at_its_block(tmp_path):
+    """Killed with a signal that leaves no time to tidy up, in the middle of the second file."""
+    code = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+import numpy as np
+from pathlib import Path
+from cmah.training.similarity_store import SimilarityStore
+rng = np.random.default_rng(0)
+all_views = rng.normal(size=(40, 2, 8)).astype(np.float32)
+def views(positions):
+    if positions.max() >= 30 and len(positions) > 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return all_views[positions]
+SimilarityStore.build(Path({str(tmp_path)!r}), "i2i", [np.arange(20), np.arange(20, 40)], views)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert {path.name for path in tmp_path.glob("block*")} == {"block_00000.npy"}
+    assert list(tmp_path.glob(".*.tmp.npy"))
+    written = (tmp_path / "block_00000.npy").stat().st_mtime_ns
+    given = np.random.default_rng(0).normal(size=(40, 2, 8)).astype(np.float32)
+    blocks = [np.arange(20), np.arange(20, 40)]
+    store = SimilarityStore.build(tmp_path, "i2i", blocks, lambda p: given[p])
+    assert (tmp_path / "block_00000.npy").stat().st_mtime_ns == written
+    assert not list(tmp_path.glob(".*"))
+    own = np.arange(25, 30)
+    np.testing.assert_allclose(store.batch(own, 0.25), i2i(given[own]), rtol=ROUNDING)
+
+
+def test_two_processes_build_once(tmp_path):
+    """The second waits for the first, and computes nothing."""
+    code = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+import numpy as np
+from pathlib import Path
+from cmah.training.similarity_store import SimilarityStore
+def views(positions):
+    Path({str(tmp_path / "started")!r}).touch()
+    time.sleep(0.5)
+    return np.ones((len(positions), 2, 4), np.float32)
+SimilarityStore.build(Path({str(tmp_path / "store")!r}), "i2i", [np.arange(3)], views)
+"""
+    first = subprocess.Popen([sys.executable, "-c", code])
+    while not (tmp_path / "started").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    calls = []
+
+    def views(positions):
+        calls.append(positions)
+        return np.ones((len(positions), 2, 4), np.float32)
+
+    SimilarityStore.build(tmp_path / "store", "i2i", [np.arange(3)], views)
+    assert first.wait() == 0
+    assert not calls
+
+
+def test_faults_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CmahError, match="cannot be used as a folder"):
+        build(tmp_path / "file")
+    store = build(tmp_path / "store")
+    (tmp_path / "store" / "block_00000.npy").write_bytes(b"no array")
+    fresh = SimilarityStore(store.folder, BLOCKS)
+    with pytest.raises(CmahError, match=r"block_00000.npy: not readable .*; remove .* and start again"):
+        fresh.batch(np.array([0, 3]), 0.25)
+
+
+def test_few_files_stay_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(similarity_store, "OPEN_FILES", 2)
+    store = build(tmp_path)
+    expected = store.batch(np.arange(13), 0.25)
+    assert len(store._open) == 2
+    assert np.array_equal(store.batch(np.arange(13), 0.25), expected)
