@@ -5,6 +5,8 @@ floats of the same run; queries are rendered views and, where a dataset has them
 authors. I2I by category reads the category labels of the training shapes; the other three arms read no labels, and
 `i2i_all` is the one that is fair beside InfoNCE.
 
+HCL is run with β on the similarity, as Kühn et al. write it, and on the logit, as Robinson et al.'s code has it.
+
     python experiments/hard_negatives.py DATASET --out OUT --image-weights FILE --shape-weights FILE --jobs 2
     python experiments/hard_negatives.py --smoke --out OUT        (seconds, synthetic shapes, random weights)
 
@@ -28,6 +30,7 @@ from cmah.training.loop import train
 ARMS = {
     "InfoNCE": ("prealigned", ("loss.beta=0", "loss.beta_end=0")),
     "HCL": ("prealigned", ()),
+    "HCL on logits": ("prealigned", ("loss.tilt=logit",)),
     "I2I by category": ("captionless", ("loss.negatives.kind=i2i",)),
     "I2I over the batch": ("captionless", ("loss.negatives.kind=i2i_all",)),
 }
