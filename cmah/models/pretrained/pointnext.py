@@ -49,7 +49,7 @@ class Level(nn.Module):
         neighbours = point_ops.ball_query(centres, xyz, self.radius, NEIGHBOURS)
         if torch.is_grad_enabled() or self.training:
             around = self._around(centres, xyz, x, neighbours)
-        else:  # cloud by cloud: of 8,192 points, the first level takes 32 MB a layer for each
+        else:  # cloud by cloud: of 8,192 points, a layer of the first level takes 32 MB for each
             parts = zip(*(part.split(1) for part in (centres, xyz, x, neighbours)), strict=True)
             around = torch.cat([self._around(*part) for part in parts])
         return centres, (around + self.skip(point_ops.gather(x, chosen))).relu()
@@ -82,11 +82,6 @@ def _names() -> dict[str, str]:
     return names
 
 
-def _layouts(*tower: str) -> tuple[Layout, ...]:
-    """ULIP's files keep the state dict under "state_dict"; captionless training, and copies of ULIP's, keep it bare."""
-    return tuple(Layout(container, ("module.", ""), tower, _names()) for container in (("state_dict",), ()))
-
-
 class PointNeXt(PointEncoder):
     """PointNeXt-S: a stem, four levels that each halve the points, a maximum over those left, two layers.
 
@@ -99,7 +94,7 @@ class PointNeXt(PointEncoder):
     dim = 256
     points = 2048
     channels = 3
-    layouts = _layouts("point_encoder.")
+    layouts = (Layout((), ("", "module."), ("point_encoder.",), _names()),)
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +129,7 @@ class UlipPointNeXt(PointNeXt):
     dim = 512
     points = 8192
     channels = 4
-    layouts = _layouts("point_encoder.", "pc_projection")
+    layouts = (Layout(("state_dict",), ("module.", ""), ("point_encoder.", "pc_projection"), _names()),)
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,10 +9,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from cmah import point_ops
 from cmah.models.pretrained.base import PointEncoder
 from cmah.models.pretrained.checkpoints import Layout
-from cmah.models.tokenizers import PointTokenizer, position_mlp, take
+from cmah.models.pretrained.groups import GroupTokenizer, by_cloud
+from cmah.models.tokenizers import position_mlp, take
 
 # size → the timm model whose blocks it has
 BACKBONES = {
@@ -24,27 +24,15 @@ BACKBONES = {
 }
 
 
-class ColouredTokenizer(PointTokenizer):
+class ColouredTokenizer(GroupTokenizer):
     """512 groups of 64 neighbours to tokens of width 512, from positions relative to the centre and colours."""
 
     def __init__(self) -> None:
-        super().__init__(groups=512, group_size=64, token_width=256, width=512)
-        self.first[0] = nn.Linear(6, 128)
-
-    def group(self, points: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Points [b, n, 6] to (centres [b, 512, 3], groups [b, 512, 64, 6]); always the same groups."""
-        xyz = points[..., :3]
-        centres = point_ops.gather(xyz, point_ops.farthest_points(xyz, self.groups, skip_origin=True))
-        neighbours, _ = point_ops.nearest(centres, xyz, self.group_size)
-        groups = point_ops.gather(points, neighbours)
-        return centres, torch.cat([groups[..., :3] - centres[:, :, None], groups[..., 3:]], dim=-1)
+        super().__init__(512, 64, 256, 512, channels=6)
 
     def forward(self, groups: Tensor) -> Tensor:
         """Groups [b, g, size, 6] to tokens [b, g, 512]."""
-        if torch.is_grad_enabled() or self.training:
-            return self._tokens(groups)
-        # cloud by cloud: a layer's output takes 64 MB for each
-        return torch.cat([self._tokens(cloud) for cloud in groups.split(1)])
+        return by_cloud(self._tokens, groups, self.training)
 
     def _tokens(self, groups: Tensor) -> Tensor:
         """What the parent does, with a quarter less work.
@@ -80,10 +68,9 @@ class Uni3D(PointEncoder):
     dim = 1024
     points = 10_000
     colours = True
-    # DeepSpeed keeps the state dict under "module"; copies in other formats may keep it bare
-    layouts = tuple(
+    layouts = (
         Layout(
-            container,
+            ("module",),  # of DeepSpeed
             ("", "module."),
             ("point_encoder.",),
             {
@@ -96,8 +83,7 @@ class Uni3D(PointEncoder):
             unused=tuple(
                 f"point_encoder.visual.{name}" for name in ("cls_token", "pos_embed", "patch_embed.", "head.")
             ),
-        )
-        for container in (("module",), ())
+        ),
     )
 
     def __init__(self, size: str, *, patch_dropout: float = 0.0, drop_path: float = 0.0) -> None:
