@@ -41,8 +41,8 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if text.startswith("Weights only load failed"):
         refused = re.search(r"Unsupported global: GLOBAL (\S+)", text)
-        what = refused[1] if refused else "or it is damaged"
-        return f"it holds Python objects, which are never loaded, beside tensors: {what}"
+        what = f"Python objects ({refused[1]})" if refused else "Python objects, or is damaged"
+        return f"it holds {what}: expected tensors, other objects are never loaded"
     return text[:150] or type(error).__name__
 
 

@@ -89,7 +89,7 @@ def _fill(path: Path) -> Any:
 def _value(fill: Any, entry: dict[str, Any], filled: bool) -> Tensor:
     dtype = getattr(torch, entry["dtype"])
     if not filled or (not entry["needed"] and np.prod(entry["shape"]) > BIG):
-        return torch.ones(1, dtype=dtype).expand(entry["shape"])
+        return torch.ones((), dtype=dtype).expand(entry["shape"])
     return torch.tensor(fill(entry["name"], entry["shape"])).to(dtype)
 
 
