@@ -1,7 +1,9 @@
 """Fixtures for every test: the outside material (skipped where absent) and one thread for torch."""
 
+import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,36 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("no folder with reference data beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache folder of all tests, so that none reads or writes the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMAH_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A CLIP model of 32 dimensions and 32 px, registered with open_clip: (encoder, file of random weights)."""
+    import open_clip
+    import torch
+
+    folder = tmp_path_factory.mktemp("clip")
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+        "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    (folder / "tiny-clip.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / "tiny-clip.json")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.create_model("tiny-clip")
+    torch.save({"epoch": 1, "state_dict": model.state_dict()}, folder / "tiny-clip.pt")
+    return "open_clip:tiny-clip", str(folder / "tiny-clip.pt")
 
 
 @pytest.fixture(scope="session")

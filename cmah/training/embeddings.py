@@ -12,6 +12,7 @@ import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,6 +72,11 @@ class EmbeddingTable:
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    @property
+    def key(self) -> str:
+        """A hash that changes with the encoder, with any of the images' files and with their order."""
+        return _digest([[f"{path.parent.name}/{path.name}" for path in self._files], self.kept])
 
     def rows(self, indices: Any) -> np.ndarray:
         """The rows of these numbers, in their order, float32 [k, dim], as the encoder gave them (of any norm).
@@ -252,21 +258,30 @@ class ImageEmbedder:
         lost = self._read(path, facts, count)
         if lost is not None:
             return path, count - len(lost), lost
+        with self._explained():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
+            except OSError as error:
+                raise CmahError(f"{self.folder}: cannot be used as a folder ({error.strerror})") from None
         rows, lost = compute()
-        try:
+        with self._explained():
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, rows, allow_pickle=False)
             # comes last: a shard without it is not finished
-            checksum = _checksum(path)
-            write_json(
-                facts,
-                {"format": FORMAT, "version": VERSION, "count": count, "crc32": checksum, "skipped": lost},
-            )
+            record = {"format": FORMAT, "version": VERSION, "count": count, "skipped": lost}
+            write_json(facts, {**record, "crc32": _checksum(path)})
+        return path, len(rows), lost
+
+    @staticmethod
+    @contextmanager
+    def _explained() -> Iterator[None]:
+        """Say of an error in writing what to do about it."""
+        try:
+            yield
         except CmahError as error:
             raise CmahError(
                 f"{error}; the environment variable CMAH_CACHE chooses another cache folder"
             ) from None
-        return path, len(rows), lost
 
     def _read(self, path: Path, facts: Path, count: int) -> list[tuple[int, str]] | None:
         """What a shard on disk skipped; None if it is not there, not whole, or not of this kind."""

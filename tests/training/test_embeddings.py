@@ -1,0 +1,334 @@
+"""The disk cache of embeddings: what is read, what is computed anew, and that the bits are always the same."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+
+from cmah.data.dataset import Image
+from cmah.errors import CmahError, ConfigError, RunError
+from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.training import embeddings
+from cmah.training.embeddings import EmbeddingTable, ImageEmbedder, cache_folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """(folder, rows) of 21 random pictures of different sizes; number 5 is broken and 9 is missing."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(21):
+        size = rng.integers(16, 48, 2)
+        Picture.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append(Image(f"i{i}", "", "", "train", f"{i}.png", "render"))
+    (tmp_path / "5.png").write_bytes(b"no picture")
+    (tmp_path / "9.png").unlink()
+    return tmp_path, rows
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(embeddings, "SHARD", 8)
+
+
+def counting(embedder):
+    """Count the images that the encoder sees, padding aside, from now on."""
+    seen = []
+    original = embedder._embedded
+
+    def embedded(root, images, workers, bar):
+        seen.append(len(images))
+        return original(root, images, workers, bar)
+
+    embedder._embedded = embedded
+    return seen
+
+
+def make(tiny_clip, folder, **options):
+    embedder = ImageEmbedder(*tiny_clip, cache=folder / "cache", **options)
+    return embedder, counting(embedder)
+
+
+def test_rows_equal_the_encoder(tiny_clip, pictures, small_shards):
+    """One picture at a time through the encoder, without any batch, gives the same rows but for rounding."""
+    from cmah.data.images import fit_square, load_image
+
+    root, rows = pictures
+    embedder, _ = make(tiny_clip, root)
+    table = embedder.embed(root, rows)
+    tower = ImageBackbone(BackboneSpec.parse(tiny_clip[0])).eval()
+    tower.load(tiny_clip[1])
+    assert table.kept == [i for i in range(21) if i not in (5, 9)]
+    assert len(table) == 19
+    assert [path for path, _ in table.skipped] == [str(root / "5.png"), str(root / "9.png")]
+    assert "not a picture" in table.skipped[0][1]
+    assert "no such file" in table.skipped[1][1]
+    for number, position in enumerate(table.kept):
+        pixels = fit_square(load_image(root / rows[position].path), 32).transpose(2, 0, 1)
+        with torch.no_grad():
+            wanted = tower(torch.from_numpy(pixels.copy())[None].float() / 255)[0].numpy()
+        np.testing.assert_allclose(table.rows([number])[0], wanted, atol=1e-5)
+    shuffled = np.random.default_rng(1).permutation(19)
+    everything = table.rows(np.arange(19))
+    assert everything.dtype == np.float32
+    assert np.array_equal(table.rows(shuffled), everything[shuffled])
+    assert table.rows([]).shape == (0, embedder.dim)
+    for bad in ([19], [-1]):
+        with pytest.raises(IndexError, match="of a table of 19"):
+            table.rows(bad)
+
+
+def test_the_second_time_is_read(tiny_clip, pictures, small_shards):
+    root, rows = pictures
+    first, seen = make(tiny_clip, root)
+    wanted = first.embed(root, rows)
+    assert seen == [8, 8, 5]
+    second, seen = make(tiny_clip, root)
+    again = second.embed(root, rows, label="images")
+    assert seen == []
+    assert (again.kept, again.skipped) == (wanted.kept, wanted.skipped)
+    assert np.array_equal(again.rows(range(19)), wanted.rows(range(19)))
+    # part of the list is another list; whole shards are found again
+    assert len(second.embed(root, rows[:16])) == 14
+    assert seen == []
+
+
+def test_bits_do_not_depend_on_the_company(tiny_clip, pictures, monkeypatch):
+    root, rows = pictures
+    one, _ = make(tiny_clip, root)
+    whole = one.embed(root, rows)
+    wanted = whole.rows(range(19))
+    monkeypatch.setattr(embeddings, "SHARD", 3)
+    other = ImageEmbedder(*tiny_clip, cache=root / "other")
+    found = other.embed(root, rows[::-1])
+    order = [whole.kept.index(20 - position) for position in found.kept]
+    assert np.array_equal(found.rows(range(19)), wanted[order])
+
+
+def test_workers_change_nothing(tiny_clip, pictures):
+    root, rows = pictures
+    one, _ = make(tiny_clip, root)
+    other = ImageEmbedder(*tiny_clip, cache=root / "other")
+    found = other.embed(root, rows, workers=1)
+    assert found.skipped == one.embed(root, rows).skipped
+    assert np.array_equal(found.rows(range(19)), one.embed(root, rows).rows(range(19)))
+
+
+def test_changes_are_seen(tiny_clip, pictures, small_shards):
+    root, rows = pictures
+    embedder, seen = make(tiny_clip, root)
+    before = embedder.embed(root, rows)
+    old = before.rows(range(19))
+    seen.clear()
+    Picture.new("RGB", (20, 20), "red").save(root / "10.png")  # another image: its shard only
+    after = embedder.embed(root, rows)
+    assert seen == [8]
+    changed = (after.rows(range(19)) != old).any(axis=1)
+    assert changed.nonzero()[0].tolist() == [before.kept.index(10)]
+    seen.clear()
+    Picture.new("RGB", (20, 20), "blue").save(root / "9.png")  # one that was missing
+    assert embedder.embed(root, rows).kept == [i for i in range(21) if i != 5]
+    assert seen == [8]
+    seen.clear()
+    os.utime(root / "20.png", ns=(1, 1))  # only the time
+    embedder.embed(root, rows)
+    assert seen == [5]
+
+
+def test_keys_name_everything_that_counts(tiny_clip, tmp_path):
+    encoder, weights = tiny_clip
+    state = torch.load(weights, weights_only=True)["state_dict"]
+    state["visual.proj"] = state["visual.proj"] + 1
+    torch.save(state, tmp_path / "other.pt")
+    larger = ImageBackbone(BackboneSpec.parse(encoder), 48)
+    larger.load(weights)
+    made = [
+        ImageEmbedder(encoder, weights, cache=tmp_path),
+        ImageEmbedder(encoder, str(tmp_path / "other.pt"), cache=tmp_path),
+        ImageEmbedder(f"{encoder}?mean=0.5", weights, cache=tmp_path),
+        ImageEmbedder(encoder, weights, cache=tmp_path, background="remove"),
+        ImageEmbedder(encoder, weights, cache=tmp_path, backbone=larger),
+    ]
+    assert len({embedder.key for embedder in made}) == len(made)
+    assert [embedder.size for embedder in made] == [32, 32, 32, 32, 48]
+    assert ImageEmbedder(encoder, weights, cache=tmp_path / "elsewhere").key == made[0].key
+
+
+def test_a_killed_job_goes_on(tiny_clip, pictures, small_shards, monkeypatch):
+    root, rows = pictures
+    wanted = ImageEmbedder(*tiny_clip, cache=root / "whole").embed(root, rows).rows(range(19))
+    embedder, seen = make(tiny_clip, root)
+    # dies in the third shard; and one that died between a shard and its record
+    original = embedder._embedded
+
+    def embedded(root, images, workers, bar):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return original(root, images, workers, bar)
+
+    embedder._embedded = embedded
+    with pytest.raises(KeyboardInterrupt):
+        embedder.embed(root, rows)
+    assert not list(embedder.folder.glob(".*"))
+    records = sorted(embedder.folder.glob("*.json"), key=os.path.getmtime)
+    assert len(records) == 2
+    records[0].unlink()
+    later, seen = make(tiny_clip, root)
+    assert np.array_equal(later.embed(root, rows).rows(range(19)), wanted)
+    assert seen == [8, 5]
+
+
+def damage_flip(path, _):
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+def damage_short(path, _):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def damage_foreign(path, _):
+    np.save(path, np.zeros((3, 3)))
+
+
+def damage_empty(path, _):
+    path.write_bytes(b"")
+
+
+def damage_record(_, facts):
+    facts.write_text("[]")
+
+
+def damage_rows(_, facts):
+    stored = json.loads(facts.read_text())
+    stored["skipped"] = [[0, "x"]]
+    facts.write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_flip, damage_short, damage_foreign, damage_empty, damage_record, damage_rows]
+)
+def test_damaged_shards_are_computed_again(damage, tiny_clip, pictures):
+    root, rows = pictures
+    embedder, seen = make(tiny_clip, root)
+    wanted = embedder.embed(root, rows).rows(range(19))
+    (path,) = embedder.folder.glob("*.npy")
+    damage(path, path.with_suffix(".json"))
+    seen.clear()
+    assert np.array_equal(embedder.embed(root, rows).rows(range(19)), wanted)
+    assert seen == [21]
+    embedder.embed(root, rows)
+    assert seen == [21]
+
+
+def test_backgrounds_are_painted_black(tiny_clip, tmp_path):
+    """By the mask, by the picture's own opacity, or not at all; a mask of another size costs its picture only."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 256, (32, 32, 3), dtype=np.uint8)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:20, 4:30] = 255
+    mask[0, 0] = 1  # hardly object, but not 0
+    black = pixels.copy()
+    black[mask == 0] = 0
+    Picture.fromarray(pixels).save(tmp_path / "masked.png")
+    Picture.fromarray(mask).save(tmp_path / "mask.png")
+    Picture.fromarray(np.dstack([pixels, np.where(mask == 0, 0, 255).astype(np.uint8)])).save(
+        tmp_path / "clear.png"
+    )
+    Picture.fromarray(black).save(tmp_path / "black.png")
+    Picture.new("L", (5, 5)).save(tmp_path / "small.png")
+
+    def row(name, mask=""):
+        return Image(name, "", "", "", name, "photo", mask=mask)
+
+    rows = [
+        row("masked.png", "mask.png"),
+        row("clear.png"),
+        row("black.png"),
+        row("masked.png"),
+        row("masked.png", "small.png"),
+    ]
+    embedder, seen = make(tiny_clip, tmp_path, background="remove")
+    table = embedder.embed(tmp_path, rows)
+    found = table.rows(range(4))
+    assert table.kept == [0, 1, 2, 3]
+    assert "the mask is 5 x 5 pixels, its picture 32 x 32" in table.skipped[0][1]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[3])
+    kept, _ = make(tiny_clip, tmp_path)
+    assert np.array_equal(kept.embed(tmp_path, rows).rows([0]), found[[3]])
+    os.utime(tmp_path / "mask.png", ns=(1, 1))
+    seen.clear()
+    embedder.embed(tmp_path, rows)
+    assert seen == [5]
+
+
+def test_texts(tiny_clip, tmp_path, monkeypatch):
+    from cmah.models.pretrained.texts import TextEncoder
+
+    texts = [f"a chair with {i} legs" for i in range(11)] + ["a chair with 0 legs"]
+    monkeypatch.setattr(embeddings, "SHARD", 5)
+    wanted = TextEncoder(*tiny_clip).encode(texts)
+    embedder, _ = make(tiny_clip, tmp_path)
+    found = embedder.embed_texts(texts)
+    assert np.array_equal(found, wanted)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert np.array_equal(embedder.embed_texts(texts[::-1]), wanted[::-1])
+    # the second time without the encoder
+    monkeypatch.setattr(TextEncoder, "encode", None)
+    later, _ = make(tiny_clip, tmp_path)
+    assert np.array_equal(later.embed_texts(texts), wanted)
+    assert later.embed_texts([]).shape == (0, embedder.dim)
+
+
+def test_what_is_refused(tiny_clip, pictures, tmp_path_factory):
+    root, rows = pictures
+    with pytest.raises(ConfigError, match="need its weights"):
+        ImageEmbedder(tiny_clip[0], "")
+    with pytest.raises(RunError, match=r"nothing\.pt: no such file"):
+        ImageEmbedder(tiny_clip[0], str(root / "nothing.pt"))
+    torch.save(ImageBackbone(BackboneSpec.parse("timm:test_vit")).net.state_dict(), root / "vit.pt")
+    timm = ImageEmbedder("timm:test_vit", str(root / "vit.pt"), cache=root / "cache")
+    with pytest.raises(ConfigError, match="no text tower"):
+        timm.embed_texts(["a chair"])
+    (root / "file").write_text("")
+    with pytest.raises(CmahError, match="CMAH_CACHE chooses another cache folder") as caught:
+        embedder, seen = make(tiny_clip, root / "file")
+        embedder.embed(root, rows)
+    assert seen == []
+    assert str(root / "file") in str(caught.value)
+    state = torch.load(tiny_clip[1], weights_only=True)["state_dict"]
+    torch.save({k: v * float("nan") for k, v in state.items()}, root / "nan.pt")
+    with pytest.raises(RunError, match="not finite"):
+        ImageEmbedder(tiny_clip[0], str(root / "nan.pt"), cache=root / "cache").embed(root, rows)
+
+
+def test_nothing_to_embed(tiny_clip, tmp_path):
+    table = make(tiny_clip, tmp_path)[0].embed(tmp_path, [])
+    assert (len(table), table.rows([]).shape) == (0, (0, 32))
+
+
+def test_few_shards_stay_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "OPEN", 2)
+    rows = np.arange(24, dtype=np.float32).reshape(12, 2)
+    for i in range(4):
+        np.save(tmp_path / f"{i}.npy", rows[3 * i : 3 * i + 3])
+    table = EmbeddingTable(2, [(tmp_path / f"{i}.npy", 3) for i in range(4)], list(range(12)), [])
+    order = np.random.default_rng(0).permutation(12)
+    assert np.array_equal(table.rows(order), rows[order])
+    assert len(table._open) == 2
+
+
+def test_the_cache_folder(monkeypatch, cache):
+    assert cache_folder() == cache
+    monkeypatch.delenv("CMAH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert str(cache_folder()) == "/somewhere/cmah"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert str(cache_folder()) == "/home/someone/.cache/cmah"
