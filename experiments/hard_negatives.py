@@ -2,8 +2,9 @@
 
 Frozen image encoder, point encoder trained from random weights and from given ones, learned 64-bit codes beside the
 floats of the same run; queries are rendered views and, where a dataset has them, pictures of the shapes by their
-authors. I2I by category reads the category labels of the training shapes; the other three arms read no labels, and
-`i2i_all` is the one that is fair beside InfoNCE.
+authors. I2I takes the mean over all pairs of views, as cameras need not correspond. I2I by category reads the category
+labels of the training shapes; the other arms read no labels, and I2I over the batch is the one that is fair beside
+InfoNCE.
 
 HCL is run with β on the similarity, as Kühn et al. write it, and on the logit, as Robinson et al.'s code has it.
 
@@ -31,8 +32,8 @@ ARMS = {
     "InfoNCE": ("prealigned", ("loss.beta=0", "loss.beta_end=0")),
     "HCL": ("prealigned", ()),
     "HCL on logits": ("prealigned", ("loss.tilt=logit",)),
-    "I2I by category": ("captionless", ("loss.negatives.kind=i2i",)),
-    "I2I over the batch": ("captionless", ("loss.negatives.kind=i2i_all",)),
+    "I2I by category": ("captionless", ("loss.negatives.kind=i2i", "loss.negatives.views=all_pairs")),
+    "I2I over the batch": ("captionless", ("loss.negatives.kind=i2i_all", "loss.negatives.views=all_pairs")),
 }
 STARTS = ("scratch", "weights")
 MEASURES = ("map", "acc@1", "acc@10", "map_instance@10")

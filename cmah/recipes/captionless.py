@@ -19,6 +19,8 @@ from cmah.losses.weighted import released_loss, weighted_info_nce
 from cmah.recipes import prealigned
 from cmah.recipes.prealigned import TowersLoss
 from cmah.training.config import Config
+from cmah.training.embedded import EmbeddedBatches
+from cmah.training.embeddings import ImageEmbedder
 from cmah.training.negatives import NegativesConfig, NegativeWeights, make_negative_weights
 
 
@@ -59,11 +61,16 @@ class Method(prealigned.Method):
 
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""
-        batches = super().batches(dataset, config)
-        negatives = config.loss.negatives
-        if negatives.kind:
-            embedder = self.image_embedder(self.device)
-            self.negative_weights = make_negative_weights(negatives, batches.pairs, embedder)
+        batches = EmbeddedBatches(self, dataset, config, self.image_embedder(self.device))
+        negatives, pairs = config.loss.negatives, batches.pairs
+        if negatives.image_encoder:
+            other = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=self.device)
+            workers = config.training.workers
+            self.negative_weights = make_negative_weights(negatives, pairs, other, workers=workers)
+        elif negatives.kind:
+            self.negative_weights = make_negative_weights(
+                negatives, pairs, batches.embedder, embedded=(batches.table, batches.rows)
+            )
         return batches
 
     def contrast(self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class Method(Recipe):
                 f"loss.negatives.kind = {negatives.kind!r} needs a frozen image encoder that says how alike two shapes "
                 "are: set loss.negatives.image_encoder and loss.negatives.image_weights"
             )
-        return make_negative_weights(negatives, batches.pairs, embedder)
+        return make_negative_weights(negatives, batches.pairs, embedder, workers=config.training.workers)
 
     def after_step(self) -> None:
         """Keep learned temperatures within [0.01, 1]."""

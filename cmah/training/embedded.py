@@ -14,7 +14,13 @@ from cmah.training.embeddings import ImageEmbedder
 
 
 class EmbeddedBatches(TrainingBatches):
-    """Batches with the field image_features (float32 [b, d]) in place of image."""
+    """Batches with the field image_features (float32 [b, d]) in place of image.
+
+    Attributes:
+        embedder: the frozen encoder.
+        table: the embeddings.
+        rows: int64, the row of `table` of each image of `pairs`, shape after shape.
+    """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, config: Config, embedder: ImageEmbedder) -> None:
         """Embed every image that takes part, or read the embeddings from disk.
@@ -28,7 +34,7 @@ class EmbeddedBatches(TrainingBatches):
         Raises:
             DatasetError: if no shape can take part.
         """
-        workers = config.training.workers
+        self.embedder, workers = embedder, config.training.workers
         pairs = self._pairs(recipe, dataset, config)
         images = [image for own in pairs.images for image in own]
         self.table = embedder.embed(pairs.root, images, workers=workers, label="image embeddings")
