@@ -18,6 +18,7 @@ LIGHT = (
     "posthoc",
     "errors",
     "files",
+    "landmarks",
     "progress",
     "search",
     "evaluation",
