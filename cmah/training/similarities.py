@@ -147,7 +147,8 @@ def _all_pairs(measure: str, views: np.ndarray, landmarks: np.ndarray | None) ->
 
 def _present(views: np.ndarray) -> np.ndarray:
     """float32 [k, R]: 1 where there is a view, 0 where there are zeros."""
-    return views.any(axis=2).astype(np.float32)
+    present: np.ndarray = np.asarray(views.any(axis=2), np.float32)
+    return present
 
 
 class _Views:
@@ -161,7 +162,8 @@ class _Views:
         rows, present = unit(views), _present(views)
         if self.corresponding:
             return rows.reshape(len(rows), -1), present
-        return rows.sum(axis=1) / np.maximum(present.sum(axis=1), 1)[:, None], present
+        mean: np.ndarray = rows.sum(axis=1) / np.maximum(present.sum(axis=1), 1)[:, None]
+        return mean, present
 
     def tile(self, left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         cosine = left[0] @ right[0].T
@@ -211,7 +213,7 @@ class _Landmarks:
                 part += distance
             total[:, columns] = part
         if whole:
-            common = np.float32(len(pairs))
+            common = np.full((1, 1), len(pairs), np.float32)
         elif self.corresponding:
             common = left[1] @ right[1].T
         else:

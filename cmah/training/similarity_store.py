@@ -174,15 +174,15 @@ def _write_block(
 ) -> None:
     """Write the .npy file of one category from front to back, a band of rows after the other."""
     count = len(positions)
-    band = np.empty((0, 0), np.float16)
+    band = np.empty((0, 0), "<f2")
     with open(path, "wb") as file:
         header = {"descr": "<f2", "fortran_order": False, "shape": (_pairs(count),)}
         np.lib.format.write_array_header_1_0(file, header)
         for rows, columns, tile in tiles(measure, count, lambda chosen: views(positions[chosen]), landmarks):
             if columns.start == rows.start:
-                band = np.empty((len(tile), count - rows.start), np.float16)
+                band = np.empty((len(tile), count - rows.start), "<f2")
             band[:, columns.start - rows.start : columns.stop - rows.start] = tile
             if columns.stop == count:
                 for number, row in enumerate(band):
-                    file.write(row[number + 1 :])
+                    file.write(row[number + 1 :].tobytes())
                 update(sum(count - 1 - row for row in range(rows.start, rows.stop)))
