@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "the whole way on shapes made on the spot, ends with a report to look at",
     "prepare": "render views and sample points from a folder of meshes",
     "train": "train a recipe on a dataset folder",
+    "encoders": "the published point and image encoders that train takes",
     "export": "a run and a dataset to codes or embeddings",
     "hash": "codes from anyone's embeddings, without training a network",
     "index": "a code file to an index file",

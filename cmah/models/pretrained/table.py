@@ -1,6 +1,7 @@
 """The point-cloud encoders that `--shape-encoder` knows. Imports nothing heavy."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from cmah.errors import ConfigError
 
@@ -20,6 +21,8 @@ class Entry:
         aligned_with: the image encoder whose space it shares, as in `--image-encoder` (in plain words where that
             knows no name for it); "" for none.
         weights: where its weights are published, and under what licence as far as it is stated.
+        image_weights: those of the image encoder, as in `--image-weights`; "" where it has no name there.
+        takes: what becomes of a cloud (y up, mean at the origin, largest norm 1) before it sees it.
     """
 
     name: str
@@ -31,28 +34,99 @@ class Entry:
     parameters: int
     aligned_with: str
     weights: str
+    image_weights: str = ""
+    takes: str = "xyz as it is"
+
+    @property
+    def published(self) -> bool:
+        """Whether there is a file to load."""
+        return not self.weights.startswith(UNPUBLISHED)
 
 
-UNI3D = "huggingface.co/BAAI/Uni3D, code under MIT"
-EVA = "open_clip:EVA02-E-14-plus"
+UNPUBLISHED = "none published: to be trained"
+ULIP = "hf.co/datasets/SFXX/ulip, code under BSD-3-Clause"
+SLIP = "SLIP ViT-B/16"
+BIG_G = ("open_clip:ViT-bigG-14", "download:laion2b_s39b_b160k")
+EVA = ("open_clip:EVA02-E-14-plus", "download:laion2b_s9b_b144k")
+OPENSHAPE = "hf.co/OpenShape/openshape-pointbert-{}-rgb, code under Apache-2.0"
+READING = 'its image encoder is called "CLIP", which is taken to mean OpenAI\'s weights'
+COLOURS = "xyz as it is, rgb in 0..1 (0.4 where a cloud has none)"
+SWAPPED = (
+    "columns y and z exchanged (a reflection, as its authors do with clouds that have y up), rgb in 0..1 (0.4 where a "
+    "cloud has none)"
+)
+
+
+def _openshape(
+    size: str,
+    method: str,
+    dim: int,
+    parameters: int,
+    space: tuple[str, str],
+    weights: str,
+    takes: str = SWAPPED,
+) -> Entry:
+    name, method = f"openshape_{size}", f"OpenShape, point patch transformer, {method}"
+    return Entry(name, "openshape", method, dim, 10_000, True, parameters, space[0], weights, space[1], takes)
+
+
+def _uni3d(size: str, method: str, parameters: int) -> Entry:
+    return Entry(
+        f"uni3d_{size}", "uni3d", f"Uni3D, {method}", 1024, 10_000, True, parameters, EVA[0],
+        "hf.co/BAAI/Uni3D, code under MIT", EVA[1], COLOURS,
+    )  # fmt: skip
+
 
 ENCODERS: tuple[Entry, ...] = (
     Entry(
-        "ulip1_pointnext", "pointnext", "ULIP, PointNeXt-S (xyz and height)", 512, 8192, False, 1_494_336,
-        "SLIP ViT-B/16", "github.com/salesforce/ULIP, code under BSD-3-Clause",
-    ),
-    Entry("uni3d_ti", "uni3d", "Uni3D, EVA-02 tiny", 1024, 10_000, True, 6_221_824, EVA, UNI3D),
-    Entry("uni3d_s", "uni3d", "Uni3D, EVA-02 small", 1024, 10_000, True, 22_498_432, EVA, UNI3D),
-    Entry("uni3d_b", "uni3d", "Uni3D, EVA-02 base", 1024, 10_000, True, 86_951_296, EVA, UNI3D),
-    Entry("uni3d_l", "uni3d", "Uni3D, EVA-02 large", 1024, 10_000, True, 304_671_552, EVA, UNI3D),
-    Entry("uni3d_g", "uni3d", "Uni3D, EVA giant", 1024, 10_000, True, 1_012_864_128, EVA, UNI3D),
-    Entry(
-        "pointnext", "pointnext", "PointNeXt-S (xyz), as in captionless training", 256, 2048, False, 1_363_232,
-        "", "not published; to be trained",
+        "ulip1_pointbert", "pointbert", "ULIP, Point-BERT", 512, 8192, False, 22_252_032, SLIP, ULIP,
     ),
     Entry(
-        "pointnet", "pointnet", "PointNet without transforms, a ModelNet40 classifier", 1792, 1024, False, 809_344,
-        "", "not published by the paper's authors; any state dict of this layout is read",
+        "ulip1_pointnext", "pointnext", "ULIP, PointNeXt-S", 512, 8192, False, 1_494_336, SLIP, ULIP,
+        takes="xyz as it is, and the height above the lowest point (y - min y)",
+    ),
+    Entry(
+        "ulip2", "pointbert", "ULIP-2, Point-BERT with colours", 1280, 10_000, True, 33_482_112, BIG_G[0],
+        ULIP, BIG_G[1], COLOURS,
+    ),
+    _openshape("g14", "scaling 4", 1280, 32_326_080, BIG_G, OPENSHAPE.format("vitg14")),
+    _openshape(
+        "l14", f"12 blocks of width 512; {READING}", 768, 25_691_712,
+        ("open_clip:ViT-L-14-quickgelu", "download:openai"), OPENSHAPE.format("vitl14"), COLOURS,
+    ),
+    _openshape(
+        "b32", f"12 blocks of width 512; {READING}", 512, 25_297_728,
+        ("open_clip:ViT-B-32-quickgelu", "download:openai"), OPENSHAPE.format("vitb32"), COLOURS,
+    ),
+    _uni3d("ti", "EVA-02 tiny", 6_221_824),
+    _uni3d("s", "EVA-02 small", 22_498_432),
+    _uni3d("b", "EVA-02 base", 86_951_296),
+    _uni3d("l", "EVA-02 large", 304_671_552),
+    _uni3d("g", "EVA giant", 1_012_864_128),
+    Entry(
+        "pointbert", "pointbert", "Point-BERT, pre-trained or fine-tuned on ModelNet40 (either file is read)", 768,
+        1024, False, 21_858_816, "", "github.com/Julie-tang00/Point-BERT, code under MIT",
+    ),
+    Entry(
+        "pointmae", "pointmae", "Point-MAE, the pre-trained encoder; mean and maximum of its tokens", 768, 1024, False,
+        21_825_024, "", "github.com/Pang-Yatian/Point-MAE, code under MIT",
+    ),
+    Entry(
+        "pointnext", "pointnext", "PointNeXt-S, as trained without captions", 256, 2048, False, 1_363_232, "",
+        UNPUBLISHED,
+    ),
+    Entry(
+        "pointnet", "pointnet", "PointNet without transforms, a ModelNet40 classifier", 1792, 1024, False, 809_344, "",
+        "none published by its authors, any state dict of this layout is read",
+    ),
+    *(
+        _openshape(f"s{i}", f"scaling {i}", 1280, parameters, ("", ""), UNPUBLISHED)
+        for i, parameters in ((1, 5_100_768), (2, 13_346_880), (3, 25_954_368))
+    ),
+    _openshape("s4", "scaling 4 (openshape_g14 by another name)", 1280, 32_326_080, BIG_G, OPENSHAPE.format("vitg14")),
+    *(
+        _openshape(f"s{i}", f"scaling {i}", 1280, parameters, ("", ""), UNPUBLISHED)
+        for i, parameters in ((5, 72_070_336), (6, 171_262_144))
     ),
 )  # fmt: skip
 
@@ -63,9 +137,9 @@ def find(name: str) -> Entry:
     Raises:
         ConfigError: if there is none, with the names there are.
     """
-    for entry in ENCODERS:
-        if entry.name == name:
-            return entry
-    raise ConfigError(
-        f"shape encoder {name!r}: expected one of {', '.join(entry.name for entry in ENCODERS)}"
-    )
+    names = [entry.name for entry in ENCODERS]
+    if name in names:
+        return ENCODERS[names.index(name)]
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(f"shape encoder {name!r}: {hint}expected one of {', '.join(names)}")

@@ -1,0 +1,91 @@
+"""cmah encoders: the published encoders that training takes."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cmah.models.pretrained.table import Entry
+
+IMAGES = """\
+Image encoders (--image-encoder): any of open_clip or timm, with the libraries' own names
+  open_clip:NAME   such as open_clip:ViT-B-32; their text towers serve cmah classify
+  timm:NAME        such as timm:vit_base_patch16_224; options follow as ?KEY=VALUE&KEY=VALUE
+Their weights (--image-weights): a FILE, or download:TAG, such as download:laion2b_s34b_b79k for open_clip:ViT-B-32
+
+Weights of shape encoders (--shape-weights) are the files as published; cmah encoders NAME says more of one.
+Nothing is downloaded but what download: asks for."""
+
+
+@click.command("encoders", short_help="published encoders that train takes")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the point-cloud encoders of --shape-encoder, and how image encoders are named; or tell all of NAME."""
+    import json
+    from dataclasses import asdict
+
+    from cmah.models.pretrained.table import ENCODERS, find
+
+    if name is None:
+        click.echo(
+            json.dumps([asdict(entry) for entry in ENCODERS], indent=1) if as_json else _table(ENCODERS)
+        )
+    else:
+        entry = find(name)
+        click.echo(json.dumps(asdict(entry), indent=1) if as_json else _page(entry))
+
+
+def _table(entries: "tuple[Entry, ...]") -> str:
+    """A row for each shape encoder, then how image encoders are named."""
+    rows = [("name", "parameters", "embedding", "points", "colours", "aligned with", "weights")]
+    rows += [
+        (
+            entry.name,
+            f"{entry.parameters / 1e6:,.1f} M",
+            str(entry.dim),
+            f"{entry.points:,}",
+            "yes" if entry.colours else "no",
+            entry.aligned_with or "-",
+            entry.weights.partition(", ")[0],
+        )
+        for entry in entries
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    numbers = (1, 2, 3)
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i in numbers else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(["Shape encoders (--shape-encoder)", *lines, "", IMAGES])
+
+
+def _page(entry: "Entry") -> str:
+    """All of one encoder, with a command that uses it."""
+    aligned = entry.aligned_with or "nothing: training brings it to the image encoder"
+    if entry.image_weights:
+        aligned += f", weights {entry.image_weights}"
+    elif entry.aligned_with:
+        aligned += ", which --image-encoder cannot name: with another one, training brings it there"
+    named = entry.image_weights != ""
+    image = entry.aligned_with if named else "open_clip:ViT-B-32"
+    weights = entry.image_weights or "download:laion2b_s34b_b79k"
+    recipe = "--recipe prealigned" + ("" if entry.published else " --preset scratch")
+    lines = [
+        f"{entry.name}: {entry.method}",
+        f"  parameters    {entry.parameters:,}",
+        f"  embedding     {entry.dim} numbers",
+        f"  points        {entry.points:,} a cloud, as it was trained; other numbers work too",
+        f"  colours       {'yes' if entry.colours else 'no'}",
+        f"  takes         {entry.takes}",
+        f"  aligned with  {aligned}",
+        f"  weights       {entry.weights}",
+        "",
+        f"  cmah train DATASET --out RUN {recipe} \\",
+        f"    --shape-encoder {entry.name}{' --shape-weights FILE' if entry.published else ''} \\",
+        f"    --image-encoder {image} --image-weights {weights}",
+    ]
+    return "\n".join(lines)
