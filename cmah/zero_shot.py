@@ -108,7 +108,8 @@ def classify(
     """
     check_prompts(prompts)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
-    categories = sorted({row.category for row in (*data.shapes, *data.images)} - {""})
+    labels = {shape.category for shape in data.shapes} | {image.category for image in data.images}
+    categories = sorted(labels - {""})
     if not categories:
         raise DatasetError(
             [f"{data.root}: no shape or image has a category, expected their names to choose from"]
@@ -155,14 +156,11 @@ def _model(encoder: Encoder, run: str | Path) -> Any:
     Raises:
         RunError: for other runs.
     """
-    config = getattr(encoder.recipe, "config", None)
-    model = getattr(config, "model", None)
-    if getattr(model, "joint_dim", None) != 0:
-        reason = (
-            f"model.joint_dim = {model.joint_dim}"
-            if hasattr(model, "joint_dim")
-            else "its recipe has one of its own"
-        )
+    config: Any = getattr(encoder.recipe, "config", None)
+    model: Any = getattr(config, "model", None)
+    joint: int | None = getattr(model, "joint_dim", None)  # 0 is the image encoder's own space
+    if joint != 0:
+        reason = "its recipe has one of its own" if joint is None else f"model.joint_dim = {joint}"
         raise RunError(
             f"{run}: its embeddings are not in the space of an image encoder ({reason}), so that texts cannot be "
             "compared with them; train with --recipe prealigned or captionless"

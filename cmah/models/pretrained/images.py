@@ -112,12 +112,11 @@ def _published(spec: BackboneSpec, tag: str) -> dict[str, Any]:
         import timm
 
         known = [name.partition(".")[2] for name in timm.list_pretrained(f"{spec.name}.*")]
-        default = timm.get_pretrained_cfg(spec.name)
-        if (tag and tag not in known) or default is None:
-            found = {}
-        else:
-            found = timm.get_pretrained_cfg(f"{spec.name}.{tag}").to_dict() if tag else default.to_dict()
-        found = {} if not found.get("hf_hub_id") else {"hf_hub_filename": None, **found}
+        listed = tag in known or not tag
+        config = timm.get_pretrained_cfg(f"{spec.name}.{tag}" if tag else spec.name) if listed else None
+        found = (
+            {"hf_hub_filename": None, **config.to_dict()} if config is not None and config.hf_hub_id else {}
+        )
     if not found:
         tags = ", ".join(known) or "none"
         raise ConfigError(f"encoder {spec}: no weights are listed as {DOWNLOAD}{tag} (there are: {tags})")
@@ -182,7 +181,9 @@ class ImageBackbone(nn.Module):
         super().__init__()
         self.spec = spec
         options: dict[str, Any] = dict(spec.options)
-        self._given = {key: options.pop(key) for key in ("mean", "std", "interpolation") if key in options}
+        self._given: dict[str, Any] = {
+            key: options.pop(key) for key in ("mean", "std", "interpolation") if key in options
+        }
         with clear_errors(spec):
             own = self._timm(options) if spec.family == "timm" else self._open_clip(options)
             self.default_size: int = image_size or own["size"]
@@ -209,8 +210,9 @@ class ImageBackbone(nn.Module):
         parts: dict[str, Any] = {"text_cfg": SMALLEST}
         if "multimodal_cfg" in (open_clip.get_model_config(self.spec.name) or {}):
             parts["multimodal_cfg"] = SMALLEST
-        self.net = open_clip.create_model(self.spec.name, **parts, **options).visual.eval()
-        own = {**self.net.preprocess_cfg, **_usual_pixels(self.spec.name)}
+        visual: Any = open_clip.create_model(self.spec.name, **parts, **options).visual
+        self.net = visual.eval()
+        own = {**visual.preprocess_cfg, **_usual_pixels(self.spec.name)}
         size = own["size"][0] if isinstance(own["size"], tuple | list) else own["size"]
         self.size = size
         return {**own, "size": size}
