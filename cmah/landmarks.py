@@ -33,8 +33,8 @@ COLOURS = """beige black blackish blond blonde blue bluish bronze brown brownish
     colors colour coloured colourful colours copper crimson cyan dark gold golden gray grayish green greenish grey
     greyish indigo ivory khaki magenta maroon monochrome multicolored multicoloured orange pale pink purple red
     reddish scarlet silver silvery tan teal turquoise violet white whitish yellow yellowish"""
-MATERIALS = """acrylic alloy aluminium aluminum bamboo brass cardboard ceramic chrome clay cloth concrete cork cotton
-    denim earthenware enamel fabric fiberglass fibreglass fleece glass granite iron latex leather linen mahogany
+MATERIALS = """acrylic alloy aluminium aluminum bamboo brass canvas cardboard ceramic chrome clay cloth concrete cork cotton
+    denim earthenware enamel fabric fiberglass fibreglass fleece foam glass granite iron latex leather linen mahogany
     marble metal metallic nylon oak papier paper plaster plastic plywood polyester porcelain rattan resin rubber
     silicone silk stainless steel stone stoneware suede teak terracotta textile timber tin titanium velvet vinyl
     walnut wicker wood wooden wool woollen woolen"""
