@@ -9,10 +9,8 @@ hash of its images' paths, sizes and times, so that a changed image is embedded 
 import hashlib
 import json
 import os
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,19 +19,19 @@ import torch
 
 from cmah.data.dataset import Image
 from cmah.data.passes import ImageBatches
-from cmah.errors import CmahError, ConfigError, RunError
-from cmah.files import atomic_path, read_json, require_file, sha256, write_json
+from cmah.errors import ConfigError, RunError
+from cmah.files import require_file, sha256
 from cmah.models.pretrained.images import BackboneSpec, ImageBackbone, weights_file
 from cmah.progress import progress
-from cmah.training.devices import exact
+from cmah.training.devices import exact, keep_freed_memory
+from cmah.training.shards import VERSION, Lost, Shards
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.texts import TextEncoder
 
-FORMAT, VERSION = "cmah-embeddings", 1
 BATCH = 32  # the one internal batch size
 SHARD = 2048  # images; a killed job loses at most so many
-OPEN = 128  # shards that a table keeps mapped
+OPEN = 256  # shards that a table keeps mapped
 Skipped = list[tuple[str, str]]
 
 
@@ -147,11 +145,13 @@ class ImageEmbedder:
             backbone.load(weights)
         self.encoder, self.weights, self.background = encoder, weights, background
         self.device = torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.backbone = backbone.to(self.device)
         self.dim, self.size = backbone.dim, backbone.default_size
         parts = [encoder, sha256(path), backbone.preprocessing, background, str(VERSION)]
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-        self.folder = (cache or cache_folder()) / "embeddings" / self.key
+        self.shards = Shards((cache or cache_folder()) / "embeddings" / self.key, self.dim)
         self._texts: TextEncoder | None = None
 
     def embed(
@@ -176,16 +176,16 @@ class ImageEmbedder:
         for first in range(0, len(images), SHARD):
             part = images[first : first + SHARD]
 
-            def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, list[tuple[int, str]]]:
+            def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, Lost]:
                 return self._embedded(root, part, workers, bar)
 
-            path, rows, lost = self._shard(self._name(root, part), len(part), compute)
+            path, lost = self.shards.get(self._name(root, part), len(part), compute)
             if bar is not None:
                 bar.update(first + len(part) - bar.n)
             missing = {position for position, _ in lost}
             kept += [first + i for i in range(len(part)) if i not in missing]
             skipped += [(str(root / part[i].path), reason) for i, reason in lost]
-            shards.append((path, rows))
+            shards.append((path, len(part) - len(lost)))
         if bar is not None:
             bar.close()
         return EmbeddingTable(self.dim, shards, kept, skipped)
@@ -203,12 +203,12 @@ class ImageEmbedder:
         for first in range(0, len(texts), SHARD):
             part = list(texts[first : first + SHARD])
 
-            def compute(part: list[str] = part) -> tuple[np.ndarray, list[tuple[int, str]]]:
+            def compute(part: list[str] = part) -> tuple[np.ndarray, Lost]:
                 if self._texts is None:
                     self._texts = TextEncoder(self.encoder, self.weights, self.device)
                 return self._texts.encode(part), []
 
-            path, _, _ = self._shard(f"texts-{_digest(part)}", len(part), compute)
+            path, _ = self.shards.get(f"texts-{_digest(part)}", len(part), compute)
             parts.append(np.load(path, allow_pickle=False))
         return np.concatenate(parts)
 
@@ -227,7 +227,7 @@ class ImageEmbedder:
 
     def _embedded(
         self, root: Path, images: Sequence[Image], workers: int, bar: Any
-    ) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    ) -> tuple[np.ndarray, Lost]:
         """Rows [k, dim] of the images that can be read, and (position, reason) of the others."""
         paths = [root / image.path for image in images]
         masks = (
@@ -248,58 +248,6 @@ class ImageEmbedder:
         )
         lost = sorted(set(range(len(images))) - set(kept))
         return rows, [(i, reason) for i, (_, reason) in zip(lost, batches.skipped, strict=True)]
-
-    def _shard(
-        self, name: str, count: int, compute: Callable[[], tuple[np.ndarray, list[tuple[int, str]]]]
-    ) -> tuple[Path, int, list[tuple[int, str]]]:
-        """File, number of rows, and what is skipped, of a shard of `count` items; computed if it is not on disk."""
-        path = self.folder / f"{name}.npy"
-        facts = path.with_suffix(".json")
-        lost = self._read(path, facts, count)
-        if lost is not None:
-            return path, count - len(lost), lost
-        with self._explained():
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
-            except OSError as error:
-                raise CmahError(f"{self.folder}: cannot be used as a folder ({error.strerror})") from None
-        rows, lost = compute()
-        with self._explained():
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, rows, allow_pickle=False)
-            # comes last: a shard without it is not finished
-            record = {"format": FORMAT, "version": VERSION, "count": count, "skipped": lost}
-            write_json(facts, {**record, "crc32": _checksum(path)})
-        return path, len(rows), lost
-
-    @staticmethod
-    @contextmanager
-    def _explained() -> Iterator[None]:
-        """Say of an error in writing what to do about it."""
-        try:
-            yield
-        except CmahError as error:
-            raise CmahError(
-                f"{error}; the environment variable CMAH_CACHE chooses another cache folder"
-            ) from None
-
-    def _read(self, path: Path, facts: Path, count: int) -> list[tuple[int, str]] | None:
-        """What a shard on disk skipped; None if it is not there, not whole, or not of this kind."""
-        if not path.is_file() or not facts.is_file():
-            return None
-        try:
-            stored = read_json(facts)
-            lost = [(int(position), str(reason)) for position, reason in stored["skipped"]]
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            whole = (
-                (stored["format"], stored["version"], stored["count"]) == (FORMAT, VERSION, count)
-                and rows.dtype == np.float32
-                and rows.shape == (count - len({position for position, _ in lost}), self.dim)
-                and stored["crc32"] == _checksum(path)
-            )
-        except (CmahError, OSError, ValueError, KeyError, TypeError, EOFError):
-            return None
-        return lost if whole else None
 
 
 def in_batches(
@@ -333,12 +281,3 @@ def in_batches(
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
-
-
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file."""
-    value = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            value = zlib.crc32(chunk, value)
-    return value

@@ -172,8 +172,8 @@ def test_a_killed_job_goes_on(tiny_clip, pictures, small_shards, monkeypatch):
     embedder._embedded = embedded
     with pytest.raises(KeyboardInterrupt):
         embedder.embed(root, rows)
-    assert not list(embedder.folder.glob(".*"))
-    records = sorted(embedder.folder.glob("*.json"), key=os.path.getmtime)
+    assert not list(embedder.shards.folder.glob(".*"))
+    records = sorted(embedder.shards.folder.glob("*.json"), key=os.path.getmtime)
     assert len(records) == 2
     records[0].unlink()
     later, seen = make(tiny_clip, root)
@@ -209,14 +209,21 @@ def damage_rows(_, facts):
     facts.write_text(json.dumps(stored))
 
 
+def damage_positions(_, facts):
+    stored = json.loads(facts.read_text())
+    stored["skipped"] = [[5, "x"], [99, "y"]]
+    facts.write_text(json.dumps(stored))
+
+
 @pytest.mark.parametrize(
-    "damage", [damage_flip, damage_short, damage_foreign, damage_empty, damage_record, damage_rows]
+    "damage",
+    [damage_flip, damage_short, damage_foreign, damage_empty, damage_record, damage_rows, damage_positions],
 )
 def test_damaged_shards_are_computed_again(damage, tiny_clip, pictures):
     root, rows = pictures
     embedder, seen = make(tiny_clip, root)
     wanted = embedder.embed(root, rows).rows(range(19))
-    (path,) = embedder.folder.glob("*.npy")
+    (path,) = embedder.shards.folder.glob("*.npy")
     damage(path, path.with_suffix(".json"))
     seen.clear()
     assert np.array_equal(embedder.embed(root, rows).rows(range(19)), wanted)
@@ -297,8 +304,8 @@ def test_what_is_refused(tiny_clip, pictures, tmp_path_factory):
     with pytest.raises(ConfigError, match="no text tower"):
         timm.embed_texts(["a chair"])
     (root / "file").write_text("")
+    embedder, seen = make(tiny_clip, root / "file")
     with pytest.raises(CmahError, match="CMAH_CACHE chooses another cache folder") as caught:
-        embedder, seen = make(tiny_clip, root / "file")
         embedder.embed(root, rows)
     assert seen == []
     assert str(root / "file") in str(caught.value)
