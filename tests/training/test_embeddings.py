@@ -126,6 +126,8 @@ def test_changes_are_seen(tiny_clip, pictures, small_shards):
     Picture.new("RGB", (20, 20), "red").save(root / "10.png")  # another image: its shard only
     after = embedder.embed(root, rows)
     assert seen == [8]
+    assert before.key != after.key
+    assert after.key == embedder.embed(root, rows).key
     changed = (after.rows(range(19)) != old).any(axis=1)
     assert changed.nonzero()[0].tolist() == [before.kept.index(10)]
     seen.clear()
@@ -172,8 +174,8 @@ def test_a_killed_job_goes_on(tiny_clip, pictures, small_shards, monkeypatch):
     embedder._embedded = embedded
     with pytest.raises(KeyboardInterrupt):
         embedder.embed(root, rows)
-    assert not list(embedder.shards.folder.glob(".*"))
-    records = sorted(embedder.shards.folder.glob("*.json"), key=os.path.getmtime)
+    assert not list(embedder.folder.glob(".*"))
+    records = sorted(embedder.folder.glob("*.json"), key=os.path.getmtime)
     assert len(records) == 2
     records[0].unlink()
     later, seen = make(tiny_clip, root)
@@ -223,7 +225,7 @@ def test_damaged_shards_are_computed_again(damage, tiny_clip, pictures):
     root, rows = pictures
     embedder, seen = make(tiny_clip, root)
     wanted = embedder.embed(root, rows).rows(range(19))
-    (path,) = embedder.shards.folder.glob("*.npy")
+    (path,) = embedder.folder.glob("*.npy")
     damage(path, path.with_suffix(".json"))
     seen.clear()
     assert np.array_equal(embedder.embed(root, rows).rows(range(19)), wanted)
