@@ -109,6 +109,7 @@ class ImageEmbedder:
         key: of the cache: a hash of encoder and options, weights (SHA-256), preprocessing and background.
         dim: width of an embedding.
         size: of the images in pixels.
+        folder: of its shards, <cache>/embeddings/<key>.
     """
 
     def __init__(
@@ -151,7 +152,8 @@ class ImageEmbedder:
         self.dim, self.size = backbone.dim, backbone.default_size
         parts = [encoder, sha256(path), backbone.preprocessing, background, str(VERSION)]
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-        self.shards = Shards((cache or cache_folder()) / "embeddings" / self.key, self.dim)
+        self.folder = (cache or cache_folder()) / "embeddings" / self.key
+        self.shards = Shards(self.folder, self.dim)
         self._texts: TextEncoder | None = None
 
     def embed(
