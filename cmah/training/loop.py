@@ -97,10 +97,14 @@ def train(
         raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
     if (out / "config.json").exists():
         resolved, stored = read_config(out)
-        # what the user gives beside --resume must agree with what the run was started with
-        given = make_config(recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides)
-        if (settings or overrides or config or preset) and given != resolved:
-            raise ConfigError(f"{out}: was started with other settings; resume it without any, or start anew")
+        if recipe or settings or overrides or config or preset:  # must agree with what the run was started with
+            given = make_config(
+                recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides
+            )
+            if given != resolved:
+                raise ConfigError(
+                    f"{out}: was started with other settings; resume it without any, or start anew"
+                )
         if stored["dataset"]["checksum"] != origin["checksum"]:
             raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
         check_towers(stored, resolved)

@@ -1,0 +1,190 @@
+"""The recipe prealigned: its loss, zero-shot runs without training, codes fitted afterwards, resuming."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from two_towers import TINY, image_weights, published_openshape
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.data.dataset import Dataset
+from cmah.encoding import FITTED, Encoder
+from cmah.errors import ConfigError, RunError
+from cmah.exporting import export
+from cmah.losses.contrastive import info_nce
+from cmah.models.pretrained import point_encoder
+from cmah.posthoc import fit_hash
+from cmah.recipes import load_recipe
+from cmah.training.config import make_config
+from cmah.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return image_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Settings of two encoders of one width, 512, with random weights in files."""
+    folder = tmp_path_factory.mktemp("pair")
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet18", pretrained=False).state_dict(), folder / "image.safetensors")
+    return (
+        "model.image_encoder=timm:resnet18", f"model.image_weights={folder / 'image.safetensors'}",
+        "model.shape_encoder=openshape_b32", f"model.shape_weights={published_openshape(folder)}",
+        "model.image_size=32", "model.points=64", "model.bits=16", "training.workers=0", "training.batch_size=8",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def zero_shot(toy, pair, tmp_path_factory):
+    """A run of the pair as it is."""
+    out = tmp_path_factory.mktemp("zero") / "run"
+    return train(toy, out, recipe="prealigned", settings=[*pair, "training.epochs=0", "model.shape_frozen=true"])
+
+
+def method(weights, *settings):
+    torch.manual_seed(0)
+    config = make_config("prealigned", assignments=[*TINY, f"model.image_weights={weights}", *settings])
+    return load_recipe("prealigned")(config)
+
+
+def batch(b=6):
+    rng = torch.Generator().manual_seed(1)
+    return {
+        "image_features": torch.randn(b, 96, generator=rng),
+        "points": torch.randn(b, 32, 3, generator=rng) * 0.3,
+        "index": torch.arange(b),
+    }
+
+
+def test_at_beta_and_tau_plus_zero_it_is_info_nce_both_ways(weights):
+    recipe, inputs = method(weights, "loss.beta=0", "loss.beta_end=0"), batch()
+    recipe.start_epoch(0, 10)
+    recipe.model.eval()
+    total, parts = recipe.loss(inputs, torch.Generator())
+    image = recipe.network.encode_image_features(inputs["image_features"])
+    shape = recipe.network.encode_points(inputs["points"])
+    expected = (info_nce(image, shape, 0.07) + info_nce(shape, image, 0.07)) / 2
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert parts.keys() == {"embeddings"}
+
+
+def test_beta_grows_in_stages_and_makes_the_loss_larger(weights):
+    recipe, inputs = method(weights, "loss.beta=0.5", "loss.beta_end=2.5", "loss.tilt=logit"), batch()
+    recipe.model.eval()
+    betas, losses = [], []
+    for epoch in range(10):
+        recipe.start_epoch(epoch, 10)
+        betas.append(recipe.beta)
+        losses.append(recipe.loss(inputs, torch.Generator())[0].item())
+    assert betas == [0.5, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, 2.5, 2.5]
+    assert losses == sorted(losses)
+    assert losses[-1] > losses[0] + 0.1
+
+
+def test_learned_codes_add_their_own_contrast_at_every_length(weights):
+    recipe, inputs = method(weights, "model.head=tanh", "model.bits=8,16", "loss.code_weight=3"), batch()
+    recipe.start_epoch(0, 1)
+    recipe.model.eval()
+    total, parts = recipe.loss(inputs, torch.Generator())
+    assert total.item() == pytest.approx((parts["embeddings"] + 3 * parts["codes"]).item(), rel=1e-6)
+    total.backward()
+    trained = [name for name, p in recipe.model.named_parameters() if p.requires_grad]
+    assert all(p.grad is not None for name, p in recipe.model.named_parameters() if name in trained)
+    assert any(name.startswith("shape_head") for name in trained)
+    assert "log_temperature" in trained
+    assert not any(name.startswith("image_tower") for name in trained)
+
+
+def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tmp_path):
+    image_file, shape_file, _ = export(zero_shot, toy, tmp_path, split="val", embeddings=True, workers=0)
+    shapes = Embeddings.load(shape_file)
+    settings = dict(setting.split("=") for setting in pair)
+    encoder = point_encoder("openshape_b32", settings["model.shape_weights"]).eval()
+    data = Dataset.read(toy).select("val")
+    clouds = np.stack([Encoder.load(zero_shot)._cloud(data.load_points(s).astype(np.float32))[0] for s in data.shapes])
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(encoder(torch.from_numpy(clouds)), dim=1).numpy()
+    assert clouds.shape[2] == 6  # the encoder looks at colours, the clouds have none
+    assert np.abs(shapes.embeddings - expected).max() < 1e-5
+    assert Embeddings.load(image_file).embeddings.shape == (12, 512)
+    assert (zero_shot / "metrics.jsonl").read_text() == ""
+    assert (zero_shot / "model.safetensors").stat().st_size < 10_000  # both towers are frozen and foreign
+
+
+def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_path):
+    val, _, _ = export(zero_shot, toy, tmp_path / "val", split="val", workers=0)
+    codes = BinaryCodes.load(val)
+    assert (codes.bits, codes.prefixes, codes.modality) == (16, (16,), "image")
+    encoder = Encoder.load(zero_shot)
+    floats = encoder.dataset_images(Dataset.read(toy).select("val"), Dataset.read(toy).select("val").images, floats=True)
+    assert np.array_equal(encoder.fitted.encode(floats[0], 0).packed, codes.packed)
+    assert fit_hash.__name__  # the hash is a PostHocHash of two sets, as `cmah hash` fits it
+    assert (encoder.fitted.method, encoder.fitted.sets, encoder.fitted.bits) == ("itq", 2, 16)
+
+
+def test_a_file_gets_the_code_that_the_dataset_has(toy, zero_shot, tmp_path):
+    image_file, shape_file, _ = export(zero_shot, toy, tmp_path, split="val", workers=0)
+    images, shapes, data = BinaryCodes.load(image_file), BinaryCodes.load(shape_file), Dataset.read(toy).select("val")
+    paths = [toy / data.images[3].path, toy / data.shapes[2].points, toy / data.images[0].path]
+    codes, skipped = Encoder.load(zero_shot).encode_files(paths)
+    assert skipped == []
+    assert np.array_equal(codes.packed, np.stack([images.packed[3], shapes.packed[2], images.packed[0]]))
+    assert codes.space == images.space
+
+
+def test_encoders_that_share_no_space_are_not_used_untrained(toy, weights, tmp_path):
+    settings = [*TINY, f"model.image_weights={weights}", "training.epochs=0"]
+    with pytest.raises(ConfigError, match="share no space"):
+        train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
+    assert not (tmp_path / "run").exists() or not any((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_nothing_to_train_is_said(toy, pair, tmp_path):
+    settings = [*pair, "training.epochs=1", "model.shape_frozen=true", "loss.learn_temperature=false"]
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
+
+
+def test_more_bits_than_itq_can_give(weights):
+    with pytest.raises(ConfigError, match="at most 96"):
+        method(weights, "model.bits=128")
+
+
+def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
+    settings = [*TINY, f"model.image_weights={weights}", "training.epochs=3"]
+    whole = train(toy, tmp_path / "whole", recipe="prealigned", preset="scratch", settings=settings)
+    assert (whole / FITTED).exists()
+    half = tmp_path / "half"
+    stops = iter([False, True])
+
+    def report(line):
+        if line.startswith("epoch") and next(stops):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, half, recipe="prealigned", preset="scratch", settings=settings, report=report)
+    assert not (half / FITTED).exists()
+    with pytest.raises(RunError, match="--resume"):
+        export(half, toy, tmp_path / "codes", split="val", workers=0)
+    train(toy, half, resume=True)
+    for name in ("model.safetensors", FITTED):
+        assert (half / name).read_bytes() == (whole / name).read_bytes(), name
+    shutil.rmtree(half)
+
+
+def test_an_unreadable_view_takes_no_part(toy, weights, tmp_path):
+    copy = tmp_path / "toy"
+    shutil.copytree(toy, copy)
+    (copy / "renders" / "box00_0.png").write_bytes(b"no picture")
+    lines = []
+    settings = [*TINY, f"model.image_weights={weights}", "training.epochs=1", "training.held_out=0"]
+    run = train(copy, tmp_path / "run", recipe="prealigned", settings=settings, report=lines.append)
+    assert any("box00_0.png" in line for line in lines)
+    assert np.isfinite(json.loads((run / "metrics.jsonl").read_text())["loss"])
