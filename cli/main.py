@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "render views and sample points from a folder of meshes",
     "train": "train a recipe on a dataset folder",
     "encoders": "the published point and image encoders that train takes",
+    "landmarks": "what objects of a category can look like, in words, and making more of it",
     "export": "a run and a dataset to codes or embeddings",
     "hash": "codes from anyone's embeddings, without training a network",
     "index": "a code file to an index file",

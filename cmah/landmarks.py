@@ -14,7 +14,7 @@ Every description is about structure: colour, material and texture belong to one
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,21 @@ SHIPPED = Path(__file__).with_name("landmarks.json")
 # 512 descriptions each of 1,000 categories take half of this
 LARGEST_FILE = 1 << 27
 LARGEST_DESCRIPTION = 500  # characters
+ROUNDS = 5  # questions for one category
 WORDS = (4, 40)  # text encoders such as CLIP's read 77 tokens, and a word is seldom more than one and a half
 
-COLOURS = """beige black blackish blond blonde blue bluish bronze brown brownish burgundy color colored colorful
-    colors colour coloured colourful colours copper crimson cyan dark gold golden gray grayish green greenish grey
-    greyish indigo ivory khaki magenta maroon monochrome multicolored multicoloured orange pale pink purple red
-    reddish scarlet silver silvery tan teal turquoise violet white whitish yellow yellowish"""
-MATERIALS = """acrylic alloy aluminium aluminum bamboo brass canvas cardboard ceramic chrome clay cloth concrete cork cotton
-    denim earthenware enamel fabric fiberglass fibreglass fleece foam glass granite iron latex leather linen mahogany
-    marble metal metallic nylon oak papier paper plaster plastic plywood polyester porcelain rattan resin rubber
-    silicone silk stainless steel stone stoneware suede teak terracotta textile timber tin titanium velvet vinyl
-    walnut wicker wood wooden wool woollen woolen"""
+COLOURS = """beige black blackish blond blonde blue bluish bronze brown brownish burgundy color colored
+    colorful colors colour coloured colourful colours copper crimson cyan dark gold golden gray grayish green
+    greenish grey greyish indigo ivory khaki magenta maroon monochrome multicolored multicoloured orange pale
+    pink purple red reddish scarlet silver silvery tan teal turquoise violet white whitish yellow yellowish"""
+MATERIALS = """acrylic alloy aluminium aluminum bamboo brass canvas cardboard ceramic chrome clay cloth
+    concrete cork cotton denim earthenware enamel fabric fiberglass fibreglass fleece foam glass granite iron
+    latex leather linen mahogany marble metal metallic nylon oak paper plaster plastic plywood polyester
+    porcelain rattan resin rubber silicone silk stainless steel stone stoneware suede teak terracotta textile
+    timber tin titanium velvet vinyl walnut wicker wood wooden wool woolen woollen"""
 TEXTURES = """brushed checkered dotted fluffy fur furry fuzzy glossy grainy knitted lacquered matt matte
-    mottled painted patterned plaid polished rusted rusty shiny speckled spotted striped textured texture textures
-    translucent transparent varnished weathered woven"""
+    mottled painted patterned plaid polished rusted rusty shiny speckled spotted striped texture textured
+    textures translucent transparent varnished weathered woven"""
 FORBIDDEN: dict[str, str] = {
     word: kind
     for kind, words in (("colour", COLOURS), ("material", MATERIALS), ("texture", TEXTURES))
@@ -134,7 +135,8 @@ def _checked(value: Any, path: str) -> Landmarks:
         raise CmahError(f"{path}: version {value.get('version')!r}, expected {VERSION}")
     if unknown := sorted(value.keys() - {"format", "version", "categories", "aliases"}):
         raise CmahError(f"{path}: unknown key {unknown[0]!r}, expected categories or aliases")
-    categories, aliases = value.get("categories"), value.get("aliases", {})
+    categories: Any = value.get("categories")
+    aliases: Any = value.get("aliases", {})
     for key, table in (("categories", categories), ("aliases", aliases)):
         if not isinstance(table, dict):
             raise CmahError(f"{path}: {key}: expected an object")
@@ -179,15 +181,17 @@ def prompt(category: str, count: int, metadata: str = "", known: Sequence[str] =
         metadata: what is known of the shapes, in a sentence or two; may be empty.
         known: descriptions that are there already, not to be given again.
     """
+    name = normal_name(category)
+    article = "an" if name[:1] in "aeiou" else "a"
     lines = [
-        f'Write {count} different descriptions of single objects of the category "{normal_name(category)}".',
+        f'Write {count} different descriptions of single objects of the category "{name}".',
         "Each describes one such object by its structure alone: which parts it has, how many, their form, "
         "proportions and arrangement, and the outline of the whole.",
         "Leave out colour, material, surface texture, brand, surroundings and lighting.",
         "Together they should cover the ways in which objects of this category differ from each other, the usual "
         "and the rare; no two may describe the same structure in other words.",
         f"Each is one English phrase of 6 to 25 words that begins with the object, such as "
-        f'"a {normal_name(category)} with …".',
+        f'"{article} {name} with …".',
     ]
     if metadata:
         lines.append(f"What is known of these objects: {' '.join(metadata.split())}")
@@ -250,6 +254,30 @@ def clean(descriptions: Iterable[str], known: Iterable[str] = ()) -> tuple[list[
             seen.add(" ".join(words))
             kept.append(text)
     return kept, dropped
+
+
+def ask_for(
+    ask: Callable[[str], str], category: str, count: int, metadata: str = "", known: Iterable[str] = ()
+) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
+    """Ask a language model until a category has `count` landmarks, at most ROUNDS times.
+
+    Args:
+        ask: gives the answer to a prompt.
+        category: what is to be described.
+        count: how many descriptions it shall have.
+        metadata: what is known of the shapes.
+        known: those that it has already.
+
+    Yields:
+        After each answer the new descriptions, and those dropped with the reason.
+    """
+    there = list(known)
+    for _ in range(ROUNDS):
+        if (missing := count - len(there)) <= 0:
+            return
+        kept, dropped = clean(parse_answer(ask(prompt(category, missing, metadata, there))), there)
+        there += kept[:missing]
+        yield kept[:missing], dropped
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ LIGHT = (
     "errors",
     "files",
     "landmarks",
+    "chat",
     "progress",
     "search",
     "evaluation",

@@ -1,0 +1,330 @@
+"""cmah landmarks: coverage, prompts, answers, and a real endpoint on this machine that misbehaves as asked."""
+
+import json
+import os
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from cmah import chat
+from cmah.chat import Chat, ChatError
+from cmah.errors import CmahError
+from cmah.landmarks import read_landmarks, write_landmarks
+
+KEY = "sk-very-secret-0123456789"
+
+
+def completion(content):
+    return 200, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
+
+
+def texts(category, start, number):
+    return [f"a {category} with {index} legs and a back" for index in range(start, start + number)]
+
+
+class Endpoint:
+    """A server whose `replies` are given in turn, each (status, body) or (status, body, headers); the last stays.
+
+    Attributes:
+        seen: (path, headers, body) of each request.
+        url: what --endpoint takes.
+    """
+
+    def __init__(self):
+        self.replies, self.seen = [], []
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                endpoint.seen.append((self.path, dict(self.headers), body))
+                reply = endpoint.replies.pop(0) if len(endpoint.replies) > 1 else endpoint.replies[0]
+                if callable(reply):
+                    reply = reply(body["messages"][0]["content"])
+                status, text, *headers = reply
+                self.send_response(status)
+                for name, value in (headers[0] if headers else {}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *arguments: None  # of a client that did not wait
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(chat, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(chat, "LONGEST_WAIT", 0.02)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = Endpoint()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def ask(call, endpoint, tmp_path):
+    """Run the command on categories and see to it that the key shows up nowhere."""
+    out = tmp_path / "mine.json"
+
+    def run(*categories, count=4, more=()):
+        names = [word for name in categories for word in ("--category", name)]
+        status, text, err = call(
+            *(
+                "landmarks",
+                *names,
+                "--endpoint",
+                endpoint.url,
+                "--model",
+                "m",
+                "--count",
+                count,
+                "--out",
+                out,
+            ),
+            *more,
+        )
+        assert KEY not in text + err
+        assert "Traceback" not in err
+        assert [path.name for path in tmp_path.iterdir()] in ([], ["mine.json"])  # nothing half written stays
+        assert not out.exists() or KEY not in out.read_text(encoding="utf-8")
+        return status, text, err, read_landmarks(out) if out.exists() else {}
+
+    return run
+
+
+def test_coverage(call, toy):
+    status, out, _ = call("landmarks")
+    assert (status, "airplane" in out, len(out.splitlines())) == (0, True, 85)
+    status, out, _ = call("landmarks", "--category", "TV", "--category", "wombat", "--category", "wom_bat 2")
+    assert (status, "1 of 3 categories" in out, "without: wombat, wom bat 2" in out) == (0, True, True)
+    assert '--category "wombat"' in out
+    status, out, _ = call("landmarks", "--dataset", toy, "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["covered"].keys() | set(found["missing"])
+
+
+def test_own_file(call, tmp_path):
+    write_landmarks(tmp_path / "mine.json", {"wombat": ["a wombat on four legs"]})
+    status, out, _ = call("landmarks", "--category", "wombat", "--landmarks", tmp_path / "mine.json")
+    assert (status, "1 of 1" in out) == (0, True)
+
+
+def test_prompts(call):
+    status, out, _ = call("landmarks", "--category", "wombat", "--category", "Elk", "--prompts", "--count", 9)
+    assert (status, out.count("Write 9 "), out.startswith("# wombat\n")) == (0, 2, True)
+    status, out, _ = call("landmarks", "--category", "wombat", "--prompts", "--json")
+    assert "Write 128 " in json.loads(out)["wombat"]
+
+
+def test_answers(call, tmp_path):
+    out = tmp_path / "mine.json"
+    answers = {
+        "Wom_bat": "1. a wombat sitting on its haunches\n2. a red wombat lying flat",
+        "elk": ["an elk with wide antlers"],
+        "gnu": "no",
+        "yak": 3,
+    }
+    (tmp_path / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+    call_it = ("landmarks", "--answers", tmp_path / "answers.json", "--out", out)
+    status, text, err = call(*call_it, "--category", "emu")
+    assert (status, "2 categories, 2 descriptions" in text) == (0, True)
+    assert "gnu: no description" in err
+    assert "yak: expected a list" in err
+    assert "emu: no answer" in err
+    assert "colour: red" in err
+    first = read_landmarks(out)
+    assert first == {"wom bat": ["a wombat sitting on its haunches"], "elk": ["an elk with wide antlers"]}
+    assert call(*call_it)[0] == 0
+    assert read_landmarks(out) == first  # the same again adds nothing
+    (tmp_path / "answers.json").write_text('{"elk": ["an elk without any antlers"]}', encoding="utf-8")
+    status, text, _ = call(*call_it, "--json")
+    assert json.loads(text)["categories"] == {"elk": 2}
+    assert read_landmarks(out)["wom bat"] == first["wom bat"]
+    (tmp_path / "answers.json").write_text('{"gnu": "no"}', encoding="utf-8")
+    before = out.read_bytes()
+    status, _, err = call(*call_it)
+    assert (status, "gnu: no description" in err, out.read_bytes() == before) == (2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompts"], "of which categories?"),
+        (["--endpoint", "http://localhost/v1", "--out", "x"], "go together"),
+        (["--endpoint", "http://localhost/v1", "--model", "m"], "--out is missing"),
+        (["--answers", "a.json"], "--out is missing"),
+        (["--out", "x"], "goes with"),
+        (["--prompts", "--answers", "a.json"], "exclude each other"),
+        (["--category", " _", "--prompts"], "--category: empty"),
+        (["--answers", "none.json", "--out", "x"], "none.json: no such file"),
+        (["--answers", "list.json", "--out", "x"], "list.json: expected a JSON object"),
+        (["--answers", "a.json", "--out", "a.json"], "not a landmark file"),
+        (["--answers", "a.json", "--out", "list.json"], "list.json: not a landmark file"),
+        (["--dataset", "none", "--prompts"], "none: no such folder"),
+        (["--landmarks", "a.json"], "a.json: not a landmark file"),
+        (
+            [
+                "--category",
+                "a",
+                "--endpoint",
+                "http://h/v1",
+                "--model",
+                "m",
+                "--key-env",
+                "NO_KEY",
+                "--out",
+                "x",
+            ],
+            "NO_KEY is empty or not set",
+        ),
+    ],
+)
+def test_one_line_for_what_is_wrong(call, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_KEY", raising=False)
+    for name, content in (("a.json", '{"elk": ["an elk with antlers"]}'), ("list.json", "[1]")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    status, _, err = call("landmarks", *arguments)
+    assert (status, message in err, "Traceback" in err) == (2, True, False), err
+    assert (tmp_path / "list.json").read_text(encoding="utf-8") == "[1]"
+    assert not (tmp_path / "x").exists()
+
+
+def test_asks_until_there_are_enough(ask, endpoint):
+    endpoint.replies = [
+        (429, "slow down", {"Retry-After": "1"}),
+        (503, ""),
+        completion("```json\n" + json.dumps([*texts("chair", 0, 3), "a red chair with legs"]) + "\n```"),
+        completion("no idea"),
+        completion([{"type": "text", "text": json.dumps(texts("chair", 2, 4))}]),
+    ]
+    status, out, err, found = ask("Chair", count=5)
+    assert (status, "1 categories, 5 descriptions" in out) == (0, True)
+    assert found["chair"] == texts("chair", 0, 5)
+    assert "colour: red" in err
+    assert len(endpoint.seen) == 5
+    path, headers, body = endpoint.seen[-1]
+    assert (path, headers["Authorization"], body["model"]) == ("/v1/chat/completions", f"Bearer {KEY}", "m")
+    assert body["messages"][0]["content"].startswith("Write 2 ")
+    assert ask("chair", count=5)[0] == 0
+    assert len(endpoint.seen) == 5  # it has enough
+
+
+def test_one_bad_category_does_not_end_the_job(ask, endpoint):
+    def reply(question):
+        name = question.partition('category "')[2].partition('"')[0]
+        return {
+            "gnu": (400, json.dumps({"error": {"message": f"no, {KEY}\nno"}})),
+            "yak": completion("I do not know."),
+            "emu": (200, "<html>"),
+        }.get(name, completion(json.dumps(texts(name, 0, 4))))
+
+    endpoint.replies = [reply]
+    status, out, err, found = ask("gnu", "elk", "yak", "emu", "ibex")
+    assert (status, list(found)) == (0, ["elk", "ibex"])
+    assert "2 categories" in out
+    assert f"gnu: {endpoint.url}: HTTP 400 (no, … no)" in err
+    assert "yak: no answer held a description" in err
+    assert f"emu: {endpoint.url}: the answer has no text at choices[0].message.content" in err
+    status, _, err, found = ask("gnu", "yak")
+    assert (status, "no category got its landmarks; gnu" in err, "1 more" in err) == (2, True, True)
+    assert list(found) == ["elk", "ibex"]  # nothing is lost
+
+
+def test_what_came_before_a_failure_is_kept(ask, endpoint):
+    endpoint.replies = [completion(json.dumps(texts("elk", 0, 2))), (400, "enough")]
+    status, _, err, found = ask("elk")
+    assert (status, "HTTP 400 (enough)" in err, found["elk"]) == (2, True, texts("elk", 0, 2))
+    endpoint.replies = [completion(json.dumps(texts("elk", 2, 2)))]
+    status, _, _, found = ask("elk")
+    assert (status, found["elk"]) == (0, texts("elk", 0, 4))
+    assert texts("elk", 0, 1)[0] in endpoint.seen[-1][2]["messages"][0]["content"]
+
+
+def test_a_refused_key_ends_the_job(ask, endpoint):
+    endpoint.replies = [(401, json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}))]
+    status, _, err, found = ask("elk", "gnu")
+    assert (status, "HTTP 401, the key is refused" in err, found) == (2, True, {})
+    assert len(endpoint.seen) == 1
+
+
+def test_no_key(ask, endpoint):
+    endpoint.replies = [(401, "")]
+    status, _, err, _ = ask("elk", more=("--key-env", ""))
+    assert (status, "a key is needed" in err) == (2, True)
+    assert "Authorization" not in endpoint.seen[0][1]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(ask, endpoint, code):
+    other = Endpoint()
+    other.replies = [completion(json.dumps(texts("elk", 0, 4)))]
+    endpoint.replies = [(code, "", {"Location": other.url + "/chat/completions"})]
+    status, _, err, _ = ask("elk")
+    other.close()
+    assert (status, f"HTTP {code}, redirects to 127.0.0.1" in err, other.seen) == (2, True, [])
+    assert len(endpoint.seen) == 1
+
+
+def test_an_endpoint_that_does_not_answer(ask, endpoint, monkeypatch):
+    monkeypatch.setattr(chat, "TRIES", 2)
+
+    def slow(question):
+        time.sleep(0.5)
+        return completion("late")
+
+    endpoint.replies = [slow]
+    status, _, err, _ = ask("a1", "a2", "a3", "a4", "a5", more=("--timeout", "0.25"))
+    assert (status, "no answer (timed out)" in err, "4 more categories" in err) == (2, True, True)
+    assert len(endpoint.seen) == 6  # two tries of each of three categories
+    with pytest.raises(ChatError, match="no answer"):
+        Chat("http://127.0.0.1:9", "m").ask("?")
+
+
+def test_answers_too_large_are_not_read(endpoint, monkeypatch):
+    monkeypatch.setattr(chat, "LARGEST_ANSWER", 1000)
+    endpoint.replies = [(200, "x" * 5000)]
+    with pytest.raises(ChatError, match="more than 1000 bytes"):
+        Chat(endpoint.url, "m").ask("?")
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "message"),
+    [
+        ("ftp://host/v1", "", "not such a URL"),
+        ("localhost:8080", "", "not such a URL"),
+        ("http://[", "", "not such a URL"),
+        ("https://user:word@host/v1", "", "without a user name"),
+        ("https://host/v1?key=1", "", "without a user name"),
+        ("http://host/v1", KEY, "expected https"),
+        ("https://host/v1", KEY + "\nX: y", "printable ASCII"),
+    ],
+)
+def test_addresses_and_keys(url, key, message):
+    with pytest.raises(CmahError, match=message) as caught:
+        Chat(url, "m", key)
+    assert KEY not in str(caught.value)
+    assert "word" not in str(caught.value)
+
+
+def test_the_key_is_not_shown():
+    assert KEY not in repr(Chat("https://host/v1", "m", KEY))
