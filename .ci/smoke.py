@@ -58,6 +58,7 @@ def main(dist: Path, full: Path, light: Path) -> None:
         expect(run(folder, cmah, "search", "shapes.cmah", "--codes", "image.npz", "-k", "1"), "shape-99")
         expect(run(folder, cmah, "eval", "--query", "image.npz", "--database", "shape.npz"), "mAP")
         expect(run(folder, cmah, "info", "shapes.cmah"), "64")
+        expect(run(folder, cmah, "landmarks"), "airplane")
         print(run(folder, str(full / "bin" / "python"), "-c", IMPORT_ALL).strip(), "of the wheel import")
     print(f"{wheel.name} and {sdist.name} work")
 
@@ -75,7 +76,7 @@ def check_wheel(path: Path) -> None:
     tops = {PurePosixPath(name).parts[0] for name in names}
     strange = {top for top in tops if top != "cmah" and not top.endswith(".dist-info")}
     assert not strange, f"{path.name}: unexpected {sorted(strange)}"
-    expected = {"cmah/py.typed", "cmah/evaluation/page_template.html"}
+    expected = {"cmah/py.typed", "cmah/landmarks.json", "cmah/evaluation/page_template.html"}
     for folder, home in (("cmah", "cmah"), ("kernels", "cmah/kernels"), ("cli", "cmah/cli")):
         found = (CHECKOUT / folder).rglob("*.py")
         expected |= {f"{home}/{source.relative_to(CHECKOUT / folder).as_posix()}" for source in found}
