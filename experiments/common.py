@@ -1,6 +1,7 @@
 """What the experiments share: a run that is trained once and resumed, its codes, its numbers."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -64,16 +65,26 @@ def each_in_a_process(
 ) -> None:
     """Run `script DATASET --out FOLDER --one NAME …` for each task NAME: FOLDER that has no numbers.json yet.
 
-    Each is a process with one thread; `jobs` of them at a time.
+    Each is a process with one thread; `jobs` of them at a time. With jobs = 0 they run in this process, one after
+    the other, which saves the seconds that starting one takes.
     """
 
     def start(task: tuple[str, Path]) -> None:
         name, folder = task
-        if not (folder / "numbers.json").exists():
-            command = [sys.executable, script, str(dataset), "--out", str(folder), "--one", name, *arguments]
-            threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-            subprocess.run(command, check=True, env={**os.environ, **threads})
+        if (folder / "numbers.json").exists():
+            return
+        own = [str(dataset), "--out", str(folder), "--one", name, *arguments]
+        if jobs == 0:
+            command.main(own, standalone_mode=False)
+            return
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        subprocess.run([sys.executable, script, *own], check=True, env={**os.environ, **threads})
 
+    if jobs == 0:
+        command = runpy.run_path(script)["main"]
+        for task in tasks.items():
+            start(task)
+        return
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(start, tasks.items()))
 

@@ -1,0 +1,208 @@
+"""What the experiments on methods over two towers share: options, runs that are made once, tables.
+
+Each measures on any dataset folder. Published values stand beside measured ones only where --published says that the
+data is that of the paper and the encoders are; else they are a list of their own.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import numpy as np
+from common import each_in_a_process, markdown, smoke_dataset
+
+from cmah.errors import CmahError
+from cmah.files import write_json
+from cmah.training.loop import train
+from cmah.training.metrics import read_metrics
+
+SMOKE = (
+    "model.points=64", "training.epochs=2", "training.batch_size=8", "training.warmup_epochs=0", "training.workers=0",
+    "training.held_out=0",
+)  # fmt: skip
+SMOKE_CLIP = {  # its embeddings are as wide as PointNet's features, so that the two may pass for aligned
+    "embed_dim": 1792,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
+    "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+PATH = click.Path(path_type=Path)
+SHARED = (
+    click.argument("dataset", required=False, type=PATH),
+    click.option("--out", required=True, type=PATH),
+    click.option("--target", type=PATH, help="Dataset folder to measure on.  [default: DATASET]"),
+    click.option(
+        "--split", default="val", show_default=True, help="Measured on; never trained or chosen on."
+    ),
+    click.option("--image-encoder", help="Frozen; as for cmah train."),
+    click.option("--image-weights", help="A file, or download:TAG."),
+    click.option("--shape-encoder", help="As for cmah train; see cmah encoders."),
+    click.option("--config", type=PATH, help="TOML file of settings."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
+    click.option("--device", default="auto", show_default=True),
+    click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1)),
+    click.option(
+        "--jobs",
+        default=1,
+        show_default=True,
+        type=click.IntRange(min=0),
+        help="Runs at a time, of one thread each; 0: one after the other in this process.",
+    ),
+    click.option("--smoke", is_flag=True, help="A few synthetic shapes, random weights, two epochs."),
+    click.option("--one", hidden=True, help="A single run, by its name."),
+)
+# what makes no difference to the numbers of a single run
+NOT_OF_A_RUN = ("out", "seeds", "jobs", "smoke", "one", "published", "counts")
+Published = Mapping[str, Sequence[float | None]]
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument DATASET and the options that all these experiments have."""
+    for option in reversed(SHARED):
+        command = option(command)
+    return command
+
+
+def model_settings(o: SimpleNamespace) -> list[str]:
+    """The settings that a command line asks for: the encoders it names, then --set."""
+    names = ("image_encoder", "image_weights", "shape_encoder")
+    given = [f"model.{name}={getattr(o, name)}" for name in names if getattr(o, name)]
+    return [*given, *o.settings]
+
+
+def use_smoke_inputs(o: SimpleNamespace) -> None:
+    """Change the options to a synthetic dataset and a tiny CLIP model with random weights, all in this process."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    os.environ.setdefault("CMAH_CACHE", str(o.out / "cache"))
+    o.dataset, o.target, o.split, o.jobs = smoke_dataset(o.out / "data"), None, "val", 0
+    write_json(o.out / "smoke-clip.json", SMOKE_CLIP)
+    open_clip.add_model_config(o.out / "smoke-clip.json")
+    o.image_encoder, o.image_weights = "open_clip:smoke-clip", str(o.out / "clip.safetensors")
+    if not Path(o.image_weights).exists():
+        torch.manual_seed(0)
+        save_file(open_clip.create_model("smoke-clip").state_dict(), o.image_weights)
+    o.settings = (*SMOKE, *o.settings)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What the user got wrong as one line, without a traceback."""
+    try:
+        yield
+    except CmahError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def trained(
+    o: SimpleNamespace, recipe: str, settings: Sequence[str], preset: str | None = None
+) -> tuple[Path, float]:
+    """Train (or resume) the run in OUT/run; the run folder and the seconds of its training."""
+    run = train(
+        o.dataset,
+        o.out / "run",
+        recipe=recipe,
+        preset=preset,
+        config=o.config,
+        settings=settings,
+        device=o.device,
+        resume=True,
+        report=lambda line: click.echo(line, err=True),
+    )
+    records = read_metrics(run)
+    return run, records[-1]["seconds"] if records else 0.0
+
+
+def all_runs(script: str, command: click.Command, o: SimpleNamespace, names: Sequence[str]) -> dict[str, Any]:
+    """The numbers of each run by its name, from OUT/<name>/numbers.json; those that are not there are made.
+
+    Raises:
+        click.UsageError: if OUT holds runs with other options.
+    """
+    arguments = passed_on(command, vars(o))
+    asked = {"dataset": str(o.dataset), "options": arguments}
+    path = o.out / "options.json"
+    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8"))) != asked:
+        raise click.UsageError(f"{path}: the runs there have other options, {known}; choose another --out")
+    o.out.mkdir(parents=True, exist_ok=True)
+    write_json(path, asked)
+    folders = {name: o.out / _file_name(name) for name in names}
+    try:
+        each_in_a_process(script, o.dataset, folders, arguments, o.jobs)
+    except subprocess.CalledProcessError as error:
+        raise click.ClickException("a run failed; its message stands above") from error
+    return {name: json.loads((folder / "numbers.json").read_text()) for name, folder in folders.items()}
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-").lower()
+
+
+def passed_on(command: click.Command, values: Mapping[str, Any]) -> list[str]:
+    """The options of a command that a process for a single run of it needs, as arguments."""
+    arguments: list[str] = []
+    for option in command.params:
+        value = values[str(option.name)]
+        if not isinstance(option, click.Option) or option.name in NOT_OF_A_RUN or value is None:
+            continue
+        if option.is_flag:
+            arguments += [option.opts[0]] if value else []
+            continue
+        for one in value if option.multiple else [value]:
+            arguments += [option.opts[0], str(one)]
+    return arguments
+
+
+def kept(path: Path, compute: Callable[[], Any]) -> Any:
+    """What `compute` gives, as JSON in a file; read from it where an earlier process has left it."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, compute())
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def percent(values: Sequence[float | None]) -> str:
+    """Parts of one in percent as papers print them, with the standard deviation where there are several seeds."""
+    known = [100 * value for value in values if value is not None and np.isfinite(value)]
+    if not known or len(known) < len(values):
+        return "–"
+    spread = f" ± {np.std(known, ddof=1):.1f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.1f}{spread}"
+
+
+def table(
+    corner: str,
+    columns: Sequence[str],
+    measured: Mapping[str, Sequence[str]],
+    published: Published | None = None,
+) -> str:
+    """A Markdown table of measured cells; with `published`, each has the published value beside it ("–": none)."""
+    head, rows = [corner], []
+    for column in columns:
+        head += [column] if published is None else [column, "published"]
+    for label, cells in measured.items():
+        row = [label]
+        for place, cell in enumerate(cells):
+            row.append(cell)
+            if published is not None:
+                row.append(_number(published[label][place]) if label in published else "–")
+        rows.append(row)
+    return markdown(head, rows)
+
+
+def reference_list(source: str, corner: str, columns: Sequence[str], values: Published) -> str:
+    """A Markdown table of published values, under a line that says that they are not measured here."""
+    rows = [[label, *map(_number, numbers)] for label, numbers in values.items()]
+    return f"\nPublished ({source}), not measured here:\n\n" + markdown([corner, *columns], rows)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
