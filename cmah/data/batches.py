@@ -143,7 +143,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
         pair = {"points": self.draw_points(position, rng), "index": np.array(position, np.int64)}
         if not self.pictures:
-            return {**pair, "view": rng.integers(len(self.images[position]))}
+            return {**pair, "view": np.array(rng.integers(len(self.images[position])))}
         drawn, view = self._views(position, rng)
         picture = drawn[0] if self.views == 1 else np.stack(drawn)
         return {**pair, "image": picture, "view": np.array(view, np.int64)}

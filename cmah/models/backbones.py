@@ -1,10 +1,11 @@
 """Foreign encoders as towers of a model: frozen, trained on, or trained from nothing."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder
 from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 class Frozen(nn.Module):
     """A tower that stays as it was loaded: always in evaluation mode, no gradients, not saved with the run."""
+
+    net: Any  # the encoder, with its own attributes
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -73,6 +76,19 @@ def shape_tower(encoder: str, weights: str, *, frozen: bool) -> tuple[nn.Module,
     """A shape tower and the encoder within it; as `image_tower`, with a name that `cmah encoders` lists."""
     net = point_encoder(encoder, weights)
     return _tower(net, bool(weights), frozen), net
+
+
+def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
+    """What a user should know of a loaded shape tower.
+
+    Raises:
+        ConfigError: if the clouds have fewer points than it needs.
+    """
+    if points and points < encoder.least:
+        raise ConfigError(f"model.points = {points}: {name} needs at least {encoder.least}")
+    if not encoder.ignored:
+        return []
+    return [f"{name}: {encoder.ignored} tensors of its file lie outside the point tower and were ignored"]
 
 
 def _tower(net: nn.Module, loaded: bool, frozen: bool) -> nn.Module:

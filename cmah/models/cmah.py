@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError
-from cmah.models.backbones import image_tower, shape_tower
+from cmah.models.backbones import image_tower, shape_tower, tower_remarks
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
@@ -134,6 +134,7 @@ class Cmah(nn.Module):
             # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
             nn.init.zeros_(decoder.predict.weight)
         self.image_tower = self.shape_tower = None
+        self.remarks: list[str] = []
         image_width = shape_width = 2 * c.width
         if c.image_encoder:
             tower, image = image_tower(c.image_encoder, c.image_weights, c.image_size, frozen=c.image_frozen)
@@ -141,6 +142,7 @@ class Cmah(nn.Module):
         if c.shape_encoder:
             tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
             self.shape_tower, shape_width = tower, shape.dim
+            self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()

@@ -6,14 +6,16 @@ the published one.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmah.errors import ConfigError
-from cmah.models.backbones import image_tower, shape_tower
+from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remarks
 from cmah.models.hash_head import KINDS, HashHead
+from cmah.models.pretrained.images import ImageBackbone
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class TwoTowers(nn.Module):
         c = self.config = config
         self.image_tower, image = image_tower(c.image_encoder, c.image_weights, c.image_size, frozen=True)
         self.shape_tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
+        self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
         self.image_size, self.points = c.image_size or image.default_size, c.points or shape.points
         self.colours = shape.colours
         self.dim = c.joint_dim or image.dim
@@ -99,6 +102,12 @@ class TwoTowers(nn.Module):
             self.image_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
             self.shape_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
         self.width = self.dim + (0 if c.head == "itq" else c.bits[-1])
+
+    @property
+    def image_encoder(self) -> ImageBackbone:
+        """The frozen encoder within the image tower."""
+        encoder: ImageBackbone = cast(Frozen, self.image_tower).net
+        return encoder
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Images uint8 [b, 3, s, s] to outputs [b, width]."""

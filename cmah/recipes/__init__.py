@@ -7,7 +7,7 @@ method is adding a file with a class `Method`.
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -35,6 +35,7 @@ class Recipe(ABC):
         image_size: pixels of the images that the model takes.
         points: points of the clouds that it takes.
         colours: whether the clouds have six columns.
+        remarks: lines for people, shown when training begins.
     """
 
     model_config: ClassVar[type]
@@ -48,6 +49,7 @@ class Recipe(ABC):
     image_size: int
     points: int
     colours: bool = False
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def __init__(self, config: Config) -> None:

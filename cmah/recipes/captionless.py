@@ -56,8 +56,10 @@ class Method(prealigned.Method):
         if self.released:
             # as the released code has them: a factor, not the logarithm of one, and a bias that cancels out
             self.log_temperature.requires_grad_(False)
-            self.network.register_parameter("factor", nn.Parameter(torch.tensor(math.log(10.0))))
-            self.network.register_parameter("bias", nn.Parameter(torch.tensor(-10.0)))
+            self.factor = nn.Parameter(torch.tensor(math.log(10.0)))
+            self.bias = nn.Parameter(torch.tensor(-10.0))
+            self.network.register_parameter("factor", self.factor)
+            self.network.register_parameter("bias", self.bias)
 
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""
@@ -79,7 +81,7 @@ class Method(prealigned.Method):
             return (info_nce(image, shape, temperature) + info_nce(shape, image, temperature)) / 2
         to_shape, to_image = self.negative_weights(index)
         if self.released:
-            return released_loss(image, shape, (to_shape, to_image), self.network.factor, self.network.bias)
+            return released_loss(image, shape, (to_shape, to_image), self.factor, self.bias)
         there = weighted_info_nce(image, shape, temperature, to_shape)
         back = weighted_info_nce(shape, image, temperature, to_image)
         return (there + back) / 2

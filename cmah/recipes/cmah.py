@@ -83,6 +83,7 @@ class Method(Recipe):
         self.network = Cmah(config.model)
         self.model: nn.Module = self.network
         self.prefixes, self.width = config.model.bits, config.model.bits[-1]
+        self.remarks = self.network.remarks
         self.image_size, self.points = config.model.image_size, config.model.points
         self.log_temperature = nn.Parameter(
             torch.full((len(self.prefixes),), math.log(self.settings.temperature))

@@ -18,6 +18,7 @@ from cmah.data.batches import TrainingBatches
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.losses.hard_contrastive import annealed_beta, hard_info_nce
+from cmah.models.pretrained.table import find
 from cmah.models.two_towers import TowersConfig, TwoTowers
 from cmah.recipes import Recipe
 from cmah.training.config import Config
@@ -87,7 +88,7 @@ class Method(Recipe):
         self.prefixes, self.width = config.model.bits, self.network.width
         self.learned_codes = config.model.head != "itq"
         self.image_size, self.points = self.network.image_size, self.network.points
-        self.colours = self.network.colours
+        self.colours, self.remarks = self.network.colours, [*self.network.remarks, *self._alignment()]
         if self.learned_codes is False and self.prefixes[-1] > self.network.dim:
             raise ConfigError(
                 f"model.bits = {self.prefixes[-1]}: ITQ gives at most {self.network.dim} bits here"
@@ -103,6 +104,20 @@ class Method(Recipe):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.loss.temperature)))
         if config.loss.learn_temperature and config.training.epochs:
             self.network.register_parameter("log_temperature", self.log_temperature)
+
+    def _alignment(self) -> list[str]:
+        """A warning where a point encoder with loaded weights is put beside another image encoder than its own."""
+        model = self.config.model
+        own = find(model.shape_encoder).aligned_with
+        if (
+            not (self.network.aligned and model.shape_weights and own)
+            or model.image_encoder.split("?")[0] == own
+        ):
+            return []
+        return [
+            f"warning: {model.shape_encoder} was aligned with {own}, not with {model.image_encoder}: before training, "
+            "their embeddings have nothing to do with each other"
+        ]
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrast of embeddings and that of learned codes; see `Recipe.loss`."""
@@ -158,7 +173,7 @@ class Method(Recipe):
             known = ImageEmbedder(
                 model.image_encoder,
                 model.image_weights,
-                backbone=self.network.image_tower.net,
+                backbone=self.network.image_encoder,
                 device=device,
                 background=background,
             )

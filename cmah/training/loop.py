@@ -97,7 +97,9 @@ def train(
         raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
     if (out / "config.json").exists():
         resolved, stored = read_config(out)
-        if recipe or settings or overrides or config or preset:  # must agree with what the run was started with
+        if (
+            recipe or settings or overrides or config or preset
+        ):  # must agree with what the run was started with
             given = make_config(
                 recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides
             )
@@ -132,6 +134,8 @@ class Run:
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
         self.batches = len(self.loader)
+        for remark in self.recipe.remarks:
+            report(remark)
         for name, reason in self.pairs.skipped:
             report(f"left out {name}: {reason}")
         self.validator = Validator(self.recipe, held_out, config, device) if held_out else None

@@ -17,6 +17,7 @@ class PointEncoder(nn.Module, ABC):
         dim: width of the vector.
         points: how many points it was trained on, and takes by default; other numbers work too.
         colours: whether it looks at colours.
+        least: points that a cloud must have: those of one group.
         layouts: how public files hold its weights, the first that fits is read.
         ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
     """
@@ -24,6 +25,7 @@ class PointEncoder(nn.Module, ABC):
     dim: int
     points: int
     colours: bool = False
+    least: int = 1
     layouts: tuple[Layout, ...] = ()
     ignored: int = 0
 

@@ -61,6 +61,7 @@ class PointBert(PointEncoder):
         self.points, self.colours, self.dim = points, colours, joint or 2 * WIDTH
         self.layouts = (ULIP if joint else BACKBONE,)
         self.tokenizer = GroupTokenizer(groups, 32, 256, 256, channels=6 if colours else 3)
+        self.least = self.tokenizer.group_size
         self.reduce = nn.Linear(256, WIDTH)
         self.cls_token = nn.Parameter(torch.empty(1, 1, WIDTH))
         self.cls_position = nn.Parameter(torch.empty(1, 1, WIDTH))

@@ -36,6 +36,7 @@ class PointMae(PointEncoder):
     def __init__(self) -> None:
         super().__init__()
         self.tokenizer = GroupTokenizer(64, 32, 256, 384)
+        self.least = self.tokenizer.group_size
         self.position = position_mlp(384)
         self.encoder = TokenEncoder(384, 12, 6, qkv_bias=False)
 

@@ -68,6 +68,7 @@ class Uni3D(PointEncoder):
     dim = 1024
     points = 10_000
     colours = True
+    least = 64
     layouts = (
         Layout(
             ("module",),  # of DeepSpeed
