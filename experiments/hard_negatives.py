@@ -104,13 +104,15 @@ def measure(
 
     run = train(dataset, out / "run", recipe=recipe, config=config, settings=settings, resume=True)
     numbers: dict[str, object] = {"seconds": read_metrics(run)[-1]["seconds"]}
-    for floats, kind in product((True, False), ("render", "picture")):
-        image, shape, _ = export(run, dataset, out / "codes", split=split, embeddings=floats)
+    for floats in (True, False):
         load = Embeddings.load if floats else BinaryCodes.load
-        queries, database = of_kind(load(image), [kind]), load(shape)
+        images, database = map(load, export(run, dataset, out / "codes", split=split, embeddings=floats)[:2])
         if not floats:
-            queries, database = queries.truncate(bits), database.truncate(bits)
-        if len(queries):
+            images, database = images.truncate(bits), database.truncate(bits)
+        for kind in ("render", "picture"):
+            queries = of_kind(images, [kind])
+            if not len(queries):
+                continue
             report = evaluate(queries, database, bootstrap=0, map_depth=None)
             found = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
             values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: found["map"]}

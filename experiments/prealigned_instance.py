@@ -97,8 +97,9 @@ def main(**options: Any) -> None:
     o = SimpleNamespace(**options)
     with one_line_errors():
         if o.smoke:
-            use_smoke_inputs(o)
+            use_smoke_inputs(o, width=1792)  # as PointNet's, so that the two may pass for aligned
             o.shape_encoder, o.shape_weights, o.bits, o.seeds = "pointnet", smoke_weights(o.out), 16, 2
+            o.settings = ("model.head=tanh", "model.head_hidden=16", *o.settings)
         if o.dataset is None:
             raise click.UsageError("give a DATASET, or --smoke")
         if o.one:

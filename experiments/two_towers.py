@@ -5,6 +5,7 @@ data is that of the paper and the encoders are; else they are a list of their ow
 """
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -27,8 +28,7 @@ SMOKE = (
     "model.points=64", "training.epochs=2", "training.batch_size=8", "training.warmup_epochs=0", "training.workers=0",
     "training.held_out=0",
 )  # fmt: skip
-SMOKE_CLIP = {  # its embeddings are as wide as PointNet's features, so that the two may pass for aligned
-    "embed_dim": 1792,
+SMOKE_CLIP = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
     "text_cfg": {"context_length": 40, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
@@ -76,20 +76,26 @@ def model_settings(o: SimpleNamespace) -> list[str]:
     return [*given, *o.settings]
 
 
-def use_smoke_inputs(o: SimpleNamespace) -> None:
-    """Change the options to a synthetic dataset and a tiny CLIP model with random weights, all in this process."""
+def use_smoke_inputs(o: SimpleNamespace, width: int = 64) -> None:
+    """Change the options to a synthetic dataset and a tiny CLIP model with random weights, all in this process.
+
+    `width` is that of its embeddings.
+    """
     import open_clip
     import torch
     from safetensors.torch import save_file
 
     os.environ.setdefault("CMAH_CACHE", str(o.out / "cache"))
     o.dataset, o.target, o.split, o.jobs = smoke_dataset(o.out / "data"), None, "val", 0
-    write_json(o.out / "smoke-clip.json", SMOKE_CLIP)
-    open_clip.add_model_config(o.out / "smoke-clip.json")
-    o.image_encoder, o.image_weights = "open_clip:smoke-clip", str(o.out / "clip.safetensors")
+    name = f"smoke-clip-{width}"
+    write_json(o.out / f"{name}.json", {"embed_dim": width, **SMOKE_CLIP})
+    open_clip.add_model_config(o.out / f"{name}.json")
+    o.image_encoder, o.image_weights = f"open_clip:{name}", str(o.out / "clip.safetensors")
     if not Path(o.image_weights).exists():
         torch.manual_seed(0)
-        save_file(open_clip.create_model("smoke-clip").state_dict(), o.image_weights)
+        logging.disable(logging.WARNING)  # open_clip warns of random weights, which are wanted here
+        save_file(open_clip.create_model(name).state_dict(), o.image_weights)
+        logging.disable(logging.NOTSET)
     o.settings = (*SMOKE, *o.settings)
 
 
