@@ -65,7 +65,7 @@ class Method(prealigned.Method):
         """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""
         batches = EmbeddedBatches(self, dataset, config, self.image_embedder(self.device))
         negatives, pairs = config.loss.negatives, batches.pairs
-        if negatives.image_encoder:
+        if negatives.kind and negatives.image_encoder:
             other = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=self.device)
             workers = config.training.workers
             self.negative_weights = make_negative_weights(negatives, pairs, other, workers=workers)

@@ -187,6 +187,10 @@ def make_negative_weights(
             encoder without text tower.
         CmahError: if the cache cannot be written.
     """
+    if not config.kind:
+        raise ConfigError(
+            f'loss.negatives.kind = "": expected {" or ".join(KINDS[1:])} where negatives weigh'
+        )
     categories = [shape.category for shape in pairs.shapes]
     if config.kind in ("i2l2", "avg"):  # told before hours of embedding, not after
         landmark_texts(config, categories)

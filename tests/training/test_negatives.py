@@ -286,6 +286,11 @@ def test_missing_landmarks_and_texts_are_told_before_anything_is_embedded(tmp_pa
     assert embedder.calls == 0
 
 
+def test_no_kind_gives_no_weights(tmp_path):
+    with pytest.raises(ConfigError, match="expected i2i or i2l2 or avg or i2i_all"):
+        make_negative_weights(NegativesConfig(), some_pairs(), FakeEmbedder(tmp_path))
+
+
 def test_no_categories_at_all_is_told(tmp_path):
     with pytest.raises(ConfigError, match="no shape has a category; set kind = i2i_all"):
         make_negative_weights(NegativesConfig("i2i"), some_pairs([""] * 3), FakeEmbedder(tmp_path))
