@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from cmah.cli import options
+
 
 @click.command("classify", short_help="zero-shot classification by category names")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -28,17 +30,7 @@ import click
 @click.option(
     "--names", type=click.Path(path_type=Path), help="JSON file: what categories are called in the prompt."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--workers",
-    default=2,
-    show_default=True,
-    type=click.IntRange(0, 256),
-    help="Processes that decode images.",
-)
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Such as model.image_weights=FILE."
-)
+@options.encoding
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Classify the shapes (or images) of DATASET by the text that lies nearest to their embedding by RUN.

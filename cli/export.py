@@ -5,6 +5,8 @@ from typing import Literal
 
 import click
 
+from cmah.cli import options
+
 
 @click.command("export", short_help="a run and a dataset to codes or embeddings")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -27,17 +29,7 @@ import click
     type=click.Choice(["keep", "remove"]),
     help="remove: black where an image's mask says that the object is not.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--workers",
-    default=2,
-    show_default=True,
-    type=click.IntRange(0, 256),
-    help="Processes that decode images.",
-)
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Such as model.image_weights=FILE."
-)
+@options.encoding
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
     run: Path,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from cmah.cli import options
+
 
 @click.command("train", short_help="train a recipe on a dataset folder")
 @click.argument("dataset", type=click.Path(path_type=Path))
@@ -27,7 +29,7 @@ import click
 )
 @click.option("--epochs", type=int, help="Passes over the training shapes.")
 @click.option("--seed", type=int, help="Of initialisation, order, augmentation and masks.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@options.device
 @click.option("--resume", is_flag=True, help="Continue the run in --out where it was stopped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the last record as JSON at the end.")
 def command(

@@ -16,7 +16,7 @@ from cmah.models.backbones import image_tower, shape_tower, tower_remarks
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
-from cmah.models.hash_head import KINDS, HashHead
+from cmah.models.hash_head import KINDS, HashHead, check_lengths
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
 
 
@@ -57,12 +57,7 @@ class ModelConfig:
     shape_turns: int = 1  # turns about the up axis over which a shape's features are averaged, in evaluation
 
     def __post_init__(self) -> None:
-        if (
-            not self.bits
-            or any(not 1 <= b <= 4096 for b in self.bits)
-            or list(self.bits) != sorted(set(self.bits))
-        ):
-            raise ConfigError(f"model.bits = {list(self.bits)}: expected ascending lengths from 1 to 4096")
+        check_lengths(self.bits)
         for key in (
             "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
             "decoder_width", "decoder_heads", "shape_turns",

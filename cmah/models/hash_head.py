@@ -1,7 +1,12 @@
 """Hash heads: from pooled features to real outputs whose signs are the code."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from cmah.codes import MAX_BITS
+from cmah.errors import ConfigError
 
 KINDS = ("tanh", "layernorm_ste")
 
@@ -54,3 +59,13 @@ class HashHead(nn.Module):
 def signs(outputs: Tensor) -> Tensor:
     """The code: +1 where the output is ≥ 0, else -1, in the type of `outputs`."""
     return torch.where(outputs >= 0, 1.0, -1.0).to(outputs.dtype)
+
+
+def check_lengths(bits: Sequence[int]) -> None:
+    """Refuse code lengths that are none.
+
+    Raises:
+        ConfigError: unless they ascend, each from 1 to 4,096.
+    """
+    if not bits or any(not 1 <= b <= MAX_BITS for b in bits) or list(bits) != sorted(set(bits)):
+        raise ConfigError(f"model.bits = {list(bits)}: expected ascending lengths from 1 to {MAX_BITS}")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from cmah.errors import ConfigError
 from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remarks
-from cmah.models.hash_head import KINDS, HashHead
+from cmah.models.hash_head import KINDS, HashHead, check_lengths
 from cmah.models.pretrained.images import ImageBackbone
 
 
@@ -38,12 +38,7 @@ class TowersConfig:
     points: int = 0  # of each cloud; 0: as many as the encoder was trained on
 
     def __post_init__(self) -> None:
-        if (
-            not self.bits
-            or any(not 1 <= b <= 4096 for b in self.bits)
-            or list(self.bits) != sorted(set(self.bits))
-        ):
-            raise ConfigError(f"model.bits = {list(self.bits)}: expected ascending lengths from 1 to 4096")
+        check_lengths(self.bits)
         if self.head not in ("itq", *KINDS):
             raise ConfigError(f"model.head = {self.head!r}: expected itq, {' or '.join(KINDS)}")
         if self.head == "itq" and len(self.bits) > 1:
