@@ -9,7 +9,7 @@ measured on its --split.
         --image-weights download:laion2b_s34b_b79k --points 8192
     python experiments/captionless_classification.py --smoke --out OUT     (seconds, synthetic shapes, random weights)
 
-The published values need ShapeNet-55 as ULIP's authors split it, with 30 renders of each shape, one every 12°
+The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape, one every 12°
 (github.com/mortorit/ShapeNetRenderer), open_clip's ViT-B-32 of laion2b_s34b_b79k, 500 epochs, and ModelNet40
 (modelnet.cs.princeton.edu) or ScanObjectNN (hkust-vgl.github.io/scanobjectnn) as --target. The paper's landmarks, its
 checkpoints and its way of fine-tuning were not published: the landmarks here are those that come with cmah, or
@@ -35,6 +35,7 @@ from two_towers import (
     one_line_errors,
     percent,
     reference_list,
+    require_data,
     shared_options,
     table,
     trained,
@@ -48,6 +49,7 @@ from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.encoding import Encoder
 from cmah.errors import DatasetError
 from cmah.files import write_json
+from cmah.models.pretrained.texts import require_text
 from cmah.training.config import make_config
 from cmah.training.devices import exact
 from cmah.zero_shot import classify
@@ -87,6 +89,13 @@ PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
 }
 
 
+def arm_option(command: Any) -> Any:
+    """Which losses."""
+    return click.option(
+        "--arm", "arms", multiple=True, default=list(ARMS), show_default=True, type=click.Choice(list(ARMS))
+    )(command)
+
+
 def fine_tuning_options(command: Any) -> Any:
     """The options of classification."""
     for option in (
@@ -101,6 +110,7 @@ def fine_tuning_options(command: Any) -> Any:
 
 @click.command(help=__doc__)
 @shared_options
+@arm_option
 @fine_tuning_options
 @click.option("--published", type=click.Choice(sorted(PUBLISHED)), help="The data set of --target.")
 def main(**options: Any) -> None:
@@ -110,15 +120,14 @@ def main(**options: Any) -> None:
         if o.smoke:
             use_smoke_inputs(o)
             o.seeds, o.tuning_epochs, o.tuning_batch = 2, 2, 8
-        if o.dataset is None:
-            raise click.UsageError("give a DATASET, or --smoke")
+        require_data(o)
         if o.one:
             arm, seed = o.one.split(":")
             run, seconds = align(o, arm, int(seed))
             write_json(o.out / "numbers.json", {"seconds": seconds, **classification(o, run, int(seed))})
             return
-        check_published(o)
-        names = [f"{arm}:{seed}" for seed in range(o.seeds) for arm in ARMS]
+        check_encoders(o, texts=True)
+        names = [f"{arm}:{seed}" for seed in range(o.seeds) for arm in o.arms]
         numbers = all_runs(__file__, main, o, names)
         write_json(o.out / "captionless_classification.json", numbers)
         click.echo(tables(o, numbers))
@@ -130,14 +139,24 @@ def align(o: SimpleNamespace, arm: str, seed: int, more: Sequence[str] = ()) -> 
     return trained(o, "captionless", [*model_settings(o), *own])
 
 
-def check_published(o: SimpleNamespace) -> None:
-    """Refuse published values beside those of other encoders.
+def check_encoders(o: SimpleNamespace, texts: bool) -> None:
+    """Refuse encoders that cannot do what is asked, and published values beside those of others.
+
+    Args:
+        o: the options.
+        texts: whether texts are to be compared with shapes or images.
 
     Raises:
         click.UsageError: naming the encoders.
         ConfigError: for settings that are no good.
     """
     model = make_config("captionless", None, o.config, model_settings(o)).model
+    if texts:
+        require_text(model.image_encoder)
+    if texts and model.joint_dim:
+        raise click.UsageError(
+            f"model.joint_dim = {model.joint_dim}: texts have no place in a space of its own"
+        )
     pair = model.image_encoder.partition("?")[0], model.shape_encoder
     if o.published and pair != ("open_clip:ViT-B-32", "pointnext"):
         raise click.UsageError(
@@ -260,14 +279,14 @@ def published_cells(values: tuple[float | None, ...]) -> tuple[float | None, ...
 
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
     """The measured table, then what is published."""
-    rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)]) for arm in ARMS}
+    rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)]) for arm in o.arms}
     facts = next(iter(numbers.values()))["paper"]
     known = None
     if o.published:
         known = {label: published_cells(values) for label, values in PUBLISHED[o.published].items()}
     text = [
         f"{facts['n']} shapes of split {o.split}, {facts['candidates']} categories, percent, mean ± standard deviation "
-        f"over {o.seeds} seeds\n",
+        f"(seeds: {o.seeds})\n",
         table("arm", COLUMNS, rows, known),
     ]
     columns = ("zero-shot top-1", "top-5", "fine-tuned top-1")

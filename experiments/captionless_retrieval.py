@@ -14,7 +14,7 @@ shapes of its batch, and only its own row counts, so that a second row with the 
 released test does, and what the published values most likely are. Ties count by expectation; in the released test,
 which samples the points of each row anew, there are none.
 
-The published values need ShapeNet-55 as ULIP's authors split it, with 30 renders of each shape, one every 12°
+The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape, one every 12°
 (github.com/mortorit/ShapeNetRenderer), open_clip's ViT-B-32 of laion2b_s34b_b79k, 500 epochs, and as --target Pix3D
 (github.com/xingyuansun/pix3d) with its photos and masks. The paper's landmarks and checkpoints were not published.
 Tolerances are not known: the paper gives one value each. Not run at full size.
@@ -23,17 +23,18 @@ Tolerances are not known: the paper gives one value each. Not run at full size.
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
-from captionless_classification import ARMS, align, check_published
+from captionless_classification import ARMS, align, arm_option, check_encoders
 from common import DIRECTIONS
 from two_towers import (
     all_runs,
     one_line_errors,
     percent,
     reference_list,
+    require_data,
     shared_options,
     table,
     use_smoke_inputs,
@@ -47,7 +48,7 @@ from cmah.files import write_json
 
 ROWS = 128
 DEPTHS = (1, 5)
-BACKGROUNDS = {"remove": "no background", "keep": "background"}
+BACKGROUNDS: dict[Literal["remove", "keep"], str] = {"remove": "no background", "keep": "background"}
 RANKINGS = {"whole": "whole base", "batches": f"within {ROWS}"}
 COLUMNS = tuple(
     f"{title}, {direction} top-{k}"
@@ -77,6 +78,7 @@ def kind_option(command: Any) -> Any:
 
 @click.command(help=__doc__)
 @shared_options
+@arm_option
 @kind_option
 @click.option("--published", type=click.Choice(["Pix3D"]), help="The data set of --target.")
 def main(**options: Any) -> None:
@@ -85,17 +87,16 @@ def main(**options: Any) -> None:
     with one_line_errors():
         if o.smoke:
             use_smoke_inputs(o)
-            o.seeds = 2
-        if o.dataset is None:
-            raise click.UsageError("give a DATASET, or --smoke")
+            o.seeds = 1
+        require_data(o)
         if o.one:
             arm, seed = o.one.split(":")
             run, seconds = align(o, arm, int(seed))
             found = retrieval(o, run, o.target or o.dataset)
             write_json(o.out / "numbers.json", {"seconds": seconds, **found})
             return
-        check_published(o)
-        names = [f"{arm}:{seed}" for seed in range(o.seeds) for arm in ARMS]
+        check_encoders(o, texts=any(ARMS[arm] in ("i2l2", "avg") for arm in o.arms))
+        names = [f"{arm}:{seed}" for seed in range(o.seeds) for arm in o.arms]
         numbers = all_runs(__file__, main, o, names)
         write_json(o.out / "captionless_retrieval.json", numbers)
         click.echo(tables(o, numbers))
@@ -120,8 +121,12 @@ def retrieval(o: SimpleNamespace, run: Path, target: Path) -> dict[str, Any]:
         "with_mask": sum(bool(image.mask) for image in images),
         "shapes": len(shape),
     }
+    recipe: Any = encoder.recipe
+    workers = recipe.config.training.workers
     for background in BACKGROUNDS:
-        image, _ = encoder.dataset_images(data, images, floats=True, background=background, label="images")
+        image, _ = encoder.dataset_images(
+            data, images, floats=True, background=background, workers=workers, label="images"
+        )
         whole = {
             direction: {f"top{k}": report[f"acc@{k}"] for k in DEPTHS}
             for direction, report in zip(
@@ -193,10 +198,10 @@ def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
     facts = next(iter(numbers.values()))
     text = [
         f"split {o.split}, {facts['images']} images ({' and '.join(o.kinds)}), {facts['with_mask']} of them with a "
-        f"mask, {facts['shapes']} shapes; percent, mean ± standard deviation over {o.seeds} seeds"
+        f"mask, {facts['shapes']} shapes; percent, mean ± standard deviation (seeds: {o.seeds})"
     ]
     for ranking, title in RANKINGS.items():
-        rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)], ranking) for arm in ARMS}
+        rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)], ranking) for arm in o.arms}
         known = PUBLISHED if o.published and ranking == "batches" else None
         text += [f"\n**{title}**\n", table("arm", COLUMNS, rows, known)]
     source = f"arXiv 2406.02202, Table 2, Pix3D, most likely within {ROWS}"

@@ -31,6 +31,7 @@ from two_towers import (
     one_line_errors,
     percent,
     reference_list,
+    require_data,
     shared_options,
     table,
     trained,
@@ -91,6 +92,11 @@ OTHERS: dict[str, tuple[float | None, ...]] = {
     help="Of the queries.",
 )
 @click.option("--bits", default=64, show_default=True, help="Length of the codes.")
+@click.option(
+    "--zero-shot/--no-zero-shot",
+    default=None,
+    help="The pre-aligned encoders as they are.  [default: where cmah encoders says that they share a space]",
+)
 @click.option("--published", type=click.Choice(sorted({name for name, _ in PUBLISHED})), help="The data set.")
 def main(**options: Any) -> None:
     """Run every arm from every start with every seed, then print the tables."""
@@ -99,9 +105,8 @@ def main(**options: Any) -> None:
         if o.smoke:
             use_smoke_inputs(o, width=1792)  # as PointNet's, so that the two may pass for aligned
             o.shape_encoder, o.shape_weights, o.bits, o.seeds = "pointnet", smoke_weights(o.out), 16, 2
-            o.settings = ("model.head=tanh", "model.head_hidden=16", *o.settings)
-        if o.dataset is None:
-            raise click.UsageError("give a DATASET, or --smoke")
+            o.zero_shot, o.settings = True, ("model.head=tanh", "model.head_hidden=16", *o.settings)
+        require_data(o)
         if o.one:
             measure(o)
             return
@@ -126,8 +131,8 @@ def run_names(o: SimpleNamespace) -> list[str]:
     starts = [start for start in STARTS if start == "scratch" or o.shape_weights]
     names = [f"{arm}:{start}:{seed}" for seed in range(o.seeds) for start in starts for arm in ARMS]
     entry = find(model.shape_encoder)
-    aligned = o.smoke or (
-        entry.aligned and entry.aligned_with.partition("?")[0] == model.image_encoder.partition("?")[0]
+    aligned = (
+        entry.aligned_with == model.image_encoder.partition("?")[0] if o.zero_shot is None else o.zero_shot
     )
     return [ZERO_SHOT, *names] if o.shape_weights and aligned else names
 
@@ -142,13 +147,15 @@ def measure(o: SimpleNamespace) -> None:
     settings += ["training.epochs=0", "model.head=itq"] if arm == "zero-shot" else ARMS[arm]
     run, seconds = trained(o, "prealigned", settings, STARTS[start])
     encoder, data = Encoder.load(run, o.device), Dataset.read(o.target or o.dataset).select(o.split)
+    recipe: Any = encoder.recipe
+    workers = recipe.config.training.workers
     numbers: dict[str, Any] = {"seconds": seconds}
     for kind in o.kinds:
         images = [image for image in data.images if image.kind == kind and image.shape_id]
         if not images:
             raise DatasetError([f"{data.root}: split {o.split!r} has no image of kind {kind} with a shape"])
         for floats in (True, False):
-            queries, _ = encoder.dataset_images(data, images, floats=floats, label="images")
+            queries, _ = encoder.dataset_images(data, images, workers=workers, floats=floats, label="images")
             database, _ = encoder.dataset_shapes(data, data.shapes, floats=floats, label="shapes")
             report = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
             values = {"acc@1": report["acc@1"], "acc@10": report["acc@10"], "mAP@10": report["map"]}
@@ -164,7 +171,7 @@ def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
         arm, start, _ = name.split(":")
         rows.setdefault(f"{arm}, {start}", []).append(run)
     text = [
-        f"instance level, image → shape, split {o.split}, percent, mean ± standard deviation over {o.seeds} seeds; "
+        f"instance level, image → shape, split {o.split}, percent, mean ± standard deviation (seeds: {o.seeds}); "
         "mAP@10: only the very shape is relevant"
     ]
     first = next(iter(numbers.values()))

@@ -19,6 +19,7 @@ import click
 import numpy as np
 from common import each_in_a_process, markdown, smoke_dataset
 
+from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.files import write_json
 from cmah.training.loop import train
@@ -58,7 +59,7 @@ SHARED = (
     click.option("--one", hidden=True, help="A single run, by its name."),
 )
 # what makes no difference to the numbers of a single run
-NOT_OF_A_RUN = ("out", "seeds", "jobs", "smoke", "one", "published", "counts")
+NOT_OF_A_RUN = ("out", "seeds", "jobs", "smoke", "one", "published", "counts", "arms", "zero_shot")
 Published = Mapping[str, Sequence[float | None]]
 
 
@@ -97,6 +98,20 @@ def use_smoke_inputs(o: SimpleNamespace, width: int = 64) -> None:
         save_file(open_clip.create_model(name).state_dict(), o.image_weights)
         logging.disable(logging.NOTSET)
     o.settings = (*SMOKE, *o.settings)
+
+
+def require_data(o: SimpleNamespace) -> None:
+    """Read the tables of the dataset folders that are named, before hours of training.
+
+    Raises:
+        click.UsageError: if there is none.
+        DatasetError: if one is no good.
+    """
+    if o.dataset is None:
+        raise click.UsageError("give a DATASET, or --smoke")
+    if not o.one:
+        Dataset.read(o.dataset)
+        Dataset.read(o.target or o.dataset).select(o.split)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+CLIP = ["--image-encoder", "open_clip:RN50"]
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
@@ -110,23 +111,30 @@ def test_published_values_stand_beside_measured_ones_only_when_asked() -> None:
 @pytest.mark.parametrize(
     ("name", "more", "expected"),
     [
+        ("captionless_classification", [], "'timm:resnet18' has no text tower"),
+        ("captionless_retrieval", ["--arm", "AVG"], "'timm:resnet18' has no text tower"),
+        ("captionless_retrieval", ["--split", "nope"], "no shape or image of split 'nope'"),
         ("prealigned_instance", ["--published", "Pix3D"], "values are those of --shape-encoder openshape_s5"),
         (
             "captionless_retrieval",
-            ["--published", "Pix3D"],
-            "values are those of open_clip:ViT-B-32 and pointnext",
+            ["--arm", "I2I", "--published", "Pix3D"],
+            "not of timm:resnet18 and pointnet",
         ),
-        ("captionless_classification", ["--published", "ModelNet40"], "not of timm:resnet18 and pointnet"),
-        ("captionless_landmarks", ["--published"], "not of timm:resnet18 and pointnet"),
-        ("captionless_landmarks", ["--count", "9999"], "no --count up to"),
+        (
+            "captionless_classification",
+            ["--published", "ModelNet40", *CLIP],
+            "not of open_clip:RN50 and pointnet",
+        ),
+        ("captionless_landmarks", ["--published", *CLIP], "not of open_clip:RN50 and pointnet"),
+        ("captionless_landmarks", ["--count", "9999", *CLIP], "no --count up to"),
     ],
 )
-def test_values_of_other_encoders_are_refused(
+def test_what_cannot_be_is_refused_before_training(
     name: str, more: list[str], expected: str, tmp_path: Path, toy: Path
 ) -> None:
     import importlib
 
-    if more[0] == "--count":  # its categories must have landmarks
+    if "--count" in more:  # its categories must have landmarks
         text = (toy / "shapes.csv").read_text().replace(",flat,", ",chair,").replace(",tall,", ",table,")
         toy = tmp_path / "data"
         toy.mkdir()
@@ -198,6 +206,33 @@ def test_a_failed_run_is_told(tmp_path: Path) -> None:
     script, command, o = experiment(tmp_path, 1)
     with pytest.raises(click.ClickException, match="a run failed"):
         all_runs(script, command, o, ["bad"])
+
+
+@pytest.mark.parametrize(
+    ("image", "shape", "zero_shot", "expected"),
+    [
+        ("open_clip:ViT-bigG-14", "openshape_g14", None, True),
+        ("open_clip:ViT-bigG-14?image_std=1", "ulip2", None, True),
+        ("open_clip:ViT-B-32", "openshape_g14", None, False),
+        ("open_clip:ViT-bigG-14", "openshape_s5", None, False),  # no public weights
+        ("open_clip:ViT-bigG-14", "openshape_s5", True, True),
+        ("open_clip:ViT-bigG-14", "openshape_g14", False, False),
+    ],
+)
+def test_zero_shot_needs_a_common_space(
+    image: str, shape: str, zero_shot: bool | None, expected: bool
+) -> None:
+    from prealigned_instance import ZERO_SHOT, run_names
+
+    given = SimpleNamespace(
+        image_encoder=image, image_weights="I", shape_encoder=shape, shape_weights="S", config=None, settings=(),
+        bits=64, published=None, seeds=2, zero_shot=zero_shot,
+    )  # fmt: skip
+    names = run_names(given)
+    assert (ZERO_SHOT in names) == expected
+    assert len(names) == 8 + expected
+    given.shape_weights = None
+    assert run_names(given) == ["InfoNCE:scratch:0", "HCL:scratch:0", "InfoNCE:scratch:1", "HCL:scratch:1"]
 
 
 def test_options_reach_a_single_run(tmp_path: Path) -> None:
