@@ -56,7 +56,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
+    ):
         raise RunError(f"{path}: expected a state dict of tensors")
     return loaded
 
@@ -65,7 +67,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
     """Load weights (of any float type) into a module whose keys they must match exactly.
 
     Raises:
-        RunError: naming the first key that is missing, unexpected or of another shape.
+        RunError: naming the first key that is missing, unexpected, of another shape or without finite numbers.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in weights]
@@ -78,7 +80,26 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
     ):
         if keys:
             raise RunError(f"{path}: {what} {keys[0]!r} (and {len(keys) - 1} more); is it another model?")
-    module.load_state_dict({key: value.to(own[key].dtype) for key, value in weights.items()})
+    module.load_state_dict({key: _like(own[key], value, key, path) for key, value in weights.items()})
+
+
+def _like(own: Tensor, value: Tensor, key: str, path: str | Path) -> Tensor:
+    """A tensor of a file in the type of one's own.
+
+    Raises:
+        RunError: if it is no ordinary array of numbers, or has NaN or infinity where one's own has not.
+    """
+    ordinary = value.layout == torch.strided and not (
+        value.is_meta or value.is_quantized or value.is_complex()
+    )
+    if not ordinary:
+        raise RunError(f"{path}: {key!r} is sparse, quantised, complex or empty, expected plain numbers")
+    value = value.to(own.dtype)
+    if not bool(value.isfinite().all()) and bool(own.isfinite().all()):
+        raise RunError(
+            f"{path}: {key!r} holds NaN or infinity, expected finite numbers; is the file damaged?"
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -116,7 +137,8 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
         How many tensors of the file's state dict were ignored: those outside the tower, and unused ones.
 
     Raises:
-        RunError: if no layout fits, or naming the first key that is missing, unexpected or of another shape.
+        RunError: if no layout fits, or naming the first key that is missing, unexpected, of another shape or without
+            finite numbers.
     """
     most: dict[str, Tensor] = {}
     for layout in layouts:
@@ -175,11 +197,11 @@ def _load_renamed(
             continue
         value = tensors[name]
         # 1×1 convolutions are linear layers here: axes of length 1 may come and go
-        if value.layout != torch.strided or value.squeeze().shape != own[key].squeeze().shape:
+        if [n for n in value.shape if n != 1] != [n for n in own[key].shape if n != 1]:
             raise RunError(
                 f"{path}: {name!r} is {list(value.shape)}, expected {list(own[key].shape)}; is it another encoder?"
             )
-        state[key] = value.reshape(own[key].shape).to(own[key].dtype)
+        state[key] = _like(own[key], value, name, path).reshape(own[key].shape)
     module.load_state_dict(state)
 
 

@@ -12,7 +12,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cmah.errors import RunError
-from cmah.models.pretrained.checkpoints import Layout, load_tower, read_checkpoint
+from cmah.models.pretrained.checkpoints import (
+    Layout,
+    load_strictly,
+    load_tower,
+    read_checkpoint,
+    read_weights,
+)
 
 
 class Tower(nn.Module):
@@ -75,7 +81,23 @@ def test_other_float_types_are_cast(dtype):
         ("module.point.more", torch.ones(1), "unexpected 'module.point.more'"),
         ("module.point.conv.bias", torch.ones(3), r"'module.point.conv.bias' is \[3\], expected \[2\]"),
         ("module.point.conv.weight", torch.ones(3, 2), r"'module.point.conv.weight' is \[3, 2\], expected"),
-        ("module.point.conv.bias", torch.ones(2).to_sparse(), "'module.point.conv.bias' is"),
+        ("module.point.conv.bias", torch.ones(2).to_sparse(), "'module.point.conv.bias' is sparse"),
+        ("module.point.conv.bias", torch.ones(2, device="meta"), "'module.point.conv.bias' is .*empty"),
+        (
+            "module.point.conv.bias",
+            torch.ones(2, dtype=torch.complex64),
+            "'module.point.conv.bias' is .*complex",
+        ),
+        (
+            "module.point.conv.bias",
+            torch.tensor([1, torch.nan]),
+            "file.pt: 'module.point.conv.bias' holds NaN",
+        ),
+        (
+            "module.point.bn.running_mean",
+            torch.tensor([1e300, 1]).double(),
+            "running_mean' holds NaN or infinity",
+        ),
         ("module.point.conv.bias", [1.0, 2.0], "misses 'module.point.conv.bias'"),
     ],
 )
@@ -163,6 +185,37 @@ def test_damaged_files(tmp_path):
         path.write_bytes(data)
         with pytest.raises(RunError, match=r"file\.pt"):
             read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (torch.ones(2).to_sparse(), "'bias' is sparse"),
+        (torch.ones(2, device="meta"), "'bias' is .*empty"),
+        (torch.tensor([0, torch.inf]), "'bias' holds NaN or infinity"),
+    ],
+)
+def test_strict_loading_refuses_what_are_no_numbers(value, what):
+    net = nn.Linear(3, 2)
+    with pytest.raises(RunError, match=f"f.pt: {what}"):
+        load_strictly(net, {**net.state_dict(), "bias": value}, "f.pt")
+    assert net.bias.isfinite().all()
+
+
+def test_infinity_may_stand_where_the_model_has_it_too():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([0, -torch.inf]))
+
+    load_strictly(Masked(), {"mask": torch.tensor([0, -torch.inf])}, "f.pt")
+
+
+@pytest.mark.parametrize("content", [{3: torch.ones(1)}, {"state_dict": {3: torch.ones(1)}}, [], {"a": 1}])
+def test_weights_are_tensors_with_names(tmp_path, content):
+    torch.save(content, tmp_path / "file.pt")
+    with pytest.raises(RunError, match=r"file\.pt: expected a state dict of tensors"):
+        read_weights(tmp_path / "file.pt")
 
 
 def test_safetensors(tmp_path):
