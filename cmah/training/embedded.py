@@ -8,6 +8,7 @@ import torch
 
 from cmah.data.batches import TrainingBatches, TrainingPairs
 from cmah.data.dataset import Dataset
+from cmah.errors import DatasetError
 from cmah.recipes import Recipe
 from cmah.training.config import Config
 from cmah.training.embeddings import ImageEmbedder
@@ -32,12 +33,16 @@ class EmbeddedBatches(TrainingBatches):
             embedder: the frozen encoder.
 
         Raises:
-            DatasetError: if no shape can take part.
+            DatasetError: if no shape can take part, or no image can be read.
         """
         self.embedder, workers = embedder, config.training.workers
         pairs = self._pairs(recipe, dataset, config)
         images = [image for own in pairs.images for image in own]
         self.table = embedder.embed(pairs.root, images, workers=workers, label="image embeddings")
+        if self.table.skipped and not len(self.table):
+            raise DatasetError(
+                [f"{pairs.root}: no image could be read; the first: {self.table.skipped[0][1]}"]
+            )
         if self.table.skipped:
             kept = {images[i].image_id for i in self.table.kept}
             readable = [image for image in dataset.images if image.image_id in kept]

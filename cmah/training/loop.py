@@ -246,6 +246,12 @@ class Run:
                 record["validation"] = self.validator.measure()
             except RunError as error:
                 raise self.diverged(f"validation ({error})") from None
+            if math.isnan(record["validation"]["score"]):  # a matter of the data: so it will stay
+                self.report(
+                    "of what is held out and can be read, nothing is there to be found: the last epoch is kept"
+                )
+                self.validator = None
+                del record["validation"]
         p.epoch, p.batch, p.sums = p.epoch + 1, 0, {}
         if "validation" in record:
             self.judge(record["validation"]["score"])

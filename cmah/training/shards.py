@@ -74,7 +74,7 @@ class Shards:
             if not known or facts["crc32"] != _checksum(path):
                 return None
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (CmahError, OSError, ValueError, KeyError, TypeError):
+        except (CmahError, OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
         positions = [position for position, _ in lost]
         if positions != sorted(set(positions) & set(range(count))):

@@ -13,7 +13,7 @@ from two_towers import TINY, image_weights, published_openshape
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset
 from cmah.encoding import FITTED, Encoder
-from cmah.errors import ConfigError, RunError
+from cmah.errors import ConfigError, DatasetError, RunError
 from cmah.exporting import export
 from cmah.losses.contrastive import info_nce
 from cmah.models.pretrained import point_encoder
@@ -45,7 +45,9 @@ def pair(tmp_path_factory):
 def zero_shot(toy, pair, tmp_path_factory):
     """A run of the pair as it is."""
     out = tmp_path_factory.mktemp("zero") / "run"
-    return train(toy, out, recipe="prealigned", settings=[*pair, "training.epochs=0", "model.shape_frozen=true"])
+    return train(
+        toy, out, recipe="prealigned", settings=[*pair, "training.epochs=0", "model.shape_frozen=true"]
+    )
 
 
 def method(weights, *settings):
@@ -108,7 +110,9 @@ def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tm
     settings = dict(setting.split("=") for setting in pair)
     encoder = point_encoder("openshape_b32", settings["model.shape_weights"]).eval()
     data = Dataset.read(toy).select("val")
-    clouds = np.stack([Encoder.load(zero_shot)._cloud(data.load_points(s).astype(np.float32))[0] for s in data.shapes])
+    clouds = np.stack(
+        [Encoder.load(zero_shot)._cloud(data.load_points(s).astype(np.float32))[0] for s in data.shapes]
+    )
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(encoder(torch.from_numpy(clouds)), dim=1).numpy()
     assert clouds.shape[2] == 6  # the encoder looks at colours, the clouds have none
@@ -123,7 +127,9 @@ def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_
     codes = BinaryCodes.load(val)
     assert (codes.bits, codes.prefixes, codes.modality) == (16, (16,), "image")
     encoder = Encoder.load(zero_shot)
-    floats = encoder.dataset_images(Dataset.read(toy).select("val"), Dataset.read(toy).select("val").images, floats=True)
+    floats = encoder.dataset_images(
+        Dataset.read(toy).select("val"), Dataset.read(toy).select("val").images, floats=True
+    )
     assert np.array_equal(encoder.fitted.encode(floats[0], 0).packed, codes.packed)
     assert fit_hash.__name__  # the hash is a PostHocHash of two sets, as `cmah hash` fits it
     assert (encoder.fitted.method, encoder.fitted.sets, encoder.fitted.bits) == ("itq", 2, 16)
@@ -131,7 +137,11 @@ def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_
 
 def test_a_file_gets_the_code_that_the_dataset_has(toy, zero_shot, tmp_path):
     image_file, shape_file, _ = export(zero_shot, toy, tmp_path, split="val", workers=0)
-    images, shapes, data = BinaryCodes.load(image_file), BinaryCodes.load(shape_file), Dataset.read(toy).select("val")
+    images, shapes, data = (
+        BinaryCodes.load(image_file),
+        BinaryCodes.load(shape_file),
+        Dataset.read(toy).select("val"),
+    )
     paths = [toy / data.images[3].path, toy / data.shapes[2].points, toy / data.images[0].path]
     codes, skipped = Encoder.load(zero_shot).encode_files(paths)
     assert skipped == []
@@ -177,6 +187,15 @@ def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
     for name in ("model.safetensors", FITTED):
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name
     shutil.rmtree(half)
+
+
+def test_pictures_that_cannot_be_read_at_all(toy, weights, tmp_path):
+    copy = tmp_path / "toy"
+    shutil.copytree(toy, copy)
+    for path in (copy / "renders").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"no image could be read; the first: .*not a picture"):
+        train(copy, tmp_path / "run", recipe="prealigned", settings=[*TINY, f"model.image_weights={weights}"])
 
 
 def test_an_unreadable_view_takes_no_part(toy, weights, tmp_path):

@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from toy import MICRO, make_toy
 
+from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
 from cmah.training.checkpoint import load_tensors
 from cmah.training.config import TrainingConfig
 from cmah.training.loop import train
 from cmah.training.metrics import read_metrics
 from cmah.training.optimisation import learning_rate
+from cmah.training.validation import hold_out
 
 TIMING = ("seconds", "pairs_per_second")
 
@@ -98,6 +101,27 @@ def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):
         train(toy, run, settings=[*MICRO, "training.epochs=20", "training.lr=1e18", "training.clip_norm=0"])
     tensors, _ = load_tensors(run / "model.safetensors")
     assert all(bool(value.isfinite().all()) for value in tensors.values() if value.is_floating_point())
+
+
+def test_where_nothing_can_be_validated_the_last_epoch_is_kept(tmp_path):
+    data = Dataset.read(make_toy(tmp_path / "toy"))
+    data = replace(
+        data,
+        shapes=[replace(shape, category="") for shape in data.shapes],
+        images=[replace(image, category="") for image in data.images],
+    )
+    _, held_out = hold_out(data.select("train"), 0.3, ("render",))
+    first, *others = held_out.shapes
+    for shape in others:
+        (data.root / shape.points).write_bytes(b"no points")
+    for image in data.views()[first.shape_id]:
+        (data.root / image.path).write_bytes(b"no picture")
+    settings = [*MICRO, "training.epochs=3", "training.held_out=0.3", "training.patience=1"]
+    lines = []
+    run = train(data, tmp_path / "run", settings=settings, report=lines.append)
+    assert load_tensors(run / "model.safetensors")[1]["epoch"] == 3
+    assert [line for line in lines if "last epoch is kept" in line]
+    assert all("validation" not in record for record in read_metrics(run))
 
 
 def test_no_epochs_leave_the_initial_model(toy, tmp_path):
