@@ -127,7 +127,7 @@ def _take(answers: Path, categories: list[str], there: "Landmarks | None", out: 
     """Read a file of answers; each category is written beside what is there."""
     from cmah.errors import CmahError
     from cmah.files import read_json
-    from cmah.landmarks import Landmarks, clean, normal_name, parse_answer, write_landmarks
+    from cmah.landmarks import Landmarks, clean, normal_name, parse_answer, printable, write_landmarks
 
     if out.exists() and answers.exists() and out.samefile(answers):
         raise CmahError(f"{out}: is read here, expected another name to write")
@@ -142,6 +142,9 @@ def _take(answers: Path, categories: list[str], there: "Landmarks | None", out: 
     for name, answer in given.items():
         category = normal_name(name)
         texts = parse_answer(answer) if isinstance(answer, str) else answer
+        if not printable(category):
+            failed[ascii(category)] = "letters that cannot be printed, expected a name of one line"
+            continue
         if not category or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             failed[category or name] = "expected a list of texts, or the text of an answer"
             continue

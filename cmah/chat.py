@@ -5,6 +5,7 @@ POST {url}/chat/completions with {"model", "messages"}; the answer is choices[0]
 """
 
 import http.client
+import ipaddress
 import json
 import os
 import time
@@ -198,4 +199,7 @@ class Chat:
 
 
 def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+    """Whether a host is this machine: by its address, for a name such as 127.example.com may be anyone's."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -57,7 +57,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     if os.path.islink(path):
-        path = path.resolve()  # what the link leads to is replaced, not the link
+        path = _target(path)  # what the link leads to is replaced, not the link
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
     temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
@@ -72,6 +72,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the error on its way is the one to be told
             temporary.unlink(missing_ok=True)
+
+
+def _target(link: Path) -> Path:
+    """What a link leads to."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):  # Python up to 3.12 says RuntimeError
+        raise CmahError(f"{link}: a link that leads to itself, expected a file to write") from None
 
 
 @contextmanager
@@ -107,15 +115,24 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        CmahError: if it is missing or not JSON.
+        CmahError: if it is missing or not JSON, or an object has a key twice, of which one would be lost.
     """
     require_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except (OSError, ValueError) as error:
         raise CmahError(f"{path}: not a readable JSON file ({error})") from None
     except RecursionError:
         raise CmahError(f"{path}: not a readable JSON file (nested too deeply)") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's entries; a key may stand there once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return found
 
 
 def sha256(path: str | Path) -> str:

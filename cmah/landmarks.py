@@ -14,6 +14,7 @@ Every description is about structure: colour, material and texture belong to one
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -143,6 +144,8 @@ def _checked(value: Any, path: str) -> Landmarks:
     found = Landmarks()
     for category, descriptions in categories.items():
         place = f"{path}: category {category!r}"
+        if not printable(normal_name(category)):
+            raise CmahError(f"{place}: letters that cannot be printed, expected a name of one line")
         if not (name := normal_name(category)) or name in found:
             raise CmahError(f"{place}: {'there already' if name else 'empty'}, expected a name of its own")
         _check_descriptions(descriptions, place)
@@ -166,6 +169,10 @@ def _check_descriptions(descriptions: Any, place: str) -> None:
         if not isinstance(text, str) or not 0 < len(text.strip()) <= LARGEST_DESCRIPTION:
             raise CmahError(
                 f"{place}: description {number}: expected a text of 1 to {LARGEST_DESCRIPTION} characters"
+            )
+        if not _writable(text):
+            raise CmahError(
+                f"{place}: description {number}: half of a surrogate pair, expected whole letters"
             )
         if text in seen:
             raise CmahError(f"{place}: {text!r} stands there twice, expected different descriptions")
@@ -244,7 +251,9 @@ def clean(descriptions: Iterable[str], known: Iterable[str] = ()) -> tuple[list[
         text = " ".join(description.split()).rstrip(".").strip()
         words = _plain(text).split()
         told = next((word for word in words if word in FORBIDDEN), None)
-        if told is not None:
+        if not _writable(text):
+            dropped.append((ascii(text), "half of a surrogate pair"))
+        elif told is not None:
             dropped.append((text, f"{FORBIDDEN[told]}: {told}"))
         elif not WORDS[0] <= len(words) <= WORDS[1] or len(text) > LARGEST_DESCRIPTION:
             dropped.append((text, f"{len(words)} words, expected {WORDS[0]} to {WORDS[1]}"))
@@ -278,6 +287,16 @@ def ask_for(
         kept, dropped = clean(parse_answer(ask(prompt(category, missing, metadata, there))), there)
         there += kept[:missing]
         yield kept[:missing], dropped
+
+
+def printable(name: str) -> bool:
+    """Whether a name has no control characters and no halves of letters."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+
+
+def _writable(text: str) -> bool:
+    """Whether a text can be written as UTF-8; JSON's escapes can spell halves of letters, which cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _plain(text: str) -> str:

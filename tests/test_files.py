@@ -45,7 +45,16 @@ def test_only_ordinary_files_are_read(tmp_path):
             read_json(path)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "{", "\x00", "\ud800".encode("utf-8", "surrogatepass")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "b": {"c": 1, "d": 2, "c": 3}}',
+        "[" * 100_000,
+        "{",
+        "\x00",
+        "\ud800".encode("utf-8", "surrogatepass"),
+    ],
+)
 def test_json_that_is_none(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(CmahError, match="not a readable JSON file"):
@@ -69,6 +78,10 @@ def test_inputs_foreign_files_links_and_pipes_are_not_written_over(tmp_path):
         temporary.write_bytes(b"new")
     assert link.is_symlink()
     assert own.read_bytes() == b"new"
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(CmahError, match="loop: "):
+        write_json(loop, 1)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CmahError, match="a device or a pipe"), atomic_path(tmp_path / "pipe"):
         pass

@@ -131,6 +131,12 @@ def test_what_is_written_is_read(tmp_path):
         ({"categories": {"chair": ["a", "b", "a"]}}, "'a' stands there twice"),
         ({"categories": {"a b": ["a"], "A_b": ["b"]}}, "category 'A_b': there already"),
         ({"categories": {"_": ["a"]}}, "category '_': empty"),
+        ({"categories": {"ch\ud800air": ["a"]}}, "letters that cannot be printed"),
+        ({"categories": {"ch\x1b[2Jair": ["a"]}}, "letters that cannot be printed"),
+        (
+            {"categories": {"chair": ["a", "\udc00"]}},
+            "category 'chair': description 2: half of a surrogate pair",
+        ),
         ({"aliases": {"seat": "stool"}}, "alias 'seat': expected the name of a category"),
         ({"aliases": {"seat": 1}}, "alias 'seat': expected the name of a category"),
         ({"aliases": {"Chair": "chair"}}, "alias 'Chair': expected a name that is not"),
@@ -190,6 +196,7 @@ def test_clean_says_why():
             "a chair known of old",
             "",
             "a chair with " + "very " * 40 + "long legs",
+            "a chair with four \ud800 legs",
             "a chair like an hourglass with a greenhouse canopy",
         ],
         known=["a chair known of OLD."],
@@ -198,6 +205,7 @@ def test_clean_says_why():
     assert [reason for _, reason in dropped] == [
         *("duplicate", "colour: red", "material: wooden", "texture: shiny", "2 words, expected 4 to 40"),
         *("duplicate", "0 words, expected 4 to 40", "45 words, expected 4 to 40"),
+        "half of a surrogate pair",
     ]
 
 

@@ -5,7 +5,6 @@ total loss with named parts. The training loop and the export know recipes by th
 method is adding a file with a class `Method`.
 """
 
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -113,7 +112,7 @@ def load_recipe(name: str) -> type[Recipe]:
     Raises:
         ConfigError: if there is no such file.
     """
-    if not name.isidentifier() or importlib.util.find_spec(f"cmah.recipes.{name}") is None:
+    if name not in recipe_names():
         raise ConfigError(f"recipe {name!r}: expected one of {', '.join(recipe_names())}")
     method: type[Recipe] = import_module(f"cmah.recipes.{name}").Method
     return method

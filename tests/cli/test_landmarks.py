@@ -316,6 +316,9 @@ def test_answers_too_large_are_not_read(endpoint, monkeypatch):
         ("https://user:word@host/v1", "", "without a user name"),
         ("https://host/v1?key=1", "", "without a user name"),
         ("http://host/v1", KEY, "expected https"),
+        ("http://127.example.com/v1", KEY, "expected https"),
+        ("http://127.0.0.1.example.com/v1", KEY, "expected https"),
+        ("http://[2001:db8::1]/v1", KEY, "expected https"),
         ("https://host/v1", KEY + "\nX: y", "printable ASCII"),
     ],
 )
@@ -324,6 +327,11 @@ def test_addresses_and_keys(url, key, message):
         Chat(url, "m", key)
     assert KEY not in str(caught.value)
     assert "word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"])
+def test_this_machine_may_have_the_key_over_http(host):
+    assert Chat(f"http://{host}/v1", "m", KEY).key == KEY
 
 
 def test_the_key_is_not_shown():

@@ -38,6 +38,8 @@ def test_recipes_are_found_by_file():
     assert "cmah" in recipe_names()
     with pytest.raises(ConfigError, match="cmah"):
         load_recipe("no_such_method")
+    with pytest.raises(ConfigError, match="expected one of"):
+        load_recipe("__init__")
 
 
 def test_total_is_the_weighted_sum():
