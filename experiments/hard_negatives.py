@@ -16,17 +16,28 @@ others can be named with --set model.image_encoder=… . Settings are those of c
 on 41 categories, with time and hardware, are in the README. Killed and started again, it goes on where it was.
 """
 
-import json
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import numpy as np
-from common import each_in_a_process, export, markdown, mean_and_deviation, of_kind, smoke_dataset
+from common import export, markdown, mean_and_deviation, of_kind
+from prealigned_instance import smoke_weights
+from two_towers import (
+    all_runs,
+    model_settings,
+    one_line_errors,
+    require_data,
+    shared_options,
+    trained,
+    use_smoke_inputs,
+)
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import evaluate
-from cmah.training.loop import train
+from cmah.files import write_json
 
 ARMS = {
     "InfoNCE": ("prealigned", ("loss.beta=0", "loss.beta_end=0")),
@@ -38,77 +49,47 @@ ARMS = {
 STARTS = ("scratch", "weights")
 MEASURES = ("map", "acc@1", "acc@10", "map_instance@10")
 CONFIG = Path(__file__).parent / "configs" / "hard_negatives.toml"
-SMOKE = (
-    "model.bits=8,16", "model.head_hidden=16", "training.epochs=2", "training.batch_size=8", "training.workers=0",
-    "training.warmup_epochs=0", "model.points=64", "model.image_size=32",
-)  # fmt: skip
+SMOKE = ("model.head_hidden=16", "model.image_size=32")
 
 
 @click.command(help=__doc__)
-@click.argument("dataset", required=False, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path))
-@click.option("--image-weights", type=click.Path(path_type=Path), help="Of the frozen image encoder.")
+@shared_options
 @click.option("--shape-weights", type=click.Path(path_type=Path), help="Where the arms 'weights' start from.")
-@click.option("--config", default=CONFIG, type=click.Path(path_type=Path), help="TOML file of settings.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE")
-@click.option("--split", default="val", show_default=True)
 @click.option("--bits", default=64, show_default=True, help="Length of the codes in the table.")
-@click.option("--seeds", default=3, show_default=True)
-@click.option("--jobs", default=1, show_default=True, help="Runs at a time, of one thread each.")
-@click.option("--smoke", is_flag=True, help="A few synthetic shapes, random weights, two seeds, two epochs.")
-@click.option("--one", hidden=True, help="Run one arm: ARM:START:SEED.")
-def main(
-    dataset: Path | None,
-    out: Path,
-    image_weights: Path | None,
-    shape_weights: Path | None,
-    config: Path,
-    settings: tuple[str, ...],
-    split: str,
-    bits: int,
-    seeds: int,
-    jobs: int,
-    smoke: bool,
-    one: str | None,
-) -> None:
+def main(**options: Any) -> None:
     """Run every arm from every start with every seed, then print the tables."""
-    if smoke and not one:
-        dataset, image_weights, shape_weights = smoke_inputs(out)
-        settings, bits, seeds = (*SMOKE, *settings), 16, 2
-    if dataset is None or image_weights is None or shape_weights is None:
-        raise click.UsageError("give a DATASET, --image-weights and --shape-weights, or --smoke")
-    if one:
-        arm, start, seed = one.split(":")
-        recipe, own = ARMS[arm]
-        chosen = [f"model.image_weights={image_weights.resolve()}", *settings, *own, f"training.seed={seed}"]
-        if start == "weights":
-            chosen.append(f"model.shape_weights={shape_weights.resolve()}")
-        measure(dataset, out, recipe, config, chosen, split, bits)
-        return
-    names = [f"{arm}:{start}:{seed}" for seed, start, arm in product(range(seeds), STARTS, ARMS)]
-    tasks = {name: out / name.replace(" ", "_").replace(":", "-") for name in names}
-    common = ["--split", split, "--bits", str(bits), "--config", str(config)]
-    common += ["--image-weights", str(image_weights), "--shape-weights", str(shape_weights)]
-    common += [part for setting in settings for part in ("--set", setting)]
-    each_in_a_process(__file__, dataset, tasks, common, jobs)
-    numbers = {name: json.loads((tasks[name] / "numbers.json").read_text(encoding="utf-8")) for name in names}
-    (out / "hard_negatives.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-    click.echo(tables(numbers, seeds, split, bits))
+    o = SimpleNamespace(**options)
+    o.config = o.config or CONFIG
+    with one_line_errors():
+        if o.smoke:
+            use_smoke_inputs(o)
+            o.shape_encoder, o.shape_weights, o.bits, o.seeds = "pointnet", smoke_weights(o.out), 16, 1
+            o.settings = (*o.settings, *SMOKE)
+        require_data(o)
+        if o.shape_weights is None:
+            raise click.UsageError("give --shape-weights, or --smoke")
+        if o.one:
+            measure(o)
+            return
+        names = [f"{arm}:{start}:{seed}" for seed, start, arm in product(range(o.seeds), STARTS, ARMS)]
+        numbers = all_runs(__file__, main, o, names)
+        write_json(o.out / "hard_negatives.json", numbers)
+        click.echo(tables(numbers, o.seeds, o.split, o.bits))
 
 
-def measure(
-    dataset: Path, out: Path, recipe: str, config: Path, settings: list[str], split: str, bits: int
-) -> None:
+def measure(o: SimpleNamespace) -> None:
     """One run: train, export, write numbers.json."""
-    from cmah.training.metrics import read_metrics
-
-    run = train(dataset, out / "run", recipe=recipe, config=config, settings=settings, resume=True)
-    numbers: dict[str, object] = {"seconds": read_metrics(run)[-1]["seconds"]}
+    arm, start, seed = o.one.split(":")
+    recipe, own = ARMS[arm]
+    chosen = [*model_settings(o), f"model.bits={o.bits}", *own, f"training.seed={seed}"]
+    if start == "weights":
+        chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
+    run, seconds = trained(o, recipe, chosen)
+    numbers: dict[str, object] = {"seconds": seconds}
     for floats in (True, False):
         load = Embeddings.load if floats else BinaryCodes.load
-        images, database = map(load, export(run, dataset, out / "codes", split=split, embeddings=floats)[:2])
-        if not floats:
-            images, database = images.truncate(bits), database.truncate(bits)
+        files = export(run, o.target or o.dataset, o.out / "codes", split=o.split, embeddings=floats)
+        images, database = map(load, files[:2])
         for kind in ("render", "picture"):
             queries = of_kind(images, [kind])
             if not len(queries):
@@ -117,7 +98,7 @@ def measure(
             found = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
             values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: found["map"]}
             numbers[f"{kind} {'floats' if floats else 'codes'}"] = values
-    (out / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
+    write_json(o.out / "numbers.json", numbers)
 
 
 def tables(numbers: dict[str, dict], seeds: int, split: str, bits: int) -> str:
@@ -149,22 +130,6 @@ def tables(numbers: dict[str, dict], seeds: int, split: str, bits: int) -> str:
     seconds = [run["seconds"] for run in numbers.values()]
     text.append(f"\ntraining {np.mean(seconds):.0f} s a run ({min(seconds):.0f} to {max(seconds):.0f})")
     return "\n".join(text)
-
-
-def smoke_inputs(out: Path) -> tuple[Path, Path, Path]:
-    """A synthetic dataset and weights files with random numbers."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    from cmah.models.pretrained import point_encoder
-
-    dataset = smoke_dataset(out / "data")
-    torch.manual_seed(0)
-    files = (out / "image.safetensors", out / "shape.safetensors")
-    save_file(timm.create_model("mobilenetv2_100", pretrained=False).state_dict(), files[0])
-    save_file(point_encoder("pointnet").state_dict(), files[1])
-    return dataset, *files
 
 
 if __name__ == "__main__":
