@@ -37,7 +37,9 @@ def begun(toy, weights, *settings):
 def slow_loss(recipe, batches, batch, by_category):
     """Equations 2, 5 and 6, an entry at a time."""
     table, first = batches.table, batches.first_view
-    views = [normalize(torch.from_numpy(table.rows(np.arange(first[i], first[i + 1])))) for i in batch["index"]]
+    views = [
+        normalize(torch.from_numpy(table.rows(np.arange(first[i], first[i + 1])))) for i in batch["index"]
+    ]
     categories = [batches.pairs.shapes[i].category for i in batch["index"]]
     b = len(views)
     similarity = np.full((b, b), ALPHA)
@@ -64,7 +66,9 @@ def test_the_loss_is_that_of_the_equations(toy, weights, kind):
     recipe, batches, batch = begun(toy, weights, f"loss.negatives.kind={kind}")
     recipe.model.eval()
     value = recipe.loss(batch, torch.Generator())[0].item()
-    assert value == pytest.approx(slow_loss(recipe, batches, batch, kind == "i2i"), rel=2e-3)  # float16 on disk
+    assert value == pytest.approx(
+        slow_loss(recipe, batches, batch, kind == "i2i"), rel=2e-3
+    )  # float16 on disk
 
 
 def test_without_weights_it_is_info_nce(toy, weights):
@@ -76,9 +80,21 @@ def test_without_weights_it_is_info_nce(toy, weights):
     assert recipe.loss(batch, torch.Generator())[0].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "setting", ["landmarks=mine.json", "alpha=0.5", "variant=released", "views=all_pairs"]
+)
+def test_one_setting_of_negatives_leaves_the_others(weights, setting):
+    chosen = [*TINY, f"model.image_weights={weights}", f"loss.negatives.{setting}"]
+    assert make_config("captionless", assignments=chosen).loss.negatives.kind == "avg"
+
+
 def test_the_released_variant_has_the_codes_temperature_and_bias(toy, weights):
     recipe, _, batch = begun(
-        toy, weights, "loss.negatives.kind=i2i", "loss.negatives.variant=released", "loss.negatives.views=all_pairs"
+        toy,
+        weights,
+        "loss.negatives.kind=i2i",
+        "loss.negatives.variant=released",
+        "loss.negatives.views=all_pairs",
     )
     named = dict(recipe.model.named_parameters())
     assert (named["factor"].item(), named["bias"].item()) == pytest.approx((math.log(10), -10))
