@@ -18,7 +18,7 @@ from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import fit_square, load_image
 from cmah.data.passes import ImageBatches, PointBatches
 from cmah.data.point_clouds import load_points_file, model_input
-from cmah.errors import CmahError, ConfigError, RunError
+from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.files import sha256
 from cmah.posthoc import PostHocHash
 from cmah.progress import progress
@@ -81,7 +81,7 @@ class Encoder:
         towers = "".join(file["sha256"] for file in stored.get("towers", {}).values())
         fitted = None
         if not recipe.learned_codes and (run / FITTED).exists():
-            fitted = PostHocHash.load(run / FITTED)
+            fitted = load_fitted(run / FITTED, recipe)
             towers += sha256(run / FITTED)
         space = hashlib.sha256((sha256(path) + towers).encode()).hexdigest()[:16]
         return cls(recipe, chosen, space, fitted)
@@ -256,6 +256,28 @@ class Encoder:
         else:
             raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESHES)}) or points (.npy)")
         return "shape", self.outputs("shape", [self._cloud(cloud)])
+
+
+def load_fitted(path: Path, recipe: Recipe) -> PostHocHash:
+    """The hash of a run that learns no codes.
+
+    Raises:
+        RunError: if the file is damaged, or not of this run's model.
+    """
+    width = recipe.embeddings(np.zeros((1, recipe.width), np.float32)).shape[1]
+    expected = (width, recipe.prefixes[-1], list(MODALITIES))
+    try:
+        fitted = PostHocHash.load(path)
+    except CodesError as error:
+        raise RunError(f"{error}; remove it, and cmah train … --resume makes it anew") from None
+    found = (fitted.means.shape[1], fitted.bits, fitted.modalities.tolist())
+    if found != expected or fitted.sharing == "nothing":
+        raise RunError(
+            f"{path}: from {found[0]} numbers to {found[1]} bits, for {' and '.join(found[2])}, sharing "
+            f"{fitted.sharing}; expected from {width} to {expected[1]}, for {' and '.join(MODALITIES)}, one space; is "
+            "it another run's?"
+        )
+    return fitted
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:

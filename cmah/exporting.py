@@ -8,6 +8,7 @@ from cmah.codes import write_codes
 from cmah.data.dataset import Dataset
 from cmah.encoding import MODALITIES, Encoder, Skipped
 from cmah.errors import DatasetError
+from cmah.files import require_replaceable
 from cmah.posthoc import PostHocHash, fit_hash
 
 FIT_SHAPES = 20_000  # more would hardly change a rotation of some hundred dimensions
@@ -50,6 +51,13 @@ def export(
     encoder = Encoder.load(run, device, settings)
     out = Path(out)
     skipped: Skipped = []
+    made = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
+    beside = ".faiss" if format == "faiss" else f".{format}.npy"
+    for path in made.values():  # before hours of encoding, not after
+        require_replaceable(path, b"embeddings.npy" if embeddings else b"packed.npy")
+        if format != "npz":
+            require_replaceable(path.with_suffix(beside), b"IBxF" if format == "faiss" else b"\x93NUMPY")
+    require_replaceable(out / "skipped.csv", b"path,reason")
     paths = []
     for modality in MODALITIES:
         if modality == "image":
@@ -61,13 +69,15 @@ def export(
         if len(lost) and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {lost[0][1]}"])
         skipped += lost
-        path = out / f"{modality}{'_embeddings' if embeddings else ''}.npz"
+        path = made[modality]
         write_codes(codes, path)
         if format != "npz":
-            path = path.with_suffix(".faiss" if format == "faiss" else f".{format}.npy")
+            path = path.with_suffix(beside)
             write_codes(codes, path, format)
         paths.append(path)
-    if skipped:
+    if not skipped:
+        (out / "skipped.csv").unlink(missing_ok=True)  # of an earlier export
+    else:
         import csv
 
         with open(out / "skipped.csv", "w", newline="", encoding="utf-8") as file:

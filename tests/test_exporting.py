@@ -13,7 +13,7 @@ from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
 from cmah.encoding import BATCH, Encoder
-from cmah.errors import DatasetError, RunError
+from cmah.errors import CmahError, DatasetError, RunError
 from cmah.exporting import export
 
 
@@ -124,6 +124,27 @@ def test_other_formats(toy, toy_run, tmp_path):
     path, _, _ = export(toy_run, toy, tmp_path, split="val", format="pm1", workers=0)
     signs = np.load(path, allow_pickle=False)
     assert np.array_equal(signs, BinaryCodes.load(tmp_path / "image.npz").signs())
+
+
+@pytest.mark.parametrize("name", ["image.npz", "shape.npz", "shape.faiss", "skipped.csv"])
+def test_foreign_files_are_not_written_over(toy, toy_run, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CmahError, match=f"{name}: exists and is not such a file"):
+        export(toy_run, toy, tmp_path, split="val", format="faiss", workers=0)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_export_replaces_an_earlier_one(toy_run, tmp_path):
+    data = make_toy(tmp_path / "data", shapes=8)
+    picture = data / Dataset.read(data).images[6].path
+    whole = picture.read_bytes()
+    for content, lost in ((b"", 1), (whole, 0)):
+        picture.write_bytes(content)
+        for form in ("faiss", "packed", "pm1"):
+            _, _, skipped = export(toy_run, data, tmp_path / "codes", split="all", format=form, workers=0)
+            assert len(skipped) == lost
+            assert (tmp_path / "codes" / "skipped.csv").exists() == bool(lost)
 
 
 def test_faults_are_named(toy, toy_run, tmp_path):

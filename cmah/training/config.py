@@ -103,7 +103,7 @@ def make_config(
     given = merge(merge(read_toml(file) if file else {}, overrides or {}), parse_assignments(assignments))
     stored = given.pop("recipe", None)
     if recipe and stored not in (None, recipe):
-        raise ConfigError(f"{file}: is for the recipe {stored!r}, not {recipe!r}")
+        raise ConfigError(f"{file or 'the settings given'}: is for the recipe {stored!r}, not {recipe!r}")
     recipe = recipe or stored or "cmah"
     kind = load_recipe(recipe)
     preset = preset or given.pop("preset", None) or next(iter(kind.presets))

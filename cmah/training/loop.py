@@ -13,10 +13,10 @@ from torch import Tensor
 
 import cmah
 from cmah.data.dataset import Dataset
-from cmah.encoding import FITTED, Encoder
+from cmah.encoding import FITTED, Encoder, load_fitted
 from cmah.errors import ConfigError, RunError
 from cmah.exporting import fitted_codes
-from cmah.files import atomic_path, locked
+from cmah.files import atomic_path, locked, require_file
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import (
@@ -100,9 +100,14 @@ def train(
         if (
             recipe or settings or overrides or config or preset
         ):  # must agree with what the run was started with
-            given = make_config(
-                recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides
-            )
+            try:
+                given = make_config(
+                    recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides
+                )
+            except ConfigError as error:  # likely a part of the settings was given, which is not enough
+                raise ConfigError(
+                    f"{error}; to resume {out}, give no settings, or all that it was started with"
+                ) from None
             if given != resolved:
                 raise ConfigError(
                     f"{out}: was started with other settings; resume it without any, or start anew"
@@ -204,7 +209,10 @@ class Run:
     def fit_codes(self) -> None:
         """Where the model has learned no codes: fit the hash that makes them of its embeddings, if not done."""
         path, training = self.out / FITTED, self.config.training
-        if self.recipe.learned_codes or path.exists():
+        if self.recipe.learned_codes:
+            return
+        if path.exists():
+            load_fitted(path, self.recipe)
             return
         best = self.out / "model.safetensors"
         load_own_state(self.recipe.model, load_tensors(best)[0], best)
@@ -327,6 +335,7 @@ class Run:
             raise RunError(
                 f"{self.state_file}: stands at epoch {progress.epoch}, batch {progress.batch}, which cannot be"
             )
+        require_file(self.out / "model.safetensors", "the best epoch before; start anew", RunError)
         model = {key[6:]: value for key, value in tensors.items() if key.startswith("model.")}
         load_own_state(self.recipe.model, model, self.state_file)
         try:

@@ -189,6 +189,39 @@ def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
     shutil.rmtree(half)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path, sets: fit_hash(sets, 12).save(path), "from 512 numbers to 12 bits"),
+        (lambda path, sets: fit_hash(sets, 16, sharing="nothing").save(path), "sharing nothing; expected"),
+        (lambda path, sets: fit_hash(sets[::-1], 16).save(path), "for shape and image"),
+        (lambda path, sets: fit_hash(sets[:1], 16).save(path), "for image,"),
+        (lambda path, _: path.write_bytes(path.read_bytes()[:1000]), r"remove it, and cmah train … --resume"),
+        (lambda path, _: path.write_bytes(b""), r"remove it, and cmah train … --resume"),
+    ],
+)
+def test_a_damaged_or_foreign_hash_is_refused(toy, zero_shot, tmp_path, make, message):
+    run = tmp_path / "run"
+    shutil.copytree(zero_shot, run)
+    random = np.random.default_rng(0)
+    sets = [
+        Embeddings(embeddings=random.standard_normal((20, 512)).astype(np.float32), modality=name)
+        for name in ("image", "shape")
+    ]
+    make(run / FITTED, sets)
+    for use in (lambda: Encoder.load(run), lambda: train(toy, run, resume=True)):
+        with pytest.raises(RunError, match=rf"hash\.npz: .*{message}"):
+            use()
+
+
+def test_a_hash_that_was_removed_is_made_again(toy, zero_shot, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(zero_shot, run)
+    (run / FITTED).unlink()
+    train(toy, run, resume=True)
+    assert (run / FITTED).read_bytes() == (zero_shot / FITTED).read_bytes()
+
+
 def test_pictures_that_cannot_be_read_at_all(toy, weights, tmp_path):
     copy = tmp_path / "toy"
     shutil.copytree(toy, copy)

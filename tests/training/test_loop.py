@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
     other = make_toy(tmp_path / "other", shapes=8, seed=1)
     with pytest.raises(RunError, match="other data"):
         train(other, toy_run, resume=True)
+
+
+def test_resuming_says_what_it_lacks(toy, toy_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    with pytest.raises(ConfigError, match=r"to resume .*run, give no settings, or all"):
+        train(toy, run, settings=["model.heads=7"], resume=True)
+    (run / "model.safetensors").unlink()
+    with pytest.raises(RunError, match=r"model\.safetensors: no such file .*start anew"):
+        train(toy, run, resume=True)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):
