@@ -11,7 +11,11 @@ from cmah.cli import options
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option("--recipe", help="Published method: cmah (default), prealigned, captionless.")
-@click.option("--preset", help="Of the recipe; cmah has small (default), tiny (minutes on a CPU), base.")
+@click.option(
+    "--preset",
+    help="Of the recipe. cmah: small (default), tiny (minutes on a CPU), base; "
+    "prealigned: finetune (default), scratch.",
+)
 @click.option("--bits", help="Code length, or several for nested codes: 16,32,64,128.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
 @click.option(
@@ -22,7 +26,9 @@ from cmah.cli import options
 @click.option("--shape-encoder", help="A name that cmah encoders lists.")
 @click.option("--shape-weights", type=click.Path(), help="File with its weights, as published.")
 @click.option(
-    "--hard-negatives", help="Weights on negatives: i2i, i2l2, avg (use categories), i2i_all (does not)."
+    "--hard-negatives",
+    help="Of captionless and cmah, weights on negatives: i2i, i2l2, avg (use categories; avg is the default of "
+    "captionless), i2i_all (uses none).",
 )
 @click.option(
     "--landmarks", type=click.Path(), help="Landmark file for i2l2 and avg; default: the one shipped."
@@ -59,9 +65,15 @@ def command(
     """
     import json
 
+    from cmah.progress import say
     from cmah.training.loop import train
     from cmah.training.metrics import read_metrics
 
+    if recipe == "prealigned" and (hard_negatives or landmarks):
+        raise click.UsageError(
+            "--hard-negatives and --landmarks are for captionless and cmah; how hard negatives weigh in prealigned say "
+            "--set loss.beta=… and loss.beta_end=…"
+        )
     flags = {
         "model.bits": bits,
         "model.image_encoder": image_encoder,
@@ -73,17 +85,22 @@ def command(
         "training.epochs": epochs,
         "training.seed": seed,
     }
-    train(
-        dataset,
-        out,
-        recipe=recipe,
-        preset=preset,
-        config=config,
-        settings=[*(f"{key}={value}" for key, value in flags.items() if value is not None), *settings],
-        device=device,
-        resume=resume,
-        report=lambda line: click.echo(line, err=True),
-    )
+    try:
+        train(
+            dataset,
+            out,
+            recipe=recipe,
+            preset=preset,
+            config=config,
+            settings=[*(f"{key}={value}" for key, value in flags.items() if value is not None), *settings],
+            device=device,
+            resume=resume,
+            report=say,
+        )
+    except KeyboardInterrupt:
+        if (out / "config.json").exists():
+            say(f"stopped; cmah train {dataset} --out {out} --resume goes on from the last save")
+        raise
     if as_json:
         records = read_metrics(out)
         click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))

@@ -126,3 +126,11 @@ def test_as_a_process(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "import_module", fails_with(KeyboardInterrupt()))
+    assert exit_status(["info"]) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
