@@ -36,9 +36,7 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--query", type=click.Path(path_type=Path), help="Code or embedding file.")
 @click.option("--database", type=click.Path(path_type=Path), help="The same for the database.")
-@click.option(
-    "--compare", is_flag=True, help="Compare FOLDERS, each with image.npz and shape.npz, both ways."
-)
+@click.option("--compare", is_flag=True, help="Compare FOLDERS that cmah export (or hash) wrote, both ways.")
 @click.option("--both", is_flag=True, help="Measure the other direction too.")
 @click.option("--kind", type=click.Choice(["render", "picture", "photo"]), help="Of the images, only these.")
 @click.option(
@@ -128,7 +126,7 @@ def command(
 
     Across modalities the paired item stays in the database and counts as relevant; within one modality the
     query itself is left out. With --compare, several runs or methods stand in one table: cmah eval --compare
-    RUN1 RUN2, folders as cmah export writes them.
+    CODES1 CODES2, folders as cmah export writes them; one without codes may hold embeddings.
     """
     import json
 
@@ -205,7 +203,20 @@ def _pairs(
         raise click.UsageError("--compare takes folders, not --query, --database or --floats-...")
     if len(folders) < 2:
         raise click.UsageError("--compare needs two or more folders, each with image.npz and shape.npz")
-    return [(folder / "image.npz", folder / "shape.npz") for folder in folders]
+    return [_files(folder) for folder in folders]
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    """What export or hash left in a folder: codes, or else what is named after embeddings."""
+    end = ".npz"
+    if not (folder / "image.npz").exists():
+        if (folder / "config.json").exists():
+            raise click.UsageError(
+                f"{folder}: a run; give a folder of its codes: cmah export {folder} DATASET --out CODES"
+            )
+        if (folder / "image_embeddings.npz").exists():
+            end = "_embeddings.npz"
+    return folder / f"image{end}", folder / f"shape{end}"
 
 
 def _record(

@@ -78,6 +78,7 @@ def command(
     for path in (image, shape):
         described = repr(read_codes(path)) if path.suffix == ".npz" else file_format
         click.echo(f"{path}  {described}")
-    if not embeddings and file_format == "npz":
+    if file_format == "npz":
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
+    if not embeddings and file_format == "npz":
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes import write_codes as write_code_file
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.evaluation import evaluate
 from cmah.evaluation.inputs import names_of
@@ -117,6 +118,20 @@ def test_compare(call, files):
     assert re.search(r"^two: shape -> image +8 ", out, re.MULTILINE)
 
 
+def test_compare_with_embeddings(call, files):
+    (files / "floats").mkdir()
+    for modality in ("image", "shape"):
+        codes = BinaryCodes.load(files / "one/codes" / f"{modality}.npz")
+        known = {key: getattr(codes, key) for key in ("ids", "shape_ids", "categories", "kinds", "modality")}
+        write_code_file(
+            Embeddings(codes.signs().astype(np.float32), **known),
+            files / "floats" / f"{modality}_embeddings.npz",
+        )
+    status, out, err = call("eval", "--compare", files / "one/codes", files / "floats", "--bootstrap", 0)
+    assert (status, err) == (0, "")
+    assert re.search(r"^floats: image -> shape +8 floats ", out, re.MULTILINE)
+
+
 def test_compare_warns_of_other_items(call, files):
     status, _, err = call("eval", "--compare", files / "one/codes", files / "other", "--bootstrap", 0)
     assert status == 0
@@ -128,6 +143,7 @@ def test_compare_warns_of_other_items(call, files):
     [
         (("--compare", "one/codes"), "--compare needs two or more folders"),
         (("--compare", "one/codes", "one"), "one/image.npz"),
+        (("--compare", "one/codes", "run"), "run: a run; give a folder of its codes: cmah export"),
         (("--compare", "one/codes", "one/../one/codes"), "the folder is given twice"),
         (("--compare", "one/codes", "two/codes", "--query", "x.npz"), "--compare takes folders"),
         (("--compare", "one/codes", "two/codes", "--run", "run"), "--before and --run are for the --report"),
