@@ -25,7 +25,8 @@ from cmah.cli import options
     "prompts",
     multiple=True,
     metavar="TEXT",
-    help="With {} for the name; give several to average them.  [default: a point cloud model of a {}]",
+    help="With {} for the name; give several to average them.  [default: a point cloud model of a {}; "
+    "of images: a photo of a {}]",
 )
 @click.option(
     "--names", type=click.Path(path_type=Path), help="JSON file: what categories are called in the prompt."
@@ -40,9 +41,9 @@ def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, *
     """
     import json
 
-    from cmah.zero_shot import PROMPTS, classify
+    from cmah.zero_shot import classify
 
-    report = classify(run, dataset, prompts=prompts or PROMPTS, **asked)
+    report = classify(run, dataset, prompts=prompts or None, **asked)
     for _, reason in report["skipped"]:
         click.echo(f"skipped {reason}", err=True)
     if as_json:

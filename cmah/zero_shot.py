@@ -16,7 +16,8 @@ from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import read_json
 from cmah.models.pretrained.texts import TextEncoder, ensembled, require_text
 
-PROMPTS = ("a point cloud model of a {}",)
+PROMPTS = ("a point cloud model of a {}",)  # of shapes
+IMAGE_PROMPTS = ("a photo of a {}",)
 ROWS = 4096  # similarities held at a time
 DEPTHS = (1, 5)
 
@@ -78,7 +79,7 @@ def classify(
     split: str = "test",
     modality: Literal["shape", "image"] = "shape",
     kind: str | None = None,
-    prompts: Sequence[str] = PROMPTS,
+    prompts: Sequence[str] | None = None,
     names: str | Path | None = None,
     device: str = "auto",
     workers: int = 0,
@@ -92,7 +93,8 @@ def classify(
         split: of the dataset, or "all". The candidates are the categories of the whole dataset, in alphabetical order.
         modality: what is classified.
         kind: of the images, only these.
-        prompts: texts with {} for the name; with several, the mean of their unit vectors is compared.
+        prompts: texts with {} for the name; with several, the mean of their unit vectors is compared. By default
+            `PROMPTS`, of images `IMAGE_PROMPTS`.
         names: JSON file {category: name or list of names} for those whose own name, with spaces in place of
             underscores, does not say what they are.
         device: "auto", "cpu" or "cuda".
@@ -106,6 +108,8 @@ def classify(
     Raises:
         CmahError: if the image encoder has no text tower, the run has left its space, or there is nothing to classify.
     """
+    if prompts is None:
+        prompts = PROMPTS if modality == "shape" else IMAGE_PROMPTS
     check_prompts(prompts)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     labels = {shape.category for shape in data.shapes} | {image.category for image in data.images}

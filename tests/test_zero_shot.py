@@ -14,7 +14,7 @@ from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
 from cmah.models.pretrained.texts import TextEncoder
 from cmah.training.loop import train
-from cmah.zero_shot import PROMPTS, category_names, classify, top_k
+from cmah.zero_shot import IMAGE_PROMPTS, PROMPTS, category_names, classify, top_k
 
 SMALL = (
     "model.shape_encoder=pointnet", "model.points=32", "model.bits=16", "training.epochs=1", "training.batch_size=8",
@@ -112,20 +112,21 @@ def test_names(tmp_path):
 def test_a_whole_run(aligned, toy, tiny_clip, modality):
     """Against embeddings and texts put together by hand."""
     dataset = Dataset.read(toy)
+    start = "a point cloud model of a" if modality == "shape" else "a photo of a"
     report = classify(aligned, toy, split="val", modality=modality, device="cpu")
     part, encoder = dataset.select("val"), Encoder.load(aligned)
     if modality == "shape":
         found, _ = encoder.dataset_shapes(part, part.shapes, floats=True)
     else:
         found, _ = encoder.dataset_images(part, part.images, floats=True)
-    texts = TextEncoder(*tiny_clip).encode(["a point cloud model of a flat", "a point cloud model of a tall"])
+    texts = TextEncoder(*tiny_clip).encode([f"{start} flat", f"{start} tall"])
     labels = [["flat", "tall"].index(name) for name in found.categories]
     wanted = top_k(found.embeddings, texts, np.array(labels))
     assert report["n"] == len(found) == (6 if modality == "shape" else 12)
     for key in ("top1", "top5", "mean_top1", "mean_top5"):
         assert report[key] == wanted[key]
     assert [row["category"] for row in report["categories"]] == ["flat", "tall"]
-    assert report["prompts"] == list(PROMPTS)
+    assert report["prompts"] == list(PROMPTS if modality == "shape" else IMAGE_PROMPTS)
     assert report["candidates"] == 2
     assert report["skipped"] == []
     json.dumps(report)
