@@ -74,9 +74,7 @@ def named(path: str | Path) -> Iterator[None]:
 
 def _from_npz(file: NpzReader) -> dict[str, Any]:
     if "packed" not in file and "embeddings" not in file:
-        raise CodesError(
-            f"no member `packed` or `embeddings` (found: {', '.join(file.names()) or 'nothing'})"
-        )
+        raise CodesError(f"neither codes (`packed`) nor `embeddings` in it (found: {file.listing()})")
     name = "cmah-codes" if "packed" in file else "cmah-embeddings"
     if "format" in file and (found := str(file.read("format"))) != name:
         raise CodesError(f"format is {found!r}, expected {name!r}")

@@ -73,6 +73,12 @@ class NpzReader:
         """The names of the members, without `.npy`."""
         return [name.removesuffix(".npy") for name in self.members]
 
+    def listing(self) -> str:
+        """The first of these names, for messages."""
+        names = self.names()
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return f"{', '.join(names[:8]) or 'nothing'}{more}"
+
     def read(self, name: str) -> np.ndarray:
         """Read one member.
 
@@ -80,9 +86,7 @@ class NpzReader:
             CodesError: if it is missing, damaged, holds Python objects, or declares a size it does not have.
         """
         if name not in self:
-            raise CodesError(
-                f"{self.path}: no member {name!r} (found: {', '.join(self.names()) or 'nothing'})"
-            )
+            raise CodesError(f"{self.path}: no member {name!r} (found: {self.listing()})")
         info = self.members[f"{name}.npy"]
         if info.file_size > LARGE and info.file_size > RATIO * max(info.compress_size, 1):
             raise CodesError(

@@ -179,7 +179,7 @@ def heat_panel(
         known = np.nan_to_num(values)
         image = np.empty((*known.shape, 4))
         image[..., :3] = np.where(known[..., None] < 0, RED, BLUE)
-        image[..., 3] = np.abs(known) ** 0.6  # so that small values are seen at all
+        image[..., 3] = np.minimum(np.abs(known), 1) ** 0.6  # so that small values are seen at all
         axis.imshow(image, interpolation="none", aspect="equal")
         axis.set(xlabel=axes[0], ylabel=axes[1])
         if names is not None:

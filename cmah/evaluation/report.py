@@ -72,15 +72,15 @@ class Rules:
             )
         return lines
 
-    def counts(self) -> str:
-        """The numbers of queries and items in words."""
+    def counts(self, clouds: bool = True) -> str:
+        """The numbers of queries and items in words; with or without those that measures of clouds leave out."""
         text = f"{self.queries} queries, {self.items} items"
         if self.left_out:
             text += f"; {self.left_out} queries have no relevant item and are left out"
         if self.without_instance:
             text += f"; {self.without_instance} queries have no item of their shape and are left out of Acc@K"
-        if self.without_cloud:
-            text += f"; for {self.without_cloud} queries a point cloud is missing, they are left out of HAU"
+        if clouds and self.without_cloud:
+            text += f"; {self.without_cloud} queries or their first hits have no point cloud and are left out of HAU"
         return text
 
 

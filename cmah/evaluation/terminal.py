@@ -67,9 +67,10 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
     lines.insert(1, "  ".join("-" * width for width in widths))
     notes = list(dict.fromkeys(line for _, report in reports for line in report.rules.lines()))
     notes += dict.fromkeys(DEFINITIONS[base] for name in columns if (base := base_name(name)) in DEFINITIONS)
+    clouds = any(base_name(name) in ("hau", "chamfer") for name in columns)
     counts: dict[str, list[str]] = {}
     for label, report in reports:
-        counts.setdefault(report.rules.counts(), []).append(label)
+        counts.setdefault(report.rules.counts(clouds), []).append(label)
     for text, labels in counts.items():
         named = ", ".join(dict.fromkeys(label for label in labels if label))
         notes.append(f"{named}: {text}" if named and len(counts) > 1 else text)

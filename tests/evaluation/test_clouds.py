@@ -55,7 +55,7 @@ def test_hau_of_evaluate():
     assert report["chamfer"] == pytest.approx(np.nanmean(report.per_query["chamfer"]))
     assert report.rules.without_cloud == 2
     text = report.table(("hau", "chamfer"))
-    assert "for 2 queries a point cloud is missing" in text
+    assert "2 queries or their first hits have no point cloud" in text
     assert f"{report['hau']:.4f}" in text
     nameless = BinaryCodes.from_signs(signs, categories=list("abcd"))
     with pytest.raises(CodesError, match=r"HAU: .* do not name the shapes"):
