@@ -56,7 +56,8 @@ class TowersConfig:
                 )
         if not self.image_weights:
             raise ConfigError(
-                "model.image_weights is not set: a frozen image encoder needs its weights, a file or download:TAG"
+                "model.image_weights is not set: a frozen image encoder needs its weights; give --image-weights FILE "
+                "or download:TAG"
             )
         if self.shape_frozen and not self.shape_weights:
             raise ConfigError("model.shape_frozen is on without model.shape_weights: nothing would be known")

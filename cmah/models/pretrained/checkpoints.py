@@ -155,7 +155,9 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
         expected = " or ".join(
             dict.fromkeys(".".join([*layout.container, *layout.tower[:1]]) for layout in layouts)
         )
-        raise RunError(f"{path}: holds no such point encoder (expected keys that begin with {expected})")
+        raise RunError(
+            f"{path}: holds no such point encoder, is it another model? (expected keys that begin with {expected})"
+        )
     unused = tuple(before + name for name in best.unused)
     used = {key: value for key, value in most.items() if not key.startswith(unused)}
     _load_renamed(module, used, {own: before + name for own, name in _official(module, best).items()}, path)

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_named(key, value, what):
     "content", [{}, [], torch.ones(2), {"state_dict": 7}, {3: torch.ones(1)}, {"state_dict": {"a": "b"}}]
 )
 def test_files_of_something_else(content):
-    with pytest.raises(RunError, match=r"f.pt: holds no such point encoder .*state_dict.point\."):
+    with pytest.raises(RunError, match=r"f.pt: holds no such point encoder, .*state_dict.point\."):
         load_tower(Tower(), content, [LAYOUT], "f.pt")
 
 
