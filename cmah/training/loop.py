@@ -134,16 +134,17 @@ class Run:
         self.recipe: Recipe = load_recipe(config.recipe)(config)
         self.recipe.model.to(device)
         self.fit, held_out = hold_out(data.select(config.data.split), training.held_out, config.data.kinds)
+        for remark in self.recipe.remarks:  # before hours of embedding, not after
+            report(remark)
         self.loader = self.recipe.batches(self.fit, config)
         self.pairs = self.loader.pairs
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
         self.batches = len(self.loader)
-        for remark in self.recipe.remarks:
-            report(remark)
         for name, reason in self.pairs.skipped:
             report(f"left out {name}: {reason}")
         self.validator = Validator(self.recipe, held_out, config, device) if held_out else None
+        self.held_out = len(held_out.shapes) if held_out else 0
         self.names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.recipe.model.named_parameters()
         }
@@ -185,9 +186,12 @@ class Run:
         with atomic_path(self.out / "metrics.jsonl") as temporary:
             temporary.write_text(text, encoding="utf-8")
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
+        what = (
+            f"{count / 1e6:.2f} M trained parameters, {len(self.pairs)} shapes and {self.held_out} held out, "
+            f"{self.batches} batches an epoch, {training.epochs} epochs on {self.device}"
+        )
         self.report(
-            f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, {len(self.pairs)} "
-            f"shapes, {self.batches} batches an epoch, {training.epochs} epochs on {self.device}"
+            f"{self.config.recipe} ({self.config.preset}), {what if training.epochs else 'no training: 0 epochs'}"
         )
         bar = progress(range(training.epochs * self.batches), "train", unit="batch")
         bar.update(p.epoch * self.batches + p.batch)
@@ -200,11 +204,12 @@ class Run:
                 plot_curves(self.out)
         self.fit_codes()
         best = (
-            f"; best validation mAP {p.best:.3f} at epoch {p.best_epoch}"
+            f"; kept epoch {p.best_epoch}, held-out mAP {p.best:.3f} (mean of directions and lengths)"
             if self.validator and math.isfinite(p.best)
             else ""
         )
-        self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
+        if training.epochs:
+            self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
 
     def fit_codes(self) -> None:
         """Where the model has learned no codes: fit the hash that makes them of its embeddings, if not done."""
@@ -219,6 +224,8 @@ class Run:
         encoder = Encoder(self.recipe, self.device, space="fit")
         kinds, views = self.config.data.kinds, training.validation_views
         fitted_codes(encoder, self.fit, kinds, views, training.workers).save(path)
+        bits = self.recipe.prefixes[-1]
+        self.report(f"codes: {bits} bits by ITQ, fitted to the embeddings of the training shapes, in {path}")
 
     def epoch(self, bar: Any) -> None:
         """Train one epoch (or the rest of one), validate, log and save."""
