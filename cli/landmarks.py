@@ -23,7 +23,7 @@ UNANSWERED = 3
     "--landmarks",
     "file",
     type=click.Path(path_type=Path),
-    help="Look in this landmark file instead of cmah's own.",
+    help="Look in this landmark file before cmah's own.",
 )
 @click.option("--prompts", is_flag=True, help="Print what to ask a language model.")
 @click.option(
@@ -77,7 +77,7 @@ def command(
     import json
 
     from cmah.chat import Chat
-    from cmah.landmarks import prompt, read_landmarks
+    from cmah.landmarks import known_landmarks, prompt, read_landmarks
 
     if sum(map(bool, (prompts, answers, endpoint))) > 1:
         raise click.UsageError("--prompts, --answers and --endpoint exclude each other")
@@ -102,7 +102,7 @@ def command(
             chat = Chat.from_environment(endpoint, model, key_env, timeout)
             _report(_ask(chat, categories, there, out, count, metadata), out, count, as_json)
     else:
-        _coverage(categories, read_landmarks(file), as_json)
+        _coverage(categories, known_landmarks(file), as_json)
 
 
 def _categories(dataset: Path | None, names: tuple[str, ...]) -> list[str]:

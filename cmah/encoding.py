@@ -5,6 +5,7 @@ TF32, one internal batch size that every batch is padded to, fixed subsets of po
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from cmah.posthoc import PostHocHash
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import check_towers, load_own_state, load_tensors, read_config
+from cmah.training.config import Config
 from cmah.training.devices import chosen_device, exact
 from cmah.training.settings import build, merge, parse_assignments
 
@@ -79,6 +81,8 @@ class Encoder:
         load_own_state(recipe.model, load_tensors(path)[0], path)
         recipe.model.to(chosen)
         towers = "".join(file["sha256"] for file in stored.get("towers", {}).values())
+        if settings and (now := _but_weights(config)) != _but_weights(read_config(run)[0]):
+            towers += json.dumps(now)  # another model than was trained: its codes are of another space
         fitted = None
         if not recipe.learned_codes and (run / FITTED).exists():
             fitted = load_fitted(run / FITTED, recipe)
@@ -283,6 +287,12 @@ def load_fitted(path: Path, recipe: Recipe) -> PostHocHash:
 def _image_tensor(image: np.ndarray) -> torch.Tensor:
     """An image, uint8 [s, s, 3], which may be read-only, as uint8 [1, 3, s, s]."""
     return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+
+
+def _but_weights(config: Config) -> dict[str, Any]:
+    """The settings of a model but for where its weights lie."""
+    model = config.to_dictionary()["model"]
+    return {key: value for key, value in model.items() if not key.endswith("_weights")}
 
 
 def _shown(

@@ -87,6 +87,16 @@ def read_landmarks(path: str | Path | None = None) -> Landmarks:
     return _checked(read_json(path), str(path))
 
 
+def known_landmarks(path: str | Path | None = None) -> Landmarks:
+    """The landmarks that come with cmah, those of a file before them: its categories count where both have one.
+
+    Raises:
+        CmahError: see `read_landmarks`.
+    """
+    own, shipped = read_landmarks(path) if path else Landmarks(), _shipped()
+    return Landmarks({**shipped, **own}, {**shipped.aliases, **own.aliases})
+
+
 @cache
 def _shipped() -> Landmarks:
     return _checked(read_json(SHIPPED), str(SHIPPED))

@@ -21,7 +21,12 @@ from cmah.recipes.prealigned import TowersLoss
 from cmah.training.config import Config
 from cmah.training.embedded import EmbeddedBatches
 from cmah.training.embeddings import ImageEmbedder
-from cmah.training.negatives import NegativesConfig, NegativeWeights, make_negative_weights
+from cmah.training.negatives import (
+    NegativesConfig,
+    NegativeWeights,
+    described,
+    make_negative_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Method(prealigned.Method):
             self.bias = nn.Parameter(torch.tensor(-10.0))
             self.network.register_parameter("factor", self.factor)
             self.network.register_parameter("bias", self.bias)
+
+    def described(self) -> str:
+        """The loss in words."""
+        return described(self.config.loss.negatives)
 
     def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
         """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""

@@ -25,7 +25,12 @@ from cmah.recipes import Recipe
 from cmah.training.config import Config
 from cmah.training.embeddings import ImageEmbedder
 from cmah.training.features import FeatureBatches
-from cmah.training.negatives import NegativesConfig, NegativeWeights, make_negative_weights
+from cmah.training.negatives import (
+    NegativesConfig,
+    NegativeWeights,
+    described,
+    make_negative_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,9 @@ class Method(Recipe):
         self.network = Cmah(config.model)
         self.model: nn.Module = self.network
         self.prefixes, self.width = config.model.bits, config.model.bits[-1]
-        self.remarks = self.network.remarks
+        self.remarks = list(self.network.remarks)
+        if self.settings.negatives.kind:
+            self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
         self.image_size, self.points = config.model.image_size, config.model.points
         self.log_temperature = nn.Parameter(
             torch.full((len(self.prefixes),), math.log(self.settings.temperature))

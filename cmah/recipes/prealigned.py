@@ -89,21 +89,46 @@ class Method(Recipe):
         self.learned_codes = config.model.head != "itq"
         self.image_size, self.points = self.network.image_size, self.network.points
         self.colours, self.remarks = self.network.colours, [*self.network.remarks, *self._alignment()]
+        if config.training.epochs:
+            self.remarks = [*self.remarks, f"loss: {self.described()}"]
         if self.learned_codes is False and self.prefixes[-1] > self.network.dim:
             raise ConfigError(
                 f"model.bits = {self.prefixes[-1]}: ITQ gives at most {self.network.dim} bits here"
             )
-        if config.training.epochs == 0 and not self.network.aligned:
-            raise ConfigError(
-                f"training.epochs = 0: {config.model.shape_encoder} and {config.model.image_encoder} share no space; "
-                "choose encoders that were aligned with each other (cmah encoders), or train"
-            )
-        self.embedders: dict[
-            str, ImageEmbedder
-        ] = {}  # by background; made once, their weights are hashed then
+        if config.training.epochs == 0:
+            self._check_untrained()
+        # by background; made once, their weights are hashed then
+        self.embedders: dict[str, ImageEmbedder] = {}
+        learns = any(parameter.requires_grad for parameter in self.network.parameters())
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.loss.temperature)))
-        if config.loss.learn_temperature and config.training.epochs:
+        if config.loss.learn_temperature and config.training.epochs and learns:
             self.network.register_parameter("log_temperature", self.log_temperature)
+
+    def described(self) -> str:
+        """The loss in words."""
+        s = self.config.loss
+        if not (s.beta or s.beta_end or s.tau_plus):
+            return "InfoNCE"
+        on = "similarity" if s.tilt == "similarity" else "logit"
+        last = s.beta_end if s.beta_stages > 1 else s.beta
+        return f"HCL, β {s.beta:g} to {last:g} on the {on}, τ⁺ {s.tau_plus:g}"
+
+    def _check_untrained(self) -> None:
+        """Refuse a run without training whose embeddings or codes would say nothing."""
+        model = self.config.model
+        if not self.network.aligned:
+            raise ConfigError(
+                f"training.epochs = 0: {model.shape_encoder} and {model.image_encoder} share no space; choose encoders "
+                "that were aligned with each other (cmah encoders), or train"
+            )
+        if not model.shape_weights:
+            raise ConfigError(
+                f"training.epochs = 0 without model.shape_weights: {model.shape_encoder} would be of random weights"
+            )
+        if self.learned_codes:
+            raise ConfigError(
+                f"training.epochs = 0: the heads of model.head={model.head} would be of random weights; itq fits codes"
+            )
 
     def _alignment(self) -> list[str]:
         """A warning where a point encoder with loaded weights is put beside another image encoder than its own."""

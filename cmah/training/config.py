@@ -120,6 +120,42 @@ def make_config(
     )
 
 
+def differences(
+    stored: Config,
+    recipe: str | None = None,
+    preset: str | None = None,
+    file: str | Path | None = None,
+    assignments: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Which of the settings given beside a stored configuration are others than it has, as text.
+
+    Raises:
+        ConfigError: for an unknown key or value among those given.
+    """
+    given = merge(merge(read_toml(file) if file else {}, overrides or {}), parse_assignments(assignments))
+    given = merge(given, {k: v for k, v in (("recipe", recipe), ("preset", preset)) if v is not None})
+    known = stored.to_dictionary()
+    names = {key: given.pop(key) for key in ("recipe", "preset") if key in given}
+    found = [f"{key} {known[key]}, not {name}" for key, name in names.items() if name != known[key]]
+    if not found:
+        settings = {key: value for key, value in known.items() if key not in ("recipe", "preset")}
+        now = make_config(stored.recipe, stored.preset, overrides=merge(settings, given))
+        found = _unequal(known, now.to_dictionary(), "")
+    return found
+
+
+def _unequal(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> list[str]:
+    """Entries of nested dictionaries that are not equal, as text."""
+    found = []
+    for key, value in old.items():
+        if isinstance(value, Mapping):
+            found += _unequal(value, new[key], f"{where}{key}.")
+        elif value != new[key]:
+            found.append(f"{where}{key} = {value!r}, not {new[key]!r}")
+    return found
+
+
 def stored_config(values: Mapping[str, Any], where: str) -> Config:
     """The configuration stored in a run's config.json.
 

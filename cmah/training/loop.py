@@ -30,7 +30,7 @@ from cmah.training.checkpoint import (
     save_tensors,
     write_config,
 )
-from cmah.training.config import Config, make_config
+from cmah.training.config import Config, differences, make_config
 from cmah.training.curves import plot_curves
 from cmah.training.devices import chosen_device
 from cmah.training.metrics import read_metrics
@@ -97,21 +97,9 @@ def train(
         raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
     if (out / "config.json").exists():
         resolved, stored = read_config(out)
-        if (
-            recipe or settings or overrides or config or preset
-        ):  # must agree with what the run was started with
-            try:
-                given = make_config(
-                    recipe or resolved.recipe, preset or resolved.preset, config, settings, overrides
-                )
-            except ConfigError as error:  # likely a part of the settings was given, which is not enough
-                raise ConfigError(
-                    f"{error}; to resume {out}, give no settings, or all that it was started with"
-                ) from None
-            if given != resolved:
-                raise ConfigError(
-                    f"{out}: was started with other settings; resume it without any, or start anew"
-                )
+        other = differences(resolved, recipe, preset, config, settings, overrides)
+        if other:
+            raise ConfigError(f"{out}: was started with other settings: {'; '.join(other)}")
         if stored["dataset"]["checksum"] != origin["checksum"]:
             raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
         check_towers(stored, resolved)

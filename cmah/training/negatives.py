@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cmah.data.batches import TrainingPairs
 from cmah.errors import CmahError, ConfigError
-from cmah.landmarks import landmarks_of, read_landmarks
+from cmah.landmarks import known_landmarks, landmarks_of
 from cmah.losses.weighted import batch_weights, released_weights
 from cmah.training.clustering import clusters
 from cmah.training.similarities import Views, i2i, i2i_all_pairs
@@ -49,7 +49,9 @@ class NegativesConfig:
     alpha: float = 0.25  # similarity of shapes of different categories
     categories: str = "labels"  # or clusters: k-means of the mean embeddings in place of labels, for i2i
     clusters: int = 0  # how many
-    landmarks: str = ""  # landmark file; "" takes the one that comes with cmah
+    landmarks: str = (
+        ""  # landmark file; categories that it lacks are looked up in the one that comes with cmah
+    )
     landmarks_per_category: int = 0  # the first so many; 0: as many as the category with the fewest has
     variant: str = "paper"  # or released: weights (and in `captionless` the loss) as in the authors' code
     diagonal: str = "one"  # weight of the positive; eq6: as equation 6 gives it
@@ -61,6 +63,18 @@ class NegativesConfig:
             if getattr(self, key) not in known:
                 expected = " or ".join(choice or '""' for choice in known)
                 raise ConfigError(f"loss.negatives.{key} = {getattr(self, key)!r}: expected {expected}")
+        unused = {
+            "image_encoder": not self.kind and self.image_encoder,
+            "landmarks": self.kind not in ("i2l2", "avg") and self.landmarks,
+            "landmarks_per_category": self.kind not in ("i2l2", "avg") and self.landmarks_per_category,
+            "clusters": (self.categories != "clusters" or self.kind == "i2i_all") and self.clusters,
+        }
+        for key, value in unused.items():
+            if value:
+                raise ConfigError(
+                    f"loss.negatives.{key} = {value!r}: has no effect with kind = {self.kind!r} and categories = "
+                    f"{self.categories!r}"
+                )
         if self.alpha > 1:
             raise ConfigError(f"loss.negatives.alpha = {self.alpha}: expected a similarity from 0 to 1")
         if self.categories == "clusters":
@@ -75,6 +89,16 @@ class NegativesConfig:
                 )
         if self.variant == "released" and (not self.kind or self.diagonal != "one"):
             raise ConfigError("loss.negatives: variant = released needs a kind, and diagonal = one")
+
+
+def described(config: NegativesConfig) -> str:
+    """The loss that it makes, in words."""
+    if not config.kind:
+        return "InfoNCE"
+    views = ", all pairs of views" if config.views == "all_pairs" else ""
+    groups = f", {config.clusters} clusters" if config.categories == "clusters" else ""
+    variant = ", as released" if config.variant == "released" else ""
+    return f"InfoNCE, negatives weighted by {config.kind}{views}{groups}{variant}"
 
 
 class NegativeWeights:
@@ -227,7 +251,7 @@ def landmark_texts(config: NegativesConfig, categories: Sequence[str]) -> dict[s
     """
     counts = Counter(categories)
     needed = sorted(name for name in counts if name and counts[name] > 1)
-    known = read_landmarks(config.landmarks or None)
+    known = known_landmarks(config.landmarks or None)
     texts, faults = {}, []
     for name in needed:
         try:

@@ -156,6 +156,27 @@ def test_encoders_that_share_no_space_are_not_used_untrained(toy, weights, tmp_p
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").glob("*.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("model.shape_weights=", "random weights"), ("model.head=tanh", "itq fits codes")],
+)
+def test_random_numbers_are_not_exported_as_zero_shot(toy, pair, tmp_path, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        train(toy, tmp_path / "run", recipe="prealigned", settings=[*pair, "training.epochs=0", setting])
+
+
+def test_a_temperature_alone_is_nothing_to_train(toy, pair, tmp_path):
+    settings = [*pair, "training.epochs=1", "model.shape_frozen=true"]
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
+
+
+def test_codes_of_a_changed_model_are_of_another_space(zero_shot, pair):
+    same = Encoder.load(zero_shot, settings=[setting for setting in pair if "_weights" in setting])
+    assert same.space == Encoder.load(zero_shot).space
+    assert Encoder.load(zero_shot, settings=["model.points=48"]).space != same.space
+
+
 def test_nothing_to_train_is_said(toy, pair, tmp_path):
     settings = [*pair, "training.epochs=1", "model.shape_frozen=true", "loss.learn_temperature=false"]
     with pytest.raises(ConfigError, match="nothing is left to train"):

@@ -17,7 +17,9 @@ def image_weights(folder):
     """A file of random weights of the image encoder in `TINY`, of 96 features."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), folder / "image.safetensors")
+        save_file(
+            timm.create_model("test_resnet", pretrained=False).state_dict(), folder / "image.safetensors"
+        )
     return folder / "image.safetensors"
 
 

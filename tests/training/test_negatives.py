@@ -12,6 +12,7 @@ import torch
 from cmah.data.batches import TrainingPairs
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.errors import ConfigError
+from cmah.landmarks import landmarks_of, read_landmarks
 from cmah.losses.weighted import batch_weights, released_weights
 from cmah.training.embeddings import EmbeddingTable, ImageEmbedder
 from cmah.training.negatives import (
@@ -276,8 +277,8 @@ def test_landmarks_are_as_many_of_each_category(landmarks):
 
 def test_missing_landmarks_and_texts_are_told_before_anything_is_embedded(tmp_path, landmarks):
     embedder, config = FakeEmbedder(tmp_path), NegativesConfig("avg", landmarks=landmarks[0])
-    categories = ["chair", "chair", "sofa", "sofa", "tree", "tree", "lamp", "rug"]
-    with pytest.raises(ConfigError, match=r"'sofa'.*none for tree\)"):
+    categories = ["chair", "chair", "gizmo", "gizmo", "doodah", "doodah", "lamp", "rug"]
+    with pytest.raises(ConfigError, match=r"'doodah'.*none for gizmo\)"):
         make_negative_weights(config, some_pairs(categories), embedder)
     with pytest.raises(ConfigError, match="no text tower"):
         make_negative_weights(config, some_pairs(), FakeEmbedder(tmp_path, texts=False))
@@ -317,3 +318,26 @@ def test_a_dataset_and_a_real_encoder(toy, tiny_clip, tmp_path):
         expected.append(batch_weights(torch.from_numpy(similarity))[0])
     close(weights(index)[0], sum(expected) / 2)
     assert sorted(path.name[:4] for path in (tmp_path / "cache").iterdir()) == ["embe", "simi"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"image_encoder": "timm:x"},
+        {"kind": "i2i", "landmarks": "file.json"},
+        {"kind": "i2i_all", "landmarks_per_category": 8},
+        {"kind": "i2i_all", "clusters": 4},
+        {"kind": "i2i", "clusters": 4},
+    ],
+)
+def test_a_setting_without_effect_is_refused(given):
+    with pytest.raises(ConfigError, match="has no effect"):
+        NegativesConfig(**given)
+
+
+def test_categories_that_a_file_lacks_come_from_those_shipped(landmarks):
+    texts = landmark_texts(
+        NegativesConfig("i2l2", landmarks=landmarks[0]), ["chair", "chair", "sofa", "sofa"]
+    )
+    assert texts["chair"] == ["a chair one", "a chair two", "a chair three"]
+    assert texts["sofa"] == landmarks_of("sofa", read_landmarks())[:3]
