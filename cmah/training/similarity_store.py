@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,8 @@ class SimilarityStore:
     """Similarities within each category on disk, and one number for pairs of different categories.
 
     A folder with `similarities.json` and one file a category, `block_00000.npy` on: float16, one entry for each pair
-    i < j, row after row. float16 keeps a similarity to 2⁻¹¹ of its value. Files are mapped when read.
+    i < j, row after row, and beside it its CRC-32, `block_00000.crc`. float16 keeps a similarity to 2⁻¹¹ of its value.
+    Files are mapped when read.
 
     Attributes:
         folder: where the files lie.
@@ -82,7 +84,8 @@ class SimilarityStore:
                 for number in todo:
                     own = None if landmarks is None else landmarks[number]
                     with atomic_path(store._path(number)) as path:
-                        _write_block(path, measure, blocks[number], views, own, bar.update)
+                        crc = _write_block(path, measure, blocks[number], views, own, bar.update)
+                        store._path(number).with_suffix(".crc").write_text(f"{crc:08x}\n")
         return store
 
     def batch(self, index: np.ndarray, alpha: float) -> np.ndarray:
@@ -112,9 +115,12 @@ class SimilarityStore:
         return self.folder / f"block_{number:05d}.npy"
 
     def _is_whole(self, number: int) -> bool:
-        """Whether a block's file is there and as long as it must be."""
-        with suppress(CmahError):
-            return len(self._values(number)) == _pairs(self.sizes[number])
+        """Whether a block's file is there, as long as it must be and as it was written."""
+        with suppress(CmahError, OSError, ValueError):
+            told = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
+            if zlib.crc32(self._values(number)) == told:
+                return True
+        self._open.pop(number, None)  # the file is to be replaced
         return False
 
     def _values(self, number: int) -> np.ndarray:
@@ -171,10 +177,14 @@ def _write_block(
     views: Views,
     landmarks: np.ndarray | None,
     update: Callable[[int], Any],
-) -> None:
-    """Write the .npy file of one category from front to back, a band of rows after the other."""
+) -> int:
+    """Write the .npy file of one category from front to back, a band of rows after the other.
+
+    Returns:
+        The CRC-32 of its data.
+    """
     count = len(positions)
-    band = np.empty((0, 0), "<f2")
+    band, crc = np.empty((0, 0), "<f2"), 0
     with open(path, "wb") as file:
         header = {"descr": "<f2", "fortran_order": False, "shape": (_pairs(count),)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -184,5 +194,8 @@ def _write_block(
             band[:, columns.start - rows.start : columns.stop - rows.start] = tile
             if columns.stop == count:
                 for number, row in enumerate(band):
-                    file.write(row[number + 1 :].tobytes())
+                    data = row[number + 1 :].tobytes()
+                    crc = zlib.crc32(data, crc)
+                    file.write(data)
                 update(sum(count - 1 - row for row in range(rows.start, rows.stop)))
+    return crc

@@ -180,7 +180,7 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     assert np.array_equal(build(tmp_path, views=never).batch(np.arange(13), 0.25), before)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "foreign", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "foreign", "empty", "zeroed", "unsigned"])
 def test_a_damaged_block_is_computed_again_and_only_that(damage, tmp_path):
     before = build(tmp_path).batch(np.arange(13), 0.25)
     path = tmp_path / "block_00002.npy"
@@ -188,6 +188,10 @@ def test_a_damaged_block_is_computed_again_and_only_that(damage, tmp_path):
         path.unlink()
     elif damage == "foreign":
         np.save(path, np.zeros(6, np.float32))
+    elif damage == "zeroed":  # of the right size and type
+        np.save(path, np.zeros_like(np.load(path)))
+    elif damage == "unsigned":
+        path.with_suffix(".crc").unlink()
     else:
         path.write_bytes(path.read_bytes()[: -3 if damage == "cut" else 0])
     asked, views = set(), some_views()[0]
@@ -231,7 +235,7 @@ SimilarityStore.build(Path({str(tmp_path)!r}), "i2i", [np.arange(20), np.arange(
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -9, done.stderr
-    assert {path.name for path in tmp_path.glob("block*")} == {"block_00000.npy"}
+    assert {path.name for path in tmp_path.glob("block*.npy")} == {"block_00000.npy"}
     assert list(tmp_path.glob(".*.tmp.npy"))
     written = (tmp_path / "block_00000.npy").stat().st_mtime_ns
     given = np.random.default_rng(0).normal(size=(40, 2, 8)).astype(np.float32)
