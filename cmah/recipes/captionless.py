@@ -85,7 +85,9 @@ class Method(prealigned.Method):
             )
         return batches
 
-    def contrast(self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor) -> Tensor:
+    def contrast(
+        self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor, codes: bool = False
+    ) -> Tensor:
         """Weighted InfoNCE, the mean of both directions."""
         if self.negative_weights is None:
             return (info_nce(image, shape, temperature) + info_nce(shape, image, temperature)) / 2

@@ -52,6 +52,7 @@ class LossConfig(TowersLoss):
         "similarity"  # β acts on s ("similarity", Kühn et al.) or on s/τ ("logit", Robinson et al.'s code)
     )
     tau_plus: float = 0.0  # part of the negatives that is taken to be positive in truth
+    hard_codes: bool = False  # whether β and τ⁺ hold for learned codes too; else theirs is InfoNCE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,7 +161,11 @@ class Method(Recipe):
                 fixed = torch.tensor(settings.code_temperature, device=shape.device)
                 each = [
                     self.contrast(
-                        image_codes[:, :b].float(), shape_codes[:, :b].float(), fixed, batch["index"]
+                        image_codes[:, :b].float(),
+                        shape_codes[:, :b].float(),
+                        fixed,
+                        batch["index"],
+                        codes=True,
                     )
                     for b in self.prefixes
                 ]
@@ -168,12 +173,16 @@ class Method(Recipe):
                 total = total + settings.code_weight * parts["codes"]
         return total, parts
 
-    def contrast(self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor) -> Tensor:
+    def contrast(
+        self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor, codes: bool = False
+    ) -> Tensor:
         """The loss of paired rows [b, d], the mean of both directions; the one thing that methods differ in."""
         s = self.config.loss
         tilt: Literal["logit", "similarity"] = s.tilt
-        there = hard_info_nce(image, shape, temperature, self.beta, s.tau_plus, tilt)
-        back = hard_info_nce(shape, image, temperature, self.beta, s.tau_plus, tilt)
+        hard = s.hard_codes or not codes
+        beta, tau_plus = (self.beta, s.tau_plus) if hard else (0.0, 0.0)
+        there = hard_info_nce(image, shape, temperature, beta, tau_plus, tilt)
+        back = hard_info_nce(shape, image, temperature, beta, tau_plus, tilt)
         return (there + back) / 2
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
