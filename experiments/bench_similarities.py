@@ -9,9 +9,9 @@ largest, down to 56 of 52,472, its smallest. First both are compared on the pair
 shapes, where they must be equal to float16's rounding; the ratio of times is of the same task. Then each measure is
 built in full by a process of its own. All files are removed at the end.
 
-Seen with one thread on an AMD EPYC with AVX-512, in full size, 115,808,259 pairs: i2i 55 s and i2l2 27 s of CPU (other
-processes shared the 2 cores: 126 and 46 s by the clock), 232 MB on disk each, at most 324 MB resident of which 37 MB
-were there before, 0.3 ms for a batch of 64; 1.4 to 1.7 times as fast as the dense matrix, a quarter of its size.
+Seen with one thread on an AMD EPYC with AVX-512, in full size, 115,808,259 pairs: i2i 51 s and i2l2 25 s, 232 MB on
+disk each, at most 324 MB resident of which 37 MB were there before (312 MB with half the shapes), 0.3 ms for a batch of 64;
+1.5 times as fast as the dense matrix, a quarter of its size.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Puts this folder on the path, for two_towers.py."""
+"""Puts this folder on the path, for small_towers.py."""
 
 import sys
 from pathlib import Path

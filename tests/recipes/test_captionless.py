@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_towers import TINY, image_weights
 from torch.nn.functional import normalize
 from toy import MICRO
-from two_towers import TINY, image_weights
 
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError

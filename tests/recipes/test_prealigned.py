@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from two_towers import TINY, image_weights, published_openshape
+from small_towers import TINY, image_weights, published_openshape
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset
