@@ -77,11 +77,11 @@ def command(
     flags = {
         "model.bits": bits,
         "model.image_encoder": image_encoder,
-        "model.image_weights": image_weights and _resolved(image_weights),
+        "model.image_weights": image_weights,
         "model.shape_encoder": shape_encoder,
-        "model.shape_weights": shape_weights and Path(shape_weights).resolve(),
+        "model.shape_weights": shape_weights,
         "loss.negatives.kind": hard_negatives,
-        "loss.negatives.landmarks": landmarks and Path(landmarks).resolve(),
+        "loss.negatives.landmarks": landmarks,
         "training.epochs": epochs,
         "training.seed": seed,
     }
@@ -110,8 +110,3 @@ def command(
         splits = {shape.split for shape in Dataset.read(dataset).shapes}
         split = next((name for name in ("val", "test") if name in splits), "all")
         click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split {split} --out CODES")
-
-
-def _resolved(weights: str) -> str:
-    """A path as it will be found from any folder; download:TAG as it is."""
-    return weights if weights.startswith("download:") else str(Path(weights).resolve())

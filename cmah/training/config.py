@@ -1,5 +1,6 @@
 """The whole configuration of a run: what every recipe shares, and the recipe's own model and loss settings."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from cmah.data.augmentation import ImageAugmentation, PointAugmentation
 from cmah.errors import ConfigError
 from cmah.training.settings import as_dictionary, build, merge, parse_assignments, read_toml
 
+FILES = ("image_weights", "shape_weights", "landmarks")  # settings that are paths
 MAX_WORKERS = 256  # processes; more would only fill the memory
 
 
@@ -111,13 +113,27 @@ def make_config(
     if preset not in kind.presets:
         raise ConfigError(f"preset {preset!r}: the recipe {recipe} has {', '.join(kind.presets)}")
     parts = {**SHARED, "model": kind.model_config, "loss": kind.loss_config}
-    values = merge(kind.presets[preset], given)
+    values = _absolute(merge(kind.presets[preset], given))
     unknown = [key for key in values if key not in parts]
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]}; expected one of {', '.join(parts)}")
     return Config(
         recipe, preset, **{key: build(cls, values.get(key, {}), key + ".") for key, cls in parts.items()}
     )
+
+
+def _absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """The same settings with absolute paths, so that a run finds its files from any folder.
+
+    Links stay links: some caches keep files under names without a suffix, which says what is in them.
+    """
+    made = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            made[key] = _absolute(dict(value))
+        elif key in FILES and isinstance(value, str) and value and not value.startswith("download:"):
+            made[key] = os.path.abspath(value)
+    return made
 
 
 def differences(

@@ -22,6 +22,21 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
 
 
+def test_paths_of_weights_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blob").write_bytes(b"")
+    (tmp_path / "w.safetensors").symlink_to("blob")
+    given = [
+        "model.image_encoder=timm:x",
+        "model.shape_encoder=pointnet",
+        "model.image_weights=w.safetensors",
+    ]
+    config = make_config("prealigned", assignments=given)
+    assert config.model.image_weights == str(tmp_path / "w.safetensors")  # not where the link leads
+    tagged = make_config("prealigned", assignments=[*given[:2], "model.image_weights=download:tag"])
+    assert tagged.model.image_weights == "download:tag"
+
+
 def test_build_reads_strings_by_the_type_of_the_field():
     values = parse_assignments(["name=y", "sizes=16,32,64", "inner.rate=1e-4", "inner.on=no"])
     assert build(Outer, values) == Outer("y", (16, 32, 64), Inner(1e-4, False))
