@@ -118,7 +118,7 @@ class SimilarityStore:
         """Whether a block's file is there, as long as it must be and as it was written."""
         with suppress(CmahError, OSError, ValueError):
             told = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
-            if zlib.crc32(self._values(number)) == told:
+            if zlib.crc32(self._values(number).data) == told:
                 return True
         self._open.pop(number, None)  # the file is to be replaced
         return False
