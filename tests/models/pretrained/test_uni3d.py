@@ -101,6 +101,7 @@ def test_sizes(shared, tmp_path, size, dtype):
     assert file.close(encoder.embed(file.cloud(1).to(dtype)), "out", rows=slice(1))
 
 
+@pytest.mark.filterwarnings("ignore:for .*copying from a non-meta parameter")
 @pytest.mark.parametrize("size", ["l", "g"])
 def test_key_lists_of_the_large(shared, size):
     file = Official(shared, f"uni3d_{size}_names_only")
