@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from cmah.models.pretrained.table import Entry
 
 IMAGES = """\
-Image encoders (--image-encoder): any of open_clip or timm, with the libraries' own names
+Image encoders (--image-encoder): SLIP, and any of open_clip or timm, with the libraries' own names
   open_clip:NAME   such as open_clip:ViT-B-32; their text towers serve cmah classify
+  slip:ViT-B-16    ULIP's own, with a text tower; its weights lie in the same file as ULIP's shape encoder
   timm:NAME        such as timm:vit_base_patch16_224; options follow as ?KEY=VALUE&KEY=VALUE
 Their weights (--image-weights): a FILE, or download:TAG, such as download:laion2b_s34b_b79k for open_clip:ViT-B-32
 
@@ -65,13 +66,13 @@ def _table(entries: "tuple[Entry, ...]") -> str:
 
 def _page(entry: "Entry") -> str:
     """All of one encoder, with a command that uses it."""
+    from cmah.models.pretrained.table import SAME
+
     aligned = entry.aligned_with or "nothing: training brings it to the image encoder"
     if entry.image_weights:
-        aligned += f", weights {entry.image_weights}"
-    elif entry.aligned_with:
-        aligned += ", which --image-encoder cannot name: with another one, training brings it there"
-    named = entry.image_weights != ""
-    image = entry.aligned_with if named else "open_clip:ViT-B-32"
+        same = ", the same as of --shape-weights" if entry.image_weights == SAME else ""
+        aligned += f", weights {entry.image_weights}{same}"
+    image = entry.aligned_with or "open_clip:ViT-B-32"
     weights = entry.image_weights or "download:laion2b_s34b_b79k"
     recipe = "--recipe prealigned" + ("" if entry.published else " --preset scratch")
     lines = [

@@ -1,4 +1,4 @@
-"""Image encoders of others: any timm or open_clip image tower, with weights from a file or fetched on request."""
+"""Image encoders of others: SLIP's, any timm or open_clip image tower; weights from a file or fetched on request."""
 
 import ast
 import logging
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError
+from cmah.models.pretrained import slip
 from cmah.models.pretrained.checkpoints import load_strictly, read_weights
 
 DOWNLOAD = "download:"
@@ -25,7 +26,7 @@ class BackboneSpec:
     """A parsed name such as "timm:mobilenetv2_100?pad_type=same&mean=0.5&std=0.5".
 
     Attributes:
-        family: "timm" or "open_clip".
+        family: "timm", "open_clip" or "slip".
         name: of the model within the family.
         options: passed on to the family, numbers as numbers; `mean` and `std` (one number, or three with
             commas) and `interpolation` replace what the model's or the weights' own configuration says.
@@ -44,8 +45,11 @@ class BackboneSpec:
         """
         head, _, query = text.partition("?")
         family, _, name = head.partition(":")
-        if family not in ("timm", "open_clip") or not name or ":" in name:  # hf-hub:NAME would be downloaded
-            raise ConfigError(f"image encoder {text!r}: expected timm:NAME or open_clip:NAME")
+        known = family in ("timm", "open_clip", "slip")
+        if not known or not name or ":" in name:  # hf-hub:NAME would be downloaded
+            raise ConfigError(
+                f"image encoder {text!r}: expected timm:NAME, open_clip:NAME or slip:{slip.NAME}"
+            )
         try:
             pairs = parse_qsl(query, strict_parsing=True) if query else []
         except ValueError:
@@ -55,7 +59,10 @@ class BackboneSpec:
                 raise ConfigError(
                     f"encoder {text!r}: {key} is not for an option (weights are a setting of their own)"
                 )
-        return cls(family, name, {key: _literal(value) for key, value in pairs})
+        options = {key: _literal(value) for key, value in pairs}
+        if family == "slip":
+            slip.check(name, options)
+        return cls(family, name, options)
 
     def __str__(self) -> str:
         return f"{self.family}:{self.name}"
@@ -103,6 +110,10 @@ def weights_file(encoder: str, weights: str) -> str:
 
 def _published(spec: BackboneSpec, tag: str) -> dict[str, Any]:
     """What the library's list says of weights: where they are, and their mean, std and interpolation."""
+    if spec.family == "slip":
+        raise ConfigError(
+            f"encoder {spec}: no library lists weights of it; give a ULIP checkpoint, which holds them, or SLIP's own"
+        )
     if spec.family == "open_clip":
         import open_clip
 
@@ -162,7 +173,7 @@ def clear_errors(spec: BackboneSpec) -> Iterator[None]:
 
 
 class ImageBackbone(nn.Module):
-    """A timm or open_clip image tower that gives one vector an image.
+    """An image tower of timm, open_clip or SLIP that gives one vector an image.
 
     Attributes:
         dim: width of that vector.
@@ -185,7 +196,7 @@ class ImageBackbone(nn.Module):
             key: options.pop(key) for key in ("mean", "std", "interpolation") if key in options
         }
         with clear_errors(spec):
-            own = self._timm(options) if spec.family == "timm" else self._open_clip(options)
+            own = getattr(self, f"_{spec.family}")(options)
             self.default_size: int = image_size or own["size"]
             with torch.no_grad():
                 pixels = self.size or self.default_size
@@ -216,6 +227,11 @@ class ImageBackbone(nn.Module):
         size = own["size"][0] if isinstance(own["size"], tuple | list) else own["size"]
         self.size = size
         return {**own, "size": size}
+
+    def _slip(self, options: dict[str, Any]) -> dict[str, Any]:
+        self.net = slip.Images().eval()
+        self.size = slip.PIXELS["size"]
+        return slip.PIXELS
 
     def _use(self, config: dict[str, Any]) -> None:
         """Take mean, std and interpolation of a configuration, unless the encoder's name gives its own."""
@@ -252,7 +268,9 @@ class ImageBackbone(nn.Module):
         path = weights_file(f"{self.spec}", weights)
         state = without_prefix(read_weights(path), "module.")
         own = self.net.state_dict()
-        if any(key.startswith("visual.") for key in state):
+        if self.spec.family == "slip":
+            state = slip.image_part(state)
+        elif any(key.startswith("visual.") for key in state):
             state = {key[7:]: value for key, value in state.items() if key.startswith("visual.")}
         heads = ("classifier.", "head.", "fc.", "head.fc.")
         state = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}

@@ -18,10 +18,10 @@ class Entry:
         points: points of a cloud that it was trained on.
         colours: whether it takes colours.
         parameters: number of its parameters.
-        aligned_with: the image encoder whose space it shares, as in `--image-encoder` (in plain words where that
-            knows no name for it); "" for none.
+        aligned_with: the image encoder whose space it shares, as in `--image-encoder`; "" for none.
         weights: where its weights are published, and under what licence as far as it is stated.
-        image_weights: those of the image encoder, as in `--image-weights`; "" where it has no name there.
+        image_weights: those of the image encoder, as in `--image-weights` ("FILE" where they lie in the same file); ""
+            for none.
         takes: what becomes of a cloud (y up, mean at the origin, largest norm 1) before it sees it.
     """
 
@@ -45,7 +45,8 @@ class Entry:
 
 UNPUBLISHED = "none published: to be trained"
 ULIP = "hf.co/datasets/SFXX/ulip, code under BSD-3-Clause"
-SLIP = "SLIP ViT-B/16"
+SLIP = "slip:ViT-B-16"
+SAME = "FILE"  # the image encoder's weights lie in the point encoder's very file
 BIG_G = ("open_clip:ViT-bigG-14", "download:laion2b_s39b_b160k")
 EVA = ("open_clip:EVA02-E-14-plus", "download:laion2b_s9b_b144k")
 OPENSHAPE = "hf.co/OpenShape/openshape-pointbert-{}-rgb, code under Apache-2.0"
@@ -79,11 +80,11 @@ def _uni3d(size: str, method: str, parameters: int) -> Entry:
 
 ENCODERS: tuple[Entry, ...] = (
     Entry(
-        "ulip1_pointbert", "pointbert", "ULIP, Point-BERT", 512, 8192, False, 22_252_032, SLIP, ULIP,
+        "ulip1_pointbert", "pointbert", "ULIP, Point-BERT", 512, 8192, False, 22_252_032, SLIP, ULIP, SAME,
     ),
     Entry(
-        "ulip1_pointnext", "pointnext", "ULIP, PointNeXt-S", 512, 8192, False, 1_494_336, SLIP, ULIP,
-        takes="xyz as it is, and the height above the lowest point (y - min y)",
+        "ulip1_pointnext", "pointnext", "ULIP, PointNeXt-S", 512, 8192, False, 1_494_336, SLIP, ULIP, SAME,
+        "xyz as it is, and the height above the lowest point (y - min y)",
     ),
     Entry(
         "ulip2", "pointbert", "ULIP-2, Point-BERT with colours", 1280, 10_000, True, 33_482_112, BIG_G[0],

@@ -1,4 +1,4 @@
-"""Text encoders of others: the text tower of an open_clip model, from the file that holds its image tower too."""
+"""Text encoders of others: text towers of open_clip and SLIP, from the file that holds the image tower too."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from cmah.errors import ConfigError, RunError
+from cmah.models.pretrained import slip
 from cmah.models.pretrained.checkpoints import load_strictly, read_weights
 from cmah.models.pretrained.images import (
     DOWNLOAD,
@@ -24,8 +25,8 @@ NOT_TEXT = ("visual.", "logit_scale", "logit_bias", "text_decoder.")
 
 
 def has_text(encoder: str) -> bool:
-    """Whether an image encoder comes with a text encoder of the same space: open_clip's do, timm's do not."""
-    return BackboneSpec.parse(encoder).family == "open_clip"
+    """Whether an image encoder comes with a text encoder of the same space: open_clip's and SLIP do, timm's do not."""
+    return BackboneSpec.parse(encoder).family != "timm"
 
 
 def require_text(encoder: str) -> None:
@@ -41,7 +42,7 @@ def require_text(encoder: str) -> None:
 
 
 class TextEncoder:
-    """The frozen text tower of an open_clip model.
+    """The frozen text tower of an open_clip model, or of SLIP.
 
     Attributes:
         dim: width of its vectors, that of the image tower's.
@@ -51,7 +52,7 @@ class TextEncoder:
         """Load the tower and its tokenizer.
 
         Args:
-            encoder: open_clip:NAME, as for the image tower.
+            encoder: open_clip:NAME or slip:ViT-B-16, as for the image tower.
             weights: a file with the whole model, or download:TAG.
             device: to compute on.
 
@@ -61,6 +62,18 @@ class TextEncoder:
         """
         require_text(encoder)
         spec = BackboneSpec.parse(encoder)
+        self._left_out: tuple[str, ...] = NOT_TEXT
+        if spec.family == "slip":
+            self._slip()
+        else:
+            self._open_clip(spec, may_download=weights.startswith(DOWNLOAD))
+        self._load(weights_file(encoder, weights))
+        self.device = torch.device(device)
+        self.net.to(self.device)
+        self.dim = self.encode([""]).shape[1]
+
+    def _open_clip(self, spec: BackboneSpec, may_download: bool) -> None:
+        """Make the network and its tokenizer."""
         import open_clip
 
         config = open_clip.get_model_config(spec.name) or {}
@@ -72,23 +85,26 @@ class TextEncoder:
             parts["multimodal_cfg"] = SMALLEST
         with clear_errors(spec):
             self.net = open_clip.create_model(spec.name, **parts, **options).eval().requires_grad_(False)
-        self.tokenize = _tokenizer(spec, options, config, may_download=weights.startswith(DOWNLOAD))
-        self._load(weights_file(encoder, weights))
-        self.device = torch.device(device)
-        self.net.to(self.device)
-        self.dim = self.encode([""]).shape[1]
+        self.tokenize = _tokenizer(spec, options, config, may_download)
+
+    def _slip(self) -> None:
+        import open_clip
+
+        self.net = slip.texts(SMALLEST_IMAGE).eval().requires_grad_(False)
+        self.tokenize = open_clip.SimpleTokenizer()
+        self._left_out = slip.NOT_TEXT
 
     def _load(self, path: str) -> None:
         """Load the text tower's part of a whole model's weights."""
         weights = without_prefix(read_weights(path), "module.")
-        weights = {key: value for key, value in weights.items() if not key.startswith(NOT_TEXT)}
+        weights = {key: value for key, value in weights.items() if not key.startswith(self._left_out)}
         weights.pop("attn_mask", None)  # computed, but kept by some files
         own = self.net.state_dict()
         if not weights:
             raise RunError(f"{path}: holds no text tower; give the file of the whole model")
         if hasattr(self.net, "text") and not any(key.startswith("text.") for key in weights):
             weights = {f"text.{key}": value for key, value in weights.items()}  # from before open_clip 2.8
-        kept = {key: value for key, value in own.items() if key.startswith(NOT_TEXT)}
+        kept = {key: value for key, value in own.items() if key.startswith(self._left_out)}
         load_strictly(self.net, {**weights, **kept}, path)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:

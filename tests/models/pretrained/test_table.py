@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from cmah.errors import ConfigError
-from cmah.models.pretrained import point_encoder
+from cmah.models.pretrained import point_encoder, slip
 from cmah.models.pretrained.base import PointEncoder
-from cmah.models.pretrained.table import ENCODERS, find
+from cmah.models.pretrained.table import ENCODERS, SAME, SLIP, find
 
 NAMES = [entry.name for entry in ENCODERS]
 SMALL = [entry.name for entry in ENCODERS if entry.parameters < 7e6]
@@ -47,7 +47,9 @@ def test_names():
         point_encoder("")
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in ENCODERS if ":" in entry.aligned_with])
+@pytest.mark.parametrize(
+    "name", [entry.name for entry in ENCODERS if entry.aligned_with and entry.image_weights != SAME]
+)
 def test_image_encoders_are_known_to_open_clip(name):
     open_clip = pytest.importorskip("open_clip")
     entry = find(name)
@@ -60,7 +62,9 @@ def test_image_encoders_are_known_to_open_clip(name):
 def test_aligned_ones_are_published():
     for entry in ENCODERS:
         assert entry.published or not entry.aligned_with
-        assert bool(entry.image_weights) == (":" in entry.aligned_with)
+        assert bool(entry.image_weights) == bool(entry.aligned_with)
+        assert (entry.image_weights == SAME) == (entry.aligned_with == SLIP == f"slip:{slip.NAME}")
+        assert entry.image_weights != SAME or entry.dim == slip.DIM
 
 
 def test_reading_the_table_loads_nothing_heavy():
