@@ -36,7 +36,7 @@ from cmah.cli import options
 def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, **asked: Any) -> None:
     """Classify the shapes (or images) of DATASET by the text that lies nearest to their embedding by RUN.
 
-    Needs a run of the recipes prealigned or captionless whose image encoder comes with a text tower (open_clip).
+    Needs a run of the recipes prealigned or captionless whose image encoder comes with a text tower (open_clip, slip).
     The candidates are the names of all categories of the dataset.
     """
     import json

@@ -21,7 +21,7 @@ from cmah.cli import options
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as training.lr=1e-4."
 )
-@click.option("--image-encoder", help="timm:NAME or open_clip:NAME.")
+@click.option("--image-encoder", help="timm:NAME, open_clip:NAME or slip:ViT-B-16.")
 @click.option("--image-weights", help="File with its weights, or download:TAG.")
 @click.option("--shape-encoder", help="A name that cmah encoders lists.")
 @click.option("--shape-weights", type=click.Path(), help="File with its weights, as published.")
