@@ -10,8 +10,8 @@ shapes, where they must be equal to float16's rounding; the ratio of times is of
 built in full by a process of its own. All files are removed at the end.
 
 Seen with one thread on an AMD EPYC with AVX-512, in full size, 115,808,259 pairs: i2i 51 s and i2l2 25 s, 232 MB on
-disk each, at most 324 MB resident of which 37 MB were there before (312 MB with half the shapes), 0.3 ms for a batch of 64;
-1.5 times as fast as the dense matrix, a quarter of its size.
+disk each, at most 324 MB resident of which 37 MB were there before (312 MB with half the shapes), 0.3 ms for a batch
+of 64; 1.5 times as fast as the dense matrix, a quarter of its size.
 """
 
 import multiprocessing

@@ -1,10 +1,10 @@
 """InfoNCE against hard negatives: HCL, I2I by category, and I2I over all pairs of a batch.
 
 Frozen image encoder, point encoder trained from random weights and from given ones, learned 64-bit codes beside the
-floats of the same run; queries are rendered views and, where a dataset has them, pictures of the shapes by their
-authors. I2I takes the mean over all pairs of views, as cameras need not correspond. I2I by category reads the category
-labels of the training shapes; the other arms read no labels, and I2I over the batch is the one that is fair beside
-InfoNCE.
+floats of the same run, and codes by ITQ of these floats; queries are rendered views and, where a dataset has them,
+pictures of the shapes by their authors. I2I takes the mean over all pairs of views, as cameras need not correspond.
+I2I by category reads the category labels of the training shapes; the other arms read no labels, and I2I over the batch
+is the one that is fair beside InfoNCE.
 
 HCL is run with β on the similarity, as Kühn et al. write it, and on the logit, as Robinson et al.'s code has it.
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 import numpy as np
-from common import export, markdown, mean_and_deviation, of_kind
+from common import markdown, mean_and_deviation, of_kind
 from prealigned_instance import smoke_weights
 from two_towers import (
     all_runs,
@@ -36,7 +36,10 @@ from two_towers import (
 )
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.data.dataset import Dataset
+from cmah.encoding import Encoder
 from cmah.evaluation import evaluate
+from cmah.exporting import export, fitted_codes
 from cmah.files import write_json
 
 ARMS = {
@@ -85,11 +88,13 @@ def measure(o: SimpleNamespace) -> None:
     if start == "weights":
         chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
     run, seconds = trained(o, recipe, chosen)
-    numbers: dict[str, object] = {"seconds": seconds}
-    for floats in (True, False):
-        load = Embeddings.load if floats else BinaryCodes.load
-        files = export(run, o.target or o.dataset, o.out / "codes", split=o.split, embeddings=floats)
-        images, database = map(load, files[:2])
+    write_json(o.out / "numbers.json", {"seconds": seconds, **measured(outputs(o, run))})
+
+
+def measured(made: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
+    """The measures of each kind of query in each output."""
+    numbers: dict[str, dict[str, float]] = {}
+    for output, (images, database) in made.items():
         for kind in ("render", "picture"):
             queries = of_kind(images, [kind])
             if not len(queries):
@@ -97,8 +102,18 @@ def measure(o: SimpleNamespace) -> None:
             report = evaluate(queries, database, bootstrap=0, map_depth=None)
             found = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
             values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: found["map"]}
-            numbers[f"{kind} {'floats' if floats else 'codes'}"] = values
-    write_json(o.out / "numbers.json", numbers)
+            numbers[f"{kind} {output}"] = values
+    return numbers
+
+
+def outputs(o: SimpleNamespace, run: Path) -> dict[str, tuple[Any, Any]]:
+    """Images and shapes of --split as floats, as learned codes, and as codes by ITQ of the training split's floats."""
+    target, out = o.target or o.dataset, o.out / "codes"
+    floats = tuple(map(Embeddings.load, export(run, target, out, split=o.split, embeddings=True)[:2]))
+    codes = tuple(map(BinaryCodes.load, export(run, target, out, split=o.split)[:2]))
+    fitted = fitted_codes(Encoder.load(run), Dataset.read(o.dataset).select("train"), ["render"], 4, 0)
+    itq = tuple(fitted.encode(rows, which) for which, rows in enumerate(floats))
+    return {"floats": floats, "codes": codes, "itq": itq}
 
 
 def tables(numbers: dict[str, dict], seeds: int, split: str, bits: int) -> str:
@@ -106,7 +121,8 @@ def tables(numbers: dict[str, dict], seeds: int, split: str, bits: int) -> str:
     text = [f"split {split}, mean ± standard deviation over {seeds} seeds; difference from InfoNCE by seed"]
     first = next(iter(numbers.values()))
     for what in (key for key in first if key != "seconds"):
-        text.append(f"\n**{what.replace('codes', f'{bits} bits')} → shape**\n")
+        title = what.replace("codes", f"{bits} bits").replace("itq", f"{bits} bits by ITQ")
+        text.append(f"\n**{title} → shape**\n")
         rows = []
         for start, arm in product(STARTS, ARMS):
             runs = [numbers[f"{arm}:{start}:{seed}"][what] for seed in range(seeds)]
