@@ -330,3 +330,12 @@ def test_a_process_that_fails_says_why(monkeypatch):
     monkeypatch.setattr("cmah.search.bench.cold._PROCESS", "raise SystemExit('no more memory')")
     with pytest.raises(CmahError, match="a fresh process could not search: no more memory"):
         measure_cold(1, n=10, repeats=1)
+
+
+def test_faiss_leaves_the_threads_of_the_process_as_they_were():
+    faiss = pytest.importorskip("faiss")
+    before = faiss.omp_get_max_threads()
+    codes = make_workload("random", 64, 100, 4, seed=1).codes
+    for search in variants("faiss", codes, threads=before + 1).values():
+        search(codes.packed[:4], 3)
+        assert faiss.omp_get_max_threads() == before

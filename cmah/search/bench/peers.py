@@ -68,8 +68,12 @@ def _faiss(faiss: ModuleType, codes: BinaryCodes, threads: int) -> dict[str, Sea
     def way(use_heap: bool) -> Search:
         def search(packed: np.ndarray, k: int) -> Answer:
             index.use_heap = use_heap
+            before = faiss.omp_get_max_threads()  # of the process: others, such as torch, have the same
             faiss.omp_set_num_threads(threads)
-            distances, ids = index.search(packed, k)
+            try:
+                distances, ids = index.search(packed, k)
+            finally:
+                faiss.omp_set_num_threads(before)
             return distances, ids
 
         return search
