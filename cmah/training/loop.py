@@ -124,13 +124,17 @@ class Run:
         self.fit, held_out = hold_out(data.select(config.data.split), training.held_out, config.data.kinds)
         for remark in self.recipe.remarks:  # before hours of embedding, not after
             report(remark)
-        self.loader = self.recipe.batches(self.fit, config)
-        self.pairs = self.loader.pairs
-        if len(self.pairs) < 2:
-            raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
-        self.batches = len(self.loader)
-        for name, reason in self.pairs.skipped:
-            report(f"left out {name}: {reason}")
+        self.batches = 0
+        if training.epochs:  # reading points and embedding images may take hours
+            self.loader = self.recipe.batches(self.fit, config)
+            self.pairs = self.loader.pairs
+            if len(self.pairs) < 2:
+                raise RunError(
+                    f"{data.root}: split {config.data.split!r} has fewer than two shapes with images"
+                )
+            self.batches = len(self.loader)
+            for name, reason in self.pairs.skipped:
+                report(f"left out {name}: {reason}")
         self.validator = Validator(self.recipe, held_out, config, device) if held_out else None
         self.held_out = len(held_out.shapes) if held_out else 0
         self.names: dict[Tensor, str] = {
@@ -174,13 +178,13 @@ class Run:
         with atomic_path(self.out / "metrics.jsonl") as temporary:
             temporary.write_text(text, encoding="utf-8")
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
-        what = (
-            f"{count / 1e6:.2f} M trained parameters, {len(self.pairs)} shapes and {self.held_out} held out, "
-            f"{self.batches} batches an epoch, {training.epochs} epochs on {self.device}"
-        )
-        self.report(
-            f"{self.config.recipe} ({self.config.preset}), {what if training.epochs else 'no training: 0 epochs'}"
-        )
+        what = "no training: 0 epochs"
+        if training.epochs:
+            what = (
+                f"{count / 1e6:.2f} M trained parameters, {len(self.pairs)} shapes and {self.held_out} held out, "
+                f"{self.batches} batches an epoch, {training.epochs} epochs on {self.device}"
+            )
+        self.report(f"{self.config.recipe} ({self.config.preset}), {what}")
         bar = progress(range(training.epochs * self.batches), "train", unit="batch")
         bar.update(p.epoch * self.batches + p.batch)
         try:

@@ -20,6 +20,7 @@ from cmah.models.pretrained import point_encoder
 from cmah.posthoc import fit_hash
 from cmah.recipes import load_recipe
 from cmah.training.config import make_config
+from cmah.training.embeddings import ImageEmbedder
 from cmah.training.loop import train
 
 
@@ -120,6 +121,20 @@ def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tm
     assert Embeddings.load(image_file).embeddings.shape == (12, 512)
     assert (zero_shot / "metrics.jsonl").read_text() == ""
     assert (zero_shot / "model.safetensors").stat().st_size < 10_000  # both towers are frozen and foreign
+
+
+def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tmp_path, monkeypatch):
+    embedded = []
+
+    class Counting(ImageEmbedder):
+        def embed(self, root, images, **options):
+            embedded.extend(image.image_id for image in images)
+            return super().embed(root, images, **options)
+
+    monkeypatch.setattr("cmah.recipes.prealigned.ImageEmbedder", Counting)
+    settings = [*pair, "training.epochs=0", "training.validation_views=1", "training.held_out=0"]
+    train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
+    assert len(embedded) == len(set(embedded)) == len(Dataset.read(toy).select("train").shapes)
 
 
 def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_path):
