@@ -88,7 +88,8 @@ def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
         raise ConfigError(f"model.points = {points}: {name} needs at least {encoder.least}")
     if not encoder.ignored:
         return []
-    return [f"{name}: {encoder.ignored} tensors of its file lie outside the point tower and were ignored"]
+    count = f"{encoder.ignored} tensor{'s' if encoder.ignored > 1 else ''}"
+    return [f"{name}: {count} of its file outside the point tower ignored"]
 
 
 def _tower(net: nn.Module, loaded: bool, frozen: bool) -> nn.Module:
