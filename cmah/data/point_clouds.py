@@ -107,7 +107,8 @@ def with_colours(points: np.ndarray) -> np.ndarray:
     """Numbers [n, 3] or [n, 6] to [n, 6]; clouds without colours become grey (0.4, as OpenShape has it)."""
     if points.shape[1] == 6:
         return points
-    return np.concatenate([points, np.full(points.shape, 0.4, np.float16)], axis=1)
+    grey = np.full(points.shape, 0.4, np.result_type(points, np.float16))  # exact where the points are
+    return np.concatenate([points, grey], axis=1)
 
 
 def _read_array(file: BinaryIO, path: Path) -> np.ndarray:

@@ -155,3 +155,9 @@ def test_fixed_subset_is_even_or_cyclic(cloud):
     assert model_input(with_colours(cloud), 20).shape == (20, 3)
     assert model_input(cloud, 80, colours=True).shape == (80, 6)
     np.testing.assert_array_equal(model_input(cloud, 25), normalise(cloud[::2]))
+
+
+def test_grey_is_as_exact_as_the_points():
+    cloud = np.random.default_rng(0).normal(size=(20, 3))
+    assert np.all(model_input(cloud.astype(np.float32), 10, colours=True)[:, 3:] == np.float32(0.4))
+    assert with_colours(cloud.astype(np.float16)).dtype == np.float16
