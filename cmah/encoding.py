@@ -26,10 +26,10 @@ from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.training.checkpoint import check_towers, load_own_state, load_tensors, read_config
 from cmah.training.config import Config
-from cmah.training.devices import chosen_device, exact
+from cmah.training.devices import chosen_device
+from cmah.training.embeddings import BATCH, in_batches
 from cmah.training.settings import build, merge, parse_assignments
 
-BATCH = 32  # the one internal batch size
 FITTED = "hash.npz"  # in a run whose model learns no codes: the hash that makes them of its embeddings
 MODALITIES = ("image", "shape")  # the sets that hash is fitted on
 MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
@@ -66,7 +66,8 @@ class Encoder:
             RunError, ConfigError: if the folder is no run, is damaged, or names weights that are not there.
         """
         run = Path(run)
-        config, stored = read_config(run)
+        trained, stored = read_config(run)
+        config = trained
         if settings:
             changed = merge({"model": config.to_dictionary()["model"]}, parse_assignments(settings))
             if len(changed) > 1:
@@ -81,7 +82,7 @@ class Encoder:
         load_own_state(recipe.model, load_tensors(path)[0], path)
         recipe.model.to(chosen)
         towers = "".join(file["sha256"] for file in stored.get("towers", {}).values())
-        if settings and (now := _but_weights(config)) != _but_weights(read_config(run)[0]):
+        if (now := _but_weights(config)) != _but_weights(trained):
             towers += json.dumps(now)  # another model than was trained: its codes are of another space
         fitted = None
         if not recipe.learned_codes and (run / FITTED).exists():
@@ -101,23 +102,9 @@ class Encoder:
                 (float32 [b, n, 3 or 6]).
         """
         model: Any = self.recipe.model
-        encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_points"}[
-            kind
-        ]
-        encode = getattr(model, encode)
-        was_training = model.training
-        model.eval()
-        parts = []
-        with torch.inference_mode(), exact():
-            for batch in batches:
-                for rows in batch.split(BATCH):
-                    padded = torch.cat([rows, rows[:1].expand(BATCH - len(rows), *rows.shape[1:])])
-                    parts.append(encode(padded.to(self.device))[: len(rows)].float().cpu().numpy())
-        model.train(was_training)
-        values = np.concatenate(parts) if parts else np.zeros((0, self.recipe.width), np.float32)
-        if not np.isfinite(values).all():
-            raise RunError(f"the model's output for {kind}s is not finite: its weights are no good")
-        return values
+        names = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_points"}
+        encode, what = getattr(model, names[kind]), f"model's output for {kind}s is"
+        return in_batches(encode, batches, self.device, self.recipe.width, model, what)
 
     def codes(self, outputs: np.ndarray, modality: str, **known: Any) -> BinaryCodes:
         """The codes of real outputs [n, width] of "image" or "shape", with what is known of each row."""
@@ -181,13 +168,8 @@ class Encoder:
             )
             outputs = self.outputs("features", parts)
         else:
-            paths = [dataset.root / image.path for image in images]
-            masks = (
-                [image.mask and dataset.root / image.mask for image in images]
-                if background == "remove"
-                else None
-            )
-            batches = ImageBatches(paths, self.recipe.image_size, BATCH, workers, masks=masks)
+            size = self.recipe.image_size
+            batches = ImageBatches.of(dataset.root, images, size, BATCH, workers, background)
             kept, skipped = [], batches.skipped
             outputs = self.outputs("image", _shown(batches, "image", kept, len(images), label))
         rows = [images[i] for i in kept]

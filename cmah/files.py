@@ -135,6 +135,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def digest(value: Any) -> str:
+    """A name for a value of plain JSON types: 32 hexadecimal digits that depend on it alone."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
+
+
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as file:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from cmah.data.batches import PREFETCH, Skipped, quiet_worker
+from cmah.data.dataset import Image
 from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask, without_background
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
@@ -43,6 +45,20 @@ class ImageBatches:
         self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
         self.masks = masks
         self.skipped: Skipped = []
+
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        images: Sequence[Image],
+        size: int,
+        batch_size: int,
+        workers: int,
+        background: Literal["keep", "remove"],
+    ) -> "ImageBatches":
+        """Those of a dataset's images; with background "remove", what is not the object becomes black."""
+        masks = [image.mask and root / image.mask for image in images] if background == "remove" else None
+        return cls([root / image.path for image in images], size, batch_size, workers, masks)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
         self.skipped.clear()

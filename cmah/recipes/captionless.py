@@ -33,13 +33,13 @@ from cmah.training.negatives import (
 class LossConfig(TowersLoss):
     """Equations 5 and 6; negatives.kind = "" makes it InfoNCE, negatives.variant = "released" the released code's."""
 
-    negatives: NegativesConfig = field(default_factory=lambda: NegativesConfig(kind="avg"))
+    negatives: NegativesConfig = field(default_factory=NegativesConfig)
 
 
 # The paper's recipe where it says one, else that of the released code (500 epochs, batches of 64, 1e-3)
 _PRESET = {
     "model": {"image_encoder": "open_clip:ViT-B-32", "shape_encoder": "pointnext"},
-    "loss": {"negatives": {"kind": "avg"}},  # here too: a table that is given in part must not lose it
+    "loss": {"negatives": {"kind": "avg"}},
     "training": {
         "epochs": 500, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-7, "warmup_epochs": 30.0, "weight_decay": 0.01,
     },

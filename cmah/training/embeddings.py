@@ -7,7 +7,6 @@ hash of its images' paths, sizes and times, so that a changed image is embedded 
 """
 
 import hashlib
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ import torch
 from cmah.data.dataset import Image
 from cmah.data.passes import ImageBatches
 from cmah.errors import ConfigError, RunError
-from cmah.files import require_file, sha256
+from cmah.files import digest, require_file, sha256
 from cmah.models.pretrained.images import BackboneSpec, ImageBackbone, weights_file
 from cmah.progress import progress
 from cmah.training.devices import exact, keep_freed_memory
@@ -74,7 +73,7 @@ class EmbeddingTable:
     @property
     def key(self) -> str:
         """A hash that changes with the encoder, with any of the images' files and with their order."""
-        return _digest([[f"{path.parent.name}/{path.name}" for path in self._files], self.kept])
+        return digest([[f"{path.parent.name}/{path.name}" for path in self._files], self.kept])
 
     def rows(self, indices: Any) -> np.ndarray:
         """The rows of these numbers, in their order, float32 [k, dim], as the encoder gave them (of any norm).
@@ -125,7 +124,7 @@ class ImageEmbedder:
         """Load the encoder.
 
         Args:
-            encoder: timm:NAME or open_clip:NAME.
+            encoder: timm:NAME, open_clip:NAME or slip:ViT-B-16.
             weights: its file, or download:TAG.
             backbone: the encoder, where it is loaded already.
             device: to compute on.
@@ -210,7 +209,7 @@ class ImageEmbedder:
                     self._texts = TextEncoder(self.encoder, self.weights, self.device)
                 return self._texts.encode(part), []
 
-            path, _ = self.shards.get(f"texts-{_digest(part)}", len(part), compute)
+            path, _ = self.shards.get(f"texts-{digest(part)}", len(part), compute)
             parts.append(np.load(path, allow_pickle=False))
         return np.concatenate(parts)
 
@@ -225,17 +224,13 @@ class ImageEmbedder:
                     facts.append([name, state.st_size, state.st_mtime_ns])
                 except OSError:
                     facts.append([name])
-        return f"images-{_digest(facts)}"
+        return f"images-{digest(facts)}"
 
     def _embedded(
         self, root: Path, images: Sequence[Image], workers: int, bar: Any
     ) -> tuple[np.ndarray, Lost]:
         """Rows [k, dim] of the images that can be read, and (position, reason) of the others."""
-        paths = [root / image.path for image in images]
-        masks = (
-            [image.mask and root / image.mask for image in images] if self.background == "remove" else None
-        )
-        batches = ImageBatches(paths, self.size, BATCH, workers, masks)
+        batches = ImageBatches.of(root, images, self.size, BATCH, workers, self.background)
         kept: list[int] = []
 
         def pixels() -> Iterator[torch.Tensor]:
@@ -258,10 +253,19 @@ def in_batches(
     device: torch.device,
     dim: int,
     net: torch.nn.Module,
+    what: str = "encoder's embeddings are",
 ) -> np.ndarray:
-    """Outputs float32 [n, dim] of a frozen network, bit for bit the same whatever lies beside a row.
+    """Outputs float32 [n, dim] of a network in evaluation mode, bit for bit the same whatever lies beside a row.
 
-    Full float32 and one internal batch size, as in `cmah.encoding.Encoder`.
+    Full float32, and one internal batch size that every batch is padded to.
+
+    Args:
+        encode: from a batch on the device to [BATCH, dim].
+        batches: of any size.
+        device: to compute on.
+        dim: width of the outputs.
+        net: whose mode `encode` depends on.
+        what: they are called in the error.
 
     Raises:
         RunError: if they are not finite.
@@ -277,9 +281,5 @@ def in_batches(
     net.train(was_training)
     values = np.concatenate(parts)
     if not np.isfinite(values).all():
-        raise RunError("the encoder's embeddings are not finite: its weights are no good")
+        raise RunError(f"the {what} not finite: its weights are no good")
     return values
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

@@ -6,7 +6,6 @@ both, or "i2i_all", which compares the batch's own views, needs no categories an
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from cmah.data.batches import TrainingPairs
 from cmah.errors import CmahError, ConfigError
+from cmah.files import digest
 from cmah.landmarks import known_landmarks, landmarks_of
 from cmah.losses.weighted import batch_weights, released_weights
 from cmah.training.clustering import clusters
@@ -143,7 +143,7 @@ class NegativeWeights:
                     raise ConfigError(f"loss.negatives.kind = {config.kind}: needs an encoder of texts")
                 texts = landmark_texts(config, categories)
                 landmarks = [embed_texts(texts[known]) if known in texts else None for known in names]
-                name += f"-{_digest(texts)}"
+                name += f"-{digest(texts)}"
             self.stores.append(SimilarityStore.build(folder / name, kind + suffix, blocks, views, landmarks))
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,7 +238,7 @@ def make_negative_weights(
 
     grouping = config.clusters if config.categories == "clusters" else categories
     content = hashlib.sha256(slots.tobytes()).hexdigest()
-    key = _digest([embedder.key, table.key, slots.shape, content, config.views, grouping])
+    key = digest([embedder.key, table.key, slots.shape, content, config.views, grouping])
     folder = embedder.folder.parent.parent / "similarities" / key
     return NegativeWeights(config, views, categories, embedder.embed_texts, folder)
 
@@ -311,7 +311,3 @@ def all_slots(pairs: TrainingPairs, rows: np.ndarray) -> np.ndarray:
     slots = np.full((len(counts), max(counts)), -1)
     slots[np.arange(max(counts)) < np.array(counts)[:, None]] = rows
     return slots
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

@@ -18,7 +18,7 @@ class PointEncoder(nn.Module, ABC):
         points: how many points it was trained on, and takes by default; other numbers work too.
         colours: whether it looks at colours.
         least: points that a cloud must have: those of one group.
-        layouts: how public files hold its weights, the first that fits is read.
+        layouts: how public files hold its weights; see `load_tower` for which counts.
         ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
     """
 
