@@ -43,6 +43,8 @@ def _reason(error: Exception) -> str:
         refused = re.search(r"Unsupported global: GLOBAL (\S+)", text)
         what = f"Python objects ({refused[1]})" if refused else "Python objects, or is damaged"
         return f"it holds {what}: expected tensors, other objects are never loaded"
+    if isinstance(error, EOFError):
+        return "it is empty, or ends too soon"
     return text[:150] or type(error).__name__
 
 

@@ -230,3 +230,11 @@ def test_stand_ins_are_files_as_published(shared, tmp_path):
     assert set(loaded) == {"state_dict", "epoch", "optimizer", "scaler", "best_acc1", "args"}
     assert isinstance(loaded["args"], argparse.Namespace)
     assert len(loaded["state_dict"]) == 462
+
+
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"")
+    with pytest.raises(
+        RunError, match=r"a\.pt: not a readable weights file \(it is empty, or ends too soon\)$"
+    ):
+        read_checkpoint(tmp_path / "a.pt")
