@@ -9,7 +9,7 @@ is the one that is fair beside InfoNCE.
 HCL is run with β on the similarity, as Kühn et al. write it, and on the logit, as Robinson et al.'s code has it.
 
     python experiments/hard_negatives.py DATASET --out OUT --image-weights FILE --shape-weights FILE --jobs 2
-    python experiments/hard_negatives.py --smoke --out OUT        (minutes, synthetic shapes, random weights)
+    python experiments/hard_negatives.py --smoke --out OUT        (seconds, synthetic shapes, random weights)
 
 By default the encoders are MobileNetV2 and PointNet: networks with known weights that a CPU can train in minutes; any
 others can be named with --set model.image_encoder=… . Settings are those of configs/hard_negatives.toml. Numbers seen

@@ -100,15 +100,20 @@ def test_whatever_is_given_up(n, q, k, share):
         multi_index.SHARE = before
 
 
-def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch):
-    scanned = []
-    scan = multi_index.scan
+@pytest.fixture
+def scanned(monkeypatch):
+    """The numbers of queries that were given to the flat scan, call by call."""
+    counts, scan = [], multi_index.scan
 
     def counting(planes, packed, *rest):
-        scanned.append(len(packed))
+        counts.append(len(packed))
         return scan(planes, packed, *rest)
 
     monkeypatch.setattr(multi_index, "scan", counting)
+    return counts
+
+
+def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch, scanned):
     codes, queries = clustered(3000, 64), clustered(500, 64, 1)
     with backend("compiled"):
         index, flat = index_of(codes), index_of(codes, kind=HammingIndex)
@@ -119,15 +124,7 @@ def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch):
             assert scanned == expected
 
 
-def test_some_queries_by_tables_and_some_by_the_scan(monkeypatch):
-    scanned = []
-    scan = multi_index.scan
-
-    def counting(planes, packed, *rest):
-        scanned.append(len(packed))
-        return scan(planes, packed, *rest)
-
-    monkeypatch.setattr(multi_index, "scan", counting)
+def test_some_queries_by_tables_and_some_by_the_scan(monkeypatch, scanned):
     monkeypatch.setattr(multi_index, "PATIENCE", 1000)
     random = np.random.default_rng(0)
     codes, far = clustered(3000, 64), BinaryCodes.from_bits(random.integers(0, 2, (200, 64)))
