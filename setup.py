@@ -32,7 +32,11 @@ dev = [
 setup(
     packages=packages,
     package_dir={"cmah": "cmah", "cmah.kernels": "kernels", "cmah.cli": "cli"},
-    package_data={"cmah": ["py.typed", "landmarks.json"], "cmah.evaluation": ["page_template.html"]},
+    package_data={
+        "cmah": ["py.typed"],
+        "cmah.landmarks": ["landmarks.json"],
+        "cmah.report": ["page_template.html"],
+    },
     extras_require={
         "prepare": prepare,
         "train": train,

@@ -76,7 +76,7 @@ def check_wheel(path: Path) -> None:
     tops = {PurePosixPath(name).parts[0] for name in names}
     strange = {top for top in tops if top != "cmah" and not top.endswith(".dist-info")}
     assert not strange, f"{path.name}: unexpected {sorted(strange)}"
-    expected = {"cmah/py.typed", "cmah/landmarks.json", "cmah/evaluation/page_template.html"}
+    expected = {"cmah/py.typed", "cmah/landmarks/landmarks.json", "cmah/report/page_template.html"}
     for folder, home in (("cmah", "cmah"), ("kernels", "cmah/kernels"), ("cli", "cmah/cli")):
         found = (CHECKOUT / folder).rglob("*.py")
         expected |= {f"{home}/{source.relative_to(CHECKOUT / folder).as_posix()}" for source in found}

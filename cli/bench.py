@@ -66,13 +66,13 @@ def command(
     from dataclasses import asdict
     from importlib import import_module
 
+    from cmah.bench import bench_report
+    from cmah.bench.cold import describe, measure_cold
+    from cmah.bench.measuring import Settings, measure
+    from cmah.bench.peers import installed
+    from cmah.bench.workload import MADE
     from cmah.files import require_replaceable, write_json
     from cmah.progress import progress
-    from cmah.search.bench import report
-    from cmah.search.bench.cold import describe, measure_cold
-    from cmah.search.bench.measuring import Settings, measure
-    from cmah.search.bench.peers import installed
-    from cmah.search.bench.workload import MADE
     from cmah.search.scan import thread_count
 
     if plot is not None:
@@ -97,9 +97,9 @@ def command(
         if shown:
             bar.clear()
             if len(cases) == 1:
-                click.echo(report.heading(settings.peers))
-            click.echo(report.line(case, settings.peers))
-    facts = report.machine()
+                click.echo(bench_report.heading(settings.peers))
+            click.echo(bench_report.line(case, settings.peers))
+    facts = bench_report.machine()
     started = measure_cold(settings.threads, seed=settings.seed) if cold else None
     record = {
         "machine": facts,
@@ -109,11 +109,11 @@ def command(
         "cold": started,
     }
     if plot is not None:
-        report.plot(cases, plot)
+        bench_report.plot(cases, plot)
     if not shown:
         click.echo(json.dumps(record, indent=1))
         return
-    click.echo("\n" + report.rules(cases, facts, settings.seed))
+    click.echo("\n" + bench_report.rules(cases, facts, settings.seed))
     if started is not None:
         click.echo("\n" + describe(started))
     if json_path:

@@ -41,7 +41,7 @@ def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, *
     """
     import json
 
-    from cmah.zero_shot import classify
+    from cmah.runs.classifying import classify
 
     report = classify(run, dataset, prompts=prompts or None, **asked)
     for _, reason in report["skipped"]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cmah.models.pretrained.table import Entry
+    from cmah.models.pretrained.encoder_table import Entry
 
 IMAGES = """\
 Image encoders (--image-encoder): SLIP, and any of open_clip or timm, with the libraries' own names
@@ -26,7 +26,7 @@ def command(name: str | None, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from cmah.models.pretrained.table import ENCODERS, find
+    from cmah.models.pretrained.encoder_table import ENCODERS, find
 
     if name is None:
         click.echo(
@@ -66,7 +66,7 @@ def _table(entries: "tuple[Entry, ...]") -> str:
 
 def _page(entry: "Entry") -> str:
     """All of one encoder, with a command that uses it."""
-    from cmah.models.pretrained.table import SAME
+    from cmah.models.pretrained.encoder_table import SAME
 
     aligned = entry.aligned_with or "nothing: training brings it to the image encoder"
     if entry.image_weights:

@@ -282,7 +282,7 @@ def _check_outputs(json_path: str | None, folder: Path | None, inputs: list[Path
     if json_path and json_path != "-":
         require_replaceable(json_path, b'"query"', inputs)
     if folder is not None:
-        from cmah.evaluation.page import require_report_packages
+        from cmah.report.page import require_report_packages
 
         require_report_packages()
         require_replaceable(folder / "index.html", b'content="cmah"')
@@ -305,8 +305,8 @@ def _write(
     import sys
 
     from cmah.errors import RunError
-    from cmah.evaluation.page import Pictures, write_report
     from cmah.files import read_json, sha256
+    from cmah.report.page import Pictures, write_report
 
     files = [side for pair in sides for side in pair]  # those of before training are the last
     made = [("command", shlex.join(["cmah", *sys.argv[1:]]))]
@@ -316,7 +316,7 @@ def _write(
         made.append(("space", ", ".join(spaces)))
     pictures: Pictures | None = None
     if dataset is not None:
-        from cmah.sheets import DatasetPictures
+        from cmah.report.hits_page import DatasetPictures
 
         pictures = DatasetPictures(dataset).picture
         made.append(("dataset", f"{dataset.name}, SHA-256 of its tables {dataset.checksum()}"))

@@ -53,7 +53,7 @@ def command(
     from typing import Any
 
     from cmah.codes import read_codes
-    from cmah.exporting import export
+    from cmah.runs.exporting import export
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")

@@ -7,7 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from cmah.codes import Embeddings
-    from cmah.posthoc import PostHocHash
+    from cmah.codes.posthoc import PostHocHash
 
 
 @click.command("hash", short_help="codes from anyone's embeddings, without training a network")
@@ -43,9 +43,9 @@ def command(
     """
     import json
 
-    from cmah.code_files import named
+    from cmah.codes.code_files import named
+    from cmah.codes.posthoc import PostHocHash, fit_hash
     from cmah.files import require_replaceable
-    from cmah.posthoc import PostHocHash, fit_hash
 
     targets = [out / f"{path.stem}.npz" for path in files]
     if len({*targets, out / "hash.npz"}) <= len(files):
@@ -102,11 +102,11 @@ def _places(
 
 def _embeddings(path: Path) -> "Embeddings":
     """The embeddings of a file; a bare matrix is of the modality that its name says, if any."""
-    from cmah.code_files import named
     from cmah.codes import Embeddings
+    from cmah.codes.code_files import named
+    from cmah.codes.npz import read_npy
     from cmah.errors import CodesError
     from cmah.files import require_file
-    from cmah.npz import read_npy
 
     require_file(path, "expected embeddings, .npz or .npy", CodesError)
     if path.suffix != ".npy":

@@ -62,7 +62,7 @@ def _dataset(path: Path) -> dict[str, Any]:
 def _run(path: Path) -> dict[str, Any]:
     from cmah.errors import RunError
     from cmah.files import read_json
-    from cmah.training.metrics import read_metrics
+    from cmah.runs.metrics_log import read_metrics
 
     config = read_json(path / "config.json")
     if not isinstance(config, dict) or config.get("format") != "cmah-run":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cmah.chat import Chat
     from cmah.landmarks import Landmarks
+    from cmah.landmarks.chat import Chat
 
 # an endpoint that is down is not asked for each of a hundred categories
 UNANSWERED = 3
@@ -76,8 +76,8 @@ def command(
     """
     import json
 
-    from cmah.chat import Chat
     from cmah.landmarks import known_landmarks, prompt, read_landmarks
+    from cmah.landmarks.chat import Chat
 
     if sum(map(bool, (prompts, answers, endpoint))) > 1:
         raise click.UsageError("--prompts, --answers and --endpoint exclude each other")
@@ -172,8 +172,8 @@ def _ask(
     chat: "Chat", categories: list[str], there: "Landmarks | None", out: Path, count: int, metadata: str
 ) -> dict[str, Any]:
     """Ask for each category; what came is written after each answer."""
-    from cmah.chat import ChatError
     from cmah.landmarks import Landmarks, ask_for, write_landmarks
+    from cmah.landmarks.chat import ChatError
     from cmah.progress import progress
 
     landmarks = Landmarks() if there is None else Landmarks(there, there.aliases)

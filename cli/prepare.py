@@ -88,7 +88,7 @@ def command(
             raise click.BadParameter("expected a number below 1,000,000", param_hint=name)
     if sheet is not None and sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise click.BadParameter("expected a name that ends in .png or .jpg", param_hint="--sheet")
-    from cmah.data.preparing import prepare, read_skipped
+    from cmah.preparing.preparing import prepare, read_skipped
 
     try:
         dataset = prepare(
@@ -112,7 +112,7 @@ def command(
         raise
     skipped = read_skipped(out)
     if sheet is not None:
-        from cmah.data.contact_sheet import write_contact_sheet
+        from cmah.preparing.contact_sheet import write_contact_sheet
 
         write_contact_sheet(dataset, sheet)
     if as_json:

@@ -7,8 +7,8 @@ import click
 
 if TYPE_CHECKING:
     from cmah.codes import BinaryCodes
+    from cmah.report.hits_page import DatasetPictures
     from cmah.search import HammingIndex
-    from cmah.sheets import DatasetPictures
 
 
 @click.command("search", short_help="search an index by photos, meshes, point clouds or codes")
@@ -113,7 +113,7 @@ def _queries(
 
     if run is None:
         return BinaryCodes.load(str(codes_path)), []
-    from cmah.encoding import Encoder
+    from cmah.runs.encoder import Encoder
 
     queries, skipped = Encoder.load(run, device=device).encode_files(files, up=up)
     for _, reason in skipped:
@@ -130,10 +130,10 @@ class _Known:
         self.pictures: DatasetPictures | None = None
         self.categories: dict[str, str] = {}
         if dataset is not None:
-            from cmah import sheets
             from cmah.data.dataset import Dataset
+            from cmah.report import hits_page
 
-            self.pictures = sheets.DatasetPictures(Dataset.read(dataset))
+            self.pictures = hits_page.DatasetPictures(Dataset.read(dataset))
         if database is not None:
             from cmah.codes import read_codes
             from cmah.errors import CodesError
@@ -206,7 +206,7 @@ def _print_csv(found: list[dict[str, Any]]) -> None:
 def _write(
     path: Path, found: list[dict[str, Any]], pictures: "DatasetPictures", up: str, index: "HammingIndex"
 ) -> None:
-    from cmah.sheets import Row, Tile, picture_of_file, write_sheet
+    from cmah.report.hits_page import Row, Tile, picture_of_file, write_sheet
 
     rows = []
     for entry in found:

@@ -66,8 +66,8 @@ def command(
     import json
 
     from cmah.progress import say
+    from cmah.runs.metrics_log import read_metrics
     from cmah.training.loop import train
-    from cmah.training.metrics import read_metrics
 
     if recipe == "prealigned" and (hard_negatives or landmarks):
         raise click.UsageError(

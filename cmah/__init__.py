@@ -15,9 +15,9 @@ if (Path(__file__).parent.parent / "setup.py").is_file():
 
 if TYPE_CHECKING:
     from cmah.codes import BinaryCodes as BinaryCodes
-    from cmah.data.preparing import prepare as prepare
     from cmah.errors import CmahError as CmahError
-    from cmah.exporting import export as export
+    from cmah.preparing.preparing import prepare as prepare
+    from cmah.runs.exporting import export as export
     from cmah.search import HammingIndex as HammingIndex
     from cmah.search import MultiIndex as MultiIndex
     from cmah.training.loop import train as train
@@ -27,9 +27,9 @@ _HOME = {
     "HammingIndex": "cmah.search",
     "MultiIndex": "cmah.search",
     "CmahError": "cmah.errors",
-    "prepare": "cmah.data.preparing",
+    "prepare": "cmah.preparing.preparing",
     "train": "cmah.training.loop",
-    "export": "cmah.exporting",
+    "export": "cmah.runs.exporting",
 }
 __all__ = [
     "BinaryCodes",

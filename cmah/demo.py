@@ -129,7 +129,7 @@ class _Demo:
 
     def make_shapes(self) -> None:
         """Write the meshes, once; demo.json keeps demos of different parameters apart."""
-        from cmah.data.synthetic import CATEGORIES, make_shapes
+        from cmah.synthetic import CATEGORIES, make_shapes
 
         marker = self.out / "demo.json"
         wanted = {"cmah": cmah.__version__, "seed": self.seed, **asdict(self.scale)}
@@ -148,7 +148,7 @@ class _Demo:
 
     def prepare(self) -> None:
         """Render and sample; a fifth of the shapes is kept from training."""
-        from cmah.data.preparing import prepare
+        from cmah.preparing.preparing import prepare
 
         views = self.scale.views
         with self.stage(
@@ -186,7 +186,7 @@ class _Demo:
 
     def export(self) -> None:
         """Codes of the shapes kept from training, by the run and by the untrained network."""
-        from cmah.exporting import export
+        from cmah.runs.exporting import export
 
         with self.stage(
             "export",
@@ -237,7 +237,7 @@ class _Demo:
 
     def search(self, maps: Maps) -> list[dict[str, Any]]:
         """Search by files of one unseen shape a category; the hits are printed and shown on the page."""
-        from cmah.encoding import Encoder
+        from cmah.runs.encoder import Encoder
 
         dataset = Dataset.read(self.dataset).select("test")
         shapes = first_of_each_category(dataset.shapes)
@@ -277,8 +277,8 @@ class _Demo:
 
     def show(self, searches: list[dict[str, Any]], maps: Maps, dataset: Dataset) -> None:
         """Print the searches, and write the page with their pictures."""
-        from cmah.sheets import DatasetPictures, Row, Tile, picture_of_file, write_sheet
-        from cmah.training.metrics import read_metrics
+        from cmah.report.hits_page import DatasetPictures, Row, Tile, picture_of_file, write_sheet
+        from cmah.runs.metrics_log import read_metrics
 
         pictures = DatasetPictures(dataset)
         portraits = {name: views[1 % len(views)].image_id for name, views in dataset.views().items()}

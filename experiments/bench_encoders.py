@@ -21,9 +21,9 @@ import torch
 from common import markdown
 
 from cmah import point_ops
+from cmah.devices import chosen_device
 from cmah.losses.hard_contrastive import hard_info_nce
 from cmah.models.pretrained import point_encoder
-from cmah.training.devices import chosen_device
 
 ENCODERS = ("ulip1_pointbert", "ulip2", "openshape_s1", "openshape_s5", "ulip1_pointnext", "pointnext")
 OPERATIONS = ("farthest_points", "nearest", "ball_query")

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import click
 
+from cmah.bench import bench_report
+from cmah.bench.measuring import Settings, measure
+from cmah.bench.peers import installed
 from cmah.files import write_json
-from cmah.search.bench import report
-from cmah.search.bench.measuring import Settings, measure
-from cmah.search.bench.peers import installed
 from cmah.search.scan import thread_count
 
 EXPECTED = {  # (data, queries a call, n, k): {bits: least ratio}; None where none is promised
@@ -45,17 +45,17 @@ def main(threads: int | None, json_path: Path | None, smoke: bool) -> None:
     base = Settings(thread_count(threads), peers=tuple(peers))
     if smoke:
         base = replace(base, rounds=2)
-    click.echo(report.heading(base.peers) + "  at least".rjust(12) + "data".rjust(12))
+    click.echo(bench_report.heading(base.peers) + "  at least".rjust(12) + "data".rjust(12))
     cases = []
     for (data, queries, n, k), ratios in EXPECTED.items():
         size = 2_000 if smoke else n
         settings = replace(base, data=data, queries=queries, n=(size,), k=(k,), bits=tuple(ratios))
         for case, ratio in zip(measure(settings), ratios.values(), strict=True):
             least = "-" if ratio is None or smoke else str(ratio)
-            click.echo(report.line(case, base.peers) + least.rjust(12) + data.rjust(12))
+            click.echo(bench_report.line(case, base.peers) + least.rjust(12) + data.rjust(12))
             cases.append(case)
-    facts = report.machine()
-    click.echo("\n" + "\n".join([*notes, report.rules(cases, facts, base.seed)]))
+    facts = bench_report.machine()
+    click.echo("\n" + "\n".join([*notes, bench_report.rules(cases, facts, base.seed)]))
     if json_path:
         write_json(
             json_path, {"machine": facts, "settings": asdict(base), "cases": [c.to_dict() for c in cases]}

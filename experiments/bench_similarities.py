@@ -104,7 +104,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     """Build a store in this process: seconds, bytes, memory."""
     import numpy as np
 
-    from cmah.training.similarity_store import SimilarityStore
+    from cmah.negatives.similarity_store import SimilarityStore
 
     shape = task["shape"]
     marks = [landmarks_of(seed, task["landmarks"], shape[2]) for seed in range(len(task["blocks"]))]
@@ -150,7 +150,7 @@ def compare(data: Any, block: Any, measure: str, landmarks: Any, folder: Path) -
     """Equal first, then times on one category."""
     import numpy as np
 
-    from cmah.training.similarity_store import SimilarityStore
+    from cmah.negatives.similarity_store import SimilarityStore
 
     start = time.perf_counter()
     whole = dense(measure, data[block].astype(np.float32), landmarks)

@@ -42,17 +42,17 @@ from two_towers import (
     use_smoke_inputs,
 )
 
+from cmah.config.schema import make_config
 from cmah.data.augmentation import PointAugmentation, augment_points
 from cmah.data.dataset import Dataset, Shape
-from cmah.data.passes import PointBatches
+from cmah.data.encoding_batches import PointBatches
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
-from cmah.encoding import Encoder
+from cmah.devices import exact
 from cmah.errors import DatasetError
 from cmah.files import write_json
-from cmah.models.pretrained.texts import require_text
-from cmah.training.config import make_config
-from cmah.training.devices import exact
-from cmah.zero_shot import classify
+from cmah.models.pretrained.text_towers import require_text
+from cmah.runs.classifying import classify
+from cmah.runs.encoder import Encoder
 
 ARMS = {"InfoNCE": "", "I2I": "i2i", "(I2L)²": "i2l2", "AVG": "avg"}
 PROMPTS = {"paper": "a point cloud of a {}", "released": "a point cloud model of a {}"}

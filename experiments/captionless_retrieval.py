@@ -41,10 +41,10 @@ from two_towers import (
 )
 
 from cmah.data.dataset import KINDS, Dataset
-from cmah.encoding import Encoder
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
+from cmah.runs.encoder import Encoder
 
 ROWS = 128
 DEPTHS = (1, 5)

@@ -106,7 +106,7 @@ def measure(
     dataset: Path, out: Path, config: Path | None, settings: tuple[str, ...], split: str, bits: int
 ) -> None:
     """One arm with one seed: train, export, write numbers.json."""
-    from cmah.training.metrics import read_metrics
+    from cmah.runs.metrics_log import read_metrics
 
     made = run_and_encode(dataset, out, split, config, settings, floats=False)
     image, shape = of_kind(made["codes"][0], ["render"]).truncate(bits), made["codes"][1].truncate(bits)

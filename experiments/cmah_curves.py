@@ -31,7 +31,7 @@ def main(
     dataset: Path | None, run: Path | None, out: Path, split: str, bits: int, categories: int, smoke: bool
 ) -> None:
     """Encode with the trained and the untrained model, draw."""
-    from cmah.training.checkpoint import read_config
+    from cmah.runs.run_folder import read_config
     from cmah.training.loop import train
 
     if smoke:
@@ -44,7 +44,7 @@ def main(
     settings = _flat({key: stored[key] for key in ("model", "loss", "data")})
     settings += ["training.epochs=0", "training.cached_copies=0"]
     before = run_and_encode(dataset, out / "untrained", split, None, settings, floats=False)["codes"]
-    from cmah.encoding import Encoder
+    from cmah.runs.encoder import Encoder
 
     encoder = Encoder.load(run)
     from cmah.data.dataset import Dataset

@@ -14,7 +14,7 @@ import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import Report, evaluate
-from cmah.exporting import export
+from cmah.runs.exporting import export
 from cmah.training.loop import train
 
 SMOKE = (
@@ -28,8 +28,8 @@ DIRECTIONS = ("image→shape", "shape→image")
 
 def smoke_dataset(out: Path) -> Path:
     """A dataset folder of a few synthetic shapes, for --smoke."""
-    from cmah.data.preparing import prepare
-    from cmah.data.synthetic import make_shapes
+    from cmah.preparing.preparing import prepare
+    from cmah.synthetic import make_shapes
 
     if not (out / "dataset.json").exists():
         make_shapes(out.with_name("meshes"), per_category=8, categories=["chair", "table", "lamp"])

@@ -37,10 +37,10 @@ from two_towers import (
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset
-from cmah.encoding import Encoder
 from cmah.evaluation import evaluate
-from cmah.exporting import export, fitted_codes
 from cmah.files import write_json
+from cmah.runs.encoder import Encoder
+from cmah.runs.exporting import export, fitted_codes
 
 ARMS = {
     "InfoNCE": ("prealigned", ("loss.beta=0", "loss.beta_end=0")),

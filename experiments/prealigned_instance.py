@@ -38,13 +38,13 @@ from two_towers import (
     use_smoke_inputs,
 )
 
+from cmah.config.schema import make_config
 from cmah.data.dataset import KINDS, Dataset
-from cmah.encoding import Encoder
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
-from cmah.models.pretrained.table import find
-from cmah.training.config import make_config
+from cmah.models.pretrained.encoder_table import find
+from cmah.runs.encoder import Encoder
 
 ARMS = {"InfoNCE": ("loss.beta=0", "loss.beta_end=0"), "HCL": ()}
 STARTS = {"scratch": "scratch", "pre-aligned": "finetune"}  # and the preset of each

@@ -12,9 +12,9 @@ from toy import make_toy
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
-from cmah.encoding import BATCH, Encoder
 from cmah.errors import CmahError, DatasetError, RunError
-from cmah.exporting import export
+from cmah.runs.encoder import BATCH, Encoder
+from cmah.runs.exporting import export
 
 
 @pytest.fixture(scope="module")

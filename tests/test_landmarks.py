@@ -157,7 +157,7 @@ def test_other_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "text.json").write_text("chairs", encoding="utf-8")
     with pytest.raises(CmahError, match="not a readable JSON file"):
         read_landmarks(tmp_path / "text.json")
-    monkeypatch.setattr("cmah.landmarks.LARGEST_FILE", 5)
+    monkeypatch.setattr("cmah.landmarks.landmark_file.LARGEST_FILE", 5)
     with pytest.raises(CmahError, match="6 bytes, expected"):
         read_landmarks(tmp_path / "text.json")
 

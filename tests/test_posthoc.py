@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cmah.codes import Embeddings
+from cmah.codes.posthoc import ITERATIONS, PostHocHash, fit_hash
 from cmah.errors import CodesError
 from cmah.evaluation import evaluate
-from cmah.posthoc import ITERATIONS, PostHocHash, fit_hash
 
 
 def clusters(n, d=12, seed=0, shift=0.0, **known):

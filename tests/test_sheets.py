@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.sheets import SIDE, Row, Tile, picture_of_file, picture_of_image, picture_of_points, write_sheet
+from cmah.report.hits_page import (
+    SIDE,
+    Row,
+    Tile,
+    picture_of_file,
+    picture_of_image,
+    picture_of_points,
+    write_sheet,
+)
 
 
 def decoded(address):

@@ -13,12 +13,12 @@ import pytest
 
 from cmah.cli.main import run as cmah
 from cmah.codes import BinaryCodes, read_codes
-from cmah.encoding import Encoder
-from cmah.exporting import export
+from cmah.runs.encoder import Encoder
+from cmah.runs.exporting import export
+from cmah.runs.metrics_log import read_metrics
+from cmah.runs.run_folder import load_tensors
 from cmah.search import HammingIndex, MultiIndex
-from cmah.training.checkpoint import load_tensors
 from cmah.training.loop import train
-from cmah.training.metrics import read_metrics
 
 GOLDEN = Path(__file__).parent / "golden" / "whole_way"
 NUMBERS = 1e-3  # processors round differently; one and the same gives equal bits

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cmah.data.dataset import Dataset
-from cmah.encoding import Encoder
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
-from cmah.models.pretrained.texts import TextEncoder
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.text_towers import TextEncoder
+from cmah.runs.classifying import IMAGE_PROMPTS, PROMPTS, category_names, classify, top_k
+from cmah.runs.encoder import Encoder
 from cmah.training.loop import train
-from cmah.zero_shot import IMAGE_PROMPTS, PROMPTS, category_names, classify, top_k
 
 SMALL = (
     "model.shape_encoder=pointnet", "model.points=32", "model.bits=16", "training.epochs=1", "training.batch_size=8",
@@ -52,7 +52,7 @@ def slow_top_k(embeddings, texts, labels):
 
 @pytest.mark.parametrize(("n", "categories"), [(60, 12), (30, 3), (1, 1)])
 def test_top_k_equals_the_loop(n, categories, monkeypatch):
-    monkeypatch.setattr("cmah.zero_shot.ROWS", 7)
+    monkeypatch.setattr("cmah.runs.classifying.ROWS", 7)
     rng = np.random.default_rng(n)
     texts = rng.standard_normal((categories, 8)).astype(np.float32)
     labels = rng.integers(categories, size=n)

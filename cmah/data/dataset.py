@@ -21,9 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from cmah.data.images import load_image, load_mask
-from cmah.data.point_clouds import load_points_file, normalise
-from cmah.data.tables import (
+from cmah.data.csv_tables import (
     FORMAT,
     VERSION,
     Fault,
@@ -35,6 +33,8 @@ from cmah.data.tables import (
     read_table,
     table_text,
 )
+from cmah.data.images import load_image, load_mask
+from cmah.data.point_clouds import load_points_file, normalise
 from cmah.errors import CmahError, DatasetError
 from cmah.files import atomic_path
 from cmah.progress import progress

@@ -8,7 +8,7 @@ import numpy as np
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.compiling import load
 from cmah.errors import CodesError
-from cmah.evaluation.counting import Distances, chunks
+from cmah.evaluation.histograms import Distances, chunks
 from cmah.search.scan import in_threads
 
 CloudOf = Callable[[str], np.ndarray | None]

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
-from cmah.evaluation.counting import Distances, chunks
+from cmah.evaluation.histograms import Distances, chunks
 from cmah.evaluation.relevance import own_positions
 from cmah.evaluation.report import Report
 from cmah.search import HammingIndex

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
+from cmah.codes.npz import read_npy
 from cmah.errors import CodesError
 from cmah.evaluation.findings import Result, Rows
 from cmah.evaluation.protocol import evaluate
-from cmah.npz import read_npy
 
 
 @dataclass(frozen=True)

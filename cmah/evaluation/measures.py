@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmah.compiling import load
-from cmah.evaluation.counting import Counts
+from cmah.evaluation.histograms import Counts
 
 DENOMINATORS = (
     "relevant",

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.vector_table import whole
 from cmah.errors import CodesError
 from cmah.evaluation.clouds import CloudOf, first_hit_distances, first_hits
-from cmah.evaluation.counting import DistanceCounter, LevelCounter, chunks
+from cmah.evaluation.histograms import DistanceCounter, LevelCounter, chunks
 from cmah.evaluation.intervals import bootstrap_interval
 from cmah.evaluation.measures import (
     CURVE,
@@ -23,7 +24,6 @@ from cmah.evaluation.measures import (
 )
 from cmah.evaluation.relevance import Labels, Relation, own_positions, relation
 from cmah.evaluation.report import Report, Rules
-from cmah.rows import whole
 from cmah.search.scan import in_threads, thread_count
 
 Rows = BinaryCodes | Embeddings

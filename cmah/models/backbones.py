@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 
 if TYPE_CHECKING:
-    from cmah.models.pretrained.base import PointEncoder
+    from cmah.models.pretrained.point_encoder import PointEncoder
 
 
 class Frozen(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from cmah.codes import MAX_BITS
+from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import ConfigError
 
 KINDS = ("tanh", "layernorm_ste")

@@ -15,7 +15,7 @@ from torch.nn import functional
 from cmah.errors import ConfigError
 from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remarks
 from cmah.models.hash_head import KINDS, HashHead, check_lengths
-from cmah.models.pretrained.images import ImageBackbone
+from cmah.models.pretrained.image_towers import ImageBackbone
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmah.data.batches import TrainingBatches, TrainingPairs
+from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import ConfigError
-from cmah.training.config import Config
-from cmah.training.embeddings import ImageEmbedder
+from cmah.features.image_embedder import ImageEmbedder
 
 
 class Recipe(ABC):

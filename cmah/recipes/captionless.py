@@ -12,21 +12,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cmah.data.batches import TrainingBatches
+from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingBatches
+from cmah.features.embedded_batches import EmbeddedBatches
+from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import info_nce
 from cmah.losses.weighted import released_loss, weighted_info_nce
-from cmah.recipes import prealigned
-from cmah.recipes.prealigned import TowersLoss
-from cmah.training.config import Config
-from cmah.training.embedded import EmbeddedBatches
-from cmah.training.embeddings import ImageEmbedder
-from cmah.training.negatives import (
+from cmah.negatives.weights import (
     NegativesConfig,
     NegativeWeights,
     described,
     make_negative_weights,
 )
+from cmah.recipes import prealigned
+from cmah.recipes.prealigned import TowersLoss
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 L = L_c + L_r with L_c = full–full + mask–full contrast in both directions and L_r = L_2D + L_3D. The paper's
 equations were not at hand: this is a reconstruction from its abstract, figure captions and second-hand
-summaries. Weights of 1 are as written there; everything else is the lineage's (see cmah.models.cmah).
+summaries. Weights of 1 are as written there; everything else is the lineage's (see cmah.models.cmah_network).
 """
 
 import math
@@ -13,24 +13,24 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from cmah.data.batches import TrainingBatches
+from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingBatches
 from cmah.errors import ConfigError
+from cmah.features.augmented_batches import FeatureBatches
+from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
-from cmah.models.cmah import Cmah, CmahOutput, ModelConfig
-from cmah.recipes import Recipe
-from cmah.training.config import Config
-from cmah.training.embeddings import ImageEmbedder
-from cmah.training.features import FeatureBatches
-from cmah.training.negatives import (
+from cmah.models.cmah_network import Cmah, CmahOutput, ModelConfig
+from cmah.negatives.weights import (
     NegativesConfig,
     NegativeWeights,
     described,
     make_negative_weights,
 )
+from cmah.recipes import Recipe
 
 
 @dataclass(frozen=True)

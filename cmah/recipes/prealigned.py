@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmah.data.batches import TrainingBatches
+from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingBatches
 from cmah.errors import ConfigError
+from cmah.features.embedded_batches import EmbeddedBatches
+from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.hard_contrastive import annealed_beta, hard_info_nce
-from cmah.models.pretrained.table import find
+from cmah.models.pretrained.encoder_table import find
 from cmah.models.two_towers import TowersConfig, TwoTowers
 from cmah.recipes import Recipe
-from cmah.training.config import Config
-from cmah.training.embedded import EmbeddedBatches
-from cmah.training.embeddings import ImageEmbedder
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Self, cast
 import numpy as np
 
 from cmah.codes import BinaryCodes
+from cmah.codes.vector_table import whole
 from cmah.errors import CodesError
-from cmah.rows import whole
+from cmah.search.blocks import Planes
 from cmah.search.ids import Ids, IdsLike, as_ids
-from cmah.search.planes import Planes
 from cmah.search.scan import scan, thread_count
 
 
@@ -199,7 +199,7 @@ class HammingIndex:
         """
         _refuse_others(a)
         HammingIndex(a.bits, a.space)._check(b)
-        from cmah.search.plain import differing_bits
+        from cmah.search.numpy_scan import differing_bits
 
         out = np.empty((len(a), len(b)), dtype=np.int32)
         for row, code in zip(out, a.packed, strict=True):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cmah.codes import MAX_BITS
+from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
 from cmah.files import atomic_path, require_file
+from cmah.search.blocks import Planes
 from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
-from cmah.search.planes import Planes
 
 MAGIC = b"CMAH-IDX"
 VERSION = 1

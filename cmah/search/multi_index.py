@@ -10,12 +10,12 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
+from cmah.search.blocks import Planes
+from cmah.search.hash_tables import Tables, part_lengths
 from cmah.search.ids import IdsLike
 from cmah.search.index import HammingIndex
 from cmah.search.index_file import IndexContent, write_index
-from cmah.search.planes import Planes
 from cmah.search.scan import FEW, Found, compiled, in_threads, scan, thread_count
-from cmah.search.tables import Tables, part_lengths
 
 MOST_ITEMS = (1 << 32) - 1  # positions have 32 bits
 BATCH = 256  # queries a task: their results stay in the cache

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from cmah.codes.vector_table import whole
 from cmah.compiling import load
 from cmah.errors import CodesError
-from cmah.rows import whole
-from cmah.search import plain
-from cmah.search.planes import Planes
+from cmah.search import numpy_scan
+from cmah.search.blocks import Planes
 
 T = TypeVar("T")
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # offsets [q + 1], positions [m], distances [m]
@@ -45,7 +45,7 @@ def scan(planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads
     """
     threads = thread_count(threads)
     kernels = compiled(len(packed) * len(planes) * planes.width)
-    worker = plain.scan_tile if kernels is None else kernels.scan_tile
+    worker = numpy_scan.scan_tile if kernels is None else kernels.scan_tile
     queries = planes.as_words(packed)
     q, n = len(queries), len(planes)
     per_thread = max(1, min(threads, q * n * planes.width // WORTH_A_THREAD))
@@ -105,7 +105,7 @@ def compiled(work: int) -> ModuleType | None:
 @cache
 def _kernels() -> ModuleType | None:
     try:
-        return load("cmah.search.tiles")
+        return load("cmah.search.compiled_scan")
     except (ImportError, OSError):
         return None
 

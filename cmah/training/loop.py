@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 import cmah
+from cmah.config.schema import Config, differences, make_config
 from cmah.data.dataset import Dataset
-from cmah.encoding import FITTED, Encoder, load_fitted
+from cmah.devices import chosen_device
 from cmah.errors import ConfigError, RunError
-from cmah.exporting import fitted_codes
 from cmah.files import atomic_path, locked, require_file
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
-from cmah.training.checkpoint import (
+from cmah.runs.encoder import FITTED, Encoder, load_fitted
+from cmah.runs.exporting import fitted_codes
+from cmah.runs.metrics_log import read_metrics
+from cmah.runs.run_folder import (
     check_towers,
     load_optimizer,
     load_own_state,
@@ -30,11 +33,8 @@ from cmah.training.checkpoint import (
     save_tensors,
     write_config,
 )
-from cmah.training.config import Config, differences, make_config
-from cmah.training.curves import plot_curves
-from cmah.training.devices import chosen_device
-from cmah.training.metrics import read_metrics
 from cmah.training.optimisation import learning_rate, parameter_groups, seed_step
+from cmah.training.plotting import plot_curves
 from cmah.training.validation import Validator, hold_out
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmah.config.schema import TrainingConfig
 from cmah.models.backbones import Tuned
-from cmah.training.config import TrainingConfig
 
 
 def seed_step(seed: int, epoch: int, batch: int) -> int:

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.encoding import Encoder
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.recipes import Recipe
-from cmah.training.config import Config
+from cmah.runs.encoder import Encoder
 
 
 def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Dataset, Dataset | None]:

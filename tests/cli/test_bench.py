@@ -13,8 +13,8 @@ SMALL = ("bench", "--bits", "16,24", "--n", "2e2", "--queries", "3", "--threads"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("cmah.search.bench.timing.TURN", 1e-4)
-    monkeypatch.setattr("cmah.search.bench.ceilings.TURN", 1e-4)
+    monkeypatch.setattr("cmah.bench.timing.TURN", 1e-4)
+    monkeypatch.setattr("cmah.bench.ceilings.TURN", 1e-4)
 
 
 def test_a_table_and_its_rules(call, tmp_path):
@@ -71,7 +71,7 @@ def test_a_peer_that_is_not_installed_is_left_out(call, monkeypatch):
 
 
 def test_a_difference_is_an_error(call, monkeypatch):
-    from cmah.search.bench import measuring
+    from cmah.bench import measuring
 
     def wrong(name, codes, threads):
         return {

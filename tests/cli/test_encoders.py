@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from cmah.cli.train import command as train
-from cmah.models.pretrained.table import ENCODERS, find
+from cmah.models.pretrained.encoder_table import ENCODERS, find
 
 
 def test_table(call):

@@ -142,9 +142,9 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             return named, [(path, f"{path}: not a picture") for path in paths if path not in good]
 
-    module = ModuleType("cmah.encoding")
+    module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
-    monkeypatch.setitem(sys.modules, "cmah.encoding", module)
+    monkeypatch.setitem(sys.modules, "cmah.runs.encoder", module)
     call("index", files / "shape.npz", files / "s.cmah", "--bits", 16)
     status, out, err = call(
         "search", files / "s.cmah", "--run", "R", "good1.jpg", "bad.jpg", "good2.jpg", "-k", 1

@@ -8,10 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cmah import chat
-from cmah.chat import Chat, ChatError
 from cmah.errors import CmahError
-from cmah.landmarks import read_landmarks, write_landmarks
+from cmah.landmarks import chat, read_landmarks, write_landmarks
+from cmah.landmarks.chat import Chat, ChatError
 
 KEY = "sk-very-secret-0123456789"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmah.cli.main import main
-from cmah.data.synthetic import make_shapes
+from cmah.synthetic import make_shapes
 
 SMALL = ["--views", "2", "--image-size", "16", "--points", "16", "-j", "1"]
 

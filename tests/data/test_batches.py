@@ -8,13 +8,13 @@ import PIL.Image
 import pytest
 import torch
 
-from cmah.data import batches
+from cmah.data import training_batches
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation, PointAugmentation
-from cmah.data.batches import TrainingBatches, TrainingPairs
 from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.encoding_batches import ImageBatches, PointBatches
 from cmah.data.images import fit_square, load_image
-from cmah.data.passes import ImageBatches, PointBatches
 from cmah.data.point_clouds import load_points_file, model_input, normalise
+from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import CmahError, DatasetError
 
 SHAPES, VIEWS, POINTS = 11, 3, 40
@@ -128,8 +128,8 @@ def test_batches_do_not_depend_on_workers_or_on_where_one_resumes(dataset):
 
 def test_batches_by_pipe_are_those_by_shared_memory(dataset, monkeypatch):
     expected = list(TrainingBatches(make_pairs(dataset), 4).epoch(0))
-    assert not batches._fits_shared(1, 10**15)
-    monkeypatch.setattr(batches, "_fits_shared", lambda *_: False)
+    assert not training_batches._fits_shared(1, 10**15)
+    monkeypatch.setattr(training_batches, "_fits_shared", lambda *_: False)
     assert same(list(TrainingBatches(make_pairs(dataset), 4, workers=1).epoch(0)), expected)
 
 

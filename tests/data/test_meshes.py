@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.data.mesh_resources import ConfinedResolver
-from cmah.data.meshes import load_mesh, points_of_mesh, sample_points
-from cmah.data.off import read_off
-from cmah.data.surfaces import Mesh, surface_colours
-from cmah.data.synthetic import WRITERS, make_model
 from cmah.errors import CmahError
+from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh_loading import load_mesh, points_of_mesh, sample_points
+from cmah.meshes.mesh_resources import ConfinedResolver
+from cmah.meshes.off import read_off
+from cmah.synthetic import WRITERS, make_model
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
 TEXTURED = "mtllib m.mtl\n" + SQUARE + "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3 4/4\n"

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.data import preparing
-from cmah.data.contact_sheet import write_contact_sheet
 from cmah.data.dataset import Dataset
-from cmah.data.preparing import LOG, prepare, read_skipped
-from cmah.data.synthetic import make_shapes
 from cmah.errors import CmahError
+from cmah.preparing import preparing
+from cmah.preparing.contact_sheet import write_contact_sheet
+from cmah.preparing.preparing import LOG, prepare, read_skipped
+from cmah.synthetic import make_shapes
 
 SMALL: dict[str, Any] = {"views": 3, "image_size": 24, "points": 64}
 
@@ -109,7 +109,7 @@ def test_points_and_views_are_of_the_same_frame(prepared: Path) -> None:
 def test_kill_and_resume(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     """kill -9 after a few shapes, a torn last line, then the same call again."""
     out = tmp_path / "out"
-    code = f"from cmah.data.preparing import prepare; prepare({str(meshes)!r}, {str(out)!r}, jobs=1, **{SMALL!r})"
+    code = f"from cmah.preparing.preparing import prepare; prepare({str(meshes)!r}, {str(out)!r}, jobs=1, **{SMALL!r})"
     process = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -194,7 +194,7 @@ SLOW_TARGET = """
 import time
 from pathlib import Path
 from cmah.data import shape_tasks
-from cmah.data.shape_tasks import warm_up
+from cmah.preparing.shape_task import warm_up
 
 def prepare_shape(task):
     if "slow" in task["path"] and Path(task["path"]).with_name("slow.txt").exists():
@@ -210,7 +210,7 @@ def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path, monkeypatch: p
     (source / "slow.txt").write_text("for now")
     (tmp_path / "slow_target.py").write_text(SLOW_TARGET)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("cmah.data.preparing.TASK", "slow_target:prepare_shape")
+    monkeypatch.setattr("cmah.preparing.preparing.TASK", "slow_target:prepare_shape")
     tree = {
         "asset": {"version": "2.0"},
         "scene": 0,
@@ -237,7 +237,9 @@ def test_worker_killed_from_outside(tmp_path: Path) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 12, ["vase"])
     options = {"jobs": 1, "image_size": 80, "views": 5}
-    code = f"from cmah.data.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, **{options!r})"
+    code = (
+        f"from cmah.preparing.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, **{options!r})"
+    )
     process = subprocess.Popen([sys.executable, "-c", code])
     killed = 0
     while process.poll() is None and killed < 2:
@@ -256,7 +258,7 @@ def test_worker_killed_from_outside(tmp_path: Path) -> None:
 def test_interrupt_ends_the_workers(tmp_path: Path) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 30, ["chair"])
-    code = f"from cmah.data.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, jobs=2)"
+    code = f"from cmah.preparing.preparing import prepare; prepare({str(source)!r}, {str(out)!r}, jobs=2)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (out / LOG).is_file() or (out / LOG).read_text().count("\n") < 2:
         time.sleep(0.005)

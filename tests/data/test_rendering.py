@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmah.data import rendering
-from cmah.data.meshes import load_mesh
-from cmah.data.rendering import Camera, render, ring_of_cameras
-from cmah.data.surfaces import Mesh, surface_colours
-from cmah.data.synthetic import make_model
-from cmah.data.synthetic.solids import Model
-from cmah.data.synthetic.writing import write_glb
+from cmah.meshes import rendering
+from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.rendering import Camera, render, ring_of_cameras
+from cmah.synthetic import make_model
+from cmah.synthetic.solids import Model
+from cmah.synthetic.writing import write_glb
 
 RED = (1.0, 0.0, 0.0)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmah.data.shape_ids import find_meshes, shape_id_of, split_of
 from cmah.errors import CmahError
+from cmah.preparing.shape_ids import find_meshes, shape_id_of, split_of
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda part: "/" not in part and "\0" not in part)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmah.data.meshes import load_mesh, sample_points
-from cmah.data.synthetic import BUILDERS, CATEGORIES, make_model, make_shapes
-from cmah.data.synthetic.solids import Model, curve
-from cmah.data.synthetic.writing import write_obj
 from cmah.errors import CmahError
+from cmah.meshes.mesh_loading import load_mesh, sample_points
+from cmah.synthetic import BUILDERS, CATEGORIES, make_model, make_shapes
+from cmah.synthetic.solids import Model, curve
+from cmah.synthetic.writing import write_obj
 
 
 def test_files_are_the_same_every_time(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cmah.data.workers import Outcome, run_isolated
 from cmah.errors import CmahError
+from cmah.workers import Outcome, run_isolated
 
 TARGET = """
 import ctypes, os, signal, sys, time

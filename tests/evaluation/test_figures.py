@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure as Sheet
 from PIL import Image
 
-from cmah.evaluation import panels
-from cmah.evaluation.figures import PALETTE, RAMP, SERIES, Figure, inline, ramp, save, series
+from cmah.report import panels
+from cmah.report.figures import PALETTE, RAMP, SERIES, Figure, inline, ramp, save, series
 
 NAN = float("nan")
 ODD = 'a<b> & "c" $x_1$'

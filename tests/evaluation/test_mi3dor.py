@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmah.errors import CodesError
-from cmah.evaluation.counting import _levels
+from cmah.evaluation.histograms import _levels
 from cmah.evaluation.measures import Depths, Gains, anmrr_depths, category_measures
 from cmah.evaluation.mi3dor import mi3dor_measures
 

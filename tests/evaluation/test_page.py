@@ -9,9 +9,10 @@ import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CmahError
-from cmah.evaluation import evaluate, sections
+from cmah.evaluation import evaluate
 from cmah.evaluation.findings import Result, nearest
-from cmah.evaluation.page import write_report
+from cmah.report import sections
+from cmah.report.page import write_report
 
 ODD = "<script>alert('&')</script>"
 CATEGORIES = np.array([ODD, "mug_cup", "chair", "lamp"])

@@ -122,7 +122,7 @@ def test_chunks_and_threads_do_not_matter(monkeypatch):
         return [report.values for report in reports], [report.curves for report in reports]
 
     whole, curves = all_of(1)
-    monkeypatch.setattr("cmah.evaluation.counting.CELLS", 1)
+    monkeypatch.setattr("cmah.evaluation.histograms.CELLS", 1)
     for threads in (1, 3):
         values, parts = all_of(threads)
         assert values == whole

@@ -7,7 +7,7 @@ import pytest
 from slow_search import LENGTHS, clustered, distances, found
 
 from cmah.kernels import hamming
-from cmah.search.tiles import UNROLLED
+from cmah.search.compiled_scan import UNROLLED
 
 CODES = 16  # in a block; a multiple of 8
 

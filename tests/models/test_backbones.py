@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 
 from cmah.errors import ConfigError, RunError
 from cmah.models.backbones import Frozen, Tuned
-from cmah.models.pretrained import images as images_module
-from cmah.models.pretrained.checkpoints import load_strictly, read_weights
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained import image_towers as images_module
+from cmah.models.pretrained.foreign_weights import load_strictly, read_weights
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
 from cmah.models.pretrained.pointnet import PointNet
-from cmah.models.pretrained.texts import TextEncoder, ensembled, has_text
+from cmah.models.pretrained.text_towers import TextEncoder, ensembled, has_text
 
 
 def test_spec_parses():

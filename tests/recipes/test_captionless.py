@@ -9,11 +9,11 @@ from small_towers import TINY, image_weights
 from torch.nn.functional import normalize
 from toy import MICRO
 
+from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.losses.contrastive import info_nce
 from cmah.recipes import load_recipe
-from cmah.training.config import make_config
 from cmah.training.loop import train
 
 ALPHA = 0.25

@@ -6,11 +6,11 @@ import pytest
 import torch
 from toy import MICRO
 
+from cmah.config.schema import make_config
 from cmah.errors import ConfigError
-from cmah.models.cmah import turned
+from cmah.models.cmah_network import turned
 from cmah.models.encoders import TokenEncoder
 from cmah.recipes import load_recipe, recipe_names
-from cmah.training.config import make_config
 
 
 def method(*settings, seed=0):

@@ -11,16 +11,16 @@ from safetensors.torch import save_file
 from small_towers import TINY, image_weights, published_openshape
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.posthoc import fit_hash
+from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
-from cmah.encoding import FITTED, Encoder
 from cmah.errors import ConfigError, DatasetError, RunError
-from cmah.exporting import export
+from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import info_nce
 from cmah.models.pretrained import point_encoder
-from cmah.posthoc import fit_hash
 from cmah.recipes import load_recipe
-from cmah.training.config import make_config
-from cmah.training.embeddings import ImageEmbedder
+from cmah.runs.encoder import FITTED, Encoder
+from cmah.runs.exporting import export
 from cmah.training.loop import train
 
 

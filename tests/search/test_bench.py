@@ -5,20 +5,20 @@ import sys
 import numpy as np
 import pytest
 
+from cmah.bench import bench_report, measuring, timing
+from cmah.bench.cold import describe, measure_cold
+from cmah.bench.measuring import Case, Settings, measure
+from cmah.bench.peers import INSTALL, installed, require_equal, variants
+from cmah.bench.timing import Timing, affordable, in_turn
+from cmah.bench.workload import make_workload
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError, CodesError
-from cmah.search.bench import measuring, report, timing
-from cmah.search.bench.cold import describe, measure_cold
-from cmah.search.bench.measuring import Case, Settings, measure
-from cmah.search.bench.peers import INSTALL, installed, require_equal, variants
-from cmah.search.bench.timing import Timing, affordable, in_turn
-from cmah.search.bench.workload import make_workload
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("cmah.search.bench.timing.TURN", 1e-4)
-    monkeypatch.setattr("cmah.search.bench.ceilings.TURN", 1e-4)
+    monkeypatch.setattr("cmah.bench.timing.TURN", 1e-4)
+    monkeypatch.setattr("cmah.bench.ceilings.TURN", 1e-4)
 
 
 def bits_of(codes):
@@ -227,13 +227,13 @@ def test_derived_numbers():
     assert case.ratios == pytest.approx({"faiss": 4})
     assert case.fractions == pytest.approx({"popcount": 0.5, "memory": 0.05})
     assert case.bound == "popcount"
-    line = report.line(case, ["faiss"])
+    line = bench_report.line(case, ["faiss"])
     assert line.split() == (
         "64 1,000 10 4 2 µs 1 µs-3 µs 0.50 8.10 50 %* 5 % 4.0".split()  # noqa: SIM905
     )
-    assert len(line) == len(report.heading(["faiss"]))
-    facts = report.machine()
-    text = report.rules([case], facts, 3)
+    assert len(line) == len(bench_report.heading(["faiss"]))
+    facts = bench_report.machine()
+    text = bench_report.rules([case], facts, 3)
     assert "faiss: it" in text
     assert "seed 3" in text
     assert "Beware" not in text
@@ -242,10 +242,10 @@ def test_derived_numbers():
         **{name: getattr(case, name) for name in vars(case)}
         | {"ceilings": {"popcount": 4e-6, "memory": 1e-7}}
     )
-    assert "Beyond 100 %" in report.rules([early], facts, 3)
+    assert "Beyond 100 %" in bench_report.rules([early], facts, 3)
     busy = Case(**{name: getattr(case, name) for name in vars(case)} | {"speedup": 1.1})
     assert "2 threads were at worst 1.10 times as fast as one" in " ".join(
-        report.rules([busy], facts, 3).split()
+        bench_report.rules([busy], facts, 3).split()
     )
 
 
@@ -294,8 +294,8 @@ def test_without_numba(monkeypatch):
     monkeypatch.setenv("CMAH_NO_NUMBA", "1")
     (case,) = measure(Settings(1, (24,), (100,), queries=3, peers=("numpy",), rounds=1))
     assert (case.ceilings, case.fractions, case.bound) == ({}, {}, "")
-    assert "NumPy did the work" in report.rules([case], report.machine(), 0)
-    assert len(report.line(case, ["numpy"])) == len(report.heading(["numpy"]))
+    assert "NumPy did the work" in bench_report.rules([case], bench_report.machine(), 0)
+    assert len(bench_report.line(case, ["numpy"])) == len(bench_report.heading(["numpy"]))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -303,7 +303,7 @@ def test_plot(tmp_path, suffix):
     pytest.importorskip("matplotlib")
     cases = list(measure(Settings(1, (16, 24), (100, 200), queries=3, peers=("numpy",), rounds=1)))
     path = tmp_path / f"times{suffix}"
-    report.plot(cases, path)
+    bench_report.plot(cases, path)
     assert path.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -313,7 +313,7 @@ def test_plot(tmp_path, suffix):
     [(12.34, "12.3 s"), (0.0123, "12.3 ms"), (1e-3, "1 ms"), (5e-5, "50 µs"), (2e-8, "20 ns")],
 )
 def test_durations(seconds, text):
-    assert report.duration(seconds) == text
+    assert bench_report.duration(seconds) == text
 
 
 def test_fresh_processes():
@@ -327,7 +327,7 @@ def test_fresh_processes():
 
 
 def test_a_process_that_fails_says_why(monkeypatch):
-    monkeypatch.setattr("cmah.search.bench.cold._PROCESS", "raise SystemExit('no more memory')")
+    monkeypatch.setattr("cmah.bench.cold._PROCESS", "raise SystemExit('no more memory')")
     with pytest.raises(CmahError, match="a fresh process could not search: no more memory"):
         measure_cold(1, n=10, repeats=1)
 

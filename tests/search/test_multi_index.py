@@ -13,8 +13,8 @@ from slow_search import BACKENDS, backend, clustered, distances, found
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.search import HammingIndex, MultiIndex, index_file, multi_index
-from cmah.search.planes import Planes
-from cmah.search.tables import MOST_READ, Tables, part_lengths
+from cmah.search.blocks import Planes
+from cmah.search.hash_tables import MOST_READ, Tables, part_lengths
 
 FREE, NONE = 1e9, 0.0  # shares of the flat scan's cost that are always and never enough
 

@@ -8,7 +8,7 @@ from slow_search import clustered
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search.planes import ALIGNMENT, Planes
+from cmah.search.blocks import ALIGNMENT, Planes
 
 LENGTHS = (1, 8, 9, 16, 24, 31, 48, 64, 72, 96, 200, 1000, 4096)
 
@@ -96,7 +96,7 @@ def test_appending_behind_bytes_that_cannot_be_written_to():
 
 
 def test_many_codes_are_rearranged_some_at_a_time(monkeypatch):
-    monkeypatch.setattr("cmah.search.planes._AT_ONCE", 1024)
+    monkeypatch.setattr("cmah.search.blocks._AT_ONCE", 1024)
     planes, packed = filled(16, 5000)
     np.testing.assert_array_equal(planes.all_rows(), packed)
     assert [len(part) for part in planes.parts()] == [1024, 1024, 1024, 1024, 512, 392]

@@ -11,9 +11,9 @@ import pytest
 from slow_search import BACKENDS, LENGTHS, backend, clustered, distances, found
 
 from cmah.errors import CodesError
-from cmah.search import plain
+from cmah.search import numpy_scan
 from cmah.search import scan as scanning
-from cmah.search.planes import Planes
+from cmah.search.blocks import Planes
 
 
 def planes_of(codes):
@@ -190,9 +190,9 @@ def test_counting_bits_without_bitwise_count(monkeypatch, word):
     bytes_ = np.random.default_rng(0).integers(0, 256, (3, 5, 8), dtype=np.uint8)
     words = bytes_.view(word)
     expected = np.unpackbits(bytes_, axis=2).reshape(*words.shape, -1).sum(axis=-1)
-    np.testing.assert_array_equal(plain.differing_bits(words), expected)
+    np.testing.assert_array_equal(numpy_scan.differing_bits(words), expected)
     monkeypatch.delattr(np, "bitwise_count", raising=False)
-    counted = plain.differing_bits(words)
+    counted = numpy_scan.differing_bits(words)
     np.testing.assert_array_equal(counted, expected)
     assert counted.dtype == np.uint8
     codes, queries = clustered(700, 72), clustered(2, 72, 1)
@@ -202,7 +202,7 @@ def test_counting_bits_without_bitwise_count(monkeypatch, word):
 
 
 def test_plain_scan_goes_over_the_codes_in_steps(monkeypatch):
-    monkeypatch.setattr(plain, "AT_ONCE", 512)
+    monkeypatch.setattr(numpy_scan, "AT_ONCE", 512)
     codes, queries = clustered(2600, 64), clustered(2, 64, 1)
     rows, planes = distances(queries, codes), planes_of(codes)
     with backend("numpy"):

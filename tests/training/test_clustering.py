@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cmah.errors import ConfigError
-from cmah.training import clustering
-from cmah.training.clustering import clusters
+from cmah.negatives import clustering
+from cmah.negatives.clustering import clusters
 
 
 def groups(count=4, each=25, views=3, width=16):

@@ -9,12 +9,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from toy import MICRO
 
-from cmah.encoding import Encoder
 from cmah.errors import CmahError
 from cmah.files import locked
-from cmah.training import checkpoint
+from cmah.runs import run_folder
+from cmah.runs.encoder import Encoder
+from cmah.runs.metrics_log import read_metrics
 from cmah.training.loop import train
-from cmah.training.metrics import read_metrics
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(run_folder, "save_file", full)
     with pytest.raises(CmahError, match=r"model\.safetensors: cannot be written \(No space left"):
-        checkpoint.save_tensors(tmp_path / "model.safetensors", {}, {})
+        run_folder.save_tensors(tmp_path / "model.safetensors", {}, {})
 
 
 def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cmah.devices import chosen_device
 from cmah.errors import ConfigError
-from cmah.training.devices import chosen_device
 
 
 def test_devices_that_are_there():

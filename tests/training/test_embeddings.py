@@ -10,9 +10,9 @@ from PIL import Image as Picture
 
 from cmah.data.dataset import Image
 from cmah.errors import CmahError, ConfigError, RunError
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
-from cmah.training import embeddings
-from cmah.training.embeddings import EmbeddingTable, ImageEmbedder, cache_folder
+from cmah.features import image_embedder
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder, cache_folder
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(embeddings, "SHARD", 8)
+    monkeypatch.setattr(image_embedder, "SHARD", 8)
 
 
 def counting(embedder):
@@ -101,7 +101,7 @@ def test_bits_do_not_depend_on_the_company(tiny_clip, pictures, monkeypatch):
     one, _ = make(tiny_clip, root)
     whole = one.embed(root, rows)
     wanted = whole.rows(range(19))
-    monkeypatch.setattr(embeddings, "SHARD", 3)
+    monkeypatch.setattr(image_embedder, "SHARD", 3)
     other = ImageEmbedder(*tiny_clip, cache=root / "other")
     found = other.embed(root, rows[::-1])
     order = [whole.kept.index(20 - position) for position in found.kept]
@@ -278,10 +278,10 @@ def test_backgrounds_are_painted_black(tiny_clip, tmp_path):
 
 
 def test_texts(tiny_clip, tmp_path, monkeypatch):
-    from cmah.models.pretrained.texts import TextEncoder
+    from cmah.models.pretrained.text_towers import TextEncoder
 
     texts = [f"a chair with {i} legs" for i in range(11)] + ["a chair with 0 legs"]
-    monkeypatch.setattr(embeddings, "SHARD", 5)
+    monkeypatch.setattr(image_embedder, "SHARD", 5)
     wanted = TextEncoder(*tiny_clip).encode(texts)
     embedder, _ = make(tiny_clip, tmp_path)
     found = embedder.embed_texts(texts)
@@ -323,7 +323,7 @@ def test_nothing_to_embed(tiny_clip, tmp_path):
 
 
 def test_few_shards_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "OPEN", 2)
+    monkeypatch.setattr(image_embedder, "OPEN", 2)
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     for i in range(4):
         np.save(tmp_path / f"{i}.npy", rows[3 * i : 3 * i + 3])

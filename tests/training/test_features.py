@@ -6,15 +6,15 @@ import torch
 from safetensors.torch import save_file
 from toy import MICRO
 
+from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone
+from cmah.features.augmented_batches import IMAGE_STREAM, FeatureBatches
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 from cmah.models.pretrained.pointnet import PointNet
 from cmah.recipes import load_recipe
-from cmah.training.checkpoint import load_tensors
-from cmah.training.config import make_config
-from cmah.training.features import IMAGE_STREAM, FeatureBatches
+from cmah.runs.metrics_log import read_metrics
+from cmah.runs.run_folder import load_tensors
 from cmah.training.loop import train
-from cmah.training.metrics import read_metrics
 
 IMAGE_TOWER = "timm:test_vit?img_size=16&patch_size=8"
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from toy import MICRO, make_toy
 
+from cmah.config.schema import TrainingConfig
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
-from cmah.training.checkpoint import load_tensors
-from cmah.training.config import TrainingConfig
+from cmah.runs.metrics_log import read_metrics
+from cmah.runs.run_folder import load_tensors
 from cmah.training.loop import train
-from cmah.training.metrics import read_metrics
 from cmah.training.optimisation import learning_rate
 from cmah.training.validation import hold_out
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from cmah.data.batches import TrainingPairs
+from cmah.config.parsing import as_dictionary, build
 from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.training_batches import TrainingPairs
 from cmah.errors import ConfigError
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.landmarks import landmarks_of, read_landmarks
 from cmah.losses.weighted import batch_weights, released_weights
-from cmah.training.embeddings import EmbeddingTable, ImageEmbedder
-from cmah.training.negatives import (
+from cmah.negatives.similarities import i2i, i2i_all_pairs, i2l2, i2l2_all_pairs
+from cmah.negatives.weights import (
     NegativesConfig,
     NegativeWeights,
     landmark_texts,
     make_negative_weights,
 )
-from cmah.training.settings import as_dictionary, build
-from cmah.training.similarities import i2i, i2i_all_pairs, i2l2, i2l2_all_pairs
 
 CATEGORIES = ["chair", "lamp", "chair", "", "lamp", "chair", "", "table"]
 WIDTH, VIEWS = 12, 3
@@ -172,7 +172,7 @@ def test_what_was_computed_is_read_again(tmp_path, monkeypatch):
     first = make_negative_weights(config, some_pairs(), embedder)
     folders = list((tmp_path / "similarities").iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr("cmah.training.similarity_store._write_block", None)
+        patch.setattr("cmah.negatives.similarity_store._write_block", None)
         again = make_negative_weights(config, some_pairs(), embedder)
     assert torch.equal(first(INDEX)[0], again(INDEX)[0])
     # anything that changes the numbers changes the folder

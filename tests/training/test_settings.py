@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from cmah.config.parsing import build, merge, parse_assignments
+from cmah.config.schema import make_config, stored_config
 from cmah.errors import ConfigError
-from cmah.training.config import make_config, stored_config
-from cmah.training.settings import build, merge, parse_assignments
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cmah.errors import CmahError
-from cmah.training import similarities, similarity_store
-from cmah.training.similarities import descriptors, i2i, i2i_all_pairs, i2l2, i2l2_all_pairs, tiles
-from cmah.training.similarity_store import SimilarityStore
+from cmah.negatives import similarities, similarity_store
+from cmah.negatives.similarities import descriptors, i2i, i2i_all_pairs, i2l2, i2l2_all_pairs, tiles
+from cmah.negatives.similarity_store import SimilarityStore
 
 ROUNDING = 2.0**-11  # of float16, relative
 
@@ -224,7 +224,7 @@ import os, signal, sys
 sys.path[:0] = {sys.path!r}
 import numpy as np
 from pathlib import Path
-from cmah.training.similarity_store import SimilarityStore
+from cmah.negatives.similarity_store import SimilarityStore
 rng = np.random.default_rng(0)
 all_views = rng.normal(size=(40, 2, 8)).astype(np.float32)
 def views(positions):
@@ -254,7 +254,7 @@ import sys, time
 sys.path[:0] = {sys.path!r}
 import numpy as np
 from pathlib import Path
-from cmah.training.similarity_store import SimilarityStore
+from cmah.negatives.similarity_store import SimilarityStore
 def views(positions):
     Path({str(tmp_path / "started")!r}).touch()
     time.sleep(0.5)

@@ -3,10 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from cmah.models.pretrained.table import find
+from cmah.models.pretrained.encoder_table import find
 
 if TYPE_CHECKING:
-    from cmah.models.pretrained.base import PointEncoder
+    from cmah.models.pretrained.point_encoder import PointEncoder
 
 
 def point_encoder(name: str, weights: str = "") -> "PointEncoder":

@@ -11,9 +11,9 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from cmah import point_ops
-from cmah.models.pretrained.base import PointEncoder, with_colours
-from cmah.models.pretrained.checkpoints import Layout
+from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import by_cloud
+from cmah.models.pretrained.point_encoder import PointEncoder, with_colours
 from cmah.models.tokenizers import PointNorm
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cmah.models.pretrained.base import PointEncoder
-from cmah.models.pretrained.checkpoints import Layout
+from cmah.models.pretrained.foreign_weights import Layout
+from cmah.models.pretrained.point_encoder import PointEncoder
 
 
 class PointNet(PointEncoder):

@@ -9,9 +9,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from cmah.models.pretrained.base import PointEncoder
-from cmah.models.pretrained.checkpoints import Layout
+from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import GroupTokenizer, by_cloud
+from cmah.models.pretrained.point_encoder import PointEncoder
 from cmah.models.tokenizers import position_mlp, take
 
 # size → the timm model whose blocks it has

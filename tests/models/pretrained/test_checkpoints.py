@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cmah.errors import RunError
-from cmah.models.pretrained.checkpoints import (
+from cmah.models.pretrained.foreign_weights import (
     Layout,
     load_strictly,
     load_tower,

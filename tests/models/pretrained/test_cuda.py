@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cmah.devices import exact
 from cmah.models.pretrained import point_encoder
-from cmah.training.devices import exact
 
 NAMES = ("ulip1_pointbert", "ulip2", "openshape_b32", "uni3d_ti", "ulip1_pointnext", "pointnext", "pointnet")
 

@@ -9,7 +9,7 @@ from plain import plain_batch_norm, plain_block, plain_norm, scramble
 from cmah import point_ops
 from cmah.data.point_clouds import normalise
 from cmah.errors import RunError
-from cmah.models.pretrained.checkpoints import load_tower
+from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.pretrained.openshape import SCALINGS, OpenShape, Scaling, build
 
 SIZES = ("g14", "l14", "b32")

@@ -8,7 +8,7 @@ from plain import plain_batch_norm, plain_block, plain_norm, scramble
 
 from cmah.errors import RunError
 from cmah.models.pretrained import pointbert, pointmae
-from cmah.models.pretrained.checkpoints import load_tower
+from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.tokenizers import take
 
 # official name → (encoder, tensors of the file that are not its own)

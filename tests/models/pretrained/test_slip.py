@@ -10,12 +10,12 @@ import torch
 from official import Official, _fill
 from torch.nn import functional
 
+from cmah.config.schema import make_config
 from cmah.errors import ConfigError, RunError
-from cmah.models.pretrained import images, point_encoder, slip, texts
-from cmah.models.pretrained.images import BackboneSpec, ImageBackbone, weights_file
-from cmah.models.pretrained.texts import TextEncoder, has_text
+from cmah.models.pretrained import point_encoder, slip, text_towers
+from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.text_towers import TextEncoder, has_text
 from cmah.recipes.prealigned import Method
-from cmah.training.config import make_config
 
 NAME = "slip:ViT-B-16"
 TEXTS = ["a point cloud model of a chair", "A photo of an aeroplane, from above!", ""]
@@ -51,7 +51,7 @@ def tower(checkpoint):
 @pytest.fixture(scope="module")
 def text(checkpoint):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(texts, "BATCH", 3)
+        patch.setattr(text_towers, "BATCH", 3)
         yield TextEncoder(NAME, checkpoint)
 
 
@@ -141,7 +141,7 @@ def test_slips_own_file_and_what_does_not_fit(weights, tower, text, monkeypatch)
         "image_mlp.layer1.weight": torch.ones(2, 2),
         "image_mlp.bn1.num_batches_tracked": torch.tensor(1),
     }
-    for module in (images, texts):
+    for module in (image_towers, text_towers):
         monkeypatch.setattr(module, "read_weights", lambda _: file)
     tower.load("slip.pt")
     text._load("slip.pt")

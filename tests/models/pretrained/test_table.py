@@ -8,8 +8,8 @@ import torch
 
 from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder, slip
-from cmah.models.pretrained.base import PointEncoder
-from cmah.models.pretrained.table import ENCODERS, SAME, SLIP, find
+from cmah.models.pretrained.encoder_table import ENCODERS, SAME, SLIP, find
+from cmah.models.pretrained.point_encoder import PointEncoder
 
 NAMES = [entry.name for entry in ENCODERS]
 SMALL = [entry.name for entry in ENCODERS if entry.parameters < 7e6]
@@ -68,5 +68,8 @@ def test_aligned_ones_are_published():
 
 
 def test_reading_the_table_loads_nothing_heavy():
-    code = "import sys; import cmah.models.pretrained.table; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import sys; import cmah.models.pretrained.encoder_table; "
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from official import Official
 from cmah import point_ops
 from cmah.errors import RunError
 from cmah.models.pretrained import point_encoder
-from cmah.models.pretrained.checkpoints import load_tower
+from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.pretrained.uni3d import ColouredTokenizer, Uni3D
 from cmah.models.tokenizers import PointTokenizer
 

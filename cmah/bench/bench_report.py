@@ -1,0 +1,164 @@
+"""A benchmark for people: a table, the rules beneath it, and a picture."""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+
+import cmah
+from cmah.bench.measuring import Case
+from cmah.files import atomic_path
+
+_COLUMNS = (  # heading, width
+    ("bits", 5), ("n", 11), ("k", 5), ("queries", 8), ("a query", 10), ("quartiles", 20), ("10^9/s", 8),
+    ("bytes", 7), ("popcount", 9), ("memory", 7),
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on: the processor and the versions of what is installed."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        described = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+    versions = {"python": platform.python_version(), "cmah": cmah.__version__, "numpy": np.__version__}
+    for name in ("numba", "faiss", "usearch"):
+        try:
+            versions[name] = str(import_module(name).__version__)
+        except ImportError:
+            versions[name] = "not installed"
+    options = ""
+    if versions["faiss"] != "not installed":
+        options = str(import_module("faiss").get_compile_options()).strip()
+    return {
+        "processor": model.group(1).strip() if model else platform.processor() or platform.machine(),
+        "vector_popcount": "avx512_vpopcntdq" in described.split(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "versions": versions,
+        "faiss_options": options,
+    }
+
+
+def heading(peers: Sequence[str]) -> str:
+    """The first line of the table."""
+    columns = [*_COLUMNS, *((f"{name} ÷ ours", len(name) + 9) for name in peers)]
+    return "".join(name.rjust(width) for name, width in columns)
+
+
+def line(case: Case, peers: Sequence[str]) -> str:
+    """A line of the table; a star marks the ceiling that is the lower one."""
+    fractions = [
+        f"{100 * case.fractions[name]:.0f} %{'*' if name == case.bound else ' '}" if case.fractions else "-"
+        for name in ("popcount", "memory")
+    ]
+    ours = case.ours
+    cells = [
+        str(case.bits), f"{case.n:,}", str(case.k), str(case.queries), duration(ours.seconds),
+        f"{duration(ours.low)}-{duration(ours.high)}", f"{case.comparisons_per_second / 1e9:.2f}",
+        f"{case.bytes_per_object:.2f}", *fractions, *(f"{case.ratios[name]:.1f}" for name in peers),
+    ]  # fmt: skip
+    widths = [width for _, width in _COLUMNS] + [len(name) + 9 for name in peers]
+    return "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def duration(seconds: float) -> str:
+    """Such as 12.3 ms, with three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def rules(cases: Sequence[Case], facts: dict[str, Any], seed: int) -> str:
+    """What the numbers mean, and what they were measured on."""
+    case = cases[0]
+    ways = {(name, timing.way) for case in cases for name, timing in case.peers.items()}
+    cut = {name for case in cases for name, timing in case.peers.items() if timing.queries < case.queries}
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    lines = [
+        "a query: median over calls, divided by the queries of a call; quartiles of the same; 10^9/s: codes compared.",
+        "bytes: of the index file an object, without ids. ÷ ours: how many times as long the peer takes, medians.",
+    ]
+    if case.peers:
+        lines.append(
+            "Before it was timed, each peer gave the same distances, and the same ids but for ties at the k-th; "
+            "all took turns on the same threads."
+        )
+        lines += [f"{name}: {way}" for name, way in sorted(ways)]
+    else:
+        lines.append("No other engine was asked: results were not compared.")
+    if cut:
+        lines.append(f"Given fewer queries a call, to bound its time: {', '.join(sorted(cut))} (see --json).")
+    if case.ceilings:
+        lines.append(
+            "popcount: part of the speed at which the threads xor, count and take the least of codes in the first "
+            "cache; memory: part of a call in which the codes could be read once; *: the lower of both ceilings."
+        )
+        if any(case.fractions["popcount"] > 1.05 for case in cases):
+            lines.append(
+                "Beyond 100 %: a query with k codes at distance 0 is done early, or the machine was not quiet."
+            )
+    else:
+        lines.append(
+            "NumPy did the work: Numba is missing or CMAH_NO_NUMBA is set; no ceilings were measured."
+        )
+    slowest = min(case.speedup for case in cases)
+    if case.ceilings and case.threads > 1 and slowest < 0.75 * case.threads:
+        lines.append(
+            f"Beware: {case.threads} threads were at worst {slowest:.2f} times as fast as one; other processes were "
+            "at work, or some threads share a core."
+        )
+    popcount = ", AVX-512 VPOPCNTDQ" if facts["vector_popcount"] else ""
+    lines += [
+        f"{facts['processor']}{popcount}, {case.threads} threads of {facts['cores']} cores; {versions}",
+        *([f"faiss built with {facts['faiss_options']}"] if "faiss" in case.peers else []),
+        f"data: {', '.join(dict.fromkeys(case.data for case in cases))}, seed {seed}",
+    ]
+    return "\n".join(fill(text, 110) for text in lines)
+
+
+def plot(cases: Sequence[Case], path: Path) -> None:
+    """Draw time a query against bits, for the most codes, and against n, for the shortest codes.
+
+    Both are of the least k. What has one value only is drawn as a point.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    least_k = [case for case in cases if case.k == min(case.k for case in cases)]
+    n, bits = max(case.n for case in cases), min(case.bits for case in cases)
+    panels = (
+        ("bits", f"{n:,} codes", [case for case in least_k if case.n == n]),
+        ("n", f"{bits} bits", [case for case in least_k if case.bits == bits]),
+    )
+    for axes, (name, title, chosen) in zip(figure.subplots(1, 2), panels, strict=True):
+        ordered = sorted(chosen, key=lambda case: getattr(case, name))
+        x = [getattr(case, name) for case in ordered]
+        lines = {"cmah": [case.ours.seconds for case in ordered]}
+        lines |= {peer: [case.peers[peer].seconds for case in ordered] for peer in cases[0].peers}
+        for label, seconds in lines.items():
+            axes.plot(x, [1e3 * value for value in seconds], "o-", label=label)
+        if ordered[0].ceilings:
+            bound = [1e3 * max(case.ceilings.values()) for case in ordered]
+            axes.plot(x, bound, "k:", label="the machine's ceiling")
+        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds a query")
+        if name == "bits":
+            axes.set_xticks(x, [str(value) for value in x])
+            axes.minorticks_off()
+        axes.set_title(
+            f"{title}, k = {ordered[0].k}, {ordered[0].queries} queries a call, {ordered[0].data}", size=9
+        )
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)

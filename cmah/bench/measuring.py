@@ -1,0 +1,233 @@
+"""Equal results first, then times: our index, its peers and the machine's ceilings, in turn."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmah.bench.ceilings import ceilings
+from cmah.bench.peers import Answer, Search, require_equal, variants
+from cmah.bench.timing import ROUNDS, Timing, affordable, in_turn, timed
+from cmah.bench.workload import Workload, make_workload
+from cmah.codes import BinaryCodes
+from cmah.errors import CodesError
+from cmah.search.index import HammingIndex
+
+POOL = 64  # queries at least, so that calls of few queries are not always the same
+_SAVED = 100_000  # codes in the index file that is weighed
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was measured of one length, number of codes and k.
+
+    Attributes:
+        data: name of the workload.
+        bits: length of the codes.
+        n: how many are searched.
+        k: neighbours of each query.
+        queries: in a call.
+        threads: of every engine.
+        bytes_per_object: of an index file of `saved` of the codes, without ids.
+        saved: see there.
+        ours: time of `HammingIndex.search`.
+        peers: of each peer.
+        ceilings: "popcount" and "memory": the least seconds a query that comparing n codes in a core's first
+            cache takes, and that reading all codes once for every call takes. Empty without Numba.
+        speedup: how many times as fast the threads reach the popcount ceiling as one of them; much less than
+            their number where other processes are at work, or a core runs several. 0 without Numba.
+    """
+
+    data: str
+    bits: int
+    n: int
+    k: int
+    queries: int
+    threads: int
+    bytes_per_object: float
+    saved: int
+    ours: Timing
+    peers: dict[str, Timing]
+    ceilings: dict[str, float]
+    speedup: float
+
+    @property
+    def comparisons_per_second(self) -> float:
+        """Codes with which our index compares a query, a second."""
+        return self.n / self.ours.seconds
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long each peer takes."""
+        return {name: timing.seconds / self.ours.seconds for name, timing in self.peers.items()}
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """How near our index is to each ceiling, 1 being at it."""
+        return {name: least / self.ours.seconds for name, least in self.ceilings.items()}
+
+    @property
+    def bound(self) -> str:
+        """The ceiling that is the lower one here; "" without any."""
+        return max(self.ceilings, key=lambda name: self.ceilings[name], default="")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        derived = {
+            name: getattr(self, name) for name in ("comparisons_per_second", "ratios", "fractions", "bound")
+        }
+        return asdict(self) | derived
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure: every length with every number of codes and every k.
+
+    Attributes:
+        threads: of every engine.
+        bits: lengths; None for all of a file's codes.
+        n: numbers of codes; None for all of a file.
+        k: neighbours of each query.
+        queries: in a call.
+        peers: names of installed ones.
+        data: as in `make_workload`, as are the following.
+        seed: of the data.
+        query_file: of the queries.
+        rounds: how often each engine has its turn.
+    """
+
+    threads: int
+    bits: tuple[int | None, ...] = (64,)
+    n: tuple[int | None, ...] = (1_000_000,)
+    k: tuple[int, ...] = (10,)
+    queries: int = 256
+    peers: tuple[str, ...] = ()
+    data: str = "random"
+    seed: int = 0
+    query_file: Path | None = None
+    rounds: int = ROUNDS
+
+
+def measure(settings: Settings) -> Iterator[Case]:
+    """Measure one case after another.
+
+    Raises:
+        CmahError: for a file that cannot serve, or if a peer's results differ from ours.
+    """
+    for bits, n in product(settings.bits, settings.n):
+        yield from _of_one_size(settings, bits, n)
+
+
+def _of_one_size(settings: Settings, bits: int | None, n: int | None) -> Iterator[Case]:
+    drawn = max(settings.queries, POOL // settings.queries * settings.queries)
+    workload = make_workload(settings.data, bits, n, drawn, settings.seed, settings.query_file)
+    contest = Contest(workload, settings.peers, settings.threads)
+    for k in settings.k:
+        yield contest.measure(k, settings.queries, settings.rounds)
+
+
+class Contest:
+    """Our index and its peers over the same codes.
+
+    Args:
+        workload: what is searched.
+        peers: names of installed ones.
+        threads: of every engine.
+
+    Raises:
+        CodesError: if there is nothing to search.
+    """
+
+    def __init__(self, workload: Workload, peers: Sequence[str], threads: int) -> None:
+        if not len(workload.codes) or not len(workload.queries):
+            raise CodesError(
+                f"{len(workload.codes)} codes and {len(workload.queries)} queries, expected some"
+            )
+        self.workload = workload
+        self.threads = threads
+        self.index = HammingIndex(workload.codes.bits)
+        self.index.add(workload.codes)
+        self.searches = {name: variants(name, workload.codes, threads) for name in peers}
+
+    def measure(self, k: int, queries: int, rounds: int = ROUNDS) -> Case:
+        """Compare results, then take times.
+
+        Args:
+            k: neighbours of each query; n, if that is less.
+            queries: in a call, up to those of the workload.
+            rounds: how often each engine has its turn.
+
+        Raises:
+            CmahError: if a peer's results differ.
+        """
+        codes, pool = self.workload.codes, self.workload.queries
+        k, queries = min(k, len(codes)), min(queries, len(pool))
+        label = f"{self.workload.name}, {codes.bits} bits, n = {len(codes)}, k = {k}"
+        answer = self._ours(pool, k)
+        batches = [pool[first : first + queries] for first in range(0, len(pool) - queries + 1, queries)]
+        calls: dict[str, Callable[[int], object]] = {
+            "ours": lambda i: self._ours(batches[i % len(batches)], k)
+        }
+        chosen: dict[str, tuple[str, int]] = {}
+        for name, ways in self.searches.items():
+            way, count = self._better(name, ways, k, queries, answer, label)
+            chosen[name] = way, count
+            parts = [batch.packed[:count] for batch in batches]
+            calls[name] = partial(_call, ways[way], parts, k)
+        limits = ceilings(self.index._planes, pool.packed, queries, self.threads)
+        times = in_turn(calls | {name: call for name, (call, _) in limits.items()}, rounds)
+        least = {name: float(np.median(times[name])) * share for name, (_, share) in limits.items()}
+        alone = least.pop("one thread", 0.0)
+        file_bytes, saved = self._weighed()
+        return Case(
+            data=self.workload.name,
+            bits=codes.bits,
+            n=len(codes),
+            k=k,
+            queries=queries,
+            threads=self.threads,
+            bytes_per_object=file_bytes / saved,
+            saved=saved,
+            ours=Timing.of(times["ours"], queries),
+            peers={name: Timing.of(times[name], count, way) for name, (way, count) in chosen.items()},
+            ceilings=least,
+            speedup=alone / least["popcount"] if least else 0.0,
+        )
+
+    def _ours(self, queries: BinaryCodes, k: int) -> Answer:
+        hits = self.index.search(queries, k, threads=self.threads)
+        return hits.distances, hits.positions
+
+    def _better(
+        self, name: str, ways: dict[str, Search], k: int, queries: int, answer: Answer, label: str
+    ) -> tuple[str, int]:
+        """The faster of a peer's ways, after all have been checked, and how many queries of a call it affords."""
+        codes, packed = self.workload.codes, self.workload.queries.packed
+        found = []
+        for way, search in ways.items():
+            count, theirs = affordable(search, packed, k)
+            ours = answer[0][: len(theirs[0])], answer[1][: len(theirs[0])]
+            require_equal(codes, packed[: len(theirs[0])], ours, theirs, f"{name} ({way}), {label}")
+            few = packed[: min(count, queries)]
+            seconds = min(timed(partial(search, few, k)) for _ in range(3)) / len(few) if len(ways) > 1 else 0
+            found.append((seconds, way, len(few)))
+        return min(found)[1:]
+
+    def _weighed(self) -> tuple[int, int]:
+        """Bytes of an index file, and how many of the codes are in it."""
+        codes = self.workload.codes[:_SAVED]
+        index = HammingIndex(codes.bits)
+        index.add(codes)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "index.cmah"
+            index.save(path)
+            return path.stat().st_size, len(codes)
+
+
+def _call(search: Search, batches: list[np.ndarray], k: int, number: int) -> Answer:
+    return search(batches[number % len(batches)], k)

@@ -1,0 +1,150 @@
+"""The engines that are set beside ours, and the check that all give the same results."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+from cmah.codes import BinaryCodes
+from cmah.errors import CmahError
+from cmah.search.blocks import Planes
+from cmah.search.numpy_scan import differing_bits
+from cmah.search.scan import in_threads
+
+Answer = tuple[np.ndarray, np.ndarray]  # distances [q, k], ids [q, k]
+Search = Callable[[np.ndarray, int], Answer]  # of packed queries, uint8 [q, width], and k
+
+INSTALL = {
+    "faiss": "faiss-cpu",
+    "usearch": "usearch",
+    "numpy": "numpy",
+}  # name in Python: of the distribution
+
+
+def installed(names: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Which peers can be had.
+
+    Args:
+        names: of INSTALL.
+
+    Returns:
+        The version of each that is installed, and a line about each other.
+
+    Raises:
+        CmahError: for a peer that is not known.
+    """
+    versions, notes = {}, []
+    for name in names:
+        if name not in INSTALL:
+            raise CmahError(f"no such peer: {name!r}, expected some of {', '.join(INSTALL)}")
+        try:
+            versions[name] = str(import_module(name).__version__)
+        except ImportError as error:
+            notes.append(f"{name} is left out: {error}; pip install {INSTALL[name]}")
+    return versions, notes
+
+
+def variants(name: str, codes: BinaryCodes, threads: int) -> dict[str, Search]:
+    """The ways in which a peer searches exactly; where there are several, the faster one counts.
+
+    Args:
+        name: of an installed peer.
+        codes: what is searched.
+        threads: how many it uses.
+    """
+    if name == "faiss":
+        return _faiss(import_module("faiss"), codes, threads)
+    if name == "usearch":
+        return {"exact search over b1": _usearch(import_module("usearch.index"), codes, threads)}
+    return {"bitwise_count, argpartition": _numpy(codes, threads)}
+
+
+def _faiss(faiss: ModuleType, codes: BinaryCodes, threads: int) -> dict[str, Search]:
+    index = faiss.IndexBinaryFlat(8 * codes.packed.shape[1])
+    index.add(codes.packed)
+
+    def way(use_heap: bool) -> Search:
+        def search(packed: np.ndarray, k: int) -> Answer:
+            index.use_heap = use_heap
+            before = faiss.omp_get_max_threads()  # of the process: others, such as torch, have the same
+            faiss.omp_set_num_threads(threads)
+            try:
+                distances, ids = index.search(packed, k)
+            finally:
+                faiss.omp_set_num_threads(before)
+            return distances, ids
+
+        return search
+
+    return {"IndexBinaryFlat, heap": way(True), "IndexBinaryFlat, counting": way(False)}
+
+
+def _usearch(usearch: ModuleType, codes: BinaryCodes, threads: int) -> Search:
+    def search(packed: np.ndarray, k: int) -> Answer:
+        found = usearch.search(
+            codes.packed, packed, k, usearch.MetricKind.Hamming, exact=True, threads=threads, dtype="b1"
+        )
+        return found.distances.reshape(len(packed), -1), found.keys.reshape(len(packed), -1)
+
+    return search
+
+
+def _numpy(codes: BinaryCodes, threads: int) -> Search:
+    layout = Planes(codes.bits)  # for the widest words that the codes consist of
+    words = layout.as_words(codes.packed)
+
+    def one(query: np.ndarray, k: int) -> Answer:
+        counts = differing_bits(words ^ query)
+        distances = counts[:, 0] if words.shape[1] == 1 else counts.sum(axis=1, dtype=np.uint16)
+        ids = np.argpartition(distances, k - 1)[:k]
+        ids = ids[np.argsort(distances[ids], kind="stable")]
+        return distances[ids], ids
+
+    def search(packed: np.ndarray, k: int) -> Answer:
+        rows = in_threads([partial(one, query, k) for query in layout.as_words(packed)], threads)
+        return np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows])
+
+    return search
+
+
+def require_equal(codes: BinaryCodes, packed: np.ndarray, ours: Answer, theirs: Answer, label: str) -> None:
+    """Compare two answers to the same queries; at the k-th distance each may choose among ties.
+
+    Args:
+        codes: what was searched.
+        packed: the queries, uint8 [q, width].
+        ours: distances and positions.
+        theirs: the same.
+        label: names the peer and the case in an error.
+
+    Raises:
+        CmahError: where they differ, with the row; or where an id is not at its distance.
+    """
+    for row, query in enumerate(packed):
+        sides = [(side[0][row], side[1][row].astype(np.int64)) for side in (ours, theirs)]
+        (expected, own), (distances, ids) = sides
+        fault = ""
+        if not np.array_equal(expected, distances):
+            fault = f"distances {_short(distances)}, ours are {_short(expected)}"
+        elif not _at_their_distance(codes, query, ids, expected):
+            fault = "an id that is not at its distance, or comes twice"
+        elif not _at_their_distance(codes, query, own, expected):
+            fault = "distances that are ours, but our ids are not at theirs"
+        elif set(own[expected < expected[-1]].tolist()) != set(ids[expected < expected[-1]].tolist()):
+            fault = "other ids than ours nearer than the last"
+        if fault:
+            raise CmahError(f"{label}: query {row} has {fault}; one of the two is wrong")
+
+
+def _at_their_distance(codes: BinaryCodes, query: np.ndarray, ids: np.ndarray, distances: np.ndarray) -> bool:
+    """Whether all ids are there, are different ones, and are as far from the query as is said."""
+    if len(np.unique(ids)) < len(ids) or ids.min() < 0 or ids.max() >= len(codes):
+        return False
+    return np.array_equal(differing_bits(codes.packed[ids] ^ query).sum(axis=1, dtype=np.int64), distances)
+
+
+def _short(distances: np.ndarray) -> str:
+    text = " ".join(str(int(value)) for value in distances[:10])
+    return f"[{text}{' …' if len(distances) > 10 else ''}]"

@@ -1,0 +1,94 @@
+"""Taking times: everything in turn, so that what else the machine does falls on all alike."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from cmah.bench.peers import Answer, Search
+
+ROUNDS = 7  # in each, all have their turn
+TURN = 0.02  # seconds; who is done sooner is called again
+CALLS = 64  # at most, in a turn
+SECONDS = 1.0  # a call; a slow peer gets as few queries as that takes
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long an engine takes.
+
+    Attributes:
+        seconds: a query, the median over calls.
+        low: the lower quartile.
+        high: the upper quartile.
+        queries: in a call.
+        calls: how many were timed.
+        way: which of its ways of searching the engine used.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    queries: int
+    calls: int
+    way: str = ""
+
+    @classmethod
+    def of(cls, times: list[float], queries: int, way: str = "") -> "Timing":
+        """From the seconds that each call took."""
+        low, median, high = (float(value) / queries for value in np.quantile(times, [0.25, 0.5, 0.75]))
+        return cls(median, low, high, queries, len(times), way)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """The seconds that a call takes."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def in_turn(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
+    """Call each in turn, and go on with it for TURN seconds.
+
+    Args:
+        calls: they are given the number of the call.
+        rounds: how many turns each has.
+
+    Returns:
+        The seconds that each call took; a first and a second one, which warm up, are left out.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    per_turn = {}
+    for name, call in calls.items():
+        call(0)
+        per_turn[name] = min(max(1, round(TURN / timed(partial(call, 0)))), CALLS)
+    for _ in range(rounds):
+        for name, call in calls.items():
+            for _ in range(per_turn[name]):
+                times[name].append(timed(partial(call, len(times[name]))))
+    return times
+
+
+def affordable(search: Search, packed: np.ndarray, k: int) -> tuple[int, Answer]:
+    """How many queries an engine answers within SECONDS.
+
+    Args:
+        search: of the engine.
+        packed: the queries, uint8 [q, width].
+        k: neighbours of each.
+
+    Returns:
+        That number, from 1 to q; the answer to the first queries, as many as were tried.
+    """
+    count = 1
+    while True:
+        begin = time.perf_counter()
+        answer = search(packed[:count], k)
+        seconds = time.perf_counter() - begin
+        if count == len(packed) or seconds > SECONDS / 4:
+            break
+        count = min(4 * count, len(packed))
+    seconds = min(seconds, timed(lambda: search(packed[:count], k)))  # the first may have warmed up
+    return max(1, min(len(packed), int(count * SECONDS / seconds))), answer

@@ -1,0 +1,5 @@
+"""Binary codes and embeddings with what is known of each row, and the files they are kept in."""
+
+from cmah.codes.binary_codes import BinaryCodes, Embeddings, read_codes, write_codes
+
+__all__ = ["BinaryCodes", "Embeddings", "read_codes", "write_codes"]

@@ -1,0 +1,302 @@
+"""Binary codes and embeddings with what is known of each row, and the files they are kept in.
+
+A code of b bits is a row of b signs. Packed (`numpy.packbits` order), the first sign is the highest bit of
+byte 0, +1 is a set bit, and the unused low bits of the last byte are zero.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cmah.codes.code_files import named, read_members, write_faiss, write_matrix, write_members
+from cmah.codes.vector_table import TEXTS, Rows, check_values, described, matrix_of, whole
+from cmah.errors import CodesError
+
+if TYPE_CHECKING:
+    from bitarray import bitarray
+
+MAX_BITS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryCodes(Rows):
+    """Codes of 1 to 4,096 bits, packed, with what is known of each.
+
+    Make them with `from_signs`, `from_bits` or `from_packed`. `codes[rows]` selects rows by slice, mask,
+    index array or number (one row) with all that is known of them; `==` compares everything.
+
+    Attributes:
+        packed: uint8 [n, ceil(bits / 8)].
+        bits: length of a code.
+        prefixes: the lengths at which a prefix of the code is itself a valid code, ascending, up to `bits`.
+
+    Raises:
+        CodesError: for a wrong width or type, or set bits beyond the last, with shape and row.
+    """
+
+    packed: np.ndarray
+    bits: int
+    prefixes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        bits = whole(self.bits, "bits")
+        if not 1 <= bits <= MAX_BITS:
+            raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
+        packed = np.asarray(self.packed)
+        width = (bits + 7) // 8
+        if packed.dtype != np.uint8:
+            raise CodesError(
+                f"packed codes are {packed.dtype} {list(packed.shape)}, expected uint8 [n, {width}]"
+            )
+        if packed.ndim != 2 or packed.shape[1] != width:
+            raise CodesError(
+                f"packed codes have shape {list(packed.shape)}, expected [n, {width}] for {bits} bits"
+            )
+        tail = packed[:, -1] & np.uint8((1 << (8 * width - bits)) - 1)
+        if tail.any():
+            row = int(np.flatnonzero(tail)[0])
+            raise CodesError(f"packed codes {list(packed.shape)}: row {row} has bits set beyond bit {bits}")
+        prefixes = tuple(whole(length, "a prefix") for length in self.prefixes) or (bits,)
+        if list(prefixes) != sorted(set(prefixes)) or prefixes[0] < 1 or prefixes[-1] != bits:
+            raise CodesError(
+                f"prefixes are {list(prefixes)}, expected ascending lengths from 1 to {bits}, the last {bits}"
+            )
+        for name, value in (("packed", np.ascontiguousarray(packed)), ("bits", bits), ("prefixes", prefixes)):
+            object.__setattr__(self, name, value)
+        self._check_texts()
+
+    @classmethod
+    def from_signs(cls, signs: npt.ArrayLike, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+        """Pack a matrix of ±1 (signed integers or floats) [n, bits].
+
+        Args:
+            signs: the matrix; a 0 or NaN is refused, for its sign is anyone's guess.
+            prefixes: as in the class.
+            **known: `ids`, `categories`, … as in the class.
+        """
+        matrix = matrix_of(signs, "signs")
+        if matrix.dtype.kind not in "if":
+            raise CodesError(
+                f"signs are {matrix.dtype} {list(matrix.shape)}, expected -1 and +1 (int8 or float)"
+            )
+        check_values(matrix, (-1, 1), "signs")
+        return cls(np.packbits(matrix > 0, axis=1), matrix.shape[1], prefixes, **known)
+
+    @classmethod
+    def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+        """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`."""
+        matrix = matrix_of(values, "bits")
+        if matrix.dtype.kind not in "buif":
+            raise CodesError(f"bits are {matrix.dtype} {list(matrix.shape)}, expected 0 and 1")
+        check_values(matrix, (0, 1), "bits")
+        return cls(np.packbits(matrix.astype(bool), axis=1), matrix.shape[1], prefixes, **known)
+
+    @classmethod
+    def from_packed(cls, packed: np.ndarray, bits: int, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+        """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class."""
+        return cls(packed, bits, prefixes, **known)
+
+    @classmethod
+    def from_bitarrays(cls, rows: "Sequence[bitarray]", prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+        """Take one or more `bitarray`s of one length, bit 0 first whatever their endianness; see `from_signs`."""
+        from bitarray import bitarray
+
+        if not len(rows):
+            raise CodesError("no bitarrays, expected one or more: their length is that of a code")
+        for number, row in enumerate(rows):
+            if not isinstance(row, bitarray) or not 0 < len(row) == len(rows[0]):
+                found = f"{len(row)} bits" if isinstance(row, bitarray) else type(row).__name__
+                raise CodesError(
+                    f"bitarrays [{len(rows)}]: row {number} is {found}, expected as many bits in each"
+                )
+        data = b"".join(bitarray(row, endian="big").tobytes() for row in rows)
+        return cls(np.frombuffer(data, np.uint8).reshape(len(rows), -1), len(rows[0]), prefixes, **known)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Codes one behind the other.
+
+        What is known of each row is kept where it is known of all, the modality if they share it, and the prefixes
+        that they have in common.
+
+        Raises:
+            CodesError: if there are none, or they differ in length or space.
+        """
+        if not parts:
+            raise CodesError("no codes to concatenate")
+        bits, space = parts[0].bits, next((part.space for part in parts if part.space), "")
+        for number, part in enumerate(parts):
+            if part.bits != bits:
+                raise CodesError(f"part {number} has codes of {part.bits} bits, expected {bits} as in part 0")
+            if part.space and part.space != space:
+                raise CodesError(f"part {number} has codes of space {part.space}, expected {space} as before")
+        texts: dict[str, Any] = {}
+        filled = [part for part in parts if len(part)] or parts[:1]  # nothing is unknown of no rows
+        for name in TEXTS:
+            columns = [getattr(part, name) for part in filled]
+            if all(column is not None for column in columns):
+                texts[name] = np.concatenate(columns)
+        return cls(
+            np.concatenate([part.packed for part in parts]),
+            bits,
+            tuple(sorted(set.intersection(*(set(part.prefixes) for part in parts)))),
+            modality=parts[0].modality if len({part.modality for part in parts}) == 1 else "",
+            space=space,
+            **texts,
+        )
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The same as `packed`."""
+        return self.packed
+
+    def __getitem__(self, rows: Any) -> Self:
+        return self._select(rows, "packed")
+
+    def __repr__(self) -> str:
+        return f"BinaryCodes({len(self)} x {self.bits} bits{described(self)})"
+
+    def signs(self) -> np.ndarray:
+        """The codes as ±1, int8 [n, bits]."""
+        signs = self.unpacked().view(np.int8)
+        signs *= 2
+        signs -= 1
+        return signs
+
+    def unpacked(self) -> np.ndarray:
+        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` makes truth values of them."""
+        return np.unpackbits(self.packed, axis=1, count=self.bits)
+
+    def bitarrays(self) -> "list[bitarray]":
+        """The codes as big-endian `bitarray`s of `bits` bits."""
+        from bitarray import bitarray
+
+        return [bitarray(endian="big", buffer=code.tobytes())[: self.bits] for code in self.packed]
+
+    def truncate(self, bits: int) -> Self:
+        """The codes cut to their first `bits` bits.
+
+        Raises:
+            CodesError: unless `bits` is one of `prefixes`: the head of an ordinary code is not a code.
+        """
+        if bits not in self.prefixes:
+            raise CodesError(
+                f"these codes cannot be cut to {bits} bits; lengths that are codes: {list(self.prefixes)}"
+            )
+        packed = self.packed[:, : (bits + 7) // 8].copy()
+        packed[:, -1] &= np.uint8(256 - (1 << (-bits % 8)))
+        return replace(self, packed=packed, bits=bits, prefixes=tuple(b for b in self.prefixes if b <= bits))
+
+    def save(self, path: str | Path) -> None:
+        """Write a code file (.npz), whole or not at all; see docs/formats.md."""
+        prefixes = np.array(self.prefixes)
+        write_members(
+            path, "cmah-codes", packed=self.packed, bits=self.bits, prefixes=prefixes, **self._known()
+        )
+
+    @staticmethod
+    def load(path: str | Path) -> "BinaryCodes":
+        """Read a code file; `read_codes` that must be codes."""
+        rows = read_codes(path)
+        if not isinstance(rows, BinaryCodes):
+            raise CodesError(f"{path}: embeddings, expected binary codes")
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings(Rows):
+    """Real vectors with what is known of each; the counterpart of `BinaryCodes` before hashing.
+
+    Attributes:
+        embeddings: float32 [n, d], finite.
+
+    Raises:
+        CodesError: for a wrong shape or type or a value that is not finite, with shape and row.
+    """
+
+    embeddings: np.ndarray
+
+    def __post_init__(self) -> None:
+        matrix = matrix_of(self.embeddings, "embeddings")
+        if matrix.dtype.kind != "f":
+            raise CodesError(f"embeddings are {matrix.dtype} {list(matrix.shape)}, expected float32 [n, d]")
+        with np.errstate(over="ignore"):
+            matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+        bad = ~np.isfinite(matrix).all(axis=1)
+        if bad.any():
+            raise CodesError(
+                f"embeddings {list(matrix.shape)}: row {int(np.flatnonzero(bad)[0])} is not finite"
+            )
+        object.__setattr__(self, "embeddings", matrix)
+        self._check_texts()
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The same as `embeddings`."""
+        return self.embeddings
+
+    def __getitem__(self, rows: Any) -> Self:
+        return self._select(rows, "embeddings")
+
+    def __repr__(self) -> str:
+        return f"Embeddings({len(self)} x {self.embeddings.shape[1]}{described(self)})"
+
+    def save(self, path: str | Path) -> None:
+        """Write an embedding file (.npz), whole or not at all; see docs/formats.md."""
+        write_members(path, "cmah-embeddings", embeddings=self.embeddings, **self._known())
+
+    @staticmethod
+    def load(path: str | Path) -> "Embeddings":
+        """Read an embedding file; `read_codes` that must be embeddings."""
+        rows = read_codes(path)
+        if not isinstance(rows, Embeddings):
+            raise CodesError(f"{path}: binary codes, expected embeddings")
+        return rows
+
+
+def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
+    """Read a code or embedding file (.npz), or a bare matrix (.npy).
+
+    A matrix of int8 or floats must be ±1; one of bool is bits; one of uint8 is packed codes of full bytes.
+
+    Raises:
+        CodesError: if the file is none of these; the message names file, row and what was expected.
+    """
+    members = read_members(path)
+    with named(path):
+        if isinstance(members, dict):
+            return BinaryCodes(**members) if "packed" in members else Embeddings(**members)
+        if members.dtype == np.uint8:
+            return BinaryCodes.from_packed(members, 8 * (members.shape[1] if members.ndim == 2 else 0))
+        return BinaryCodes.from_bits(members) if members.dtype == bool else BinaryCodes.from_signs(members)
+
+
+def write_codes(
+    codes: BinaryCodes | Embeddings,
+    path: str | Path,
+    format: Literal["npz", "pm1", "packed", "faiss"] = "npz",
+) -> None:
+    """Write codes for `cmah` or for other software.
+
+    Args:
+        codes: what to write; embeddings only as "npz".
+        path: the file.
+        format: "npz" = code file with all that is known; "pm1" = .npy, int8 [n, bits] of ±1; "packed" = .npy,
+            uint8 [n, ceil(bits / 8)]; "faiss" = a file for `faiss.read_index_binary` (IndexBinaryFlat), whose
+            dimension is `bits` rounded up to full bytes (FAISS knows no other; distances do not change).
+
+    Raises:
+        CodesError: for an unknown format.
+    """
+    if format == "npz":
+        codes.save(path)
+    elif format not in ("pm1", "packed", "faiss") or not isinstance(codes, BinaryCodes):
+        raise CodesError(f"{type(codes).__name__} cannot be written as {format!r}")
+    elif format == "faiss":
+        write_faiss(path, codes.packed)
+    else:
+        write_matrix(path, codes.packed if format == "packed" else codes.signs())

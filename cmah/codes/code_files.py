@@ -1,0 +1,102 @@
+"""The bytes of code and embedding files, as arrays; what they mean is checked in `cmah.codes.binary_codes`."""
+
+import struct
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmah.codes.npz import NpzReader, read_npy
+from cmah.codes.vector_table import TEXTS, as_text, whole
+from cmah.errors import CodesError
+from cmah.files import atomic_path, require_file
+
+VERSION = 1
+
+
+def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
+    """Read a code or embedding file.
+
+    Returns:
+        The matrix of a .npy file; of an .npz file the arguments of `BinaryCodes` or `Embeddings`, texts as unicode
+        that can be printed on a line.
+
+    Raises:
+        CodesError: if it is missing, neither of these, damaged, or of a later version.
+    """
+    path = Path(path)
+    require_file(path, error=CodesError)
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(6)
+    except OSError as error:
+        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
+    with named(path):
+        if magic == b"\x93NUMPY":
+            return read_npy(path)
+        if magic[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            return _from_npz(NpzReader(path))
+    raise CodesError(f"{path}: not a code file (.npz with `packed` and `bits`, or .npy of ±1)")
+
+
+def write_members(path: str | Path, format: str, **members: Any) -> None:
+    """Write an .npz file of arrays, text and numbers, whole or not at all, with its format and version."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, allow_pickle=False, **members, format=format, version=VERSION)
+
+
+def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
+    """Write a .npy file, whole or not at all."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, matrix, allow_pickle=False)
+
+
+def write_faiss(path: str | Path, packed: np.ndarray) -> None:
+    """Write packed codes, uint8 [n, width], as FAISS writes an IndexBinaryFlat of 8 × width bits."""
+    n, width = packed.shape
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        # fourcc, dimension, bytes a code, number, is_trained, metric (1 = L2), bytes to follow
+        file.write(struct.pack("<4siiq?iQ", b"IBxF", 8 * width, width, n, True, 1, n * width))
+        file.write(packed.tobytes())
+
+
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Errors about codes raised inside begin with the file that they come from."""
+    try:
+        yield
+    except CodesError as error:
+        raise error if str(error).startswith(str(path)) else CodesError(f"{path}: {error}") from None
+
+
+def _from_npz(file: NpzReader) -> dict[str, Any]:
+    if "packed" not in file and "embeddings" not in file:
+        raise CodesError(f"neither codes (`packed`) nor `embeddings` in it (found: {file.listing()})")
+    name = "cmah-codes" if "packed" in file else "cmah-embeddings"
+    if "format" in file and (found := str(file.read("format"))) != name:
+        raise CodesError(f"format is {found!r}, expected {name!r}")
+    if "version" in file and not 1 <= (version := whole(file.read("version"), "version")) <= VERSION:
+        raise CodesError(f"version {version}; this cmah reads up to version {VERSION}")
+    known: dict[str, Any] = {key: file.read(key) for key in TEXTS if key in file}
+    for key, values in known.items():
+        if values.dtype.kind not in "UiuS":
+            raise CodesError(f"{key} are {values.dtype}, expected text")
+        known[key] = texts = as_text(values)
+        for text in texts.ravel().tolist():
+            _printable(text, key)
+    known |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
+    if name == "cmah-embeddings":
+        return {"embeddings": file.read("embeddings"), **known}
+    bits = whole(file.read("bits"), "bits")
+    prefixes = tuple(np.atleast_1d(file.read("prefixes")).ravel().tolist()) if "prefixes" in file else ()
+    return {"packed": file.read("packed"), "bits": bits, "prefixes": prefixes, **known}
+
+
+def _printable(text: str, name: str) -> str:
+    """Refuse what cannot be printed on a line or written as UTF-8: control characters and lone surrogates."""
+    if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise CodesError(f"{name}: {text[:50]!r} has control characters, expected text of one line")
+    return text

@@ -1,0 +1,217 @@
+"""Codes from anyone's embeddings, without training a network: LSH, PCA with a random rotation, ITQ.
+
+A post-hoc hash is the signs of a linear map of the (unit-length, centred) embeddings. It is the baseline that any
+learned hash head must beat.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
+from cmah.codes.code_files import named
+from cmah.codes.npz import NpzReader
+from cmah.errors import CodesError
+from cmah.files import atomic_path
+
+Method = Literal["lsh", "pca", "itq"]
+Sharing = Literal["all", "projection", "nothing"]
+VERSION = 1
+ITERATIONS = 50  # of ITQ, as in its paper
+
+
+@dataclass(frozen=True, eq=False)
+class PostHocHash:
+    """A fitted hash; make one with `fit_hash`.
+
+    Attributes:
+        method: "lsh", "pca" or "itq".
+        sharing: what the sets it was fitted on have in common; see `fit_hash`.
+        means: float32 [sets, d], taken from unit-length embeddings before they are projected.
+        projections: float32 [sets, d, bits].
+        modalities: text [sets], of each set; "" where unknown.
+    """
+
+    method: str
+    sharing: str
+    means: np.ndarray
+    projections: np.ndarray
+    modalities: np.ndarray
+
+    def __post_init__(self) -> None:
+        sets, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        if self.method not in get_args(Method) or self.sharing not in get_args(Sharing):
+            raise CodesError(f"method {self.method!r} or sharing {self.sharing!r} is none of those known")
+        if not sets or self.projections.ndim != 3 or self.projections.shape[:2] != (sets, d):
+            raise CodesError(
+                f"means {list(self.means.shape)} and projections {list(self.projections.shape)}, expected "
+                "[sets, d] and [sets, d, bits]"
+            )
+        if self.modalities.shape != (sets,) or self.modalities.dtype.kind != "U":
+            raise CodesError(f"modalities {list(self.modalities.shape)}, expected text [{sets}]")
+        if not 1 <= self.bits <= MAX_BITS:
+            raise CodesError(f"bits is {self.bits}, expected 1 to {MAX_BITS}")
+        if not (np.isfinite(self.means).all() and np.isfinite(self.projections).all()):
+            raise CodesError("means and projections must be finite")
+
+    @property
+    def bits(self) -> int:
+        """Length of its codes."""
+        return self.projections.shape[2]
+
+    @property
+    def sets(self) -> int:
+        """How many sets of embeddings (modalities) it was fitted on."""
+        return len(self.means)
+
+    def space(self, which: int = 0) -> str:
+        """The space of the codes of a set: the same for all sets, unless they share nothing."""
+        digest = hashlib.sha256(f"{self.method} {self.sharing}".encode())
+        chosen = slice(which, which + 1) if self.sharing == "nothing" else slice(None)
+        for array in (self.means[chosen], self.projections[chosen]):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def encode(self, embeddings: Embeddings, which: int = 0) -> BinaryCodes:
+        """The codes of embeddings, with all that is known of the rows.
+
+        Args:
+            embeddings: of the width it was fitted on.
+            which: the set they belong to, by its place in `fit_hash`.
+
+        Raises:
+            CodesError: for another width, or a set that there is not.
+        """
+        if not 0 <= which < self.sets:
+            raise CodesError(f"set {which}, expected 0 to {self.sets - 1}")
+        width = self.means.shape[1]
+        if embeddings.embeddings.shape[1] != width:
+            raise CodesError(f"embeddings have width {embeddings.embeddings.shape[1]}, expected {width}")
+        # in float64, so that a row's signs do not hang on how many rows come with it
+        centred = _unit(embeddings) - self.means[which].astype(np.float64)
+        packed = np.packbits(centred @ self.projections[which].astype(np.float64) >= 0, axis=1)
+        known = {
+            name: getattr(embeddings, name)
+            for name in ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
+        }
+        return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **known)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as .npz, whole or not at all."""
+        members = {field.name: getattr(self, field.name) for field in fields(self)}
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, format="cmah-hash", version=VERSION, **members)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PostHocHash":
+        """Read what `save` wrote.
+
+        Raises:
+            CodesError: if the file is none, or is damaged.
+        """
+        file = NpzReader(path)
+        if "format" not in file or str(file.read("format")) != "cmah-hash":
+            raise CodesError(f"{path}: not a post-hoc hash, as cmah hash writes it")
+        if (version := file.read("version")).shape != () or version != VERSION:
+            raise CodesError(f"{path}: version {version}; this cmah reads version {VERSION}")
+        arrays = {name: file.read(name) for name in ("means", "projections")}
+        for name, array in arrays.items():
+            if array.dtype.kind != "f":
+                raise CodesError(f"{path}: {name} are {array.dtype}, expected float32")
+        modalities = (
+            file.read("modalities") if "modalities" in file else np.full(arrays["means"].shape[:1], "")
+        )
+        means, projections = (array.astype(np.float32) for array in arrays.values())
+        with named(path):
+            return cls(str(file.read("method")), str(file.read("sharing")), means, projections, modalities)
+
+
+def fit_hash(
+    sets: Sequence[Embeddings],
+    bits: int,
+    method: Method = "itq",
+    *,
+    sharing: Sharing = "projection",
+    seed: int = 0,
+) -> PostHocHash:
+    """Fit a hash on embeddings, one set for each modality.
+
+    Embeddings are brought to unit length and centred. "lsh": signs of random projections (Charikar 2002). "pca":
+    the first principal components, turned by a random rotation, without which the first bits would carry most of
+    the variance. "itq": the same, the rotation found by iterative quantisation (Gong and Lazebnik 2011).
+
+    Args:
+        sets: one for each modality, all of one width d.
+        bits: length of the codes, 1 to 4,096; at most d for "pca" and "itq".
+        method: see above.
+        sharing: "projection": each set has its own mean, which removes the constant gap between modalities, and all
+            are projected alike; "all": one mean too; "nothing": each is fitted for itself, and its codes can be
+            compared within the set only.
+        seed: of the random numbers.
+
+    Raises:
+        CodesError: for sets of different widths, too few rows, or more bits than the method can give.
+    """
+    if method not in get_args(Method) or sharing not in get_args(Sharing):
+        raise CodesError(f"method {method!r} or sharing {sharing!r} is none of those known")
+    widths = [embeddings.embeddings.shape[1] for embeddings in sets]
+    if not sets or len(set(widths)) > 1:
+        raise CodesError(f"embeddings have widths {widths}, expected one width")
+    d = widths[0]
+    most = MAX_BITS if method == "lsh" else min(d, MAX_BITS)
+    if not 1 <= bits <= most:
+        longer = "; 'lsh' can give more" if method != "lsh" and bits <= MAX_BITS else ""
+        raise CodesError(
+            f"bits is {bits}, expected 1 to {most} for {method!r} on embeddings of width {d}{longer}"
+        )
+    if any(len(embeddings) < 2 for embeddings in sets):
+        raise CodesError(
+            f"sets of {[len(embeddings) for embeddings in sets]} rows, expected 2 or more in each"
+        )
+    unit = [_unit(embeddings) for embeddings in sets]
+    if sharing == "all":
+        means = [np.concatenate(unit).mean(axis=0)] * len(unit)
+    else:
+        means = [rows.mean(axis=0) for rows in unit]
+    centred = [rows - mean for rows, mean in zip(unit, means, strict=True)]
+    groups = centred if sharing == "nothing" else [np.concatenate(centred)]
+    projections = [_projection(rows, bits, method, np.random.default_rng(seed)) for rows in groups]
+    if sharing != "nothing":
+        projections *= len(sets)
+    return PostHocHash(
+        method,
+        sharing,
+        np.stack(means).astype(np.float32),
+        np.stack(projections).astype(np.float32),
+        np.array([embeddings.modality for embeddings in sets]),
+    )
+
+
+def _unit(embeddings: Embeddings) -> np.ndarray:
+    """Rows of length one, float64; a row of zeros stays as it is."""
+    rows = embeddings.embeddings.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms == 0, 1, norms)
+
+
+def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.Generator) -> np.ndarray:
+    """float64 [d, bits]."""
+    if method == "lsh":
+        return random.standard_normal((centred.shape[1], bits))
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    components = vectors[:, ::-1][:, :bits]
+    # the sign of an eigenvector is the solver's choice; fix it, so that machines agree
+    largest = components[np.abs(components).argmax(axis=0), np.arange(bits)]
+    components = components * np.where(largest < 0, -1, 1)
+    rotation, _ = np.linalg.qr(random.standard_normal((bits, bits)))
+    if method == "itq":
+        reduced = centred @ components
+        for _ in range(ITERATIONS):
+            signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
+            left, _, right = np.linalg.svd(signs.T @ reduced)
+            rotation = (left @ right).T  # the rotation that brings `reduced` nearest to the signs
+    return components @ rotation

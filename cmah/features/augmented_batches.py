@@ -1,0 +1,122 @@
+"""Features of frozen towers, computed once for a few augmented copies of every image and cloud."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmah.data.training_batches import TrainingBatches, TrainingPairs
+from cmah.errors import CmahError
+from cmah.progress import progress
+
+IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM, VIEW_STREAM = (
+    10,
+    11,
+    12,
+    13,
+)  # separate the random streams of one seed
+BATCH = 8  # small enough for a CPU's caches; the features do not depend on it
+
+
+class FeatureBatches(TrainingBatches):
+    """Training batches with the fields image_features and shape_features beside the others.
+
+    Which copy a sample gets is a function of (seed, epoch, batch), so that a resumed run goes on as it was.
+    """
+
+    def __init__(
+        self,
+        batches: TrainingBatches,
+        image_tower: nn.Module | None,
+        shape_tower: nn.Module | None,
+        copies: int,
+        pictured: int,
+    ) -> None:
+        """Run the towers over every copy, on the device they are on; features are kept as float16.
+
+        Args:
+            batches: the batches to add to; it is used up.
+            image_tower: from uint8 images scaled to [0, 1], float [b, 3, s, s]; None adds no image features.
+            shape_tower: from clouds float32 [b, n, 3]; None adds no shape features.
+            copies: augmented copies of every image and cloud.
+            pictured: samples of a batch, from the first on, that come with their image and points; where both
+                towers are given, the others need none, and reading them would take most of the time.
+        """
+        self.__dict__.update(batches.__dict__)
+        pairs: TrainingPairs = self.pairs
+        self.copies = copies
+        self.pictured = pictured if image_tower and shape_tower else len(pairs)
+        self.first_view = np.cumsum([0, *map(len, pairs.images)])
+        self.image_features = self.shape_features = None
+        if image_tower is not None:
+            images = [image for own in pairs.images for image in own]
+
+            def draw_image(i: int, rng: np.random.Generator) -> np.ndarray:
+                return pairs.draw_view(images[i], rng)
+
+            self.image_features = self._run(
+                image_tower, draw_image, len(images), IMAGE_STREAM, "image features"
+            )
+        if shape_tower is not None:
+            self.shape_features = self._run(
+                shape_tower, pairs.draw_points, len(pairs), CLOUD_STREAM, "shape features"
+            )
+
+    def _run(
+        self,
+        tower: nn.Module,
+        draw: Callable[[int, np.random.Generator], np.ndarray],
+        count: int,
+        stream: int,
+        label: str,
+    ) -> Tensor:
+        """Features float16 [count, copies, dim]; an image that cannot be read gets those of the one before."""
+        device = next(tower.parameters()).device
+        total = count * self.copies
+        rows: list[Tensor] = []
+        last: np.ndarray | None = None
+        for first in progress(range(0, total, BATCH), label):
+            inputs = []
+            for number in range(first, min(first + BATCH, total)):
+                item, copy = divmod(number, self.copies)
+                try:
+                    last = draw(item, np.random.default_rng([self.pairs.seed, stream, item, copy]))
+                except CmahError:
+                    if last is None:
+                        raise
+                inputs.append(last)
+            x = torch.from_numpy(np.stack(inputs)).to(device)
+            with torch.inference_mode():
+                rows.append(tower(x.float() / 255 if x.dtype == torch.uint8 else x).half().cpu())
+        features = torch.cat(rows)
+        return features.reshape(count, self.copies, -1)
+
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
+        """As in `TrainingBatches`, with the features of a random copy of each sample."""
+        few = self.pictured < self._order.batch_size
+        batches = self._few_pictured(number, first_batch) if few else super().epoch(number, first_batch)
+        for place, batch in enumerate(batches, first_batch):
+            rng = np.random.default_rng([self.pairs.seed, COPY_STREAM, number, place])
+            copy = torch.from_numpy(rng.integers(self.copies, size=(2, len(batch["index"]))))
+            if self.image_features is not None:
+                row = torch.from_numpy(self.first_view)[batch["index"]] + batch["view"]
+                batch["image_features"] = self.image_features[row, copy[0]].float()
+            if self.shape_features is not None:
+                batch["shape_features"] = self.shape_features[batch["index"], copy[1]].float()
+            yield batch
+
+    def _few_pictured(self, number: int, first_batch: int) -> Iterator[dict[str, Tensor]]:
+        """Batches whose image and points have `pictured` rows only, read in this process."""
+        self._order.epoch, self._order.first_batch = number, first_batch
+        for place, keys in enumerate(self._order, first_batch):
+            rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, number, place])
+            read = [self.pairs[key] for key in keys[: self.pictured]]
+            index = [int(item["index"]) for item in read] + [
+                position for _, position in keys[self.pictured :]
+            ]
+            view = [int(item["view"]) for item in read]
+            view += [int(rng.integers(len(self.pairs.images[i]))) for i in index[self.pictured :]]
+            fields = {name: np.stack([item[name] for item in read]) for name in ("image", "points")}
+            fields |= {"index": np.array(index), "view": np.array(view)}
+            yield {name: torch.from_numpy(value) for name, value in fields.items()}

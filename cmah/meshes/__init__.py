@@ -1,0 +1,1 @@
+"""Foreign mesh files to checked triangles with colours, and pictures of them."""

@@ -1,0 +1,199 @@
+"""Reading foreign mesh files through trimesh: confined resources, flattened scenes, materials as plain arrays.
+
+Everything here handles data that strangers wrote: run it in a worker process (cmah.workers).
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from PIL import Image
+from trimesh.visual import TextureVisuals
+
+from cmah.errors import CmahError
+from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
+from cmah.meshes.obj_text import absolute_indices, as_utf8
+from cmah.meshes.off import read_off
+from cmah.preparing.shape_ids import SUFFIXES
+
+# window panes and glasses stay visible; many exporters also write 0 where they mean opaque
+LEAST_OPACITY = 0.35
+
+
+@dataclass
+class Part:
+    """A piece of a mesh with one material.
+
+    Attributes:
+        vertices: float64 [v, 3].
+        faces: int64 [f, 3].
+        normals: float64 [v, 3] as given by the file, or None.
+        uv: float32 [v, 2], origin at the lower left of the texture, or None.
+        vertex_rgba: float32 [v, 4] in 0..1 (sRGB), or None.
+        face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows where the file says nothing, or None.
+        texture: the texture image, or None.
+        texture_instead: the texture stands in place of `face_rgba`, rather than being multiplied with it.
+        texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    vertex_rgba: np.ndarray | None = None
+    face_rgba: np.ndarray | None = None
+    texture: Image.Image | None = None
+    texture_instead: bool = False
+    texture_alpha: str = "blend"
+
+
+def read_parts(path: str | Path) -> list[Part]:
+    """Read a mesh file into its parts, with the transforms of its scene applied.
+
+    Args:
+        path: an .obj, .off, .ply, .stl, .glb or .gltf file.
+
+    Raises:
+        CmahError: if it cannot be read, with the reason.
+        MemoryError: if it needs more memory than the process may take.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(SUFFIXES)})")
+    if not path.is_file():
+        raise CmahError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise CmahError(f"{path}: the file is empty")
+    if suffix == ".off":
+        off = read_off(path)
+        return [Part(off.vertices, off.faces, vertex_rgba=off.vertex_rgba, face_rgba=off.face_rgba)]
+    Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
+    try:
+        data = path.read_bytes()
+        if suffix == ".obj":
+            data = absolute_indices(as_utf8(data))
+        scene = trimesh.load_scene(
+            io.BytesIO(data), file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
+        )
+        return list(_parts(scene, gltf=suffix in {".glb", ".gltf"}))
+    except (CmahError, MemoryError):
+        raise
+    except IndexError:
+        raise CmahError(f"{path}: a face or object refers to something that is not in the file") from None
+    except ModuleNotFoundError:  # trimesh looks for a guesser of encodings where text is not text
+        raise CmahError(
+            f"{path}: not readable as {suffix[1:].upper()} (neither its text nor binary form)"
+        ) from None
+    except Exception as error:  # foreign data: trimesh raises nearly anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None
+
+
+def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
+    """The triangle meshes of a scene, once for every node that shows them."""
+    converted: dict[Any, Part] = {}
+    for node in scene.graph.nodes_geometry:
+        matrix, name = scene.graph[node]
+        mesh = scene.geometry.get(name)
+        if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
+            continue
+        if name not in converted:
+            converted[name] = _part(mesh, gltf)
+        part = converted[name]
+        if np.array_equal(matrix, np.eye(4)):
+            yield part
+            continue
+        linear = matrix[:3, :3]
+        normals = part.normals
+        if normals is not None:
+            # the cofactor matrix carries normals also where the transform is singular
+            normals = normals @ np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]]).T
+        yield replace(part, vertices=part.vertices @ linear.T + matrix[:3, 3], normals=normals)
+
+
+def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
+    """One trimesh object as plain arrays."""
+    part = Part(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
+    # trimesh computes normals on request: only those of the file are wanted, and they lie in its cache
+    if "vertex_normals" in mesh._cache:
+        part.normals = np.asarray(mesh._cache["vertex_normals"], dtype=np.float64)
+    visual: Any = mesh.visual
+    if isinstance(visual, TextureVisuals):
+        _take_material(part, visual, gltf)
+    elif visual.kind == "vertex":
+        part.vertex_rgba = _vertex_rgba(visual.vertex_colors, len(part.vertices), gltf)
+    elif visual.kind == "face" and len(visual.face_colors) == len(part.faces):
+        part.face_rgba = np.asarray(visual.face_colors, dtype=np.float32) / 255
+    return part
+
+
+def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
+    """Fill in texture, uv and colours from a material of OBJ or PLY (SimpleMaterial) or glTF (PBRMaterial)."""
+    material: Any = visual.material
+    factor: np.ndarray | None
+    if gltf:
+        image, factor = material.baseColorTexture, material.baseColorFactor
+        mode = material.alphaMode or "OPAQUE"
+        part.texture_alpha = {"BLEND": "blend", "MASK": "mask"}.get(mode, "ignore")
+        if factor is not None:
+            factor = np.asarray(trimesh.visual.color.to_float(factor), dtype=np.float32)
+            # glTF factors are linear light; multiplying encoded values is right as the curve is a power
+            factor = np.append(_encode_srgb(factor[:3]), factor[3] if mode == "BLEND" else 1)
+    else:
+        image = getattr(material, "image", None)
+        # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes up
+        # a grey picture, which was never a file and so has no format
+        part.texture_instead = True
+        image = image if image is not None and image.format else None
+        factor = _material_colour(material) if hasattr(material, "kwargs") else None
+    uv = visual.uv
+    if image is not None and uv is not None and np.shape(uv) == (len(part.vertices), 2):
+        part.uv, part.texture = np.asarray(uv, dtype=np.float32), image
+    colours = visual.vertex_attributes.get("color")
+    if colours is not None:
+        part.vertex_rgba = _vertex_rgba(colours, len(part.vertices), gltf)
+    if factor is not None:
+        if 0 < factor[3] < 1:
+            factor[3] = max(factor[3], LEAST_OPACITY)
+        elif factor[3] <= 0:
+            factor[3] = 1
+        part.face_rgba = np.broadcast_to(factor.astype(np.float32), (len(part.faces), 4))
+
+
+def _material_colour(material: Any) -> np.ndarray | None:
+    """The diffuse colour of an MTL material with its opacity, float32 [4], or None where it has neither."""
+    values = material.kwargs
+    if "kd" not in values and (material.image is None or not material.image.format):
+        return None
+    rgba = np.asarray(material.diffuse, dtype=np.float32) / 255
+    for key, opacity in (("d", lambda value: value), ("tr", lambda value: 1 - value)):
+        try:
+            rgba[3] = opacity(float(values[key][-1]))
+            break
+        except (KeyError, ValueError, IndexError, TypeError):
+            continue
+    return rgba
+
+
+def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
+    """Colours of vertices as float32 [count, 4] in 0..1 (sRGB), or None if they do not fit the vertices."""
+    values = np.asarray(colours)
+    if values.ndim != 2 or len(values) != count or values.shape[1] not in {3, 4}:
+        return None
+    rgba = np.ones((count, 4), np.float32)
+    scale = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    rgba[:, : values.shape[1]] = values / scale
+    rgba = np.nan_to_num(rgba, nan=1.0).clip(0, 1)
+    if gltf:
+        rgba[:, :3] = _encode_srgb(rgba[:, :3])
+    return rgba
+
+
+def _encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to display values, with the plain power 1/2.2."""
+    return np.clip(linear, 0, 1) ** (1 / 2.2)

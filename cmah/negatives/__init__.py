@@ -1,0 +1,1 @@
+"""Weights on the negatives of a batch, from how similar shapes are."""

@@ -1,0 +1,201 @@
+"""Similarities of all pairs of shapes within each category, on disk: ShapeNet-55 has 10⁸ such pairs."""
+
+import fcntl
+import json
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmah.errors import CmahError
+from cmah.files import atomic_path, write_json
+from cmah.negatives.similarities import Views, tiles
+from cmah.progress import progress
+
+FORMAT, VERSION = "cmah-similarities", 1
+OPEN_FILES = 64
+
+
+class SimilarityStore:
+    """Similarities within each category on disk, and one number for pairs of different categories.
+
+    A folder with `similarities.json` and one file a category, `block_00000.npy` on: float16, one entry for each pair
+    i < j, row after row, and beside it its CRC-32, `block_00000.crc`. float16 keeps a similarity to 2⁻¹¹ of its value.
+    Files are mapped when read.
+
+    Attributes:
+        folder: where the files lie.
+        block: int64, number of the category of each position; -1 where it has none.
+        place: int64, place of each position in its category.
+    """
+
+    def __init__(self, folder: Path, blocks: Sequence[np.ndarray]) -> None:
+        """Refer to a folder that `build` has filled."""
+        self.folder = folder
+        self.sizes = [len(block) for block in blocks]
+        count = 1 + max((int(block.max()) for block in blocks if len(block)), default=-1)
+        self.block, self.place = np.full(count, -1), np.zeros(count, np.int64)
+        for number, block in enumerate(blocks):
+            self.block[block], self.place[block] = number, np.arange(len(block))
+        self._open: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    @classmethod
+    def build(
+        cls,
+        folder: str | Path,
+        measure: str,
+        blocks: Sequence[np.ndarray],
+        views: Views,
+        landmarks: Sequence[np.ndarray | None] | None = None,
+    ) -> "SimilarityStore":
+        """Compute what is not there yet; a build that was killed goes on at the category it was in.
+
+        The folder must be this input's alone (named by a hash of it): what lies there is not computed again. A second
+        process that wants the same waits for the first. Memory is bounded however large a category is.
+
+        Args:
+            folder: made if need be.
+            measure: one of `similarities.MEASURES`.
+            blocks: int64 positions of the shapes of each category, in order; those of one shape need no file.
+            views: from int64 positions [k] to float32 [k, R, F], as `similarities.i2i` takes them.
+            landmarks: for the measures of landmarks, [L, F] of each category of two shapes or more.
+
+        Raises:
+            CmahError: if the folder cannot be written, or an embedding is not finite.
+        """
+        folder = Path(folder)
+        store = cls(folder, blocks)
+        header = {"format": FORMAT, "version": VERSION, "measure": measure, "sizes": store.sizes}
+        todo = [number for number, size in enumerate(store.sizes) if size > 1]
+        with _alone(folder):
+            if not _same(folder / "similarities.json", header):
+                for old in folder.glob("block_*.npy"):
+                    old.unlink()
+                write_json(folder / "similarities.json", header)
+            for left_over in folder.glob(".*.tmp.npy"):  # of a killed build: nobody else is at work here
+                left_over.unlink()
+            todo = [number for number in todo if not store._is_whole(number)]
+            with progress([], f"similarities {measure}", sum(_pairs(store.sizes[n]) for n in todo)) as bar:
+                for number in todo:
+                    own = None if landmarks is None else landmarks[number]
+                    with atomic_path(store._path(number)) as path:
+                        crc = _write_block(path, measure, blocks[number], views, own, bar.update)
+                        store._path(number).with_suffix(".crc").write_text(f"{crc:08x}\n")
+        return store
+
+    def batch(self, index: np.ndarray, alpha: float) -> np.ndarray:
+        """The similarities of some shapes; only what they need is read.
+
+        Args:
+            index: int64 [b] positions.
+            alpha: similarity of shapes of different categories.
+
+        Returns:
+            float32 [b, b], symmetric, the diagonal 1.
+        """
+        out = np.full((len(index), len(index)), alpha, np.float32)
+        blocks = self.block[index]
+        for number in np.unique(blocks[blocks >= 0]):
+            chosen = np.flatnonzero(blocks == number)
+            if len(chosen) > 1 and self.sizes[number] > 1:
+                place = self.place[index[chosen]]
+                low, high = np.minimum.outer(place, place), np.maximum.outer(place, place)
+                entry = low * self.sizes[number] - low * (low + 1) // 2 + high - low - 1
+                values = self._values(int(number))[np.where(low == high, 0, entry)]
+                out[np.ix_(chosen, chosen)] = values
+        out[index[:, None] == index] = 1
+        return out
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"block_{number:05d}.npy"
+
+    def _is_whole(self, number: int) -> bool:
+        """Whether a block's file is there, as long as it must be and as it was written."""
+        with suppress(CmahError, OSError, ValueError):
+            told = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
+            if zlib.crc32(self._values(number).data) == told:
+                return True
+        self._open.pop(number, None)  # the file is to be replaced
+        return False
+
+    def _values(self, number: int) -> np.ndarray:
+        """A block, mapped."""
+        if number not in self._open:
+            path = self._path(number)
+            try:
+                values = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise CmahError(
+                    f"{path}: not readable ({error}); remove {self.folder} and start again"
+                ) from None
+            if values.dtype != np.float16 or values.shape != (_pairs(self.sizes[number]),):
+                raise CmahError(f"{path}: not of this store; remove {self.folder} and start again")
+            self._open[number] = values
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(number)
+        return self._open[number]
+
+
+def _pairs(size: int) -> int:
+    """Pairs of a block of `size` shapes."""
+    return size * (size - 1) // 2
+
+
+def _same(path: Path, header: dict[str, object]) -> bool:
+    """Whether a folder was made for the same blocks."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8")) == header)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make a folder and keep it for this process; wait while another has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CmahError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_block(
+    path: Path,
+    measure: str,
+    positions: np.ndarray,
+    views: Views,
+    landmarks: np.ndarray | None,
+    update: Callable[[int], Any],
+) -> int:
+    """Write the .npy file of one category from front to back, a band of rows after the other.
+
+    Returns:
+        The CRC-32 of its data.
+    """
+    count = len(positions)
+    band, crc = np.empty((0, 0), "<f2"), 0
+    with open(path, "wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": (_pairs(count),)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows, columns, tile in tiles(measure, count, lambda chosen: views(positions[chosen]), landmarks):
+            if columns.start == rows.start:
+                band = np.empty((len(tile), count - rows.start), "<f2")
+            band[:, columns.start - rows.start : columns.stop - rows.start] = tile
+            if columns.stop == count:
+                for number, row in enumerate(band):
+                    data = row[number + 1 :].tobytes()
+                    crc = zlib.crc32(data, crc)
+                    file.write(data)
+                update(sum(count - 1 - row for row in range(rows.start, rows.stop)))
+    return crc

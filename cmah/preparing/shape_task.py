@@ -1,0 +1,73 @@
+"""What a worker process does with one mesh: views and points for a dataset, or the points of a query."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from PIL import Image
+
+from cmah.errors import CmahError
+from cmah.meshes.mesh_loading import load_mesh, sample_points
+from cmah.meshes.rendering import render, ring_of_cameras
+from cmah.preparing.shape_ids import stable_hash
+
+JPEG_QUALITY = 92
+
+
+def warm_up() -> None:
+    """Let Embree start its thread pool, of the size that the process's cores allow now, and BLAS take its memory."""
+    np.ones((400, 400)) @ np.ones((400, 400))
+    scene = EmbreeScene(robust=True)
+    TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
+    scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)
+
+
+def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
+    """Render the views and sample the points of a mesh into a dataset folder.
+
+    Args:
+        task: `path` of the mesh; `out`, the dataset folder; `shape_id`; `views`, `image_size`, `points`, `up`,
+            `elevations`, `jitter` and `seed` as in `prepare`.
+
+    Returns:
+        `cameras`, a list of [azimuth, elevation], and `coloured`.
+
+    Raises:
+        CmahError: if the mesh is refused, or nothing of it can be seen.
+    """
+    out, shape_id = Path(task["out"]), task["shape_id"]
+    mesh = load_mesh(task["path"], task["up"])
+    # each purpose has a generator of its own: jitter does not move the points
+    seed = [task["seed"], stable_hash(shape_id)]
+    points = sample_points(mesh, task["points"], [*seed, 0])
+    cameras = ring_of_cameras(
+        task["views"], tuple(task["elevations"]), task["jitter"], np.random.default_rng([*seed, 1])
+    )
+    images, masks = render(mesh, cameras, task["image_size"])
+    if not masks.any():
+        raise CmahError(f"{task['path']}: nothing to be seen from any view")
+    # all views appear at once, and a half-written folder is never taken for a finished one
+    folder = out / "renders" / shape_id
+    temporary = out / ".partial" / f"{shape_id}.{os.getpid()}"
+    temporary.mkdir(parents=True, exist_ok=True)
+    for view, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        Image.fromarray(image).save(temporary / f"{view:02d}.jpg", quality=JPEG_QUALITY, subsampling=0)
+        Image.fromarray(mask).save(temporary / f"{view:02d}_mask.png")
+    np.save(temporary / "points.npy", points.astype(np.float16))
+    (out / "points").mkdir(exist_ok=True)
+    os.replace(temporary / "points.npy", out / "points" / f"{shape_id}.npy")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    os.rename(temporary, folder)
+    cameras_made = [[camera.azimuth, camera.elevation] for camera in cameras]
+    return {"cameras": cameras_made, "coloured": bool(mesh.coloured)}
+
+
+def write_points(task: dict[str, Any]) -> dict[str, Any]:
+    """Sample the points of the mesh at `path` into the .npy file `out`: `points` rows, float32, `up` as in prepare."""
+    np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
+    return {}

@@ -1,0 +1,1 @@
+"""The HTML page of an evaluation, and sheets of queries and hits."""

@@ -1,0 +1,276 @@
+"""The kinds of panels in a report: curves, bars, squares, planes. Each gives a `Panel` that draws itself."""
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmah.report.figures import CARD, INK, LINE, SERIES, SOFT, Axes, Panel
+
+BLUE, RED = (0.25, 0.52, 0.93), (0.90, 0.38, 0.28)  # of heat maps; readable on a light and a dark page
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve; NaN makes a gap.
+
+    Attributes:
+        label: its name.
+        x: places.
+        y: values.
+        colour: one of the colours of a light page.
+        dash: as matplotlib writes it.
+        shown: whether the legend names it.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    dash: str = "-"
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Span:
+    """A curve with what it may vary by.
+
+    Attributes:
+        line: the curve.
+        intervals: low and high for each point; NaN = none.
+        ties: the bounds by the order of ties.
+    """
+
+    line: Line
+    intervals: Sequence[tuple[float, float]]
+    ties: Sequence[tuple[float, float]]
+
+
+def line_panel(
+    title: str, lines: Sequence[Line], axes: tuple[str, str], text: str, logarithmic: bool = False
+) -> Panel:
+    """Curves over one axis, y from 0.
+
+    Args:
+        title: of the panel.
+        lines: the curves.
+        axes: what x and y are.
+        text: what they show, in words.
+        logarithmic: of x.
+    """
+
+    def draw(axis: Axes) -> None:
+        for line in lines:
+            axis.plot(
+                line.x,
+                line.y,
+                color=line.colour,
+                linestyle=line.dash,
+                label=line.label if line.shown else None,
+                gid=f"title:{line.label}",
+            )
+        axis.set(xlabel=axes[0], ylabel=axes[1])
+        if logarithmic:
+            last = max((x for line in lines for x in line.x), default=1)
+            axis.set_xscale("log")
+            axis.set_xticks(ticks := [10**power for power in range(19) if 10**power <= last], map(str, ticks))
+        _from_zero(axis, [y for line in lines for y in line.y])
+        axis.grid(color=LINE, linewidth=0.6)
+        if len(lines) > 1:
+            axis.legend(frameon=False, loc="best", ncols=1 if len(lines) < 12 else 2)
+
+    return Panel(title, draw, text)
+
+
+def length_panel(title: str, spans: Sequence[Span]) -> Panel:
+    """Draw mAP over the code length: intervals as whiskers, bounds by the order of ties as a band."""
+
+    def draw(axis: Axes) -> None:
+        lengths = sorted({x for span in spans for x in span.line.x})
+        for span in spans:
+            line = span.line
+            axis.fill_between(line.x, *np.array(span.ties).T, color=line.colour, alpha=0.16, linewidth=0)
+            ends = np.abs(np.array(span.intervals).T - np.array(line.y))
+            style = {"color": line.colour, "linestyle": line.dash, "label": line.label}
+            axis.errorbar(line.x, line.y, yerr=ends, marker="o", capsize=2.5, **style)
+        axis.set_xscale("log", base=2)
+        axis.minorticks_off()
+        axis.set_xticks(lengths, [f"{length:g}" for length in lengths])
+        axis.set(xlabel="bits of a code (bar: interval, band: order of ties)", ylabel="mAP")
+        _from_zero(
+            axis, [value for span in spans for pair in (*span.ties, *span.intervals) for value in pair]
+        )
+        axis.grid(color=LINE, linewidth=0.6)
+        axis.legend(frameon=False, loc="lower right")
+
+    values = "; ".join(
+        f"{span.line.label}: "
+        + ", ".join(f"{x:g} bits {y:.3f}" for x, y in zip(span.line.x, span.line.y, strict=True))
+        for span in spans
+    )
+    return Panel(title, draw, f"mAP by code length. {values}.", height=2.8)
+
+
+def _from_zero(axis: Axes, values: Sequence[float]) -> None:
+    """A y axis of rates, from 0 to 1 or not far above the largest value."""
+    largest = max((value for value in values if not math.isnan(value)), default=1)
+    axis.set_ylim(0, min(1.02, max(0.1, largest * 1.12)))
+
+
+def bar_panel(
+    title: str,
+    names: Sequence[str],
+    groups: Sequence[tuple[str, Sequence[float], str]],
+    unit: str,
+    top: float,
+) -> Panel:
+    """Horizontal bars: for each name one bar of each group, top to bottom.
+
+    Args:
+        title: of the panel.
+        names: of the rows.
+        groups: label, a value in 0..1 for each name, colour.
+        unit: what the values are.
+        top: end of the axis.
+    """
+    thickness = 0.8 / len(groups)
+
+    def draw(axis: Axes) -> None:
+        rows = np.arange(len(names))
+        for number, (label, values, colour) in enumerate(groups):
+            places = rows - 0.4 + thickness * (number + 0.5)
+            bars = axis.barh(places, values, thickness * 0.92, color=colour, label=label)
+            for bar, name, value in zip(bars, names, values, strict=True):
+                bar.set_gid(f"title:{name}, {label}: {value:.3f}")
+        axis.set_yticks(rows, names)
+        axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, top), xlabel=unit)
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="x", color=LINE, linewidth=0.6)
+        if len(groups) > 1:
+            beside = max(1, 55 // max(len(label) + 6 for label, _, _ in groups))  # what fits above the bars
+            axis.legend(
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), beside)
+            )
+
+    ends = f" Best: {names[0]}; worst: {names[-1]}." if names else ""
+    return Panel(title, draw, f"{title}, {len(names)} categories.{ends}", 5.2, 1.0 + 0.21 * len(names))
+
+
+def heat_panel(
+    title: str,
+    values: np.ndarray,
+    axes: tuple[str, str],
+    text: str,
+    names: Sequence[str] | None = None,
+) -> Panel:
+    """A matrix as squares: blue for positive values, red for negative ones, the stronger the nearer to ±1.
+
+    Args:
+        title: of the panel.
+        values: [n, n] in -1..1; NaN is left empty.
+        axes: what columns and rows are.
+        text: what it shows, in words.
+        names: of rows and columns; None = numbers.
+    """
+
+    def draw(axis: Axes) -> None:
+        known = np.nan_to_num(values)
+        image = np.empty((*known.shape, 4))
+        image[..., :3] = np.where(known[..., None] < 0, RED, BLUE)
+        image[..., 3] = np.minimum(np.abs(known), 1) ** 0.6  # so that small values are seen at all
+        axis.imshow(image, interpolation="none", aspect="equal")
+        axis.set(xlabel=axes[0], ylabel=axes[1])
+        if names is not None:
+            size = 8.5 if len(names) <= 25 else 6.5
+            axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+            axis.set_yticks(range(len(names)), names, fontsize=size)
+            axis.tick_params(length=0)
+            axis.set_xticks(np.arange(len(names)) - 0.5, minor=True)
+            axis.set_yticks(np.arange(len(names)) - 0.5, minor=True)
+            axis.grid(which="minor", color=LINE, linewidth=0.25)
+            axis.tick_params(which="minor", length=0)
+        for side in axis.spines.values():
+            side.set_visible(True)
+
+    side = 3.3 if names is None else min(max(3.6, 1.3 + 0.112 * len(names)), 12.0)
+    return Panel(title, draw, text, side, side)
+
+
+def balance_panel(title: str, ones: np.ndarray, text: str) -> Panel:
+    """How often each bit is set, as bars from one half."""
+
+    def draw(axis: Axes) -> None:
+        colour = SERIES["series0"][0]
+        axis.bar(np.arange(len(ones)), ones - 0.5, 0.85, bottom=0.5, color=colour)
+        axis.axhline(0.5, color=SOFT, linewidth=0.8)
+        axis.set(xlabel="bit", ylabel="share of codes with it set", xlim=(-0.8, len(ones) - 0.2))
+        axis.set_ylim(0, 1)
+        axis.grid(axis="y", color=LINE, linewidth=0.6)
+
+    return Panel(title, draw, text, 3.3, 3.3)
+
+
+def plane_panel(
+    title: str, points: np.ndarray, categories: np.ndarray, is_shape: np.ndarray, text: str
+) -> Panel:
+    """Points in a plane, a colour a category: circles are images, triangles are shapes.
+
+    Args:
+        title: of the panel.
+        points: float [n, 2].
+        categories: text [n]; "" is drawn in grey.
+        is_shape: bool [n].
+        text: what it shows, in words.
+    """
+    names = sorted({*categories.tolist()} - {""})
+
+    def draw(axis: Axes) -> None:
+        for name, colour in [("", SOFT), *zip(names, _hues(len(names)), strict=True)]:
+            for side, marker, size, kind in ((~is_shape, "o", 11, "image"), (is_shape, "^", 30, "shape")):
+                chosen = (categories == name) & side
+                if chosen.any():
+                    edge = {"edgecolors": CARD, "linewidths": 0.4} if marker == "^" else {"linewidths": 0}
+                    label = f"title:{_words(name)} ({kind})"
+                    axis.scatter(
+                        *points[chosen].T, s=size, marker=marker, color=colour, gid=label, zorder=2, **edge
+                    )
+        taken: list[np.ndarray] = []
+        span = np.ptp(points, axis=0).max() or 1.0
+        for name in sorted(names, key=lambda name: -int((categories == name).sum())):
+            place = _densest(points[categories == name])
+            # a name that would lie on another is left out: its points tell it when pointed at
+            if all(
+                abs(place - other)[1] > span * 0.035 or abs(place - other)[0] > span * 0.15 for other in taken
+            ):
+                taken.append(place)
+                axis.annotate(
+                    _words(name), place, fontsize=7, ha="center", va="center", color=INK, zorder=3,
+                    bbox={"boxstyle": "round,pad=0.12", "facecolor": CARD, "edgecolor": "none", "alpha": 0.72},
+                )  # fmt: skip
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_aspect("equal", adjustable="datalim")
+
+    return Panel(title, draw, text, 5.6, 5.2)
+
+
+def _densest(points: np.ndarray) -> np.ndarray:
+    """The point with the nearest neighbours: the middle of the largest heap."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    few = np.sort(distances, axis=1)[:, : max(2, len(points) // 3)]
+    middle: np.ndarray = points[few.mean(axis=1).argmin()]
+    return middle
+
+
+def _hues(count: int) -> list[tuple[float, float, float]]:
+    """Colours around the circle, of three lightnesses in turn, readable on light and dark."""
+    return [
+        colorsys.hls_to_rgb(i / max(count, 1), (0.50, 0.62, 0.40)[i % 3], (0.65, 0.70, 0.60)[i % 3])
+        for i in range(count)
+    ]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,231 @@
+"""The parts of a report, from results to what the page shows."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from cmah.codes import BinaryCodes
+from cmah.evaluation.findings import (
+    Result,
+    Rows,
+    bit_statistics,
+    confusion,
+    directions,
+    longest,
+    mix_ups,
+    nearest,
+    plane,
+    sample,
+)
+from cmah.report import panels
+from cmah.report.figures import Figure, series
+from cmah.report.hit_tiles import Row
+
+HITS = 10  # of a query, that are shown and counted in the confusion
+PLANE_ROWS = 1500
+BARS = 60  # categories that get a bar
+Found = list[tuple[Result, np.ndarray, np.ndarray]]  # with positions and distances of the first hits
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers in words, ready to be shown.
+
+    Attributes:
+        caption: what they are.
+        head: of the columns; the first `labels` of them name the row.
+        rows: a cell for each column, in HTML.
+        labels: how many columns are not numbers.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    labels: int = 2
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; what it lacks is not shown.
+
+    Attributes:
+        name: anchor of the section.
+        title: its heading.
+        text: paragraphs under it: what one sees.
+        cards: large numbers: (heading, number, names and values under it).
+        tables: numbers.
+        notes: short lines under the tables.
+        figures: curves and the like.
+        columns: how many panels a wide screen shows side by side.
+        searches: (title, text, queries with their hits).
+        facts: (name, value) pairs.
+        listing: heading and preformatted text that opens on demand.
+        plain: whether hits are shown without pictures.
+    """
+
+    name: str
+    title: str
+    text: Sequence[str] = ()
+    cards: Sequence[tuple[str, str, Sequence[tuple[str, str]]]] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    columns: int = 3
+    searches: Sequence[tuple[str, str, Sequence[Row]]] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    listing: tuple[str, str] = ("", "")
+    plain: bool = False
+
+
+def classes(results: Sequence[Result]) -> Section | None:
+    """The mAP of each category, best first."""
+    shown = [result for result in longest(results) if result.report.per_class.get("category")]
+    if not shown:
+        return None
+    several = len({result.name for result in shown}) > 1
+    parts, all_drawn = [], True
+    for direction, group in directions(shown) if several else [(shown[0].width, shown)]:
+        columns = [
+            dict(zip(*(r.report.per_class[key] for key in ("category", "map")), strict=True)) for r in group
+        ]
+        score: dict[str, float] = {}
+        for name in {name for column in columns for name in column}:
+            values = [number_of(column.get(name)) for column in columns]
+            if not all(map(math.isnan, values)):
+                score[name] = float(np.nanmean(values))
+        order = sorted(score, key=lambda name: (-score[name], name))
+        if len(order) > BARS:
+            all_drawn, order = False, order[: BARS // 2] + order[-BARS // 2 :]
+        bars = [
+            (
+                result.name if several else result.arrow,
+                [number_of(column.get(name)) for name in order],
+                series(number)[0],
+            )
+            for number, (result, column) in enumerate(zip(group, columns, strict=True))
+        ]
+        words = [name.replace("_", " ") for name in order]
+        top = min(1.0, max((value for _, values, _ in bars for value in values), default=1.0) * 1.05)
+        middle = len(words) if several or len(words) < 16 else (len(words) + 1) // 2
+        for part in (slice(0, middle), slice(middle, None)):
+            cut = [(label, values[part], colour) for label, values, colour in bars]
+            if words[part]:
+                parts.append(panels.bar_panel(f"mAP by category, {direction}", words[part], cut, "mAP", top))
+    text = ["Sorted by the mean of the bars. A category of few shapes may stand high or low by chance."]
+    if not all_drawn:
+        text.append(f"Only the {BARS // 2} best and the {BARS // 2} worst are drawn.")
+    return Section("classes", "Categories", text, figures=[Figure("categories", parts)], columns=2)
+
+
+def hits(results: Sequence[Result]) -> Found:
+    """The first hits of each direction at the longest codes."""
+    return [(result, *nearest(result.query, result.database, HITS)) for result in longest(results)]
+
+
+def confusions(found: Found) -> Section | None:
+    """Which categories the first hits have."""
+    parts, tables = [], []
+    for result, positions, _ in found:
+        if result.query.categories is None or result.database.categories is None:
+            continue
+        names, shares = confusion(result.query, result.database, positions)
+        if not names:
+            continue
+        words = [name.replace("_", " ") for name in names]
+        mean = float(np.nanmean(np.diag(shares)))
+        what = f"Categories of the first {HITS} hits by category of the query; {mean:.0%} are of the query's."
+        axes = ("category of the hit", "category of the query")
+        drawn, title = words, f"{result.arrow}, {result.width}"
+        square = shares
+        if len(words) > BARS:
+            counts = Counter(result.query.categories.tolist())
+            kept = sorted(sorted(range(len(names)), key=lambda i: -counts[names[i]])[:BARS])
+            drawn, square = [words[i] for i in kept], shares[np.ix_(kept, kept)]
+            title += f", the {BARS} largest of {len(words)} categories"
+        parts.append(panels.heat_panel(title, square, axes, what, drawn))
+        rows = [
+            [escape(asked), escape(other), f"{share:.0%}"] for asked, other, share in mix_ups(words, shares)
+        ]
+        tables.append(
+            Table(f"Most frequent mix-ups, {result.arrow}", ("asked for", "found", "of hits"), rows)
+        )
+    if not parts:
+        return None
+    text = [
+        f"Each row is a category of queries, each column a category of their first {HITS} hits: a perfect ranking "
+        "would fill the diagonal only (as far as a category has items enough)."
+    ]
+    figures = [Figure("confusion", parts)]
+    return Section("confusion", "Confusion", text, tables=tables, figures=figures, columns=2)
+
+
+def planes(results: Sequence[Result], before: Sequence[Result], seed: int) -> Section | None:
+    """The t-SNE of codes of both modalities."""
+    pairs = [("before training", pair) for pair in longest(before)[:1]]
+    pairs += [("after training" if pairs else "", longest(results)[0])]
+    drawn, counts = [], []
+    for when, result in pairs:
+        parts = [result.query] if result.query == result.database else [result.query, result.database]
+        chosen: list[Rows] = [
+            part[rows] for part, rows in zip(parts, sample(parts, PLANE_ROWS, seed), strict=True)
+        ]
+        if sum(map(len, chosen)) < 4:
+            return None
+        categories = np.concatenate([categories_of(part) for part in chosen])
+        is_shape = np.concatenate([np.full(len(part), part.modality == "shape") for part in chosen])
+        title = ", ".join(part for part in (when, result.width) if part)
+        what = f"t-SNE of {len(categories)} rows ({title}), coloured by category."
+        drawn.append(panels.plane_panel(title, plane(chosen, seed), categories, is_shape, what))
+        counts = [f"{len(part)} {part.modality or 'row'}s" for part in chosen]
+    text = [
+        f"{' and '.join(counts)} in one plane (t-SNE, seed {seed}), ● image, ▲ shape, a colour a category. Where both "
+        "modalities of a category share a place, a search crosses between them. Distances between heaps mean little."
+    ]
+    return Section("plane", "Map of the codes", text, figures=[Figure("tsne", drawn)], columns=2)
+
+
+def bits(results: Sequence[Result]) -> Section | None:
+    """Balance and correlation of the bits of each modality."""
+    result = longest(results)[0]
+    sides = {
+        side.modality or name: side for name, side in (("database", result.database), ("query", result.query))
+    }
+    balances, correlations, notes = [], [], []
+    for name, side in reversed(sides.items()):
+        if not isinstance(side, BinaryCodes) or not len(side):
+            continue
+        found = bit_statistics(side)
+        off = float(np.abs(found.ones - 0.5).mean())
+        chance = math.sqrt(2 / (math.pi * found.rows))
+        words = (
+            f"{name} codes: bits are off balance by {off:.3f} on average; mean |correlation| of two bits "
+            f"{found.mean_correlation:.3f} (independent bits would show {chance:.3f} at {found.rows} rows); "
+            f"{found.constant} constant bits; {found.distinct} different codes among {found.rows}."
+        )
+        notes.append(words)
+        balances.append(panels.balance_panel(f"balance, {name} codes", found.ones, words))
+        correlations.append(
+            panels.heat_panel(f"correlation, {name} codes", found.correlation, ("bit", "bit"), words)
+        )
+    if not balances:
+        return None
+    text = [
+        "A bit tells most if half of the codes have it set (no bar), and if no other bit says the same (faint squares "
+        "off the diagonal). Blue: two bits are alike; red: opposite."
+    ]
+    figures = [Figure("balance", balances), Figure("correlation", correlations)]
+    return Section("bits", "Bits", text, notes=notes, figures=figures, columns=4)
+
+
+def categories_of(rows: Rows) -> np.ndarray:
+    """The category of each row, "" where unknown."""
+    return np.full(len(rows), "") if rows.categories is None else rows.categories
+
+
+def number_of(value: float | None) -> float:
+    """A value that may be unknown as a number, NaN if so."""
+    return math.nan if value is None else float(value)

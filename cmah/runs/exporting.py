@@ -1,0 +1,107 @@
+"""From a trained run and a dataset to files of codes or embeddings, and the hash of a run that learns no codes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from cmah.codes import write_codes
+from cmah.codes.posthoc import PostHocHash, fit_hash
+from cmah.data.dataset import Dataset
+from cmah.errors import DatasetError
+from cmah.files import require_replaceable
+from cmah.runs.encoder import MODALITIES, Encoder, Skipped
+
+FIT_SHAPES = 20_000  # more would hardly change a rotation of some hundred dimensions
+
+
+def export(
+    run: str | Path,
+    dataset: str | Path | Dataset,
+    out: str | Path,
+    *,
+    split: str = "test",
+    format: Literal["npz", "pm1", "packed", "faiss"] = "npz",
+    embeddings: bool = False,
+    device: str = "auto",
+    workers: int = 2,
+    settings: Sequence[str] = (),
+    background: Literal["keep", "remove"] = "keep",
+) -> tuple[Path, Path, Skipped]:
+    """Encode the images and shapes of a split and write image.npz and shape.npz.
+
+    Args:
+        run: folder that `train` wrote.
+        dataset: folder, or a `Dataset`.
+        out: folder for the two files.
+        split: of the dataset, or "all".
+        format: "npz", a code file at every trained length; "pm1", .npy of ±1; "packed", .npy of packed bytes;
+            "faiss", a binary flat index that FAISS reads. The last three are written beside the code file.
+        embeddings: write real vectors (image_embeddings.npz, shape_embeddings.npz) in place of codes.
+        device: "auto", "cpu" or "cuda".
+        workers: processes that decode images.
+        settings: changes such as "model.image_weights=FILE".
+        background: "remove" paints black what an image's mask says is not the object.
+
+    Returns:
+        (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
+        written to skipped.csv too.
+    """
+    data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
+    data = data.select(split)
+    encoder = Encoder.load(run, device, settings)
+    out = Path(out)
+    skipped: Skipped = []
+    made = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
+    beside = ".faiss" if format == "faiss" else f".{format}.npy"
+    for path in made.values():  # before hours of encoding, not after
+        require_replaceable(path, b"embeddings.npy" if embeddings else b"packed.npy")
+        if format != "npz":
+            require_replaceable(path.with_suffix(beside), b"IBxF" if format == "faiss" else b"\x93NUMPY")
+    require_replaceable(out / "skipped.csv", b"path,reason")
+    paths = []
+    for modality in MODALITIES:
+        if modality == "image":
+            codes, lost = encoder.dataset_images(
+                data, data.images, workers=workers, label="images", floats=embeddings, background=background
+            )
+        else:
+            codes, lost = encoder.dataset_shapes(data, data.shapes, label="shapes", floats=embeddings)
+        if len(lost) and not len(codes):
+            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {lost[0][1]}"])
+        skipped += lost
+        path = made[modality]
+        write_codes(codes, path)
+        if format != "npz":
+            path = path.with_suffix(beside)
+            write_codes(codes, path, format)
+        paths.append(path)
+    if not skipped:
+        (out / "skipped.csv").unlink(missing_ok=True)  # of an earlier export
+    else:
+        import csv
+
+        with open(out / "skipped.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("path", "reason"), *skipped])
+    return paths[0], paths[1], skipped
+
+
+def fitted_codes(
+    encoder: Encoder, dataset: Dataset, kinds: Sequence[str], views: int, workers: int
+) -> PostHocHash:
+    """A hash by ITQ for a run that has learned no codes, fitted to embeddings of its own training data.
+
+    Args:
+        encoder: of the run.
+        dataset: the shapes and images that it was trained on; of more than 20,000 shapes only so many are used.
+        kinds: kinds of images that take part.
+        views: images of each shape.
+        workers: processes that decode images.
+    """
+    step = -(-len(dataset.shapes) // FIT_SHAPES)
+    shapes = dataset.shapes[::step]
+    images = dataset.some_views(shapes, kinds, views)
+    sets = [
+        encoder.dataset_images(dataset, images, workers=workers, label="hash: images", floats=True)[0],
+        encoder.dataset_shapes(dataset, shapes, label="hash: shapes", floats=True)[0],
+    ]
+    return fit_hash(sets, encoder.recipe.prefixes[-1])

@@ -1,0 +1,161 @@
+"""How an index keeps its codes: word planes in blocks, the same bytes in memory and in the index file."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cmah.codes.binary_codes import MAX_BITS
+from cmah.codes.vector_table import whole
+from cmah.errors import CodesError
+
+BLOCK_BYTES, MOST_CODES, FEWEST_CODES = (
+    16 << 10,
+    512,
+    64,
+)  # of a block; it and a batch of queries fit into a core's cache
+ALIGNMENT = 64  # bytes; a vector load that straddles two cache lines costs twice
+_AT_ONCE = 1 << 16  # codes that are rearranged at a time
+
+
+class Planes:
+    """Codes of one length in blocks of word planes.
+
+    A code's bytes are taken as words of 8, 4, 2 or 1 bytes, the widest that its number of bytes is a multiple of.
+    Each `codes_in_block` codes make a block: first word 0 of all of them, then word 1, and so on. The last codes,
+    too few for a block, make a shorter one. So n codes take exactly n × ceil(bits / 8) bytes.
+
+    Args:
+        bits: length of a code, 1 to 4,096.
+
+    Raises:
+        CodesError: for an impossible length.
+    """
+
+    def __init__(self, bits: int) -> None:
+        bits = whole(bits, "bits")
+        if not 1 <= bits <= MAX_BITS:
+            raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
+        self.bits = bits
+        self.width = (bits + 7) // 8
+        self.word = np.dtype(f"u{np.gcd(self.width, 8)}")
+        self.words = self.width // self.word.itemsize
+        codes = 1 << (BLOCK_BYTES // self.width).bit_length() - 1
+        self.codes_in_block = min(max(codes, FEWEST_CODES), MOST_CODES)
+        self._data = _aligned(0)  # full blocks, and behind them room for more
+        self._full = 0
+        self._tail = np.empty((0, self.width), dtype=np.uint8)  # the last codes, as rows
+
+    @classmethod
+    def from_bytes(cls, bits: int, n: int, data: np.ndarray) -> "Planes":
+        """Planes over bytes as `chunks` gives them, uint8 [n × width], read in place; the last block is copied."""
+        planes = cls(bits)
+        planes._full = n // planes.codes_in_block
+        used = planes._full * planes.codes_in_block * planes.width
+        planes._data = data[:used]
+        rest = n % planes.codes_in_block
+        words = np.ascontiguousarray(data[used : n * planes.width]).view(planes.word)
+        planes._tail = planes._rows_of(words.reshape(1, planes.words, rest))
+        return planes
+
+    def __len__(self) -> int:
+        return self._full * self.codes_in_block + len(self._tail)
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """The full blocks, words [blocks, words, codes in a block], read-only."""
+        used = self._full * self.codes_in_block * self.width
+        view = self._data[:used].view(self.word).reshape(self._full, self.words, self.codes_in_block)
+        view.flags.writeable = False
+        return view
+
+    @property
+    def last_block(self) -> np.ndarray:
+        """The codes behind the full blocks, filled up to a block with zeros; words [1 or 0, words, codes]."""
+        block = _aligned(self.codes_in_block * self.width if len(self._tail) else 0).view(self.word)
+        block = block.reshape(-1, self.words, self.codes_in_block)
+        block[...] = 0
+        block[:, :, : len(self._tail)] = self.as_words(self._tail).T
+        block.flags.writeable = False
+        return block
+
+    def as_words(self, packed: np.ndarray) -> np.ndarray:
+        """Packed codes, uint8 [n, width], as aligned words [n, words]."""
+        words = np.ascontiguousarray(packed).view(self.word).reshape(len(packed), self.words)
+        return words if words.flags.aligned else words.copy()
+
+    def append(self, packed: np.ndarray) -> None:
+        """Take in packed codes, uint8 [n, width], behind those that are here."""
+        rows = np.concatenate([self._tail, packed]) if len(self._tail) else packed
+        codes = self.codes_in_block
+        more = len(rows) // codes
+        self._reserve((self._full + more) * codes * self.width)
+        step = max(_AT_ONCE // codes, 1)
+        for first in range(0, more, step):
+            count = min(step, more - first)
+            words = self.as_words(rows[first * codes : (first + count) * codes]).reshape(
+                count, codes, self.words
+            )
+            begin = (self._full + first) * codes * self.width
+            part = self._data[begin : begin + count * codes * self.width].view(self.word)
+            part.reshape(count, self.words, codes)[...] = words.transpose(0, 2, 1)
+        self._full += more
+        self._tail = rows[more * codes :].copy()
+
+    def rows(self, positions: np.ndarray) -> np.ndarray:
+        """The packed codes at positions int64 [m], uint8 [m, width]."""
+        block, place = np.divmod(positions, self.codes_in_block)
+        inside = block < self._full
+        packed = np.empty((len(positions), self.width), dtype=np.uint8)
+        packed[inside] = (
+            np.ascontiguousarray(self.blocks[block[inside], :, place[inside]])
+            .view(np.uint8)
+            .reshape(-1, self.width)
+        )
+        packed[~inside] = self._tail[place[~inside]]
+        return packed
+
+    def all_rows(self) -> np.ndarray:
+        """All codes packed, uint8 [n, width]."""
+        return np.concatenate([np.empty((0, self.width), dtype=np.uint8), *self.parts()])
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """All codes packed, uint8 [m, width], some 65,536 at a time; not to be written to."""
+        step = max(_AT_ONCE // self.codes_in_block, 1)
+        for first in range(0, self._full, step):
+            yield self._rows_of(self.blocks[first : first + step])
+        if len(self._tail):
+            tail = self._tail.view()
+            tail.flags.writeable = False
+            yield tail
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The bytes of the index file, in order."""
+        step = max(_AT_ONCE // self.codes_in_block, 1) * self.codes_in_block * self.width
+        used = self._full * self.codes_in_block * self.width
+        for first in range(0, used, step):
+            yield self._data[first : min(first + step, used)]
+        yield np.ascontiguousarray(self.as_words(self._tail).T).view(np.uint8).ravel()
+
+    def unused_bits_set(self) -> bool:
+        """Whether a code has bits behind its last one set, which no sound file has."""
+        mask = np.uint8((1 << (8 * self.width - self.bits)) - 1)
+        return bool(mask) and any((rows[:, -1] & mask).any() for rows in self.parts())
+
+    def _rows_of(self, blocks: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(blocks.transpose(0, 2, 1)).view(np.uint8).reshape(-1, self.width)
+
+    def _reserve(self, size: int) -> None:
+        """Room for `size` bytes of full blocks, in memory of our own."""
+        if self._data.flags.writeable and len(self._data) >= size:
+            return
+        used = self._full * self.codes_in_block * self.width
+        larger = _aligned(max(size, used + used // 2))
+        larger[:used] = self._data[:used]
+        self._data = larger
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Bytes, uninitialised, whose address is a multiple of ALIGNMENT."""
+    room = np.empty(size + ALIGNMENT, dtype=np.uint8)
+    begin = -room.ctypes.data % ALIGNMENT
+    return room[begin : begin + size]

@@ -1,0 +1,25 @@
+"""A batch of queries over a part of the codes, by the compiled kernels."""
+
+import numpy as np
+
+from cmah.kernels import hamming
+
+UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words for which a loop of its own is compiled
+ROOM = 4096  # entries at first
+
+
+def scan_tile(
+    segments: list[tuple[np.ndarray, int]], n: int, queries: np.ndarray, k: int | None, radius: int, bits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `cmah.search.numpy_scan.scan_tile`, compiled."""
+    q, words = queries.shape
+    most = hamming.EVERY if k is None else k
+    limit = np.full(q, radius + 1, dtype=np.int64)
+    counts = np.zeros((q, 0 if k is None else bits + 2), dtype=np.int64)
+    entries, used = np.empty((ROOM, 3), dtype=np.int64), 0
+    unrolled = (0,) * words if words in UNROLLED else ()
+    queries = queries.view()
+    queries.flags.writeable = False
+    for blocks, begin in segments:
+        entries, used = hamming.scan(blocks, begin, n, queries, unrolled, most, limit, counts, entries, used)
+    return hamming.in_order(entries, used, limit, most, bits)

@@ -1,0 +1,294 @@
+"""Run a function on many inputs in worker processes that may crash, hang or run out of memory.
+
+Workers are fresh Python processes (not forks: threads of numba, torch or Embree do not survive a fork) that
+live for many inputs, so that imports are paid for once. Inputs and results travel as lines of JSON.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from cmah.errors import CmahError
+
+START_LIMIT = 120.0
+# errors of the machine, not of the input: going on would skip every input for no fault of its own
+FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input.
+
+    Attributes:
+        index: position of the input.
+        value: what the function returned, None if it failed.
+        reason: why it failed, empty if it did not.
+        lost: the worker was lost (crash, time or memory limit), rather than the input refused.
+    """
+
+    index: int
+    value: dict[str, Any] | None
+    reason: str = ""
+    lost: bool = False
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_isolated(
+    target: str,
+    tasks: Iterable[dict[str, Any]],
+    *,
+    jobs: int = 1,
+    time_limit: float = 60.0,
+    memory_limit: float = 4.0,
+) -> Generator[Outcome, None, None]:
+    """Call a function on every task in worker processes; outcomes come in the order of completion.
+
+    A task that kills its worker is tried once more if the worker had served others before, so that what
+    becomes of a task depends on the task alone.
+
+    Args:
+        target: "module:function"; it takes and returns what JSON can hold, and raises CmahError to refuse a
+            task. If the module has a function `warm_up`, it is called once in each worker.
+        tasks: its arguments.
+        jobs: number of workers.
+        time_limit: seconds a task, wall-clock.
+        memory_limit: GiB of address space that a worker may take beyond what it needs to start.
+
+    Raises:
+        CmahError: if the workers cannot start, or cannot write their results (disk full).
+    """
+    waiting = deque((index, task, True) for index, task in enumerate(tasks))
+    workers: list[_Worker] = []
+    selector = selectors.DefaultSelector()
+    try:
+        while waiting or any(worker.task for worker in workers):
+            for worker in [worker for worker in workers if worker.finished]:
+                workers.remove(worker)
+            busy = sum(worker.task is not None for worker in workers)
+            while len(workers) < min(jobs, busy + len(waiting)):
+                workers.append(_Worker(target, time_limit, memory_limit, selector))
+            for worker in workers:
+                if worker.ready and worker.task is None and waiting:
+                    worker.give(waiting.popleft())
+            deadline = min(worker.deadline for worker in workers)
+            events = selector.select(max(0.0, min(deadline - time.monotonic(), 3600.0)))
+            late = [worker for worker in workers if worker.deadline <= time.monotonic()]
+            for worker in {key.data for key, _ in events}.union(late):
+                outcome = worker.advance(waiting)
+                if outcome is not None:
+                    yield outcome
+    finally:
+        for worker in workers:
+            worker.stop()
+        selector.close()
+
+
+class _Worker:
+    """The parent's end of one worker process."""
+
+    def __init__(
+        self, target: str, time_limit: float, memory_limit: float, selector: selectors.BaseSelector
+    ) -> None:
+        self.time_limit, self.memory_limit, self.selector = time_limit, memory_limit, selector
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+        threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cmah.workers", target, str(time_limit), str(memory_limit)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.stderr,
+            env={**os.environ, **threads, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops the workers
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.input, self.output = self.process.stdin, self.process.stdout
+        selector.register(self.output, selectors.EVENT_READ, self)
+        self.received = b""
+        self.ready = self.finished = False
+        self.served = 0
+        self.task: tuple[int, dict[str, Any], bool] | None = None
+        self.deadline = time.monotonic() + START_LIMIT
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def give(self, task: tuple[int, dict[str, Any], bool]) -> None:
+        """Hand over a task; if the worker has died meanwhile, `advance` finds out."""
+        self.task, self.deadline = task, time.monotonic() + self.time_limit
+        with contextlib.suppress(BrokenPipeError):
+            self.input.write(json.dumps(task[1]).encode() + b"\n")
+            self.input.flush()
+
+    def advance(self, waiting: deque[tuple[int, dict[str, Any], bool]]) -> Outcome | None:
+        """Take in what the worker says, or that it is late or gone; a task to try again goes to `waiting`."""
+        late = self.deadline <= time.monotonic()
+        data = b"" if late else os.read(self.output.fileno(), 1 << 16)
+        self.received += data
+        if data and not self.received.endswith(b"\n"):
+            return None
+        if not data:
+            return self._lost(late, waiting)
+        answer, self.received = json.loads(self.received), b""
+        self.deadline = float("inf")
+        if "ready" in answer:
+            self.ready = True
+            return None
+        if "fatal" in answer:
+            raise CmahError(answer["fatal"])
+        assert self.task is not None
+        (index, *_), fresh = self.task, self.served == 0
+        self.served += 1
+        if "memory" in answer:
+            if not fresh and self._again(waiting):
+                return None
+            self.task = None
+            self.stop()
+            return Outcome(index, None, f"needed more than {self.memory_limit:g} GiB of memory", lost=True)
+        self.task = None
+        return Outcome(index, answer.get("value"), answer.get("refused", ""))
+
+    def _lost(self, late: bool, waiting: deque[tuple[int, dict[str, Any], bool]]) -> Outcome | None:
+        """The worker is late or has died."""
+        status = None if late else self.process.wait()
+        task = self.task
+        if not self.ready:
+            said = self._last_words()
+            self.stop()
+            raise CmahError(f"a worker process could not start: {said or f'exit status {status}'}")
+        again = not late and self.served > 0 and self._again(waiting)
+        self.stop()
+        if task is None or again:
+            return None
+        self.task = None
+        if late:
+            return Outcome(task[0], None, f"took longer than {self.time_limit:g} s", lost=True)
+        return Outcome(task[0], None, _cause_of_death(status or 0), lost=True)
+
+    def _again(self, waiting: deque[tuple[int, dict[str, Any], bool]]) -> bool:
+        """Put the task back, for a fresh worker, unless that has been done before."""
+        if self.task is None or not self.task[2]:
+            return False
+        waiting.appendleft((*self.task[:2], False))
+        self.task = None
+        self.stop()
+        return True
+
+    def _last_words(self) -> str:
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def stop(self) -> None:
+        """Kill the process and let go of its pipes."""
+        if self.finished:
+            return
+        self.finished, self.deadline = True, float("inf")
+        self.selector.unregister(self.output)
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.input, self.output, self.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def _cause_of_death(status: int) -> str:
+    if status >= 0:
+        return f"the worker process ended with exit status {status}"
+    name = signal.strsignal(-status) or "unknown"
+    hint = ", perhaps for want of memory" if -status in {signal.SIGKILL, signal.SIGABRT} else ""
+    return f"the worker process died of signal {-status} ({name.lower()}{hint})"
+
+
+def _serve(target: str, time_limit: float, memory_limit: float) -> None:
+    """The worker's end: read tasks from standard input, answer on what was standard output."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what native code prints must not mix with the answers
+    module_name, _, name = target.partition(":")
+    with _OneCore():
+        module = import_module(module_name)
+        getattr(module, "warm_up", lambda: None)()
+    function = getattr(module, name)
+    start = _limit_memory(memory_limit)
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    answer({"ready": True})
+    for line in sys.stdin.buffer:
+        # the parent keeps the time; this only ends a worker whose parent was killed while it hung
+        signal.alarm(int(time_limit) + 30)
+        try:
+            answer({"value": function(json.loads(line))})
+        except MemoryError:
+            answer({"memory": True})
+        except CmahError as error:
+            answer({"refused": str(error)})
+        except Exception as error:  # a foreign file can raise nearly anything; one must not end the rest
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            fatal = isinstance(error, OSError) and error.errno in FATAL_ERRORS
+            answer({"fatal" if fatal else "refused": said})
+        signal.alarm(0)
+        if _address_space() - start > memory_limit * 2**30 / 4:
+            return  # what earlier tasks left behind must not count against later ones
+
+
+class _OneCore:
+    """While importing, be bound to one core, so that native thread pools (Embree's) start no more threads."""
+
+    def __enter__(self) -> None:
+        if hasattr(os, "sched_setaffinity"):
+            self.cores = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {min(self.cores)})
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, self.cores)
+
+
+def _address_space() -> int:
+    """Bytes of address space in use; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _limit_memory(gib: float) -> int:
+    """Allow `gib` more address space than is in use now, which is returned; no limit outside Linux."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    start = _address_space()
+    if start:
+        limit = start + int(gib * 2**30)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return start
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))
