@@ -73,7 +73,7 @@ def command(
     from cmah.bench.workload import MADE
     from cmah.files import require_replaceable, write_json
     from cmah.progress import progress
-    from cmah.search.scan import thread_count
+    from cmah.threads import thread_count
 
     if plot is not None:
         import_module("matplotlib")  # not after an hour

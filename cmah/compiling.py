@@ -1,36 +1,39 @@
-"""Importing compiled kernels, also where there is no place to keep what was compiled."""
+"""Finds Numba a place for its compiled code. Import this module before any module of `cmah.kernels`.
+
+Numba keeps compiled code beside the source or in the user's home. Where it may write to neither, as in a container
+without a home, the import of a kernel would fail. Importing this module tries that once, and if it fails gives Numba
+a folder for this process alone, in which each process compiles anew. A folder that others can write to would let
+them choose what is executed.
+
+Raises:
+    ImportError: on import, if Numba is not installed or does not work.
+    OSError: on import, if no folder can be made either.
+"""
 
 import atexit
 import os
 import shutil
 import tempfile
-from importlib import import_module
-from types import ModuleType
+
+import numba
 
 
-def load(name: str) -> ModuleType:
-    """Import `cmah.kernels.…`, or a module that imports such.
-
-    Numba keeps compiled code beside the source or in the user's home. Where it may write to neither, as in a
-    container without a home, it refuses at import; then it gets a folder for this process alone, and each process
-    compiles anew. A folder that others can write to would let them choose what is executed.
-
-    Raises:
-        ImportError: if Numba cannot be had.
-        OSError: if no folder can be made either.
-    """
-    try:
-        return import_module(name)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-    import numba
-
-    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="cmah-")
-    atexit.register(_remove, numba.config.CACHE_DIR, os.getpid())
-    return import_module(name)
+def _use_own_folder() -> None:
+    """Give Numba a folder that this process removes when it ends."""
+    folder = tempfile.mkdtemp(prefix="cmah-")
+    numba.config.CACHE_DIR = folder
+    atexit.register(_remove, folder, os.getpid())
 
 
 def _remove(folder: str, process: int) -> None:
     if os.getpid() == process:  # a forked child must not take it from its parent
         shutil.rmtree(folder, ignore_errors=True)
+
+
+try:
+    # the smallest kernel: the verdict is the same for all of them, they lie in one folder
+    import cmah.kernels.clouds  # noqa: F401
+except RuntimeError as error:
+    if "cannot cache" not in str(error):
+        raise
+    _use_own_folder()

@@ -12,10 +12,8 @@ Squared distances come from coordinate differences, (dx² + dy²) + dz², never 
 cancellation swaps neighbours. Half precision is computed as float32.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -24,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmah.compiling import load
+import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.errors import CmahError
-
-kernels = load("cmah.kernels.points")
+from cmah.kernels import points as kernels
+from cmah.threads import in_threads
 
 # Distances that the torch backend holds at a time: 2^24 are 64 MB
 CHUNK = 1 << 24
@@ -276,12 +274,6 @@ def _pointnet2() -> Any:
     return pointnet2_utils
 
 
-@lru_cache(maxsize=1)
-def _threads(process: int, count: int) -> ThreadPoolExecutor:
-    """Threads of this process: a forked one has none of its parent's."""
-    return ThreadPoolExecutor(count)
-
-
 def _in_threads(run: Callable[[slice], None], batch: int, work: int) -> None:
     """Split the clouds among as many threads as torch uses; the result does not depend on how."""
     count = min(torch.get_num_threads(), batch)
@@ -290,4 +282,4 @@ def _in_threads(run: Callable[[slice], None], batch: int, work: int) -> None:
         return
     edges = [batch * i // count for i in range(count + 1)]
     parts = [slice(*ends) for ends in pairwise(edges)]
-    list(_threads(os.getpid(), torch.get_num_threads()).map(run, parts))
+    in_threads([partial(run, part) for part in parts], torch.get_num_threads())

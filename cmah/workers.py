@@ -44,13 +44,6 @@ class Outcome:
     lost: bool = False
 
 
-def available_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run_isolated(
     target: str,
     tasks: Iterable[dict[str, Any]],

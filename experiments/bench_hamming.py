@@ -24,7 +24,7 @@ from cmah.bench import bench_report
 from cmah.bench.measuring import Settings, measure
 from cmah.bench.peers import installed
 from cmah.files import write_json
-from cmah.search.scan import thread_count
+from cmah.threads import thread_count
 
 EXPECTED = {  # (data, queries a call, n, k): {bits: least ratio}; None where none is promised
     ("random", 256, 1_000_000, 10): {16: 40, 32: 10, 64: 8, 128: 6, 256: 4, 512: None, 1024: None},

@@ -169,7 +169,7 @@ def main(
     """Measure and print."""
     import numba  # noqa: F401  # or small searches would be NumPy's
 
-    from cmah.search.scan import thread_count
+    from cmah.threads import thread_count
 
     if smoke:
         sizes, queries, batch = "20000", 320, 64

@@ -8,7 +8,8 @@ import numpy as np
 
 from cmah.bench.timing import TURN, timed
 from cmah.search.blocks import Planes
-from cmah.search.scan import compiled, in_threads
+from cmah.search.scan import compiled
+from cmah.threads import in_threads
 
 
 def ceilings(

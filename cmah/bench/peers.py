@@ -11,7 +11,7 @@ from cmah.codes import BinaryCodes
 from cmah.errors import CmahError
 from cmah.search.blocks import Planes
 from cmah.search.numpy_scan import differing_bits
-from cmah.search.scan import in_threads
+from cmah.threads import in_threads
 
 Answer = tuple[np.ndarray, np.ndarray]  # distances [q, k], ids [q, k]
 Search = Callable[[np.ndarray, int], Answer]  # of packed queries, uint8 [q, width], and k

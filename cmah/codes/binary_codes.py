@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from cmah.checks import as_int
 from cmah.codes.code_files import named, read_members, write_faiss, write_matrix, write_members
-from cmah.codes.vector_table import TEXTS, Rows, check_values, described, matrix_of, whole
+from cmah.codes.vector_table import TEXTS, Rows, check_values, described, matrix_of
 from cmah.errors import CodesError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class BinaryCodes(Rows):
     prefixes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        bits = whole(self.bits, "bits")
+        bits = as_int(self.bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
         packed = np.asarray(self.packed)
@@ -60,7 +61,7 @@ class BinaryCodes(Rows):
         if tail.any():
             row = int(np.flatnonzero(tail)[0])
             raise CodesError(f"packed codes {list(packed.shape)}: row {row} has bits set beyond bit {bits}")
-        prefixes = tuple(whole(length, "a prefix") for length in self.prefixes) or (bits,)
+        prefixes = tuple(as_int(length, "a prefix") for length in self.prefixes) or (bits,)
         if list(prefixes) != sorted(set(prefixes)) or prefixes[0] < 1 or prefixes[-1] != bits:
             raise CodesError(
                 f"prefixes are {list(prefixes)}, expected ascending lengths from 1 to {bits}, the last {bits}"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from cmah.checks import as_int
 from cmah.codes.npz import NpzReader, read_npy
-from cmah.codes.vector_table import TEXTS, as_text, whole
+from cmah.codes.vector_table import TEXTS, as_text
 from cmah.errors import CodesError
 from cmah.files import atomic_path, require_file
 
@@ -78,7 +79,7 @@ def _from_npz(file: NpzReader) -> dict[str, Any]:
     name = "cmah-codes" if "packed" in file else "cmah-embeddings"
     if "format" in file and (found := str(file.read("format"))) != name:
         raise CodesError(f"format is {found!r}, expected {name!r}")
-    if "version" in file and not 1 <= (version := whole(file.read("version"), "version")) <= VERSION:
+    if "version" in file and not 1 <= (version := as_int(file.read("version"), "version")) <= VERSION:
         raise CodesError(f"version {version}; this cmah reads up to version {VERSION}")
     known: dict[str, Any] = {key: file.read(key) for key in TEXTS if key in file}
     for key, values in known.items():
@@ -90,7 +91,7 @@ def _from_npz(file: NpzReader) -> dict[str, Any]:
     known |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
     if name == "cmah-embeddings":
         return {"embeddings": file.read("embeddings"), **known}
-    bits = whole(file.read("bits"), "bits")
+    bits = as_int(file.read("bits"), "bits")
     prefixes = tuple(np.atleast_1d(file.read("prefixes")).ravel().tolist()) if "prefixes" in file else ()
     return {"packed": file.read("packed"), "bits": bits, "prefixes": prefixes, **known}
 

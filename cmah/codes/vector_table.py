@@ -99,20 +99,6 @@ def as_text(values: np.ndarray) -> np.ndarray:
     return np.array(texts, dtype=str).reshape(values.shape)
 
 
-def whole(value: Any, name: str) -> int:
-    """`value` as an int.
-
-    Raises:
-        CodesError: unless it is a single whole number.
-    """
-    if type(value) is int:  # however large
-        return value
-    array = np.asarray(value)
-    if array.shape != () or array.dtype.kind not in "iu":
-        raise CodesError(f"{name} is {value!r}, expected a whole number")
-    return int(array)
-
-
 def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
     """`values` as an array [n, width].
 

@@ -5,11 +5,12 @@ from functools import partial
 
 import numpy as np
 
+import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.compiling import load
 from cmah.errors import CodesError
 from cmah.evaluation.histograms import Distances, chunks
-from cmah.search.scan import in_threads
+from cmah.kernels import clouds
+from cmah.threads import in_threads
 
 CloudOf = Callable[[str], np.ndarray | None]
 
@@ -34,8 +35,6 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Raises:
         CodesError: if one has no points.
     """
-    clouds = load("cmah.kernels.clouds")
-
     sides = []
     for cloud in (a, b):
         xyz = np.asarray(cloud)

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.compiling import load
 from cmah.evaluation.relevance import Relation
+from cmah.kernels import hamming, histograms
 
 Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
 CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at once
@@ -34,8 +35,6 @@ class DistanceCounter:
     def __init__(
         self, query: BinaryCodes, database: BinaryCodes, relations: Sequence[Relation], skip: np.ndarray
     ) -> None:
-        hamming = load("cmah.kernels.hamming")
-
         self.query, self.bits, self.width = hamming.to_words(query.packed), query.bits, query.bits + 1
         words = hamming.to_words(database.packed)
         self.sides = []
@@ -47,8 +46,6 @@ class DistanceCounter:
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
-        histograms = load("cmah.kernels.histograms")
-
         query = self.query[begin:end]
         first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.sides[0][1].shape[1])
         _, planes, skip = self.sides[0]
@@ -82,8 +79,6 @@ class LevelCounter:
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
-        histograms = load("cmah.kernels.histograms")
-
         levels = _levels(self.distances(begin, end), self.by_position)
         q, n = levels.shape
         skip = self.skip[begin:end]
@@ -104,8 +99,6 @@ class Distances:
     def __init__(self, query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings) -> None:
         self.codes = isinstance(query, BinaryCodes)
         if self.codes:
-            hamming = load("cmah.kernels.hamming")
-
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
             self.query, self.database = _unit(query.matrix), _unit(database.matrix)
@@ -113,8 +106,6 @@ class Distances:
     def __call__(self, begin: int, end: int) -> np.ndarray:
         """Distances of the queries `begin` to `end`: [end - begin, n]."""
         if self.codes:
-            hamming = load("cmah.kernels.hamming")
-
             # two bytes, which NumPy sorts by their digits
             return np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
         return -np.round(self.query[begin:end] @ self.database.T, DECIMALS)

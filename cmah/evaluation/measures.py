@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cmah.compiling import load
+import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.evaluation.histograms import Counts
+from cmah.kernels import ranking
 
 DENOMINATORS = (
     "relevant",
@@ -60,8 +61,6 @@ class Gains:
     @classmethod
     def of(cls, n: int) -> "Gains":
         """Gains of up to n ranks."""
-        ranking = load("cmah.kernels.ranking")
-
         ranks = np.arange(n + 1, dtype=np.float64)
         discount = 1 / np.log2(ranks + 2)  # of rank i + 1
         ndcg = np.concatenate([[0], np.cumsum(discount[:-1])])
@@ -90,8 +89,6 @@ def category_measures(
         without a relevant item; and the sums over the other queries of precision and recall at the ranks of the
         curve, [2, ranks].
     """
-    ranking = load("cmah.kernels.ranking")
-
     some = relevant.sum(axis=1)
     known = some > 0
     number = np.maximum(some, 1)
@@ -147,8 +144,6 @@ def instance_measures(
         "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
         for queries without such an item.
     """
-    ranking = load("cmah.kernels.ranking")
-
     found, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
     measures = {f"acc@{depth}": found[:, :, d] for d, depth in enumerate(accuracy.tolist())}
     ap = ranking.average_precision(total, relevant, INSTANCE_DEPTH, ranking.MIN_RELEVANT_K, gains.harmonic)

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cmah.checks import as_int
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.codes.vector_table import whole
 from cmah.errors import CodesError
 from cmah.evaluation.clouds import CloudOf, first_hit_distances, first_hits
 from cmah.evaluation.histograms import DistanceCounter, LevelCounter, chunks
@@ -24,7 +24,7 @@ from cmah.evaluation.measures import (
 )
 from cmah.evaluation.relevance import Labels, Relation, own_positions, relation
 from cmah.evaluation.report import Report, Rules
-from cmah.search.scan import in_threads, thread_count
+from cmah.threads import in_threads, thread_count
 
 Rows = BinaryCodes | Embeddings
 NAMES = {"ap": "map", "nmrr": "anmrr", "rr": "mrr", "ap_instance@10": "map_instance@10"}  # of means
@@ -263,7 +263,7 @@ def _check_comparable(query: Rows, database: Rows) -> None:
 
 
 def _depths(name: str, values: Sequence[int]) -> np.ndarray:
-    if any(not 1 <= whole(value, name) < 2**63 for value in values):
+    if any(not 1 <= as_int(value, name) < 2**63 for value in values):
         raise CodesError(f"{name} is {list(values)}, expected 1 to 2^63 - 1")
     return np.array(values, dtype=np.int64).reshape(-1)
 

@@ -21,7 +21,8 @@ from cmah.errors import CmahError
 from cmah.files import atomic_path
 from cmah.preparing.shape_ids import Source, find_meshes, split_of
 from cmah.progress import progress
-from cmah.workers import available_cores, run_isolated
+from cmah.threads import available_cores
+from cmah.workers import run_isolated
 
 LOG = "prepare.jsonl"
 TASK = "cmah.preparing.shape_task:prepare_shape"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cmah.checks import as_int
 from cmah.codes.binary_codes import MAX_BITS
-from cmah.codes.vector_table import whole
 from cmah.errors import CodesError
 
 BLOCK_BYTES, MOST_CODES, FEWEST_CODES = (
@@ -32,7 +32,7 @@ class Planes:
     """
 
     def __init__(self, bits: int) -> None:
-        bits = whole(bits, "bits")
+        bits = as_int(bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
         self.bits = bits

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.kernels import hamming
 
 UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words for which a loop of its own is compiled

@@ -7,12 +7,13 @@ from typing import Self, cast
 
 import numpy as np
 
+from cmah.checks import as_int
 from cmah.codes import BinaryCodes
-from cmah.codes.vector_table import whole
 from cmah.errors import CodesError
 from cmah.search.blocks import Planes
 from cmah.search.ids import Ids, IdsLike, as_ids
-from cmah.search.scan import scan, thread_count
+from cmah.search.scan import scan
+from cmah.threads import thread_count
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class HammingIndex:
                 is no whole number or below 1.
         """
         self._check(queries)
-        if whole(k, "k") < 1:
+        if as_int(k, "k") < 1:
             raise CodesError(f"k is {k}, expected 1 or more")
         planes, places = self._searched(subset)
         k = int(min(k, len(planes)))
@@ -183,7 +184,7 @@ class HammingIndex:
                 number or negative, or `threads` below 1.
         """
         self._check(queries)
-        if whole(radius, "radius") < 0:
+        if as_int(radius, "radius") < 0:
             raise CodesError(f"radius is {radius}, expected 0 or more")
         planes, places = self._searched(subset)
         offsets, positions, distances = self._scan(planes, queries.packed, None, radius, threads)

@@ -15,7 +15,8 @@ from cmah.search.hash_tables import Tables, part_lengths
 from cmah.search.ids import IdsLike
 from cmah.search.index import HammingIndex
 from cmah.search.index_file import IndexContent, write_index
-from cmah.search.scan import FEW, Found, compiled, in_threads, scan, thread_count
+from cmah.search.scan import FEW, Found, compiled, scan
+from cmah.threads import in_threads, thread_count
 
 MOST_ITEMS = (1 << 32) - 1  # positions have 32 bits
 BATCH = 256  # queries a task: their results stay in the cache

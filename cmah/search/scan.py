@@ -2,21 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from types import ModuleType
-from typing import TypeVar
 
 import numpy as np
 
-from cmah.codes.vector_table import whole
-from cmah.compiling import load
-from cmah.errors import CodesError
 from cmah.search import numpy_scan
 from cmah.search.blocks import Planes
+from cmah.threads import in_threads, thread_count
 
-T = TypeVar("T")
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # offsets [q + 1], positions [m], distances [m]
 
 TILE = 256  # queries that go over a block while it is in the cache
@@ -66,28 +60,6 @@ def scan(planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads
     return _stacked([_merged(found[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
 
 
-def thread_count(threads: int | None) -> int:
-    """How many threads to use: as many as asked for, else one for each core that this process may use."""
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if whole(threads, "threads") < 1:
-        raise CodesError(f"threads is {threads}, expected 1 or more")
-    return threads
-
-
-def in_threads(tasks: list[Callable[[], T]], threads: int) -> list[T]:
-    """The results of tasks that release the interpreter's lock."""
-    if threads == 1 or len(tasks) < 2:
-        return [task() for task in tasks]
-    return list(_pool(threads, os.getpid()).map(lambda task: task(), tasks))
-
-
-@cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads of this process; a forked child, which has none of its parent's threads, makes its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="cmah")
-
-
 def compiled(work: int) -> ModuleType | None:
     """The compiled kernels, or None where NumPy is to do the work: no Numba, CMAH_NO_NUMBA, or hardly any work.
 
@@ -105,9 +77,10 @@ def compiled(work: int) -> ModuleType | None:
 @cache
 def _kernels() -> ModuleType | None:
     try:
-        return load("cmah.search.compiled_scan")
+        from cmah.search import compiled_scan
     except (ImportError, OSError):
         return None
+    return compiled_scan
 
 
 def _merged(parts: list[Found], k: int | None) -> Found:

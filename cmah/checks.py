@@ -1,0 +1,28 @@
+"""Checks of arguments that several packages make."""
+
+import operator
+
+from cmah.errors import CmahError, CodesError
+
+
+def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int:
+    """`value` as an int, however large.
+
+    Args:
+        value: an int, a NumPy integer or an array of one.
+        name: what the message calls it.
+        error: class of the error.
+
+    Raises:
+        CmahError: of class `error`, unless it is a single whole number; True and 2.0 are none.
+
+    Example:
+        >>> as_int(7, "k")
+        7
+    """
+    if isinstance(value, bool):
+        raise error(f"{name} is {value!r}, expected a whole number")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise error(f"{name} is {value!r}, expected a whole number") from None

@@ -1,0 +1,48 @@
+"""How many cores there are, and running tasks on a pool of threads."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from cmah.checks import as_int
+from cmah.errors import CodesError
+
+T = TypeVar("T")
+
+
+def available_cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def thread_count(threads: int | None) -> int:
+    """The number of threads to use: `threads`, or one per available core for None.
+
+    Raises:
+        CodesError: if `threads` is not a whole number or is below 1.
+    """
+    if threads is None:
+        return available_cores()
+    if as_int(threads, "threads") < 1:
+        raise CodesError(f"threads is {threads}, expected 1 or more")
+    return int(threads)
+
+
+def in_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
+    """Run tasks on `threads` threads and return their results in order.
+
+    Only tasks that release the interpreter's lock, as compiled kernels do, gain from it.
+    """
+    if threads == 1 or len(tasks) < 2:
+        return [task() for task in tasks]
+    return list(_pool(threads, os.getpid()).map(lambda task: task(), tasks))
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """The threads of this process; a forked child inherits none of its parent's and makes its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="cmah")
