@@ -88,7 +88,8 @@ def command(
             raise click.BadParameter("expected a number below 1,000,000", param_hint=name)
     if sheet is not None and sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise click.BadParameter("expected a name that ends in .png or .jpg", param_hint="--sheet")
-    from cmah.preparing.preparing import prepare, read_skipped
+    from cmah.files import read_skipped
+    from cmah.preparing.preparing import prepare
 
     try:
         dataset = prepare(

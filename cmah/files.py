@@ -1,16 +1,23 @@
-"""Writing files whole or not at all."""
+"""Files written whole or not at all, folders locked, JSON, lists of skipped files, and arrays mapped from disk."""
 
+import csv
 import fcntl
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmah.errors import CmahError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Skipped = list[tuple[str, str]]  # path and reason of each input that was left out
 
 
 def require_file(path: str | Path, expected: str = "", error: type[CmahError] = CmahError) -> None:
@@ -83,11 +90,15 @@ def _target(link: Path) -> Path:
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[None]:
-    """Make a folder if there is none and keep it for this process.
+def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
+    """Make a folder if there is none and keep it for this process while the block runs.
+
+    Args:
+        folder: the folder.
+        wait: wait while another process has it, instead of refusing.
 
     Raises:
-        CmahError: if it cannot be made, or another process has it.
+        CmahError: if it cannot be made, or another process has it and `wait` is off.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -95,7 +106,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     except OSError as error:
         raise CmahError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(handle)
         raise CmahError(f"{folder}: another process is at work in this folder") from None
@@ -144,3 +155,56 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Write FOLDER/skipped.csv (path, reason), whole or not at all; without skipped files, remove an old one."""
+    path = Path(folder) / "skipped.csv"
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "reason"), *skipped])
+
+
+def read_skipped(folder: str | Path) -> Skipped:
+    """The rows of FOLDER/skipped.csv; none if there is no such file."""
+    path = Path(folder) / "skipped.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+
+
+class MappedArrays:
+    """Arrays of .npy files, mapped when first asked for; the ones used last stay open.
+
+    Args:
+        most: how many stay open.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self.most = most
+        self._open: OrderedDict[Path, np.ndarray] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __call__(self, path: Path) -> "np.ndarray":
+        """The array of a file.
+
+        Raises:
+            OSError, ValueError, EOFError: if it cannot be read as an array.
+        """
+        if path not in self._open:
+            import numpy as np
+
+            self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if len(self._open) > self.most:
+                self._open.popitem(last=False)
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def forget(self, path: Path) -> None:
+        """Let go of a file that is to be replaced."""
+        self._open.pop(path, None)

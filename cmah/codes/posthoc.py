@@ -17,6 +17,7 @@ from cmah.codes.code_files import named
 from cmah.codes.npz import NpzReader
 from cmah.errors import CodesError
 from cmah.files import atomic_path
+from cmah.vectors import unit_rows
 
 Method = Literal["lsh", "pca", "itq"]
 Sharing = Literal["all", "projection", "nothing"]
@@ -92,7 +93,7 @@ class PostHocHash:
         if embeddings.embeddings.shape[1] != width:
             raise CodesError(f"embeddings have width {embeddings.embeddings.shape[1]}, expected {width}")
         # in float64, so that a row's signs do not hang on how many rows come with it
-        centred = _unit(embeddings) - self.means[which].astype(np.float64)
+        centred = unit_rows(embeddings.embeddings) - self.means[which].astype(np.float64)
         packed = np.packbits(centred @ self.projections[which].astype(np.float64) >= 0, axis=1)
         known = {
             name: getattr(embeddings, name)
@@ -172,7 +173,7 @@ def fit_hash(
         raise CodesError(
             f"sets of {[len(embeddings) for embeddings in sets]} rows, expected 2 or more in each"
         )
-    unit = [_unit(embeddings) for embeddings in sets]
+    unit = [unit_rows(embeddings.embeddings) for embeddings in sets]
     if sharing == "all":
         means = [np.concatenate(unit).mean(axis=0)] * len(unit)
     else:
@@ -189,13 +190,6 @@ def fit_hash(
         np.stack(projections).astype(np.float32),
         np.array([embeddings.modality for embeddings in sets]),
     )
-
-
-def _unit(embeddings: Embeddings) -> np.ndarray:
-    """Rows of length one, float64; a row of zeros stays as it is."""
-    rows = embeddings.embeddings.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms == 0, 1, norms)
 
 
 def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.Generator) -> np.ndarray:

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 from cmah.data.dataset import Image
 from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask, without_background
 from cmah.data.point_clouds import load_points_file, model_input
-from cmah.data.training_batches import PREFETCH, Skipped, quiet_worker
+from cmah.data.training_batches import PREFETCH, quiet_worker
 from cmah.errors import CmahError
+from cmah.files import Skipped
 
 
 class ImageBatches:

@@ -28,12 +28,12 @@ from cmah.data.dataset import Dataset, Image
 from cmah.data.images import load_image_and_alpha, load_mask
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
+from cmah.files import Skipped
 from cmah.progress import progress
 
 PREFETCH = 2  # batches that a worker prepares ahead
 # Separate the random streams of one seed
 ORDER_STREAM, SAMPLE_STREAM = 0, 1
-Skipped = list[tuple[str, str]]
 
 
 class TrainingPairs(torch.utils.data.Dataset):

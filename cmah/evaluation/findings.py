@@ -11,6 +11,7 @@ from cmah.evaluation.histograms import Distances, chunks
 from cmah.evaluation.relevance import own_positions
 from cmah.evaluation.report import Report
 from cmah.search import HammingIndex
+from cmah.vectors import unit_rows
 
 Rows = BinaryCodes | Embeddings
 
@@ -216,7 +217,7 @@ def plane(parts: Sequence[Rows], seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     vectors = np.concatenate(
-        [part.signs() if isinstance(part, BinaryCodes) else _unit(part) for part in parts]
+        [part.signs() if isinstance(part, BinaryCodes) else unit_rows(part.matrix) for part in parts]
     ).astype(np.float32)
     if len(vectors) < 4 or not np.ptp(vectors, axis=0).any():
         return np.zeros((len(vectors), 2))
@@ -254,13 +255,6 @@ def _of_different(order: np.ndarray, groups: np.ndarray, count: int) -> np.ndarr
     repeated = np.ones(len(order), dtype=bool)
     repeated[first] = False
     return np.concatenate([order[~repeated], order[repeated]])[:count]
-
-
-def _unit(rows: Rows) -> np.ndarray:
-    vectors = rows.matrix.astype(np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: np.ndarray = vectors / np.where(norms == 0, 1, norms)
-    return unit
 
 
 def _nearest_by_cosine(query: Rows, database: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation.relevance import Relation
 from cmah.kernels import hamming, histograms
+from cmah.vectors import unit_rows
 
 Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
 CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at once
@@ -101,7 +102,7 @@ class Distances:
         if self.codes:
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
-            self.query, self.database = _unit(query.matrix), _unit(database.matrix)
+            self.query, self.database = unit_rows(query.matrix), unit_rows(database.matrix)
 
     def __call__(self, begin: int, end: int) -> np.ndarray:
         """Distances of the queries `begin` to `end`: [end - begin, n]."""
@@ -118,13 +119,6 @@ def chunks(queries: int, width: int) -> list[tuple[int, int]]:
     """
     step = min(TOGETHER, max(1, CELLS // max(width, 1)))
     return [(begin, min(begin + step, queries)) for begin in range(0, max(queries, 1), step)]
-
-
-def _unit(matrix: np.ndarray) -> np.ndarray:
-    """Rows of norm 1 as float64; zeros stay."""
-    vectors = matrix.astype(np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms == 0, 1, norms))
 
 
 def _levels(distances: np.ndarray, by_position: bool) -> np.ndarray:

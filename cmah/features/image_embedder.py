@@ -8,7 +8,6 @@ hash of its images' paths, sizes and times, so that a changed image is embedded 
 
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +20,7 @@ from cmah.data.encoding_batches import ImageBatches
 from cmah.devices import exact, keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.shards import VERSION, Lost, Shards
-from cmah.files import digest, require_file, sha256
+from cmah.files import MappedArrays, Skipped, digest, require_file, sha256
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
 from cmah.progress import progress
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 BATCH = 32  # the one internal batch size
 SHARD = 2048  # images; a killed job loses at most so many
 OPEN = 256  # shards that a table keeps mapped
-Skipped = list[tuple[str, str]]
 
 
 def cache_folder() -> Path:
@@ -65,7 +63,7 @@ class EmbeddingTable:
         self.dim, self.kept, self.skipped = dim, kept, skipped
         self._files = [path for path, _ in shards]
         self._first = np.cumsum([0, *(rows for _, rows in shards)])
-        self._open: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._open = MappedArrays(OPEN)
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -88,17 +86,8 @@ class EmbeddingTable:
         shards = np.searchsorted(self._first, wanted, side="right") - 1
         for shard in np.unique(shards).tolist():
             here = shards == shard
-            found[here] = self._mapped(shard)[wanted[here] - self._first[shard]]
+            found[here] = self._open(self._files[shard])[wanted[here] - self._first[shard]]
         return found
-
-    def _mapped(self, shard: int) -> np.ndarray:
-        """A shard, mapped; the ones used last stay open."""
-        if shard not in self._open:
-            self._open[shard] = np.load(self._files[shard], mmap_mode="r", allow_pickle=False)
-            if len(self._open) > OPEN:
-                self._open.popitem(last=False)
-        self._open.move_to_end(shard)
-        return self._open[shard]
 
 
 class ImageEmbedder:

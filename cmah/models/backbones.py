@@ -10,7 +10,7 @@ from cmah.models.pretrained import point_encoder
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 
 if TYPE_CHECKING:
-    from cmah.models.pretrained.point_encoder import PointEncoder
+    from cmah.models.pretrained.point_backbone import PointEncoder
 
 
 class Frozen(nn.Module):

@@ -1,19 +1,16 @@
 """Similarities of all pairs of shapes within each category, on disk: ShapeNet-55 has 10⁸ such pairs."""
 
-import fcntl
 import json
-import os
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cmah.errors import CmahError
-from cmah.files import atomic_path, write_json
+from cmah.files import MappedArrays, atomic_path, locked, write_json
 from cmah.negatives.similarities import Views, tiles
 from cmah.progress import progress
 
@@ -42,7 +39,7 @@ class SimilarityStore:
         self.block, self.place = np.full(count, -1), np.zeros(count, np.int64)
         for number, block in enumerate(blocks):
             self.block[block], self.place[block] = number, np.arange(len(block))
-        self._open: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._open = MappedArrays(OPEN_FILES)
 
     @classmethod
     def build(
@@ -72,7 +69,7 @@ class SimilarityStore:
         store = cls(folder, blocks)
         header = {"format": FORMAT, "version": VERSION, "measure": measure, "sizes": store.sizes}
         todo = [number for number, size in enumerate(store.sizes) if size > 1]
-        with _alone(folder):
+        with locked(folder, wait=True):
             if not _same(folder / "similarities.json", header):
                 for old in folder.glob("block_*.npy"):
                     old.unlink()
@@ -120,26 +117,19 @@ class SimilarityStore:
             told = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
             if zlib.crc32(self._values(number).data) == told:
                 return True
-        self._open.pop(number, None)  # the file is to be replaced
+        self._open.forget(self._path(number))  # the file is to be replaced
         return False
 
     def _values(self, number: int) -> np.ndarray:
         """A block, mapped."""
-        if number not in self._open:
-            path = self._path(number)
-            try:
-                values = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise CmahError(
-                    f"{path}: not readable ({error}); remove {self.folder} and start again"
-                ) from None
-            if values.dtype != np.float16 or values.shape != (_pairs(self.sizes[number]),):
-                raise CmahError(f"{path}: not of this store; remove {self.folder} and start again")
-            self._open[number] = values
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)
-        self._open.move_to_end(number)
-        return self._open[number]
+        path = self._path(number)
+        try:
+            values = self._open(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise CmahError(f"{path}: not readable ({error}); remove {self.folder} and start again") from None
+        if values.dtype != np.float16 or values.shape != (_pairs(self.sizes[number]),):
+            raise CmahError(f"{path}: not of this store; remove {self.folder} and start again")
+        return values
 
 
 def _pairs(size: int) -> int:
@@ -153,21 +143,6 @@ def _same(path: Path, header: dict[str, object]) -> bool:
         return bool(json.loads(path.read_text(encoding="utf-8")) == header)
     except (OSError, ValueError, RecursionError):
         return False
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Make a folder and keep it for this process; wait while another has it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise CmahError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _write_block(

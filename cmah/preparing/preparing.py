@@ -4,7 +4,6 @@ Beside the dataset, OUT holds `skipped.csv` (path, reason) if any mesh was skipp
 that lets an interrupted run go on: its first line holds the parameters, each further one a finished mesh.
 """
 
-import csv
 import fcntl
 import json
 import math
@@ -18,7 +17,7 @@ from typing import IO, Any
 
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.errors import CmahError
-from cmah.files import atomic_path
+from cmah.files import write_skipped
 from cmah.preparing.shape_ids import Source, find_meshes, split_of
 from cmah.progress import progress
 from cmah.threads import available_cores
@@ -116,19 +115,13 @@ def prepare(
                 log.write(json.dumps(entry) + "\n")
                 log.flush()
         shutil.rmtree(out / ".partial", ignore_errors=True)
-        _write_skipped(out, sources, done)
+        skipped = [
+            (s.relative, done[s.shape_id]["skipped"]) for s in sources if "skipped" in done[s.shape_id]
+        ]
+        write_skipped(out, skipped)
         dataset = _dataset(Path(meshes), out, sources, done, parameters, split_fractions)
         dataset.write()
         return dataset
-
-
-def read_skipped(out: str | Path) -> list[tuple[str, str]]:
-    """The (path, reason) rows of the skipped.csv of a dataset folder; none if there is no such file."""
-    path = Path(out) / "skipped.csv"
-    if not path.is_file():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
 
 
 def _check(parameters: dict[str, Any], fractions: tuple[float, float, float]) -> None:
@@ -221,20 +214,6 @@ def _finished(out: Path, source: Source, entry: dict[str, Any] | None) -> bool:
         return not entry["lost"]
     last = out / "renders" / source.shape_id / f"{len(entry['cameras']) - 1:02d}_mask.png"
     return (out / "points" / f"{source.shape_id}.npy").is_file() and last.is_file()
-
-
-def _write_skipped(out: Path, sources: list[Source], done: dict[str, dict[str, Any]]) -> None:
-    rows = [(s.relative, done[s.shape_id]["skipped"]) for s in sources if "skipped" in done[s.shape_id]]
-    if not rows:
-        (out / "skipped.csv").unlink(missing_ok=True)
-        return
-    with (
-        atomic_path(out / "skipped.csv") as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(("path", "reason"))
-        writer.writerows(rows)
 
 
 def _dataset(

@@ -15,6 +15,7 @@ from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import read_json
 from cmah.models.pretrained.text_towers import TextEncoder, ensembled, require_text
 from cmah.runs.encoder import Encoder
+from cmah.vectors import unit_rows
 
 PROMPTS = ("a point cloud model of a {}",)  # of shapes
 IMAGE_PROMPTS = ("a photo of a {}",)
@@ -60,16 +61,10 @@ def top_k(embeddings: np.ndarray, texts: np.ndarray, labels: np.ndarray) -> dict
 def _places(embeddings: np.ndarray, texts: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How many texts come before the right one, int [n]."""
     # rounded to float32, the last bits of float64 do not tell equal texts apart
-    similar = (_unit(embeddings) @ _unit(texts).T).astype(np.float32)
+    similar = (unit_rows(embeddings) @ unit_rows(texts).T).astype(np.float32)
     own = similar[np.arange(len(labels)), labels][:, None]
     before = np.arange(len(texts))[None] < labels[:, None]
     return ((similar > own) | ((similar == own) & before)).sum(axis=1)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of unit length, float64; a row of zeros stays."""
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
 
 
 def classify(

@@ -25,7 +25,7 @@ from cmah.data.point_clouds import load_points_file, model_input
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.features.image_embedder import BATCH, in_batches
-from cmah.files import sha256
+from cmah.files import Skipped, sha256
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.runs.run_folder import check_towers, load_own_state, load_tensors, read_config
@@ -34,8 +34,6 @@ FITTED = "hash.npz"  # in a run whose model learns no codes: the hash that makes
 MODALITIES = ("image", "shape")  # the sets that hash is fitted on
 MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-
-Skipped = list[tuple[str, str]]
 
 
 class Encoder:

@@ -8,8 +8,8 @@ from cmah.codes import write_codes
 from cmah.codes.posthoc import PostHocHash, fit_hash
 from cmah.data.dataset import Dataset
 from cmah.errors import DatasetError
-from cmah.files import require_replaceable
-from cmah.runs.encoder import MODALITIES, Encoder, Skipped
+from cmah.files import Skipped, require_replaceable, write_skipped
+from cmah.runs.encoder import MODALITIES, Encoder
 
 FIT_SHAPES = 20_000  # more would hardly change a rotation of some hundred dimensions
 
@@ -75,13 +75,7 @@ def export(
             path = path.with_suffix(beside)
             write_codes(codes, path, format)
         paths.append(path)
-    if not skipped:
-        (out / "skipped.csv").unlink(missing_ok=True)  # of an earlier export
-    else:
-        import csv
-
-        with open(out / "skipped.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("path", "reason"), *skipped])
+    write_skipped(out, skipped)
     return paths[0], paths[1], skipped
 
 

@@ -17,9 +17,10 @@ from PIL import Image
 
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
+from cmah.files import read_skipped
 from cmah.preparing import preparing
 from cmah.preparing.contact_sheet import write_contact_sheet
-from cmah.preparing.preparing import LOG, prepare, read_skipped
+from cmah.preparing.preparing import LOG, prepare
 from cmah.synthetic import make_shapes
 
 SMALL: dict[str, Any] = {"views": 3, "image_size": 24, "points": 64}
@@ -193,13 +194,13 @@ def test_fractions_and_jitter(meshes: Path, prepared: Path, tmp_path: Path) -> N
 SLOW_TARGET = """
 import time
 from pathlib import Path
-from cmah.data import shape_tasks
+from cmah.preparing import shape_task
 from cmah.preparing.shape_task import warm_up
 
 def prepare_shape(task):
     if "slow" in task["path"] and Path(task["path"]).with_name("slow.txt").exists():
         time.sleep(1000)
-    return shape_tasks.prepare_shape(task)
+    return shape_task.prepare_shape(task)
 """
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from cmah.models.pretrained.encoder_table import find
 
 if TYPE_CHECKING:
-    from cmah.models.pretrained.point_encoder import PointEncoder
+    from cmah.models.pretrained.point_backbone import PointEncoder
 
 
 def point_encoder(name: str, weights: str = "") -> "PointEncoder":

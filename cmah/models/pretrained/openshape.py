@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cmah import point_ops
 from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import by_cloud
-from cmah.models.pretrained.point_encoder import PointEncoder, with_colours
+from cmah.models.pretrained.point_backbone import PointEncoder, with_colours
 from cmah.models.tokenizers import PointNorm
 
 

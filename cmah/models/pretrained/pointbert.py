@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cmah.models.encoders import TokenEncoder
 from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import GroupTokenizer
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 from cmah.models.tokenizers import position_mlp
 
 WIDTH = 384  # of a token

@@ -5,7 +5,7 @@ from torch import Tensor
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import GroupTokenizer
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 from cmah.models.tokenizers import position_mlp
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.models.pretrained.foreign_weights import Layout
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 
 
 class PointNet(PointEncoder):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cmah import point_ops
 from cmah.models.pretrained.foreign_weights import Layout
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 from cmah.models.tokenizers import PointNorm
 
 NEIGHBOURS = 32

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import GroupTokenizer, by_cloud
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 from cmah.models.tokenizers import position_mlp, take
 
 # size → the timm model whose blocks it has

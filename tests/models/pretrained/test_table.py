@@ -9,7 +9,7 @@ import torch
 from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder, slip
 from cmah.models.pretrained.encoder_table import ENCODERS, SAME, SLIP, find
-from cmah.models.pretrained.point_encoder import PointEncoder
+from cmah.models.pretrained.point_backbone import PointEncoder
 
 NAMES = [entry.name for entry in ENCODERS]
 SMALL = [entry.name for entry in ENCODERS if entry.parameters < 7e6]
