@@ -115,10 +115,10 @@ def prepare(
                 log.write(json.dumps(entry) + "\n")
                 log.flush()
         shutil.rmtree(out / ".partial", ignore_errors=True)
-        skipped = [
+        left_out = [
             (s.relative, done[s.shape_id]["skipped"]) for s in sources if "skipped" in done[s.shape_id]
         ]
-        write_skipped(out, skipped)
+        write_skipped(out, left_out)
         dataset = _dataset(Path(meshes), out, sources, done, parameters, split_fractions)
         dataset.write()
         return dataset
