@@ -67,7 +67,7 @@ def command(
 
     from cmah.progress import say
     from cmah.runs.metrics_log import read_metrics
-    from cmah.training.loop import train
+    from cmah.training.starting import train
 
     if recipe == "prealigned" and (hard_negatives or landmarks):
         raise click.UsageError(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cmah.runs.exporting import export as export
     from cmah.search import HammingIndex as HammingIndex
     from cmah.search import MultiIndex as MultiIndex
-    from cmah.training.loop import train as train
+    from cmah.training.starting import train as train
 
 _HOME = {
     "BinaryCodes": "cmah.codes",
@@ -28,7 +28,7 @@ _HOME = {
     "MultiIndex": "cmah.search",
     "CmahError": "cmah.errors",
     "prepare": "cmah.preparing.preparing",
-    "train": "cmah.training.loop",
+    "train": "cmah.training.starting",
     "export": "cmah.runs.exporting",
 }
 __all__ = [

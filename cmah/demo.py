@@ -170,7 +170,7 @@ class _Demo:
 
     def train(self) -> None:
         """The run, and one of no epochs to compare it with."""
-        from cmah.training.loop import train
+        from cmah.training.starting import train
 
         file = self.out / "settings.toml"
         with atomic_path(file) as temporary:

@@ -42,7 +42,6 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.config.schema import make_config
 from cmah.data.augmentation import PointAugmentation, augment_points
 from cmah.data.dataset import Dataset, Shape
 from cmah.data.encoding_batches import PointBatches
@@ -51,8 +50,10 @@ from cmah.devices import exact
 from cmah.errors import DatasetError
 from cmah.files import write_json
 from cmah.models.pretrained.text_towers import require_text
+from cmah.recipes.resolving import make_config
 from cmah.runs.classifying import classify
 from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import RunFolder
 
 ARMS = {"InfoNCE": "", "I2I": "i2i", "(I2L)²": "i2l2", "AVG": "avg"}
 PROMPTS = {"paper": "a point cloud of a {}", "released": "a point cloud model of a {}"}
@@ -186,22 +187,23 @@ def classification(o: SimpleNamespace, run: Path, seed: int) -> dict[str, Any]:
 
 def fine_tuned(o: SimpleNamespace, run: Path, target: Path, seed: int) -> float:
     """Top-1 accuracy on --split after fine-tuning on the split `train`, both of the dataset `target`."""
-    encoder, data = Encoder.load(run, o.device), Dataset.read(target)
-    recipe: Any = encoder.recipe
+    folder, data = RunFolder(run), Dataset.read(target)
+    encoder = Encoder.of(folder, o.device)
+    model: Any = encoder.model
     train = [shape for shape in data.select("train").shapes if shape.category]
     test = [shape for shape in data.select(o.split).shapes if shape.category]
     if len(train) < 2 or not test:
         raise DatasetError([f"{data.root}: fine-tuning needs shapes with categories to train and to test on"])
     categories = sorted({shape.category for shape in train})
     torch.manual_seed(seed)
-    tower = recipe.network.shape_tower
+    tower = model.shape_tower
     net = nn.Sequential(tower, nn.Linear(getattr(tower, "net", tower).dim, len(categories)))
     net.to(encoder.device)
     clouds = [data.load_points(shape) for shape in train]
-    clouds = [with_colours(cloud) if recipe.colours else cloud[:, :3] for cloud in clouds]
+    clouds = [with_colours(cloud) if model.colours else cloud[:, :3] for cloud in clouds]
     labels = np.array([categories.index(shape.category) for shape in train])
-    _tune(net, clouds, labels, recipe.points, recipe.config.point_augmentation, o, seed, encoder.device)
-    predicted, known = _predict(net, data, test, recipe, encoder.device)
+    _tune(net, clouds, labels, model.points, folder.config.point_augmentation, o, seed, encoder.device)
+    predicted, known = _predict(net, data, test, model, encoder.device)
     # a category that training lacks is never right
     return float(
         np.mean([categories[p] == shape.category for p, shape in zip(predicted, known, strict=True)])
@@ -250,7 +252,7 @@ def _drawn(
 
 
 def _predict(
-    net: nn.Module, data: Dataset, shapes: Sequence[Shape], recipe: Any, device: torch.device
+    net: nn.Module, data: Dataset, shapes: Sequence[Shape], model: Any, device: torch.device
 ) -> tuple[list[int], list[Shape]]:
     """The class of each shape that can be read."""
     paths = [data.root / shape.points for shape in shapes]
@@ -258,7 +260,7 @@ def _predict(
     known: list[Shape] = []
     net.eval()
     with torch.inference_mode(), exact():
-        for batch, rows in PointBatches(paths, recipe.points, BATCH, recipe.colours, data.up_axis):
+        for batch, rows in PointBatches(paths, model.points, BATCH, model.colours, data.up_axis):
             predicted += net(batch["points"].to(device)).argmax(dim=1).tolist()
             known += [shapes[i] for i in rows]
     return predicted, known

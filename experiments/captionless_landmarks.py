@@ -41,11 +41,11 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.files import write_json
 from cmah.negatives.weights import NegativesConfig, landmark_texts
+from cmah.recipes.resolving import make_config
 
 COUNTS = (32, 64, 128, 256, 512)
 COLUMNS = (

@@ -45,6 +45,7 @@ from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
 from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import RunFolder
 
 ROWS = 128
 DEPTHS = (1, 5)
@@ -109,23 +110,22 @@ def retrieval(o: SimpleNamespace, run: Path, target: Path) -> dict[str, Any]:
         {background: {ranking: {direction: {top1, top5}}}}, and the numbers of images, of those with a mask, and of
         shapes.
     """
-    encoder, data = Encoder.load(run, o.device), Dataset.read(target).select(o.split)
+    folder, data = RunFolder(run), Dataset.read(target).select(o.split)
+    encoder, workers = Encoder.of(folder, o.device), folder.config.training.workers
     images = [image for image in data.images if image.kind in o.kinds and image.shape_id]
     if not images:
         raise DatasetError(
             [f"{data.root}: split {o.split!r} has no image of kind {' or '.join(o.kinds)} with a shape"]
         )
-    shape, _ = encoder.dataset_shapes(data, data.shapes, floats=True, label="shapes")
+    shape, _ = encoder.dataset_shapes(data, data.shapes, embeddings=True, label="shapes")
     found: dict[str, Any] = {
         "images": len(images),
         "with_mask": sum(bool(image.mask) for image in images),
         "shapes": len(shape),
     }
-    recipe: Any = encoder.recipe
-    workers = recipe.config.training.workers
     for background in BACKGROUNDS:
         image, _ = encoder.dataset_images(
-            data, images, floats=True, background=background, workers=workers, label="images"
+            data, images, embeddings=True, background=background, workers=workers, label="images"
         )
         whole = {
             direction: {f"top{k}": report[f"acc@{k}"] for k in DEPTHS}

@@ -31,8 +31,8 @@ def main(
     dataset: Path | None, run: Path | None, out: Path, split: str, bits: int, categories: int, smoke: bool
 ) -> None:
     """Encode with the trained and the untrained model, draw."""
-    from cmah.runs.run_folder import read_config
-    from cmah.training.loop import train
+    from cmah.runs.run_folder import RunFolder
+    from cmah.training.starting import train
 
     if smoke:
         dataset, bits = smoke_dataset(out / "data"), 16
@@ -40,7 +40,7 @@ def main(
     if dataset is None or run is None:
         raise click.UsageError("give a DATASET and a --run, or --smoke")
     out.mkdir(parents=True, exist_ok=True)
-    stored = read_config(run)[0].to_dictionary()
+    stored = RunFolder(run).trained.to_dictionary()
     settings = _flat({key: stored[key] for key in ("model", "loss", "data")})
     settings += ["training.epochs=0", "training.cached_copies=0"]
     before = run_and_encode(dataset, out / "untrained", split, None, settings, floats=False)["codes"]

@@ -15,7 +15,7 @@ import numpy as np
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import Report, evaluate
 from cmah.runs.exporting import export
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 SMOKE = (
     "model.width=32", "model.depth=1", "model.heads=2", "model.image_size=32", "model.patch_size=8",

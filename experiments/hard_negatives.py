@@ -40,7 +40,8 @@ from cmah.data.dataset import Dataset
 from cmah.evaluation import evaluate
 from cmah.files import write_json
 from cmah.runs.encoder import Encoder
-from cmah.runs.exporting import export, fitted_codes
+from cmah.runs.exporting import export
+from cmah.training.fitting import fitted_codes
 
 ARMS = {
     "InfoNCE": ("prealigned", ("loss.beta=0", "loss.beta_end=0")),

@@ -38,13 +38,14 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.config.schema import make_config
 from cmah.data.dataset import KINDS, Dataset
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
 from cmah.models.pretrained.encoder_table import find
+from cmah.recipes.resolving import make_config
 from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import RunFolder
 
 ARMS = {"InfoNCE": ("loss.beta=0", "loss.beta_end=0"), "HCL": ()}
 STARTS = {"scratch": "scratch", "pre-aligned": "finetune"}  # and the preset of each
@@ -146,17 +147,18 @@ def measure(o: SimpleNamespace) -> None:
     # heads that nothing has trained would give random codes
     settings += ["training.epochs=0", "model.head=itq"] if arm == "zero-shot" else ARMS[arm]
     run, seconds = trained(o, "prealigned", settings, STARTS[start])
-    encoder, data = Encoder.load(run, o.device), Dataset.read(o.target or o.dataset).select(o.split)
-    recipe: Any = encoder.recipe
-    workers = recipe.config.training.workers
+    folder, data = RunFolder(run), Dataset.read(o.target or o.dataset).select(o.split)
+    encoder, workers = Encoder.of(folder, o.device), folder.config.training.workers
     numbers: dict[str, Any] = {"seconds": seconds}
     for kind in o.kinds:
         images = [image for image in data.images if image.kind == kind and image.shape_id]
         if not images:
             raise DatasetError([f"{data.root}: split {o.split!r} has no image of kind {kind} with a shape"])
         for floats in (True, False):
-            queries, _ = encoder.dataset_images(data, images, workers=workers, floats=floats, label="images")
-            database, _ = encoder.dataset_shapes(data, data.shapes, floats=floats, label="shapes")
+            queries, _ = encoder.dataset_images(
+                data, images, workers=workers, embeddings=floats, label="images"
+            )
+            database, _ = encoder.dataset_shapes(data, data.shapes, embeddings=floats, label="shapes")
             report = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
             values = {"acc@1": report["acc@1"], "acc@10": report["acc@10"], "mAP@10": report["map"]}
             values |= {"queries": len(queries), "items": len(database)}

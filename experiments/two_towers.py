@@ -23,7 +23,7 @@ from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.files import write_json
 from cmah.runs.metrics_log import read_metrics
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 SMOKE = (
     "model.points=64", "training.epochs=2", "training.batch_size=8", "training.warmup_epochs=0", "training.workers=0",

@@ -66,7 +66,7 @@ def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A micro model trained on the toy dataset for six epochs."""
     from toy import MICRO
 
-    from cmah.training.loop import train
+    from cmah.training.starting import train
 
     return train(toy, tmp_path_factory.mktemp("whole") / "run", settings=[*MICRO, "training.epochs=6"])
 

@@ -13,7 +13,8 @@ from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
 from cmah.errors import CmahError, DatasetError, RunError
-from cmah.runs.encoder import BATCH, Encoder
+from cmah.features.inference import BATCH
+from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
 
 
@@ -58,11 +59,11 @@ def test_outputs_are_bit_equal_in_any_place(encoder):
     """Not only the signs: the real outputs too, so that no sign can ever flip."""
     cloud = torch.randn(1, 32, 3, generator=torch.Generator().manual_seed(1))
     others = torch.randn(BATCH, 32, 3, generator=torch.Generator().manual_seed(2))
-    alone = encoder.outputs("shape", [cloud])[0]
+    alone = encoder.outputs("shape", [{"points": cloud}])[0]
     for place in (0, 1, 7, BATCH - 1):
         batch = others.clone()
         batch[place] = cloud[0]
-        assert np.array_equal(encoder.outputs("shape", [batch])[place], alone)
+        assert np.array_equal(encoder.outputs("shape", [{"points": batch}])[place], alone)
 
 
 def test_files_and_dataset_give_the_same_codes(toy, encoder):

@@ -16,9 +16,9 @@ from cmah.codes import BinaryCodes, read_codes
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
 from cmah.runs.metrics_log import read_metrics
-from cmah.runs.run_folder import load_tensors
+from cmah.runs.tensor_files import load_tensors
 from cmah.search import HammingIndex, MultiIndex
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 GOLDEN = Path(__file__).parent / "golden" / "whole_way"
 NUMBERS = 1e-3  # processors round differently; one and the same gives equal bits

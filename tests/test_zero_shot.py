@@ -14,7 +14,7 @@ from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 from cmah.models.pretrained.text_towers import TextEncoder
 from cmah.runs.classifying import IMAGE_PROMPTS, PROMPTS, category_names, classify, top_k
 from cmah.runs.encoder import Encoder
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 SMALL = (
     "model.shape_encoder=pointnet", "model.points=32", "model.bits=16", "training.epochs=1", "training.batch_size=8",
@@ -116,9 +116,9 @@ def test_a_whole_run(aligned, toy, tiny_clip, modality):
     report = classify(aligned, toy, split="val", modality=modality, device="cpu")
     part, encoder = dataset.select("val"), Encoder.load(aligned)
     if modality == "shape":
-        found, _ = encoder.dataset_shapes(part, part.shapes, floats=True)
+        found, _ = encoder.dataset_shapes(part, part.shapes, embeddings=True)
     else:
-        found, _ = encoder.dataset_images(part, part.images, floats=True)
+        found, _ = encoder.dataset_images(part, part.images, embeddings=True)
     texts = TextEncoder(*tiny_clip).encode([f"{start} flat", f"{start} tall"])
     labels = [["flat", "tall"].index(name) for name in found.categories]
     wanted = top_k(found.embeddings, texts, np.array(labels))

@@ -27,7 +27,10 @@ class FeatureBatches(TrainingBatches):
 
     def __init__(
         self,
-        batches: TrainingBatches,
+        pairs: TrainingPairs,
+        batch_size: int,
+        workers: int,
+        *,
         image_tower: nn.Module | None,
         shape_tower: nn.Module | None,
         copies: int,
@@ -36,21 +39,22 @@ class FeatureBatches(TrainingBatches):
         """Run the towers over every copy, on the device they are on; features are kept as float16.
 
         Args:
-            batches: the batches to add to; it is used up.
+            pairs: what to draw from.
+            batch_size: samples per batch.
+            workers: processes that decode and augment; 0 does it in this one.
             image_tower: from uint8 images scaled to [0, 1], float [b, 3, s, s]; None adds no image features.
             shape_tower: from clouds float32 [b, n, 3]; None adds no shape features.
             copies: augmented copies of every image and cloud.
             pictured: samples of a batch, from the first on, that come with their image and points; where both
                 towers are given, the others need none, and reading them would take most of the time.
         """
-        self.__dict__.update(batches.__dict__)
-        pairs: TrainingPairs = self.pairs
+        super().__init__(pairs, batch_size, workers)
         self.copies = copies
         self.pictured = pictured if image_tower and shape_tower else len(pairs)
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
         self.image_features = self.shape_features = None
         if image_tower is not None:
-            images = [image for own in pairs.images for image in own]
+            images = [image for views in pairs.images for image in views]
 
             def draw_image(i: int, rng: np.random.Generator) -> np.ndarray:
                 return pairs.draw_view(images[i], rng)

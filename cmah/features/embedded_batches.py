@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from cmah.data.dataset import Dataset
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.image_embedder import ImageEmbedder
-from cmah.recipes import Recipe
 
 
 class EmbeddedBatches(TrainingBatches):
@@ -23,51 +23,49 @@ class EmbeddedBatches(TrainingBatches):
         rows: int64, the row of `table` of each image of `pairs`, shape after shape.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, config: Config, embedder: ImageEmbedder) -> None:
+    def __init__(
+        self, dataset: Dataset, config: Config, embedder: ImageEmbedder, *, points: int, colours: bool
+    ) -> None:
         """Embed every image that takes part, or read the embeddings from disk.
 
         Args:
-            recipe: says how many points there are and whether with colours.
             dataset: of the training shapes.
             config: of the run.
             embedder: the frozen encoder.
+            points: points of each cloud.
+            colours: whether the clouds have colours, six columns in place of three.
 
         Raises:
             DatasetError: if no shape can take part, or no image can be read.
         """
         self.embedder, workers = embedder, config.training.workers
-        pairs = self._pairs(recipe, dataset, config)
-        images = [image for own in pairs.images for image in own]
+        draw = partial(
+            TrainingPairs,
+            image_size=embedder.size,
+            points=points,
+            point_augmentation=config.point_augmentation,
+            kinds=config.data.kinds,
+            colours=colours,
+            pictures=False,
+            seed=config.training.seed,
+        )
+        pairs = draw(dataset)
+        images = [image for views in pairs.images for image in views]
         self.table = embedder.embed(pairs.root, images, workers=workers, label="image embeddings")
         if self.table.skipped and not len(self.table):
             raise DatasetError(
                 [f"{pairs.root}: no image could be read; the first: {self.table.skipped[0][1]}"]
             )
         if self.table.skipped:
-            kept = {images[i].image_id for i in self.table.kept}
-            readable = [image for image in dataset.images if image.image_id in kept]
-            pairs = self._pairs(recipe, replace(dataset, images=readable), config)
+            readable = {images[i].image_id: row for row, i in enumerate(self.table.kept)}
+            pairs = draw(replace(dataset, images=[i for i in dataset.images if i.image_id in readable]))
             pairs.skipped += self.table.skipped
-            row = {images[i].image_id: number for number, i in enumerate(self.table.kept)}
-            images = [image for own in pairs.images for image in own]
-            self.rows = np.array([row[image.image_id] for image in images])
+            images = [image for views in pairs.images for image in views]
+            self.rows = np.array([readable[image.image_id] for image in images])
         else:
             self.rows = np.arange(len(images))
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
         super().__init__(pairs, config.training.batch_size, workers)
-
-    @staticmethod
-    def _pairs(recipe: Recipe, dataset: Dataset, config: Config) -> TrainingPairs:
-        return TrainingPairs(
-            dataset,
-            recipe.image_size,
-            recipe.points,
-            point_augmentation=config.point_augmentation,
-            kinds=config.data.kinds,
-            colours=recipe.colours,
-            pictures=False,
-            seed=config.training.seed,
-        )
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """As in `TrainingBatches`, with the embeddings of the views that were drawn."""

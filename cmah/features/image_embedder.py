@@ -1,43 +1,36 @@
 """Embeddings of a frozen image encoder, computed once and kept on disk.
 
-The cache is `$CMAH_CACHE`, else `$XDG_CACHE_HOME/cmah`, else `~/.cache/cmah`; deleting it costs time only. In it,
-`embeddings/<key>/` belongs to one encoder with its weights and its way to prepare pixels, and holds shards: `.npy`
-float32 [rows, dim] of up to 2,048 images, with a `.json` that says which of them could not be read. A shard's name is a
-hash of its images' paths, sizes and times, so that a changed image is embedded anew.
+In the cache folder (`cmah.cache`), `embeddings/<key>/` belongs to one encoder with its weights and its preprocessing.
+It holds shards: `.npy`, float32 [rows, dim], of up to 2,048 images, each with a `.json` that says which of the images
+could not be read. A shard's name is a hash of its images' paths, sizes and times, so a changed image is embedded anew.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
+from cmah.cache import cache_folder, file_digest
 from cmah.data.dataset import Image
 from cmah.data.encoding_batches import ImageBatches
-from cmah.devices import exact, keep_freed_memory
+from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
+from cmah.features.inference import BATCH, in_batches
 from cmah.features.shards import VERSION, Lost, Shards
-from cmah.files import MappedArrays, Skipped, digest, require_file, sha256
+from cmah.files import MappedArrays, Skipped, digest, require_file
+from cmah.models.encoder_model import FrozenImages
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
 from cmah.progress import progress
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.text_towers import TextEncoder
 
-BATCH = 32  # the one internal batch size
 SHARD = 2048  # images; a killed job loses at most so many
 OPEN = 256  # shards that a table keeps mapped
-
-
-def cache_folder() -> Path:
-    """Where cmah keeps what it can compute again."""
-    for variable, inner in (("CMAH_CACHE", ""), ("XDG_CACHE_HOME", "cmah")):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser() / inner
-    return Path("~/.cache/cmah").expanduser()
 
 
 class EmbeddingTable:
@@ -138,11 +131,23 @@ class ImageEmbedder:
             keep_freed_memory()
         self.backbone = backbone.to(self.device)
         self.dim, self.size = backbone.dim, backbone.default_size
-        parts = [encoder, sha256(path), backbone.preprocessing, background, str(VERSION)]
+        parts = [encoder, file_digest(path), backbone.preprocessing, background, str(VERSION)]
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         self.folder = (cache or cache_folder()) / "embeddings" / self.key
         self.shards = Shards(self.folder, self.dim)
         self._texts: TextEncoder | None = None
+
+    @classmethod
+    def of(
+        cls,
+        frozen: FrozenImages,
+        device: torch.device | str,
+        background: Literal["keep", "remove"] = "keep",
+    ) -> "ImageEmbedder":
+        """The embedder of the encoder that a model begins with; arguments as in the constructor."""
+        return cls(
+            frozen.encoder, frozen.weights, backbone=frozen.backbone, device=device, background=background
+        )
 
     def embed(
         self, root: Path, images: Sequence[Image], *, workers: int = 0, label: str = ""
@@ -234,41 +239,3 @@ class ImageEmbedder:
         )
         lost = sorted(set(range(len(images))) - set(kept))
         return rows, [(i, reason) for i, (_, reason) in zip(lost, batches.skipped, strict=True)]
-
-
-def in_batches(
-    encode: Callable[[torch.Tensor], torch.Tensor],
-    batches: Iterable[torch.Tensor],
-    device: torch.device,
-    dim: int,
-    net: torch.nn.Module,
-    what: str = "encoder's embeddings are",
-) -> np.ndarray:
-    """Outputs float32 [n, dim] of a network in evaluation mode, bit for bit the same whatever lies beside a row.
-
-    Full float32, and one internal batch size that every batch is padded to.
-
-    Args:
-        encode: from a batch on the device to [BATCH, dim].
-        batches: of any size.
-        device: to compute on.
-        dim: width of the outputs.
-        net: whose mode `encode` depends on.
-        what: they are called in the error.
-
-    Raises:
-        RunError: if they are not finite.
-    """
-    parts = [np.zeros((0, dim), np.float32)]
-    was_training = net.training
-    net.eval()
-    with torch.inference_mode(), exact():
-        for batch in batches:
-            for rows in batch.split(BATCH):
-                padded = torch.cat([rows, rows[:1].expand(BATCH - len(rows), *rows.shape[1:])])
-                parts.append(encode(padded.to(device))[: len(rows)].float().cpu().numpy())
-    net.train(was_training)
-    values = np.concatenate(parts)
-    if not np.isfinite(values).all():
-        raise RunError(f"the {what} not finite: its weights are no good")
-    return values

@@ -6,8 +6,10 @@ are not known here. Sizes and ratios are those of its closest published relative
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -107,7 +109,14 @@ class CmahOutput:
 
 
 class Cmah(nn.Module):
-    """Image and point-cloud encoders, fusion, decoders and hash heads; see `ModelConfig`."""
+    """Image and point-cloud encoders, fusion, decoders and hash heads; see `ModelConfig`, and `EncoderModel`.
+
+    Its outputs are the real numbers before the sign, [b, bits]: codes are their signs, embeddings their tanh.
+    """
+
+    learned_codes = True
+    colours = False
+    frozen_images = None  # a frozen tower's features are not kept: the head needs them standardised
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -129,6 +138,8 @@ class Cmah(nn.Module):
             # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
             nn.init.zeros_(decoder.predict.weight)
         self.image_tower = self.shape_tower = None
+        self.code_lengths, self.width = c.bits, c.bits[-1]
+        self.image_size, self.points = c.image_size, c.points
         self.remarks: list[str] = []
         image_width = shape_width = 2 * c.width
         if c.image_encoder:
@@ -162,11 +173,20 @@ class Cmah(nn.Module):
         tokens = self.image_tokenizer((scaled - self.mean) / self.std)
         return self.image_head(pool(self.image_encoder(tokens)))
 
-    def encode_points(self, points: Tensor) -> Tensor:
-        """Full clouds float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
+    def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """Full clouds, "points" float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
+        points = shapes["points"]
         turns = self.config.shape_turns
         features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
         return self.shape_head(self.shape_norm(torch.stack(features).mean(dim=0)))
+
+    def embeddings(self, outputs: np.ndarray) -> np.ndarray:
+        """Vectors to compare by cosine, float32 [n, bits], from outputs of that shape: their tanh."""
+        return np.tanh(outputs)
+
+    def code_outputs(self, outputs: np.ndarray) -> np.ndarray:
+        """The outputs [n, bits] themselves, whose signs are the codes."""
+        return outputs
 
     def _shape_features(self, points: Tensor) -> Tensor:
         if self.shape_tower is not None:

@@ -5,15 +5,18 @@ standardisation and the joint space of its own are ours; with their defaults (he
 the published one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmah.errors import ConfigError
 from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remarks
+from cmah.models.encoder_model import FrozenImages
 from cmah.models.hash_head import KINDS, HashHead, check_lengths
 from cmah.models.pretrained.image_towers import ImageBackbone
 
@@ -64,14 +67,12 @@ class TowersConfig:
 
 
 class TwoTowers(nn.Module):
-    """See `TowersConfig`.
+    """See `TowersConfig`, and `EncoderModel`.
+
+    An output is the embedding, followed, with learned heads, by the real numbers whose signs are the longest code.
 
     Attributes:
         dim: width of the joint space.
-        width: numbers in one output: the embedding, and with learned heads the real outputs of the longest code.
-        image_size: pixels of its images.
-        points: points of its clouds.
-        colours: whether the clouds have colours.
         aligned: whether the encoders share their space before any training here (as far as widths can tell).
     """
 
@@ -97,13 +98,19 @@ class TwoTowers(nn.Module):
         if c.head != "itq":
             self.image_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
             self.shape_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
-        self.width = self.dim + (0 if c.head == "itq" else c.bits[-1])
+        self.learned_codes, self.code_lengths = c.head != "itq", c.bits
+        self.width = self.dim + (c.bits[-1] if self.learned_codes else 0)
 
     @property
     def image_encoder(self) -> ImageBackbone:
         """The frozen encoder within the image tower."""
         encoder: ImageBackbone = cast(Frozen, self.image_tower).net
         return encoder
+
+    @property
+    def frozen_images(self) -> FrozenImages:
+        """The frozen image encoder, whose embeddings `encode_image_features` takes."""
+        return FrozenImages(self.config.image_encoder, self.config.image_weights, self.image_encoder)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Images uint8 [b, 3, s, s] to outputs [b, width]."""
@@ -113,9 +120,17 @@ class TwoTowers(nn.Module):
         """Embeddings of the image encoder [b, d], which may have been computed before, to outputs [b, width]."""
         return self._outputs(self.image_projection(features), self.image_head)
 
-    def encode_points(self, points: Tensor) -> Tensor:
-        """Clouds float32 [b, points, 3 or 6], normalised, y up, to outputs [b, width]."""
-        return self._outputs(self.shape_projection(self.shape_tower(points)), self.shape_head)
+    def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """Clouds, "points" float32 [b, points, 3 or 6], normalised, y up, to outputs [b, width]."""
+        return self._outputs(self.shape_projection(self.shape_tower(shapes["points"])), self.shape_head)
+
+    def embeddings(self, outputs: np.ndarray) -> np.ndarray:
+        """The part of outputs [n, width] that is the embedding, of unit length: [n, dim]."""
+        return outputs[:, : self.dim]
+
+    def code_outputs(self, outputs: np.ndarray) -> np.ndarray:
+        """The part of outputs [n, width] that the learned heads gave, [n, bits]; their signs are the codes."""
+        return outputs[:, self.dim :]
 
     def _outputs(self, joint: Tensor, head: HashHead | None) -> Tensor:
         embedding = functional.normalize(joint.float(), dim=1)

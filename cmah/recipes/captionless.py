@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import TrainingBatches
 from cmah.features.embedded_batches import EmbeddedBatches
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import info_nce
@@ -25,8 +24,7 @@ from cmah.negatives.weights import (
     described,
     make_negative_weights,
 )
-from cmah.recipes import prealigned
-from cmah.recipes.prealigned import TowersLoss
+from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,10 @@ _PRESET = {
 }  # fmt: skip
 
 
-class Method(prealigned.Method):
+class CaptionlessRecipe(TwoTowerRecipe):
     """Two towers and weights on the negatives."""
 
-    loss_config: ClassVar[type] = LossConfig
+    loss_config = LossConfig
     presets: ClassVar = {"paper": _PRESET}
 
     def __init__(self, config: Config) -> None:
@@ -71,9 +69,9 @@ class Method(prealigned.Method):
         """The loss in words."""
         return described(self.config.loss.negatives)
 
-    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
-        """As in `prealigned`; the similarities of the shapes are computed first, or read from disk."""
-        batches = EmbeddedBatches(self, dataset, config, self.image_embedder(self.device))
+    def batches(self, dataset: Dataset, config: Config) -> EmbeddedBatches:
+        """As in `TwoTowerRecipe`; the similarities of the shapes are computed first, or read from disk."""
+        batches = super().batches(dataset, config)
         negatives, pairs = config.loss.negatives, batches.pairs
         if negatives.kind and negatives.image_encoder:
             other = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=self.device)
@@ -88,15 +86,12 @@ class Method(prealigned.Method):
     def contrast(
         self, image: Tensor, shape: Tensor, temperature: Tensor, index: Tensor, codes: bool = False
     ) -> Tensor:
-        """Weighted InfoNCE, the mean of both directions."""
+        """Weighted InfoNCE; see `TwoTowerRecipe.contrast`."""
         if self.negative_weights is None:
             return (info_nce(image, shape, temperature) + info_nce(shape, image, temperature)) / 2
         to_shape, to_image = self.negative_weights(index)
         if self.released:
             return released_loss(image, shape, (to_shape, to_image), self.factor, self.bias)
-        there = weighted_info_nce(image, shape, temperature, to_shape)
-        back = weighted_info_nce(shape, image, temperature, to_image)
-        return (there + back) / 2
-
-    def start_epoch(self, epoch: int, epochs: int) -> None:
-        """Nothing changes over the epochs."""
+        image_to_shape = weighted_info_nce(image, shape, temperature, to_shape)
+        shape_to_image = weighted_info_nce(shape, image, temperature, to_image)
+        return (image_to_shape + shape_to_image) / 2

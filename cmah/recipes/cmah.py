@@ -30,7 +30,7 @@ from cmah.negatives.weights import (
     described,
     make_negative_weights,
 )
-from cmah.recipes import Recipe
+from cmah.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ _TINY = {
 _BASE = {"model": {"width": 768, "heads": 12, "decoder_width": 512, "decoder_depth": 8, "decoder_heads": 16}}
 
 
-class Method(Recipe):
+class CmahRecipe(Recipe):
     """CMAH as a recipe.
 
     Attributes:
@@ -85,15 +85,13 @@ class Method(Recipe):
 
     def __init__(self, config: Config) -> None:
         self.settings: LossConfig = config.loss
-        self.network = Cmah(config.model)
-        self.model: nn.Module = self.network
-        self.prefixes, self.width = config.model.bits, config.model.bits[-1]
+        self.network = self.model = Cmah(config.model)
+        self.code_lengths = self.network.code_lengths
         self.remarks = list(self.network.remarks)
         if self.settings.negatives.kind:
             self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
-        self.image_size, self.points = config.model.image_size, config.model.points
         self.log_temperature = nn.Parameter(
-            torch.full((len(self.prefixes),), math.log(self.settings.temperature))
+            torch.full((len(self.code_lengths),), math.log(self.settings.temperature))
         )
         if self.settings.learn_temperature:
             self.network.register_parameter("log_temperature", self.log_temperature)
@@ -111,6 +109,7 @@ class Method(Recipe):
                 parts["quantisation"] = (quantisation(out.full_image) + quantisation(out.full_shape)) / 2
             if s.balance:
                 parts["balance"] = (bit_balance(out.full_image) + bit_balance(out.full_shape)) / 2
+            # each part bears the name of its weight in `LossConfig`
             total = torch.stack([getattr(s, name) * part for name, part in parts.items()]).sum()
         return total, parts
 
@@ -128,7 +127,7 @@ class Method(Recipe):
 
         def contrast(anchors: Tensor, others: Tensor, weights: Tensor | None) -> Tensor:
             weights = None if weights is None else weights[: len(anchors), : len(others)]
-            return nested_info_nce(anchors.float(), others.float(), self.prefixes, temperatures, weights)
+            return nested_info_nce(anchors.float(), others.float(), self.code_lengths, temperatures, weights)
 
         image, shape = out.full_image, out.full_shape
         if s.full_full:
@@ -136,12 +135,13 @@ class Method(Recipe):
         if out.masked_image is not None and out.masked_shape is not None:
             hidden_image, hidden_shape, masked = out.masked_image, out.masked_shape, len(out.masked_image)
             if s.mask_full:
-                forth, back = contrast(hidden_image, shape, to_shape), contrast(hidden_shape, image, to_image)
-                parts["mask_full"] = (forth + back) / 2
+                image_to_shape = contrast(hidden_image, shape, to_shape)
+                shape_to_image = contrast(hidden_shape, image, to_image)
+                parts["mask_full"] = (image_to_shape + shape_to_image) / 2
             if s.full_mask:
-                forth = contrast(image[:masked], hidden_shape, to_shape)
-                back = contrast(shape[:masked], hidden_image, to_image)
-                parts["full_mask"] = (forth + back) / 2
+                image_to_shape = contrast(image[:masked], hidden_shape, to_shape)
+                shape_to_image = contrast(shape[:masked], hidden_image, to_image)
+                parts["full_mask"] = (image_to_shape + shape_to_image) / 2
         return parts
 
     def _reconstructions(self, out: CmahOutput) -> dict[str, Tensor]:
@@ -163,13 +163,21 @@ class Method(Recipe):
         image, shape = (tower if isinstance(tower, Frozen) else None for tower in towers)
         if config.training.cached_copies and (image or shape):
             pictured = max(1, self._masked(min(config.training.batch_size, len(batches.pairs))))
-            return FeatureBatches(batches, image, shape, config.training.cached_copies, pictured)
+            return FeatureBatches(
+                batches.pairs,
+                config.training.batch_size,
+                config.training.workers,
+                image_tower=image,
+                shape_tower=shape,
+                copies=config.training.cached_copies,
+                pictured=pictured,
+            )
         return batches
 
     def _hard_negatives(self, batches: TrainingBatches, config: Config) -> NegativeWeights:
         """Weights from the embeddings of a frozen image encoder: the one named for it, or the model's own."""
         negatives, model = self.settings.negatives, config.model
-        device = next(self.model.parameters()).device
+        device = next(self.network.parameters()).device
         if negatives.image_encoder:
             embedder = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=device)
         elif isinstance(self.network.image_tower, Frozen):

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import read_json
 from cmah.models.pretrained.text_towers import TextEncoder, ensembled, require_text
+from cmah.models.two_towers import TowersConfig
 from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import RunFolder
 from cmah.vectors import unit_rows
 
 PROMPTS = ("a point cloud model of a {}",)  # of shapes
@@ -79,6 +82,7 @@ def classify(
     device: str = "auto",
     workers: int = 0,
     settings: Sequence[str] = (),
+    verify: bool = False,
 ) -> dict[str, Any]:
     """Classify a split by the texts of all category names of the dataset.
 
@@ -95,6 +99,7 @@ def classify(
         device: "auto", "cpu" or "cuda".
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
+        verify: read weights files anew instead of trusting the digests that the cache remembers.
 
     Returns:
         what `top_k` gives, with category names, and run, dataset, split, modality, kind, prompts, candidates, encoder,
@@ -115,16 +120,24 @@ def classify(
         )
     called = category_names(categories, names)
     part = data.select(split)
-    encoder = Encoder.load(run, device, settings)
-    texts = _texts(encoder, run, [[p.replace("{}", name) for name in own for p in prompts] for own in called])
+    folder = RunFolder(run, settings=settings, verify=verify)
+    model = _of_image_space(folder)
+    encoder = Encoder.of(folder, device)
+    texts = _texts(
+        model,
+        encoder.device,
+        [[p.replace("{}", name) for name in names for p in prompts] for names in called],
+    )
     if modality == "image":
         images = [image for image in part.images if image.category and kind in (None, image.kind)]
         left_out = sum(not image.category for image in part.images)
-        found, skipped = encoder.dataset_images(part, images, workers=workers, label="images", floats=True)
+        found, skipped = encoder.dataset_images(
+            part, images, workers=workers, label="images", embeddings=True
+        )
     else:
         shapes = [shape for shape in part.shapes if shape.category]
         left_out = len(part.shapes) - len(shapes)
-        found, skipped = encoder.dataset_shapes(part, shapes, label="shapes", floats=True)
+        found, skipped = encoder.dataset_shapes(part, shapes, label="shapes", embeddings=True)
     if not len(found):
         reason = f"; the first: {skipped[0][1]}" if skipped else ""
         raise DatasetError(
@@ -142,36 +155,37 @@ def classify(
         row["category"] = categories[row["category"]]
     asked = {"run": str(run), "dataset": str(data.root), "split": split, "modality": modality, "kind": kind}
     facts = {
-        "encoder": _model(encoder, run).image_encoder,
+        "encoder": model.image_encoder,
         "prompts": list(prompts),
         "candidates": len(categories),
     }
     return {**asked, **facts, **report, "without_category": left_out, "skipped": skipped}
 
 
-def _model(encoder: Encoder, run: str | Path) -> Any:
+def _of_image_space(folder: RunFolder) -> TowersConfig:
     """The model's settings of a run that keeps to its image encoder's space.
 
     Raises:
         RunError: for other runs.
     """
-    config: Any = getattr(encoder.recipe, "config", None)
-    model: Any = getattr(config, "model", None)
-    joint: int | None = getattr(model, "joint_dim", None)  # 0 is the image encoder's own space
-    if joint != 0:
-        reason = "its recipe has one of its own" if joint is None else f"model.joint_dim = {joint}"
+    model = folder.config.model
+    if not isinstance(model, TowersConfig) or model.joint_dim:  # 0 is the image encoder's own space
+        reason = (
+            f"model.joint_dim = {model.joint_dim}"
+            if isinstance(model, TowersConfig)
+            else "its recipe has one of its own"
+        )
         raise RunError(
-            f"{run}: its embeddings are not in the space of an image encoder ({reason}), so that texts cannot be "
-            "compared with them; train with --recipe prealigned or captionless"
+            f"{folder.path}: its embeddings are not in the space of an image encoder ({reason}), so that texts cannot "
+            "be compared with them; train with --recipe prealigned or captionless"
         )
     return model
 
 
-def _texts(encoder: Encoder, run: str | Path, texts: Sequence[Sequence[str]]) -> np.ndarray:
+def _texts(model: TowersConfig, device: torch.device, texts: Sequence[Sequence[str]]) -> np.ndarray:
     """One unit vector for each list of texts, by the text tower of the run's image encoder."""
-    model = _model(encoder, run)
     require_text(model.image_encoder)
-    return ensembled(TextEncoder(model.image_encoder, model.image_weights, encoder.device).encode, texts)
+    return ensembled(TextEncoder(model.image_encoder, model.image_weights, device).encode, texts)
 
 
 def check_prompts(prompts: Sequence[str]) -> None:

@@ -4,10 +4,7 @@ The same input gives the same code, bit for bit, whatever is encoded beside it (
 TF32, one internal batch size that every batch is padded to, fixed subsets of points, sign(0) = +1.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,131 +13,124 @@ import torch
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
-from cmah.config.parsing import build, merge, parse_assignments
-from cmah.config.schema import Config
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches, PointBatches
 from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.devices import chosen_device
-from cmah.errors import CmahError, CodesError, ConfigError, RunError
-from cmah.features.image_embedder import BATCH, in_batches
-from cmah.files import Skipped, sha256
+from cmah.errors import CmahError, RunError
+from cmah.features.image_embedder import ImageEmbedder
+from cmah.features.inference import BATCH, in_batches
+from cmah.files import Skipped
+from cmah.models.encoder_model import EncoderModel
 from cmah.progress import progress
-from cmah.recipes import Recipe, load_recipe
-from cmah.runs.run_folder import check_towers, load_own_state, load_tensors, read_config
+from cmah.runs.run_folder import MODALITIES, RunFolder
 
-FITTED = "hash.npz"  # in a run whose model learns no codes: the hash that makes them of its embeddings
-MODALITIES = ("image", "shape")  # the sets that hash is fitted on
 MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class Encoder:
-    """A recipe's model, ready to turn images and point clouds into codes.
+    """A trained model, ready to turn images and shapes into codes or embeddings.
 
     Attributes:
-        recipe: the method with its model.
+        model: the network.
+        device: where it is.
         space: names the model; codes of different spaces are not comparable.
         fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
             fitted.
     """
 
     def __init__(
-        self, recipe: Recipe, device: torch.device | str, space: str, fitted: PostHocHash | None = None
+        self,
+        model: EncoderModel,
+        device: torch.device | str,
+        space: str,
+        fitted: PostHocHash | None = None,
     ) -> None:
-        self.recipe, self.device, self.space, self.fitted = recipe, torch.device(device), space, fitted
+        self.model, self.device, self.space, self.fitted = model, torch.device(device), space, fitted
+        self._embedders: dict[str, ImageEmbedder] = {}  # by what becomes of backgrounds
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "cpu", settings: Sequence[str] = ()) -> "Encoder":
+    def load(
+        cls, run: str | Path, device: str = "cpu", settings: Sequence[str] = (), *, verify: bool = False
+    ) -> "Encoder":
         """Load a run folder.
 
         Args:
             run: the folder that training wrote.
             device: "auto", "cpu", "cuda" or "cuda:N".
             settings: changes such as "model.image_weights=FILE", for weights that have moved.
+            verify: read weights files anew instead of trusting the digests that the cache remembers.
 
         Raises:
             RunError, ConfigError: if the folder is no run, is damaged, or names weights that are not there.
         """
-        run = Path(run)
-        trained, stored = read_config(run)
-        config = trained
-        if settings:
-            changed = merge({"model": config.to_dictionary()["model"]}, parse_assignments(settings))
-            if len(changed) > 1:
-                raise ConfigError(
-                    f"--set {[*changed][1]}: only settings of the model, model.KEY, can be changed here"
-                )
-            config = replace(config, model=build(type(config.model), changed["model"], "model."))
-        check_towers(stored, config)
-        chosen = chosen_device(device)
-        recipe = load_recipe(config.recipe)(config)
-        path = run / "model.safetensors"
-        load_own_state(recipe.model, load_tensors(path)[0], path)
-        recipe.model.to(chosen)
-        towers = "".join(file["sha256"] for file in stored.get("towers", {}).values())
-        if (now := _but_weights(config)) != _but_weights(trained):
-            towers += json.dumps(now)  # another model than was trained: its codes are of another space
-        fitted = None
-        if not recipe.learned_codes and (run / FITTED).exists():
-            fitted = load_fitted(run / FITTED, recipe)
-            towers += sha256(run / FITTED)
-        space = hashlib.sha256((sha256(path) + towers).encode()).hexdigest()[:16]
-        return cls(recipe, chosen, space, fitted)
+        return cls.of(RunFolder(run, settings=settings, verify=verify), device)
 
-    def outputs(
-        self, kind: Literal["image", "features", "shape"], batches: Iterable[torch.Tensor]
-    ) -> np.ndarray:
-        """Real outputs, float32 [n, width].
+    @classmethod
+    def of(cls, folder: RunFolder, device: str = "cpu") -> "Encoder":
+        """Load the model of an open run folder; "device" and errors as in `load`."""
+        chosen = chosen_device(device)
+        model = folder.load_recipe(chosen).model
+        return cls(model, chosen, folder.space(model), folder.fitted_hash(model))
+
+    def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
+        """Real outputs of the model, float32 [n, width].
 
         Args:
-            kind: of what `batches` holds.
-            batches: images (uint8 [b, 3, s, s]), what a frozen image encoder made of them (float32 [b, d]), or clouds
-                (float32 [b, n, 3 or 6]).
+            inputs: what `batches` holds.
+            batches: images (uint8 [b, 3, s, s]), what a frozen image encoder made of them (float32 [b, d]), or shapes
+                (named tensors, see `EncoderModel.encode_shapes`).
         """
-        model: Any = self.recipe.model
-        names = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_points"}
-        encode, what = getattr(model, names[kind]), f"model's output for {kind}s is"
-        return in_batches(encode, batches, self.device, self.recipe.width, model, what)
+        network: Any = self.model
+        encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
+        what = f"outputs of the model for {inputs}s"
+        return in_batches(
+            getattr(network, encode[inputs]), batches, self.device, self.model.width, network, what
+        )
 
-    def codes(self, outputs: np.ndarray, modality: str, **known: Any) -> BinaryCodes:
-        """The codes of real outputs [n, width] of "image" or "shape", with what is known of each row."""
+    def codes(self, outputs: np.ndarray, modality: str, **columns: Any) -> BinaryCodes:
+        """The codes of real outputs [n, width] of "image" or "shape", with more columns such as `ids`."""
+        lengths = self.model.code_lengths
         packed = self._packed(outputs, modality)
         return BinaryCodes.from_packed(
-            packed,
-            self.recipe.prefixes[-1],
-            self.recipe.prefixes,
-            space=self.space,
-            modality=modality,
-            **known,
+            packed, lengths[-1], lengths, space=self.space, modality=modality, **columns
         )
 
     def _packed(self, outputs: np.ndarray, modality: str) -> np.ndarray:
         """The bits of codes, packed: the signs of what the model gives, or those of a fitted hash."""
-        if self.recipe.learned_codes:
-            return np.packbits(self.recipe.code_outputs(outputs) >= 0, axis=1)
+        if self.model.learned_codes:
+            return np.packbits(self.model.code_outputs(outputs) >= 0, axis=1)
         if self.fitted is None:
             raise RunError(
-                f"the run has no {FITTED} yet, from which its codes come: let the training end (cmah train … "
+                "the run has no hash.npz yet, from which its codes come: let the training end (cmah train … "
                 "--resume), or export --embeddings"
             )
-        rows = Embeddings(embeddings=self.recipe.embeddings(outputs))
+        rows = Embeddings(embeddings=self.model.embeddings(outputs))
         return self.fitted.encode(rows, MODALITIES.index(modality)).packed
 
-    def encode_images(self, images: Sequence[np.ndarray], **known: Any) -> BinaryCodes:
-        """Codes of pictures, uint8 [h, w, 3] each, of any size."""
-        size = self.recipe.image_size
+    def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
+        """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`."""
+        size = self.model.image_size
         tensors = (_image_tensor(fit_square(image, size)) for image in images)
-        return self.codes(self.outputs("image", tensors), "image", **known)
+        return self.codes(self.outputs("image", tensors), "image", **columns)
 
-    def encode_points(self, clouds: Sequence[np.ndarray], **known: Any) -> BinaryCodes:
-        """Codes of point clouds, float [n, 3 or more], y up, in any position and size."""
-        return self.codes(self.outputs("shape", map(self._cloud, clouds)), "shape", **known)
+    def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
+        """Codes of point clouds, float [n, 3 or more], y up, in any position and size, with more columns."""
+        return self.codes(self.outputs("shape", map(self._shape, clouds)), "shape", **columns)
 
-    def _cloud(self, points: np.ndarray) -> torch.Tensor:
-        """A cloud as the model takes it, float32 [1, n, 3 or 6]."""
-        return torch.from_numpy(model_input(points, self.recipe.points, self.recipe.colours))[None]
+    def _shape(self, points: np.ndarray) -> dict[str, torch.Tensor]:
+        """A shape as the model takes it, a batch of one: "points" float32 [1, n, 3 or 6]."""
+        cloud = model_input(points, self.model.points, self.model.colours)
+        return {"points": torch.from_numpy(cloud)[None]}
+
+    def _embedder(self, background: Literal["keep", "remove"]) -> ImageEmbedder | None:
+        """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""
+        frozen = self.model.frozen_images
+        if frozen is not None and background not in self._embedders:
+            self._embedders[background] = ImageEmbedder.of(frozen, self.device, background)
+        return self._embedders.get(background)
 
     def dataset_images(
         self,
@@ -149,14 +139,20 @@ class Encoder:
         *,
         workers: int = 0,
         label: str = "",
-        floats: bool = False,
+        embeddings: bool = False,
         background: Literal["keep", "remove"] = "keep",
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's images, and (file, reason) of those that could not be read.
 
-        With background "remove", what the mask of an image says is not the object becomes black.
+        Args:
+            dataset: the folder.
+            images: rows of its images.csv.
+            workers: processes that decode images.
+            label: of the progress bar; none without it.
+            embeddings: give `Embeddings` in place of `BinaryCodes`.
+            background: "remove" paints black what the mask of an image says is not the object.
         """
-        embedder = self.recipe.image_embedder(self.device, background)
+        embedder = self._embedder(background)
         if embedder is not None:
             table = embedder.embed(dataset.root, images, workers=workers, label=label)
             kept, skipped = table.kept, table.skipped
@@ -166,40 +162,49 @@ class Encoder:
             )
             outputs = self.outputs("features", parts)
         else:
-            size = self.recipe.image_size
+            size = self.model.image_size
             batches = ImageBatches.of(dataset.root, images, size, BATCH, workers, background)
             kept, skipped = [], batches.skipped
-            outputs = self.outputs("image", _shown(batches, "image", kept, len(images), label))
+            shown = _shown(batches, "image", kept, len(images), label)
+            outputs = self.outputs("image", (batch["image"] for batch in shown))
         rows = [images[i] for i in kept]
-        known = {
+        columns = {
             "ids": [image.image_id for image in rows],
             "shape_ids": [image.shape_id for image in rows],
             "kinds": [image.kind for image in rows],
             "modality": "image",
         }
-        return self._made(outputs, rows, known, floats), skipped
+        return self._rows(outputs, rows, columns, embeddings), skipped
 
     def dataset_shapes(
-        self, dataset: Dataset, shapes: Sequence[Shape], *, label: str = "", floats: bool = False
+        self, dataset: Dataset, shapes: Sequence[Shape], *, label: str = "", embeddings: bool = False
     ) -> tuple[Any, Skipped]:
-        """Codes (or embeddings) of a dataset's shapes, and (file, reason) of those that could not be read."""
+        """Codes (or embeddings) of a dataset's shapes, and (file, reason) of those that could not be read.
+
+        Args:
+            dataset: the folder.
+            shapes: rows of its shapes.csv.
+            label: of the progress bar; none without it.
+            embeddings: give `Embeddings` in place of `BinaryCodes`.
+        """
         paths = [dataset.root / shape.points for shape in shapes]
-        batches = PointBatches(paths, self.recipe.points, BATCH, self.recipe.colours, dataset.up_axis)
+        batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, dataset.up_axis)
         kept: list[int] = []
         outputs = self.outputs("shape", _shown(batches, "points", kept, len(shapes), label))
         rows = [shapes[i] for i in kept]
         ids = [shape.shape_id for shape in rows]
-        known = {"ids": ids, "shape_ids": ids, "kinds": ["shape"] * len(ids), "modality": "shape"}
-        return self._made(outputs, rows, known, floats), batches.skipped
+        columns = {"ids": ids, "shape_ids": ids, "kinds": ["shape"] * len(ids), "modality": "shape"}
+        return self._rows(outputs, rows, columns, embeddings), batches.skipped
 
-    def _made(
-        self, outputs: np.ndarray, rows: Sequence[Image | Shape], known: dict[str, Any], floats: bool
+    def _rows(
+        self, outputs: np.ndarray, rows: Sequence[Image | Shape], columns: dict[str, Any], embeddings: bool
     ) -> BinaryCodes | Embeddings:
-        known["categories"] = [row.category for row in rows]
-        known["splits"] = [row.split for row in rows]
-        if floats:
-            return Embeddings(embeddings=self.recipe.embeddings(outputs), space=self.space, **known)
-        return self.codes(outputs, **known)
+        """Codes or embeddings of rows of a dataset."""
+        columns["categories"] = [row.category for row in rows]
+        columns["splits"] = [row.split for row in rows]
+        if embeddings:
+            return Embeddings(embeddings=self.model.embeddings(outputs), space=self.space, **columns)
+        return self.codes(outputs, **columns)
 
     def encode_files(self, paths: Sequence[str | Path], up: str = "y") -> tuple[BinaryCodes, Skipped]:
         """Codes of files by their kind: pictures, meshes, or `.npy` point clouds.
@@ -221,58 +226,30 @@ class Encoder:
             packed.append(self._packed(one, "shape" if kind == "shape" else "image"))
             ids.append(str(path))
             kinds.append(kind)
-        prefixes = self.recipe.prefixes
-        stacked = np.concatenate(packed) if packed else np.zeros((0, (prefixes[-1] + 7) // 8), np.uint8)
-        known = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str), "space": self.space}
-        return BinaryCodes.from_packed(stacked, prefixes[-1], prefixes, **known), skipped
+        lengths = self.model.code_lengths
+        stacked = np.concatenate(packed) if packed else np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
+        columns = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str), "space": self.space}
+        return BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns), skipped
 
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()
         if suffix in PICTURES:
-            picture = fit_square(load_image(path), self.recipe.image_size)
+            picture = fit_square(load_image(path), self.model.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix == ".npy":
             cloud = load_points_file(path, up)
         elif suffix in MESHES:
             from cmah.meshes.mesh_loading import points_of_mesh
 
-            cloud = points_of_mesh(path, 4 * self.recipe.points, up)
+            cloud = points_of_mesh(path, 4 * self.model.points, up)
         else:
             raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESHES)}) or points (.npy)")
-        return "shape", self.outputs("shape", [self._cloud(cloud)])
-
-
-def load_fitted(path: Path, recipe: Recipe) -> PostHocHash:
-    """The hash of a run that learns no codes.
-
-    Raises:
-        RunError: if the file is damaged, or not of this run's model.
-    """
-    width = recipe.embeddings(np.zeros((1, recipe.width), np.float32)).shape[1]
-    expected = (width, recipe.prefixes[-1], list(MODALITIES))
-    try:
-        fitted = PostHocHash.load(path)
-    except CodesError as error:
-        raise RunError(f"{error}; remove it, and cmah train … --resume makes it anew") from None
-    found = (fitted.means.shape[1], fitted.bits, fitted.modalities.tolist())
-    if found != expected or fitted.sharing == "nothing":
-        raise RunError(
-            f"{path}: from {found[0]} numbers to {found[1]} bits, for {' and '.join(found[2])}, sharing "
-            f"{fitted.sharing}; expected from {width} to {expected[1]}, for {' and '.join(MODALITIES)}, one space; is "
-            "it another run's?"
-        )
-    return fitted
+        return "shape", self.outputs("shape", [self._shape(cloud)])
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:
     """An image, uint8 [s, s, 3], which may be read-only, as uint8 [1, 3, s, s]."""
     return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
-
-
-def _but_weights(config: Config) -> dict[str, Any]:
-    """The settings of a model but for where its weights lie."""
-    model = config.to_dictionary()["model"]
-    return {key: value for key, value in model.items() if not key.endswith("_weights")}
 
 
 def _shown(
@@ -281,13 +258,13 @@ def _shown(
     kept: list[int],
     total: int,
     label: str,
-) -> Iterator[torch.Tensor]:
-    """The tensors of batches one after another; the indices of their rows are added to `kept`."""
+) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches one after another behind a progress bar; the indices of their rows are added to `kept`."""
     bar = progress(range(total), label, unit=field) if label else None
     for batch, indices in batches:
         kept.extend(indices)
         if bar is not None:
             bar.update(len(indices))
-        yield batch[field]
+        yield batch
     if bar is not None:
         bar.close()

@@ -1,17 +1,15 @@
-"""From a trained run and a dataset to files of codes or embeddings, and the hash of a run that learns no codes."""
+"""From a trained run and a dataset to files of codes or embeddings."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from cmah.codes import write_codes
-from cmah.codes.posthoc import PostHocHash, fit_hash
 from cmah.data.dataset import Dataset
 from cmah.errors import DatasetError
 from cmah.files import Skipped, require_replaceable, write_skipped
-from cmah.runs.encoder import MODALITIES, Encoder
-
-FIT_SHAPES = 20_000  # more would hardly change a rotation of some hundred dimensions
+from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import MODALITIES
 
 
 def export(
@@ -26,6 +24,7 @@ def export(
     workers: int = 2,
     settings: Sequence[str] = (),
     background: Literal["keep", "remove"] = "keep",
+    verify: bool = False,
 ) -> tuple[Path, Path, Skipped]:
     """Encode the images and shapes of a split and write image.npz and shape.npz.
 
@@ -41,6 +40,7 @@ def export(
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
         background: "remove" paints black what an image's mask says is not the object.
+        verify: read weights files anew instead of trusting the digests that the cache remembers.
 
     Returns:
         (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
@@ -48,7 +48,7 @@ def export(
     """
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     data = data.select(split)
-    encoder = Encoder.load(run, device, settings)
+    encoder = Encoder.load(run, device, settings, verify=verify)
     out = Path(out)
     skipped: Skipped = []
     made = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
@@ -62,10 +62,15 @@ def export(
     for modality in MODALITIES:
         if modality == "image":
             codes, lost = encoder.dataset_images(
-                data, data.images, workers=workers, label="images", floats=embeddings, background=background
+                data,
+                data.images,
+                workers=workers,
+                label="images",
+                embeddings=embeddings,
+                background=background,
             )
         else:
-            codes, lost = encoder.dataset_shapes(data, data.shapes, label="shapes", floats=embeddings)
+            codes, lost = encoder.dataset_shapes(data, data.shapes, label="shapes", embeddings=embeddings)
         if len(lost) and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {lost[0][1]}"])
         skipped += lost
@@ -77,25 +82,3 @@ def export(
         paths.append(path)
     write_skipped(out, skipped)
     return paths[0], paths[1], skipped
-
-
-def fitted_codes(
-    encoder: Encoder, dataset: Dataset, kinds: Sequence[str], views: int, workers: int
-) -> PostHocHash:
-    """A hash by ITQ for a run that has learned no codes, fitted to embeddings of its own training data.
-
-    Args:
-        encoder: of the run.
-        dataset: the shapes and images that it was trained on; of more than 20,000 shapes only so many are used.
-        kinds: kinds of images that take part.
-        views: images of each shape.
-        workers: processes that decode images.
-    """
-    step = -(-len(dataset.shapes) // FIT_SHAPES)
-    shapes = dataset.shapes[::step]
-    images = dataset.some_views(shapes, kinds, views)
-    sets = [
-        encoder.dataset_images(dataset, images, workers=workers, label="hash: images", floats=True)[0],
-        encoder.dataset_shapes(dataset, shapes, label="hash: shapes", floats=True)[0],
-    ]
-    return fit_hash(sets, encoder.recipe.prefixes[-1])

@@ -1,79 +1,172 @@
-"""What a run folder holds: config.json, model.safetensors, metrics.jsonl and state/ for resuming.
+"""The run folder: config.json, model.safetensors, hash.npz, metrics.jsonl, and state/ with what resuming needs.
 
-Everything is written to a temporary file and renamed, and nothing is pickled. Frozen foreign towers are not
-copied in: config.json names their files and SHA-256.
+Everything is written to a temporary file and renamed, and nothing is pickled. Frozen foreign towers are not copied
+in: config.json names their weights files with SHA-256. A run whose model learns no codes keeps the hash that makes
+them of its embeddings, hash.npz.
 """
 
+import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from cmah.config.schema import Config, stored_config
-from cmah.errors import CmahError, RunError
-from cmah.files import atomic_path, read_json, require_file, sha256, write_json
-from cmah.models.backbones import Frozen
+import cmah
+from cmah.cache import file_digest
+from cmah.codes.posthoc import PostHocHash
+from cmah.config.parsing import build, merge, parse_assignments
+from cmah.config.schema import Config
+from cmah.errors import CmahError, CodesError, ConfigError, RunError
+from cmah.files import read_json, write_json
+from cmah.models.encoder_model import EncoderModel
 from cmah.models.pretrained.image_towers import weights_file
+from cmah.recipes.recipe import Recipe
+from cmah.recipes.resolving import build_recipe, stored_config
+from cmah.runs.tensor_files import load_own_state, load_tensors
 
 FORMAT, VERSION = "cmah-run", 1
+HASH = "hash.npz"  # where the model learns no codes: the hash that makes them of its embeddings
+MODALITIES = ("image", "shape")  # the sets that this hash is fitted to
 
 
-def own_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters and buffers without those of frozen towers."""
-    foreign = tuple(name + "." for name, module in model.named_modules() if isinstance(module, Frozen))
-    return {key: value for key, value in model.state_dict().items() if not key.startswith(foreign or ("\0",))}
+class RunFolder:
+    """A run folder that is opened, checked and hashed once.
 
+    Attributes:
+        path: the folder.
+        stored: config.json as it stands.
+        trained: the configuration that the run was trained with.
+        config: the same with the changes that `settings` ask for.
+    """
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and a dictionary of plain values as one safetensors file, whole or not at all."""
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    with atomic_path(path) as temporary:
+    def __init__(self, path: str | Path, *, settings: Sequence[str] = (), verify: bool = False) -> None:
+        """Open a run.
+
+        Args:
+            path: the folder that training wrote.
+            settings: changes such as "model.image_weights=FILE", for weights that have moved.
+            verify: read weights files anew instead of trusting the digests that the cache remembers.
+
+        Raises:
+            RunError: if the folder is no run or of a later version, or names weights that are missing or others than
+                it was trained with.
+            ConfigError: if its settings, or those given, are not known to this version.
+        """
+        self.path, self.verify = Path(path), verify
+        self.stored = _read_stored(self.path)
+        self.trained = stored_config(self.stored, str(self.path / "config.json"))
+        self.config = _changed(self.trained, settings) if settings else self.trained
+        self._check_towers()
+
+    @classmethod
+    def create(cls, path: Path, config: Config, dataset: dict[str, str]) -> Self:
+        """Write config.json, the whole resolved configuration and what it is trained on, and open the run.
+
+        Args:
+            path: the folder.
+            config: of the run.
+            dataset: path, name and checksum of the data.
+
+        Raises:
+            RunError: if weights that the configuration names are missing.
+        """
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "cmah": cmah.__version__,
+            "dataset": dataset,
+            "towers": towers(config),
+        }
+        write_json(path / "config.json", {**header, **config.to_dictionary()})
+        return cls(path)
+
+    @property
+    def weights(self) -> Path:
+        """The model's weights at the epoch with the best validation score."""
+        return self.path / "model.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """What resuming needs: weights, optimiser state and progress in one file."""
+        return self.path / "state" / "last.safetensors"
+
+    @property
+    def hash(self) -> Path:
+        """Where the model learns no codes: the hash that makes them of its embeddings, once it is fitted."""
+        return self.path / HASH
+
+    def load_recipe(self, device: torch.device) -> Recipe:
+        """The recipe with the run's weights, on a device.
+
+        Raises:
+            RunError: if the weights are missing, damaged or of another model.
+        """
+        recipe = build_recipe(self.config)
+        load_own_state(recipe.network, load_tensors(self.weights)[0], self.weights)
+        recipe.network.to(device)
+        return recipe
+
+    def fitted_hash(self, model: EncoderModel) -> PostHocHash | None:
+        """The hash that makes codes of the embeddings of a model; None if it learns codes, or none is fitted yet.
+
+        Raises:
+            RunError: if the file is damaged, or of another model.
+        """
+        if model.learned_codes or not self.hash.exists():
+            return None
+        width = model.embeddings(np.zeros((1, model.width), np.float32)).shape[1]
+        expected = (width, model.code_lengths[-1], list(MODALITIES))
         try:
-            # one entry: safetensors writes several in any order, and the same run should give the same bytes
-            save_file(plain, temporary, {"cmah": json.dumps(facts)})
-        except SafetensorError as error:  # its word for a full disk
-            raise OSError(str(error)) from None
+            fitted = PostHocHash.load(self.hash)
+        except CodesError as error:
+            raise RunError(f"{error}; remove it, and cmah train … --resume makes it anew") from None
+        found = (fitted.means.shape[1], fitted.bits, fitted.modalities.tolist())
+        if found != expected or fitted.sharing == "nothing":
+            raise RunError(
+                f"{self.hash}: from {found[0]} numbers to {found[1]} bits, for {' and '.join(found[2])}, sharing "
+                f"{fitted.sharing}; expected from {width} to {expected[1]}, for {' and '.join(MODALITIES)}, one space; "
+                "is it another run's?"
+            )
+        return fitted
+
+    def space(self, model: EncoderModel) -> str:
+        """Names the space of the codes and embeddings of the run's model: 16 hexadecimal digits.
+
+        A hash of the run's weights, the digests of its frozen towers and, where codes come of it, its fitted hash.
+        """
+        parts = [file_digest(self.weights, verify=self.verify)]
+        parts += [file["sha256"] for file in self.stored.get("towers", {}).values()]
+        changed, trained = _but_weights(self.config), _but_weights(self.trained)
+        if changed != trained:
+            parts.append(
+                json.dumps(changed)
+            )  # another model than was trained: its codes are of another space
+        if not model.learned_codes and self.hash.exists():
+            parts.append(file_digest(self.hash, verify=self.verify))
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+    def _check_towers(self) -> None:
+        """Refuse foreign weights that are not those the run was trained with."""
+        now = towers(self.config, verify=self.verify)
+        for key, file in self.stored.get("towers", {}).items():
+            if now.get(key, {}).get("sha256") != file.get("sha256"):
+                raise RunError(
+                    f"{now.get(key, file)['path']}: not the weights the run was trained with (model.{key})"
+                )
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+def towers(config: Config, *, verify: bool = False) -> dict[str, dict[str, str]]:
+    """Path and SHA-256 of each foreign weights file that a configuration names, by the name of its setting.
 
     Raises:
-        RunError: if the file is missing or damaged.
+        RunError: if a file is missing.
     """
-    require_file(path, error=RunError)
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            facts = json.loads((file.metadata() or {}).get("cmah", "{}"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: not a readable safetensors file ({error})") from None
-    if not isinstance(facts, dict):
-        raise RunError(f"{path}: its metadata is {type(facts).__name__}, expected a dictionary")
-    return tensors, facts
-
-
-def load_own_state(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load `own_state` back.
-
-    Raises:
-        RunError: naming the first tensor that is missing, unexpected or of another shape.
-    """
-    own = own_state(model)
-    for key in [*own, *tensors]:
-        if key not in tensors or key not in own or own[key].shape != tensors[key].shape:
-            raise RunError(f"{path}: tensor {key!r} does not fit the model that config.json describes")
-    model.load_state_dict(tensors, strict=False)
-
-
-def towers(config: Config) -> dict[str, dict[str, str]]:
-    """Path and SHA-256 of each foreign weights file that a configuration names."""
     files = {}
-    for side in ("image", "shape"):
+    for side in MODALITIES:
         key = f"{side}_weights"
         path = getattr(config.model, key, "")
         if path and side == "image":
@@ -81,50 +174,36 @@ def towers(config: Config) -> dict[str, dict[str, str]]:
         if path:
             if not Path(path).is_file():
                 raise RunError(f"{path}: no such weights file (model.{key})")
-            files[key] = {"path": str(path), "sha256": sha256(path)}
+            files[key] = {"path": str(path), "sha256": file_digest(path, verify=verify)}
     return files
 
 
-def write_config(run: Path, config: Config, dataset: dict[str, str], version: str) -> None:
-    """Write config.json: the whole resolved configuration and what it was trained on."""
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "cmah": version,
-        "dataset": dataset,
-        "towers": towers(config),
-    }
-    write_json(run / "config.json", {**header, **config.to_dictionary()})
-
-
-def read_config(run: Path) -> tuple[Config, dict[str, Any]]:
-    """The configuration of a run, and config.json as it stands.
+def _read_stored(run: Path) -> dict[str, Any]:
+    """The content of config.json.
 
     Raises:
-        RunError: if the folder is no run or of a later version.
-        ConfigError: if its settings are not known to this version.
+        RunError: if the folder is no run, of a later version, or its entries are of other types.
     """
+    path = run / "config.json"
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder (make one with cmah train)")
-    if not (run / "config.json").is_file():
+    if not path.is_file():
         raise RunError(f"{run}: has no config.json; it is not a run folder")
     try:
-        stored = read_json(run / "config.json")
+        stored = read_json(path)
     except CmahError as error:
         raise RunError(str(error)) from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise RunError(f"{run / 'config.json'}: not the configuration of a run (format {FORMAT!r})")
+        raise RunError(f"{path}: not the configuration of a run (format {FORMAT!r})")
     if stored.get("version") != VERSION:
-        raise RunError(f"{run / 'config.json'}: version {stored.get('version')!r}; this cmah reads {VERSION}")
+        raise RunError(f"{path}: version {stored.get('version')!r}; this cmah reads {VERSION}")
     texts = [stored.get("recipe"), stored.get("preset"), _entry(stored.get("dataset"), "checksum")]
     files = stored.get("towers")
     for file in files.values() if isinstance(files, dict) else [None]:
         texts += [_entry(file, "path"), _entry(file, "sha256")]
     if not all(isinstance(text, str) for text in texts):
-        raise RunError(
-            f"{run / 'config.json'}: expected text for recipe, preset, dataset and towers, as train wrote"
-        )
-    return stored_config(stored, str(run / "config.json")), stored
+        raise RunError(f"{path}: expected text for recipe, preset, dataset and towers, as train wrote")
+    return stored
 
 
 def _entry(table: Any, key: str) -> Any:
@@ -132,47 +211,17 @@ def _entry(table: Any, key: str) -> Any:
     return table.get(key) if isinstance(table, dict) else None
 
 
-def check_towers(stored: dict[str, Any], config: Config) -> None:
-    """Refuse foreign weights that are not those the run was trained with.
-
-    Raises:
-        RunError: naming the file.
-    """
-    now = towers(config)
-    for key, file in stored.get("towers", {}).items():
-        if now.get(key, {}).get("sha256") != file.get("sha256"):
-            raise RunError(
-                f"{now.get(key, file)['path']}: not the weights the run was trained with (model.{key})"
-            )
+def _changed(config: Config, settings: Sequence[str]) -> Config:
+    """A configuration with some settings of the model changed."""
+    changed = merge({"model": config.to_dictionary()["model"]}, parse_assignments(settings))
+    if len(changed) > 1:
+        raise ConfigError(
+            f"--set {[*changed][1]}: only settings of the model, model.KEY, can be changed here"
+        )
+    return replace(config, model=build(type(config.model), changed["model"], "model."))
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
-    """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>"."""
-    return {
-        f"optimizer.{names[parameter]}.{entry}": torch.as_tensor(value)
-        for parameter, state in optimizer.state.items()
-        for entry, value in state.items()
-    }
-
-
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]
-) -> None:
-    """Put back what `optimizer_tensors` gave.
-
-    Raises:
-        RunError: if an entry does not fit its parameter.
-    """
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            prefix = f"optimizer.{names[parameter]}."
-            entries = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-            for entry in ("step", "exp_avg", "exp_avg_sq") if entries else ():
-                shape = () if entry == "step" else parameter.shape
-                if entry not in entries or entries[entry].shape != shape:
-                    raise RunError(f"{prefix}{entry} is missing or does not fit the model")
-            if entries:
-                optimizer.state[parameter] = {
-                    entry: value if entry == "step" else value.to(parameter.device)
-                    for entry, value in entries.items()
-                }
+def _but_weights(config: Config) -> dict[str, Any]:
+    """The settings of a model without where its weights lie."""
+    model = config.to_dictionary()["model"]
+    return {key: value for key, value in model.items() if not key.endswith("_weights")}

@@ -1,4 +1,4 @@
-"""What a step of training is made of: its random seed, its learning rate, the groups of parameters."""
+"""The optimiser's side of a step: random seed, learning rate, groups of parameters, state to save and load."""
 
 import math
 from typing import Any
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cmah.config.schema import TrainingConfig
+from cmah.errors import RunError
 from cmah.models.backbones import Tuned
 
 
@@ -44,3 +45,35 @@ def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[d
         }
         for (decays, tower), parameters in groups.items()
     ]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>"."""
+    return {
+        f"optimizer.{names[parameter]}.{entry}": torch.as_tensor(value)
+        for parameter, state in optimizer.state.items()
+        for entry, value in state.items()
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[Tensor, str], tensors: dict[str, Tensor]
+) -> None:
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        RunError: if an entry does not fit its parameter.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            prefix = f"optimizer.{names[parameter]}."
+            entries = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+            for entry in ("step", "exp_avg", "exp_avg_sq") if entries else ():
+                shape = () if entry == "step" else parameter.shape
+                if entry not in entries or entries[entry].shape != shape:
+                    raise RunError(f"{prefix}{entry} is missing or does not fit the model")
+            if entries:
+                optimizer.state[parameter] = {
+                    entry: value if entry == "step" else value.to(parameter.device)
+                    for entry, value in entries.items()
+                }

@@ -11,7 +11,7 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
-from cmah.recipes import Recipe
+from cmah.models.encoder_model import EncoderModel
 from cmah.runs.encoder import Encoder
 
 
@@ -50,9 +50,9 @@ class Validator:
     for nothing but this choice.
     """
 
-    def __init__(self, recipe: Recipe, held_out: Dataset, config: Config, device: torch.device) -> None:
-        self.recipe, self.dataset = recipe, held_out
-        self.encoder = Encoder(recipe, device, space="validation")
+    def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:
+        self.model, self.dataset = model, held_out
+        self.encoder = Encoder(model, device, space="validation")
         self.images = held_out.some_views(
             held_out.shapes, config.data.kinds, config.training.validation_views
         )
@@ -63,24 +63,26 @@ class Validator:
 
         Where the model learns no codes, its embeddings are measured, under the name "floats".
         """
-        floats = not self.recipe.learned_codes
-        image, _ = self.encoder.dataset_images(self.dataset, self.images, floats=floats)
-        shape, _ = self.encoder.dataset_shapes(self.dataset, self.dataset.shapes, floats=floats)
+        embeddings = not self.model.learned_codes
+        image, _ = self.encoder.dataset_images(self.dataset, self.images, embeddings=embeddings)
+        shape, _ = self.encoder.dataset_shapes(self.dataset, self.dataset.shapes, embeddings=embeddings)
         results: dict[str, Any] = {"relevance": "category" if self.labelled else "instance"}
         pairs = {"floats": (image, shape)}
-        if not floats:
-            pairs = {str(bits): (image.truncate(bits), shape.truncate(bits)) for bits in self.recipe.prefixes}
+        if not embeddings:
+            lengths = self.model.code_lengths
+            pairs = {str(bits): (image.truncate(bits), shape.truncate(bits)) for bits in lengths}
         for name, (a, b) in pairs.items():
             a_labels, b_labels = (a.categories, b.categories) if self.labelled else (a.shape_ids, b.shape_ids)
-            forth = evaluate(a, b, a_labels, b_labels, bootstrap=0)["map"]
-            back = evaluate(b, a, b_labels, a_labels, bootstrap=0)["map"]
-            results[name] = [round(forth, 5), round(back, 5)]
-            results["score"] = results.get("score", 0.0) + (forth + back) / (2 * len(pairs))
+            image_to_shape = evaluate(a, b, a_labels, b_labels, bootstrap=0)["map"]
+            shape_to_image = evaluate(b, a, b_labels, a_labels, bootstrap=0)["map"]
+            results[name] = [round(image_to_shape, 5), round(shape_to_image, 5)]
+            mean = (image_to_shape + shape_to_image) / (2 * len(pairs))
+            results["score"] = results.get("score", 0.0) + mean
         return results
 
     def describe(self, results: dict[str, Any]) -> str:
         """The longest code's two numbers, or those of the embeddings, as text."""
-        name = str(self.recipe.prefixes[-1]) if self.recipe.learned_codes else "floats"
-        forth, back = results[name]
-        what = f"at {name} bits" if self.recipe.learned_codes else "of embeddings"
-        return f"held-out mAP image→shape {forth:.3f}, shape→image {back:.3f} {what}"
+        name = str(self.model.code_lengths[-1]) if self.model.learned_codes else "floats"
+        image_to_shape, shape_to_image = results[name]
+        what = f"at {name} bits" if self.model.learned_codes else "of embeddings"
+        return f"held-out mAP image→shape {image_to_shape:.3f}, shape→image {shape_to_image:.3f} {what}"

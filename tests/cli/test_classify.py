@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,11 @@ from small_towers import TINY, image_weights
 from torch.nn.functional import normalize
 from toy import MICRO
 
-from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.losses.contrastive import info_nce
-from cmah.recipes import load_recipe
-from cmah.training.loop import train
+from cmah.recipes.resolving import load_recipe, make_config
+from cmah.training.starting import train
 
 ALPHA = 0.25
 
@@ -48,7 +47,7 @@ def slow_loss(recipe, batches, batch, by_category):
             if categories[i] == categories[j] or not by_category:
                 similarity[i, j] = ((views[i] * views[j]).sum(dim=1).mean().item() + 1) / 2
     image = normalize(recipe.network.encode_image_features(batch["image_features"]))
-    shape = normalize(recipe.network.encode_points(batch["points"]))
+    shape = normalize(recipe.network.encode_shapes({"points": batch["points"]}))
     s = (image @ shape.T).double().detach().numpy() / 0.07
     total = 0.0
     for i in range(b):
@@ -75,7 +74,7 @@ def test_without_weights_it_is_info_nce(toy, weights):
     recipe, _, batch = begun(toy, weights, "loss.negatives.kind=")
     recipe.model.eval()
     image = recipe.network.encode_image_features(batch["image_features"])
-    shape = recipe.network.encode_points(batch["points"])
+    shape = recipe.network.encode_shapes({"points": batch["points"]})
     expected = (info_nce(image, shape, 0.07) + info_nce(shape, image, 0.07)) / 2
     assert recipe.loss(batch, torch.Generator())[0].item() == pytest.approx(expected.item(), rel=1e-5)
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 from toy import MICRO
 
-from cmah.config.schema import make_config
 from cmah.errors import ConfigError
 from cmah.models.cmah_network import turned
 from cmah.models.encoders import TokenEncoder
-from cmah.recipes import load_recipe, recipe_names
+from cmah.recipes.resolving import load_recipe, make_config, recipe_names
 
 
 def method(*settings, seed=0):
@@ -115,7 +114,7 @@ def test_temperatures_are_learned_and_clamped():
 
 
 def test_a_single_length_works():
-    assert method("model.bits=12").prefixes == (12,)
+    assert method("model.bits=12").code_lengths == (12,)
     assert loss_of(method("model.bits=12"))[0] > 0
 
 
@@ -140,7 +139,9 @@ def test_averaging_over_turns_makes_codes_turn_with_them():
     recipe.model.eval()
     points = batch()["points"]
     with torch.no_grad():
-        outputs, quarter = (recipe.model.encode_points(p) for p in (points, turned(points, math.pi / 2)))
+        outputs, quarter = (
+            recipe.model.encode_shapes({"points": p}) for p in (points, turned(points, math.pi / 2))
+        )
     assert torch.allclose(outputs, quarter, atol=1e-5)
 
 

@@ -12,16 +12,16 @@ from small_towers import TINY, image_weights, published_openshape
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import fit_hash
-from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, DatasetError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import info_nce
 from cmah.models.pretrained import point_encoder
-from cmah.recipes import load_recipe
-from cmah.runs.encoder import FITTED, Encoder
+from cmah.recipes.resolving import load_recipe, make_config
+from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
-from cmah.training.loop import train
+from cmah.runs.run_folder import HASH
+from cmah.training.starting import train
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_at_beta_and_tau_plus_zero_it_is_info_nce_both_ways(weights):
     recipe.model.eval()
     total, parts = recipe.loss(inputs, torch.Generator())
     image = recipe.network.encode_image_features(inputs["image_features"])
-    shape = recipe.network.encode_points(inputs["points"])
+    shape = recipe.network.encode_shapes({"points": inputs["points"]})
     expected = (info_nce(image, shape, 0.07) + info_nce(shape, image, 0.07)) / 2
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     assert parts.keys() == {"embeddings"}
@@ -112,7 +112,10 @@ def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tm
     encoder = point_encoder("openshape_b32", settings["model.shape_weights"]).eval()
     data = Dataset.read(toy).select("val")
     clouds = np.stack(
-        [Encoder.load(zero_shot)._cloud(data.load_points(s).astype(np.float32))[0] for s in data.shapes]
+        [
+            Encoder.load(zero_shot)._shape(data.load_points(s).astype(np.float32))["points"][0]
+            for s in data.shapes
+        ]
     )
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(encoder(torch.from_numpy(clouds)), dim=1).numpy()
@@ -131,7 +134,8 @@ def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tm
             embedded.extend(image.image_id for image in images)
             return super().embed(root, images, **options)
 
-    monkeypatch.setattr("cmah.recipes.prealigned.ImageEmbedder", Counting)
+    for user in ("cmah.recipes.two_tower_recipe", "cmah.runs.encoder"):
+        monkeypatch.setattr(f"{user}.ImageEmbedder", Counting)
     settings = [*pair, "training.epochs=0", "training.validation_views=1", "training.held_out=0"]
     train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
     assert len(embedded) == len(set(embedded)) == len(Dataset.read(toy).select("train").shapes)
@@ -143,7 +147,7 @@ def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_
     assert (codes.bits, codes.prefixes, codes.modality) == (16, (16,), "image")
     encoder = Encoder.load(zero_shot)
     floats = encoder.dataset_images(
-        Dataset.read(toy).select("val"), Dataset.read(toy).select("val").images, floats=True
+        Dataset.read(toy).select("val"), Dataset.read(toy).select("val").images, embeddings=True
     )
     assert np.array_equal(encoder.fitted.encode(floats[0], 0).packed, codes.packed)
     assert fit_hash.__name__  # the hash is a PostHocHash of two sets, as `cmah hash` fits it
@@ -206,7 +210,7 @@ def test_more_bits_than_itq_can_give(weights):
 def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
     settings = [*TINY, f"model.image_weights={weights}", "training.epochs=3"]
     whole = train(toy, tmp_path / "whole", recipe="prealigned", preset="scratch", settings=settings)
-    assert (whole / FITTED).exists()
+    assert (whole / HASH).exists()
     half = tmp_path / "half"
     stops = iter([False, True])
 
@@ -216,11 +220,11 @@ def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         train(toy, half, recipe="prealigned", preset="scratch", settings=settings, report=report)
-    assert not (half / FITTED).exists()
+    assert not (half / HASH).exists()
     with pytest.raises(RunError, match="--resume"):
         export(half, toy, tmp_path / "codes", split="val", workers=0)
     train(toy, half, resume=True)
-    for name in ("model.safetensors", FITTED):
+    for name in ("model.safetensors", HASH):
         assert (half / name).read_bytes() == (whole / name).read_bytes(), name
     shutil.rmtree(half)
 
@@ -244,7 +248,7 @@ def test_a_damaged_or_foreign_hash_is_refused(toy, zero_shot, tmp_path, make, me
         Embeddings(embeddings=random.standard_normal((20, 512)).astype(np.float32), modality=name)
         for name in ("image", "shape")
     ]
-    make(run / FITTED, sets)
+    make(run / HASH, sets)
     for use in (lambda: Encoder.load(run), lambda: train(toy, run, resume=True)):
         with pytest.raises(RunError, match=rf"hash\.npz: .*{message}"):
             use()
@@ -253,9 +257,9 @@ def test_a_damaged_or_foreign_hash_is_refused(toy, zero_shot, tmp_path, make, me
 def test_a_hash_that_was_removed_is_made_again(toy, zero_shot, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(zero_shot, run)
-    (run / FITTED).unlink()
+    (run / HASH).unlink()
     train(toy, run, resume=True)
-    assert (run / FITTED).read_bytes() == (zero_shot / FITTED).read_bytes()
+    assert (run / HASH).read_bytes() == (zero_shot / HASH).read_bytes()
 
 
 def test_pictures_that_cannot_be_read_at_all(toy, weights, tmp_path):

@@ -11,10 +11,10 @@ from toy import MICRO
 
 from cmah.errors import CmahError
 from cmah.files import locked
-from cmah.runs import run_folder
+from cmah.runs import tensor_files
 from cmah.runs.encoder import Encoder
 from cmah.runs.metrics_log import read_metrics
-from cmah.training.loop import train
+from cmah.training.starting import train
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_lost_state_does_not_start_the_run_anew(toy, run):
 def test_weights_that_are_not_finite_give_no_codes(run):
     encoder = Encoder.load(run)
     with torch.no_grad():
-        for parameter in encoder.recipe.model.parameters():
+        for parameter in encoder.model.parameters():
             parameter.fill_(torch.nan)
     with pytest.raises(CmahError, match="not finite"):
         encoder.outputs("image", [torch.zeros(1, 3, 16, 16, dtype=torch.uint8)])
@@ -132,9 +132,9 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(run_folder, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save_file", full)
     with pytest.raises(CmahError, match=r"model\.safetensors: cannot be written \(No space left"):
-        run_folder.save_tensors(tmp_path / "model.safetensors", {}, {})
+        tensor_files.save_tensors(tmp_path / "model.safetensors", {}, {})
 
 
 def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):

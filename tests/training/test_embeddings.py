@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from cmah.cache import cache_folder
 from cmah.data.dataset import Image
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features import image_embedder
-from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder, cache_folder
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 
 

@@ -6,15 +6,14 @@ import torch
 from safetensors.torch import save_file
 from toy import MICRO
 
-from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.features.augmented_batches import IMAGE_STREAM, FeatureBatches
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
 from cmah.models.pretrained.pointnet import PointNet
-from cmah.recipes import load_recipe
+from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.metrics_log import read_metrics
-from cmah.runs.run_folder import load_tensors
-from cmah.training.loop import train
+from cmah.runs.tensor_files import load_tensors
+from cmah.training.starting import train
 
 IMAGE_TOWER = "timm:test_vit?img_size=16&patch_size=8"
 

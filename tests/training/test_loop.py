@@ -18,9 +18,9 @@ from cmah.config.schema import TrainingConfig
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
 from cmah.runs.metrics_log import read_metrics
-from cmah.runs.run_folder import load_tensors
-from cmah.training.loop import train
+from cmah.runs.tensor_files import load_tensors
 from cmah.training.optimisation import learning_rate
+from cmah.training.starting import train
 from cmah.training.validation import hold_out
 
 TIMING = ("seconds", "pairs_per_second")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from cmah.config.parsing import build, merge, parse_assignments
-from cmah.config.schema import make_config, stored_config
 from cmah.errors import ConfigError
+from cmah.recipes.resolving import make_config, stored_config
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from official import Official, _fill
 from torch.nn import functional
 
-from cmah.config.schema import make_config
 from cmah.errors import ConfigError, RunError
 from cmah.models.pretrained import image_towers, point_encoder, slip, text_towers
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
 from cmah.models.pretrained.text_towers import TextEncoder, has_text
-from cmah.recipes.prealigned import Method
+from cmah.recipes.prealigned import PrealignedRecipe
+from cmah.recipes.resolving import make_config
 
 NAME = "slip:ViT-B-16"
 TEXTS = ["a point cloud model of a chair", "A photo of an aeroplane, from above!", ""]
@@ -189,7 +189,7 @@ def test_recipe_takes_the_pair_as_aligned(checkpoint):
         "model.shape_encoder": "ulip1_pointbert", "model.shape_weights": checkpoint,
         "model.image_encoder": NAME, "model.image_weights": checkpoint, "training.epochs": "0", "model.bits": "16",
     }  # fmt: skip
-    method = Method(
+    method = PrealignedRecipe(
         make_config("prealigned", assignments=[f"{key}={value}" for key, value in settings.items()])
     )
     assert method.network.aligned

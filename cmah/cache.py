@@ -1,0 +1,71 @@
+"""The cache folder: what cmah can compute again, and the digests of large files that it remembers there.
+
+The folder is `$CMAH_CACHE`, else `$XDG_CACHE_HOME/cmah`, else `~/.cache/cmah`. Deleting it costs time only.
+"""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from cmah.errors import CmahError
+from cmah.files import digest, read_json, sha256, write_json
+
+FORMAT, VERSION = "cmah-digest", 1
+SETTLED = 2.0  # seconds after which a change of a file cannot leave its times as they are
+
+
+def cache_folder() -> Path:
+    """Where cmah keeps what it can compute again."""
+    for variable, inner in (("CMAH_CACHE", ""), ("XDG_CACHE_HOME", "cmah")):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser() / inner
+    return Path("~/.cache/cmah").expanduser()
+
+
+def file_digest(path: str | Path, *, verify: bool = False) -> str:
+    """The SHA-256 of a file in hexadecimal, remembered in the cache.
+
+    A remembered digest is used while path, device, inode, size and times (in ns) of the file are what they were.
+    Weights files have gigabytes, and each command that loads them names its model by their digest.
+
+    Args:
+        path: the file.
+        verify: read the whole file even if its digest is remembered.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    path = os.path.abspath(path)
+    state = os.stat(path)
+    identity: list[str | int] = [
+        path,
+        state.st_dev,
+        state.st_ino,
+        state.st_size,
+        state.st_mtime_ns,
+        state.st_ctime_ns,
+    ]
+    record = cache_folder() / "digests" / f"{digest(path)}.json"
+    if not verify and (known := _remembered(record, identity)):
+        return known
+    value = sha256(path)
+    # a file that was written just now could be written again within the resolution of its times
+    if time.time() - max(state.st_mtime, state.st_ctime) > SETTLED:
+        with suppress(CmahError):  # a cache that cannot be written costs time only
+            write_json(record, {"format": FORMAT, "version": VERSION, "file": identity, "sha256": value})
+    return value
+
+
+def _remembered(record: Path, identity: list[str | int]) -> str:
+    """The digest in a record of the cache; "" if there is none for just this file."""
+    if not record.is_file():
+        return ""
+    with suppress(CmahError, OSError):
+        entry = read_json(record)
+        known = isinstance(entry, dict) and (entry.get("format"), entry.get("version"), entry.get("file")) == (
+            FORMAT, VERSION, identity,
+        )  # fmt: skip
+        if known and isinstance(entry["sha256"], str):
+            return str(entry["sha256"])
+    return ""

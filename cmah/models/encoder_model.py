@@ -1,0 +1,67 @@
+"""What a network must offer so that a run can encode with it, whatever recipe trained it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from cmah.models.pretrained.image_towers import ImageBackbone
+
+
+@dataclass(frozen=True)
+class FrozenImages:
+    """The frozen image encoder that a model begins with, whose embeddings can be computed once and kept.
+
+    Attributes:
+        encoder: timm:NAME, open_clip:NAME or slip:ViT-B-16.
+        weights: its file, or download:TAG.
+        backbone: the encoder with its weights.
+    """
+
+    encoder: str
+    weights: str
+    backbone: ImageBackbone
+
+
+class EncoderModel(Protocol):
+    """A network (an `nn.Module`) that maps images and shapes to outputs, of which come embeddings and codes.
+
+    Attributes:
+        code_lengths: in bits, ascending; a code of each is a prefix of the longest.
+        width: numbers in one output.
+        learned_codes: whether the signs of `code_outputs` are the codes; else a hash is fitted to the embeddings.
+        image_size: side of the images that it takes, in pixels.
+        points: points of the clouds that it takes.
+        colours: whether these clouds have colours, six columns in place of three.
+        frozen_images: where it begins with a frozen image encoder, that encoder; then it has
+            `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
+    """
+
+    code_lengths: tuple[int, ...]
+    width: int
+    learned_codes: bool
+    image_size: int
+    points: int
+    colours: bool
+
+    @property
+    def frozen_images(self) -> FrozenImages | None:
+        """See the class."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images uint8 [b, 3, image_size, image_size] to outputs [b, width]."""
+
+    def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """A named batch of what shows the shapes to outputs [b, width].
+
+        Args:
+            shapes: "points": float32 [b, points, 3 or 6], normalised, y up.
+        """
+
+    def embeddings(self, outputs: np.ndarray) -> np.ndarray:
+        """Real vectors to compare by cosine, float32 [n, d], from outputs [n, width]."""
+
+    def code_outputs(self, outputs: np.ndarray) -> np.ndarray:
+        """Real numbers [n, bits] whose signs are the learned codes, from outputs [n, width]."""

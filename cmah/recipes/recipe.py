@@ -1,0 +1,84 @@
+"""What a recipe is: a published method as a model, its batches and its loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cmah.config.schema import Config
+from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingBatches, TrainingPairs
+from cmah.models.encoder_model import EncoderModel
+
+
+class Recipe(ABC):
+    """A method: its configuration, its model, its batches and its loss.
+
+    The training loop knows a method by this interface only. What encodes with the trained model knows only the
+    model, by `EncoderModel`.
+
+    To add a method, write `cmah/recipes/<name>.py` with a class `<Name>Recipe` (`style_mixed` → `StyleMixedRecipe`).
+
+    Attributes:
+        model_config: dataclass of the model's settings.
+        loss_config: dataclass of the loss's settings.
+        presets: settings by name of the preset; the first is the default.
+        network: the model, as what has parameters.
+        model: the same object, as what encodes.
+        remarks: lines for people, shown when training begins.
+    """
+
+    model_config: ClassVar[type]
+    loss_config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    network: nn.Module
+    model: EncoderModel
+    remarks: Sequence[str] = ()
+
+    @abstractmethod
+    def __init__(self, config: Config) -> None:
+        """Build the network for `config`, initialised from the global random state."""
+
+    @abstractmethod
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total loss of a batch, and its named parts before they are weighted.
+
+        Args:
+            batch: the fields that `batches` yields, on the network's device.
+            generator: on the CPU, seeded for this step: all randomness of the loss comes from it or from the
+                global state, which is seeded for the step too.
+        """
+
+    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+        """How batches are drawn: here one random view and one random subset of the points of each shape.
+
+        The result's `epoch(number, first_batch)` must be a pure function of (seed, number), so that a resumed
+        run sees what an uninterrupted one would have seen.
+        """
+        pairs = TrainingPairs(
+            dataset,
+            self.model.image_size,
+            self.model.points,
+            config.image_augmentation,
+            config.point_augmentation,
+            kinds=config.data.kinds,
+            colours=self.model.colours,
+            seed=config.training.seed,
+        )
+        return TrainingBatches(pairs, config.training.batch_size, config.training.workers)
+
+    def require_usable_untrained(self) -> None:  # noqa: B027, most models have nothing to lack
+        """Refuse to use the model as it is, without training, if its outputs would mean nothing.
+
+        Raises:
+            ConfigError: saying what is missing.
+        """
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:  # noqa: B027
+        """Called before each epoch of `epochs`, counted from 0, for instance to change a weight on a schedule."""
+
+    def after_step(self) -> None:  # noqa: B027, most methods have nothing to do here
+        """Called after each optimiser step, for instance to clamp a temperature."""

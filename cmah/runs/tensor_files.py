@@ -1,0 +1,77 @@
+"""Safetensors files of a run: a network's tensors with a dictionary of plain values beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cmah.errors import RunError
+from cmah.files import atomic_path, require_file
+from cmah.models.backbones import Frozen
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write tensors and plain values as one safetensors file, whole or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name, on any device.
+        values: what JSON can hold, kept in the file's metadata.
+
+    Raises:
+        CmahError: if the file cannot be written.
+    """
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        try:
+            # one entry: safetensors writes several in any order, and the same run should give the same bytes
+            save_file(plain, temporary, {"cmah": json.dumps(values)})
+        except SafetensorError as error:  # its word for a full disk
+            raise OSError(str(error)) from None
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the values that `save_tensors` wrote.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+    """
+    require_file(path, error=RunError)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            values = json.loads((file.metadata() or {}).get("cmah", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: not a readable safetensors file ({error})") from None
+    if not isinstance(values, dict):
+        raise RunError(f"{path}: its metadata is {type(values).__name__}, expected a dictionary")
+    return tensors, values
+
+
+def own_state(network: nn.Module) -> dict[str, Tensor]:
+    """The network's parameters and buffers without those of frozen towers, which a run does not copy in."""
+    frozen = tuple(name + "." for name, module in network.named_modules() if isinstance(module, Frozen))
+    return {
+        key: value for key, value in network.state_dict().items() if not key.startswith(frozen or ("\0",))
+    }
+
+
+def load_own_state(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors of `own_state` into a network.
+
+    Args:
+        network: the network.
+        tensors: by name.
+        path: the file that they come from, for the message.
+
+    Raises:
+        RunError: naming the first tensor that is missing, unexpected or of another shape.
+    """
+    own = own_state(network)
+    for key in [*own, *tensors]:
+        if key not in tensors or key not in own or own[key].shape != tensors[key].shape:
+            raise RunError(f"{path}: tensor {key!r} does not fit the model that config.json describes")
+    network.load_state_dict(tensors, strict=False)

@@ -1,0 +1,120 @@
+"""`train`: starts a run, resumes it, or takes a model as it is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmah.config.schema import Config
+from cmah.data.dataset import Dataset
+from cmah.devices import chosen_device
+from cmah.errors import ConfigError, RunError
+from cmah.files import atomic_path, locked
+from cmah.recipes.resolving import build_recipe, differences, make_config
+from cmah.runs.run_folder import RunFolder
+from cmah.runs.tensor_files import own_state, save_tensors
+from cmah.training.fitting import fit_codes
+from cmah.training.loop import TrainingLoop
+from cmah.training.optimisation import seed_step
+from cmah.training.validation import hold_out
+
+
+def train(
+    dataset: str | Path | Dataset,
+    out: str | Path,
+    *,
+    recipe: str | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    verify: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train a recipe on a dataset folder and write a run folder.
+
+    Args:
+        dataset: folder, or a `Dataset` read from one.
+        out: the run folder to write.
+        recipe: name of the method; None takes the file's, or cmah.
+        preset: one of the recipe's presets; None takes its first.
+        config: TOML file of settings.
+        settings: strings such as "training.lr=1e-4"; they come last.
+        overrides: nested dictionary of settings, such as {"model": {"bits": (16, 32)}}, between file and strings.
+        device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
+        resume: continue the run in `out` from its last saved state; start it if there is none. On the CPU, with
+            the same number of threads, the numbers are bit-equal to those of an uninterrupted run; on
+            CUDA, where sums may run in any order, this has not been measured.
+        verify: when resuming, read weights files anew instead of trusting the digests that the cache remembers.
+        report: called with a line for people at the start, after each validation, and at the end.
+
+    Returns:
+        The run folder: config.json, model.safetensors (the epoch with the best validation score),
+        metrics.jsonl, curves.png and state/.
+
+    Raises:
+        ConfigError, DatasetError: for wrong settings or data.
+        RunError: if `out` exists already, cannot be resumed, or the loss stops being finite.
+    """
+    out, chosen = Path(out), chosen_device(device)
+    data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
+    origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
+    if (out / "dataset.json").exists():
+        raise RunError(f"{out}: holds a dataset; choose another folder")
+    if (out / "config.json").exists():
+        if not resume:
+            raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
+        folder = RunFolder(out, verify=verify)
+        resolved = folder.config
+        other = differences(resolved, recipe, preset, config, settings, overrides)
+        if other:
+            raise ConfigError(f"{out}: was started with other settings: {'; '.join(other)}")
+        if folder.stored["dataset"]["checksum"] != origin["checksum"]:
+            raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
+    else:
+        resolved = make_config(recipe, preset, config, settings, overrides)
+    with locked(out):
+        if resolved.training.epochs:
+            TrainingLoop(resolved, data, out, chosen, report).run(origin)
+        else:
+            adopt(resolved, data, out, chosen, report, origin)
+    return out
+
+
+def adopt(
+    config: Config,
+    data: Dataset,
+    out: Path,
+    device: torch.device,
+    report: Callable[[str], None],
+    origin: dict[str, str],
+) -> None:
+    """Write a run of a model as it is, without training: pre-trained encoders, or random weights to compare with.
+
+    Args:
+        config: of the run, with training.epochs = 0.
+        data: the dataset; the hash of a model that learns no codes is fitted to its training split.
+        out: the run folder, locked.
+        device: to compute on.
+        report: called with each line for people.
+        origin: path, name and checksum of the data.
+
+    Raises:
+        ConfigError: if the outputs of the model as it is would mean nothing.
+    """
+    seed_step(config.training.seed, 0, -1)
+    recipe = build_recipe(config)
+    recipe.require_usable_untrained()
+    recipe.network.to(device)
+    training_set, _ = hold_out(data.select(config.data.split), config.training.held_out, config.data.kinds)
+    for remark in recipe.remarks:
+        report(remark)
+    folder = RunFolder.create(out, config, origin)
+    save_tensors(folder.weights, own_state(recipe.network), {"epoch": 0})
+    with atomic_path(out / "metrics.jsonl") as temporary:
+        temporary.write_text("", encoding="utf-8")
+    report(f"{config.recipe} ({config.preset}), no training: 0 epochs")
+    fit_codes(folder, recipe, training_set, device, report)
