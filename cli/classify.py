@@ -1,39 +1,63 @@
 """cmah classify: zero-shot classification by the texts of category names."""
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
 from cmah.cli import options
 
 
-@click.command("classify", short_help="zero-shot classification by category names")
+@click.command("classify")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--split", default="test", show_default=True, help="Of the dataset, or all.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Split of the dataset to classify, such as train, val or test; all takes everything.",
+)
 @click.option(
     "--modality",
     default="shape",
     show_default=True,
     type=click.Choice(["shape", "image"]),
-    help="What is classified.",
+    help="Whether shapes or images are classified.",
 )
-@click.option("--kind", type=click.Choice(["render", "picture", "photo"]), help="Of the images, only these.")
+@click.option(
+    "--kind",
+    type=click.Choice(["render", "picture", "photo"]),
+    help="Classify only images of this kind.  [default: all]",
+)
 @click.option(
     "--prompt",
     "prompts",
     multiple=True,
     metavar="TEXT",
-    help="With {} for the name; give several to average them.  [default: a point cloud model of a {}; "
-    "of images: a photo of a {}]",
+    help="Text to compare with, {} standing for the category's name; several are averaged.  [default: a point cloud "
+    "model of a {}; for images: a photo of a {}]",
 )
 @click.option(
-    "--names", type=click.Path(path_type=Path), help="JSON file: what categories are called in the prompt."
+    "--names",
+    type=click.Path(path_type=Path),
+    help="JSON file that says what categories are called in the prompt.",
 )
 @options.encoding
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+def classify(
+    run: Path,
+    dataset: Path,
+    split: str,
+    modality: Literal["shape", "image"],
+    kind: str | None,
+    prompts: tuple[str, ...],
+    names: Path | None,
+    device: str,
+    workers: int,
+    settings: tuple[str, ...],
+    verify: bool,
+    as_json: bool,
+) -> None:
     """Classify the shapes (or images) of DATASET by the text that lies nearest to their embedding by RUN.
 
     Needs a run of the recipes prealigned or captionless whose image encoder comes with a text tower (open_clip, slip).
@@ -41,9 +65,21 @@ def command(run: Path, dataset: Path, prompts: tuple[str, ...], as_json: bool, *
     """
     import json
 
-    from cmah.runs.classifying import classify
+    from cmah.runs import classifying
 
-    report = classify(run, dataset, prompts=prompts or None, **asked)
+    report = classifying.classify(
+        run,
+        dataset,
+        split=split,
+        modality=modality,
+        kind=kind,
+        prompts=prompts or None,
+        names=names,
+        device=device,
+        workers=workers,
+        settings=settings,
+        verify=verify,
+    )
     for _, reason in report["skipped"]:
         click.echo(f"skipped {reason}", err=True)
     if as_json:

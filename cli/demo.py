@@ -5,15 +5,23 @@ from pathlib import Path
 import click
 
 
-@click.command("demo", short_help="the whole way on shapes made on the spot")
+@click.command("demo")
 @click.option(
-    "--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder for everything."
+    "--out",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for everything that the demo writes.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of shapes and training."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Random seed of the shapes and the training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def command(out: Path, seed: int, as_json: bool) -> None:
+def demo(out: Path, seed: int, as_json: bool) -> None:
     """Make shapes, prepare, train, export, index, evaluate and search, in minutes on a laptop's CPU.
 
     Each stage names the command that does the same. Everything is kept in OUT; called again, it goes on where it

@@ -8,67 +8,75 @@ import click
 from cmah.cli import options
 
 
-@click.command("export", short_help="a run and a dataset to codes or embeddings")
+@click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-@click.option("--split", default="test", show_default=True, help="Of the dataset, or all.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Split of the dataset to encode, such as train, val or test; all encodes everything.",
+)
 @click.option(
     "--format",
     "file_format",
     default="npz",
     show_default=True,
     type=click.Choice(["npz", "pm1", "packed", "faiss"]),
-    help="pm1: .npy of ±1; packed: .npy of bytes; faiss: a binary flat index; each beside the .npz.",
+    help="File to write beside the code file (.npz): a .npy of ±1 (pm1), a .npy of packed bytes (packed), or a binary "
+    "flat index of FAISS (faiss); npz writes the code file alone.",
 )
-@click.option("--embeddings", is_flag=True, help="Real vectors in place of codes.")
+@click.option("--embeddings", is_flag=True, help="Write real vectors in place of codes.")
 @click.option(
     "--background",
     default="keep",
     show_default=True,
     type=click.Choice(["keep", "remove"]),
-    help="remove: black where an image's mask says that the object is not.",
+    help="What to do with image backgrounds: remove paints black what an image's mask says is not the object.",
 )
 @options.encoding
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the paths written and the skipped files as JSON."
+)
+def export(
     run: Path,
     dataset: Path,
     out: Path,
     split: str,
-    file_format: str,
+    file_format: Literal["npz", "pm1", "packed", "faiss"],
     embeddings: bool,
     background: Literal["keep", "remove"],
     device: str,
     workers: int,
     settings: tuple[str, ...],
+    verify: bool,
     as_json: bool,
 ) -> None:
     """Encode the images and shapes of DATASET with RUN.
 
-    Writes image.npz and shape.npz: codes at every trained length from the one file, with the ids, categories
-    and kinds of their rows.
+    Writes image.npz and shape.npz: codes at every trained length in one file, with the ids, categories and kinds of
+    their rows.
     """
     import json
-    from typing import Any
 
+    import cmah
     from cmah.codes import read_codes
-    from cmah.runs.exporting import export
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")
-    chosen: Any = file_format
-    image, shape, skipped = export(
+    image, shape, skipped = cmah.export(
         run,
         dataset,
         out,
         split=split,
-        format=chosen,
+        format=file_format,
         embeddings=embeddings,
+        background=background,
         device=device,
         workers=workers,
         settings=settings,
-        background=background,
+        verify=verify,
     )
     for _, reason in skipped:
         click.echo(f"skipped {reason}", err=True)
@@ -76,8 +84,8 @@ def command(
         click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
         return
     for path in (image, shape):
-        described = repr(read_codes(path)) if path.suffix == ".npz" else file_format
-        click.echo(f"{path}  {described}")
+        content = repr(read_codes(path)) if path.suffix == ".npz" else file_format
+        click.echo(f"{path}  {content}")
     if file_format == "npz":
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
     if not embeddings and file_format == "npz":

@@ -12,19 +12,19 @@ import click
 import cmah
 
 COMMANDS = {
-    "demo": "the whole way on shapes made on the spot, ends with a report to look at",
-    "prepare": "render views and sample points from a folder of meshes",
-    "train": "train a recipe on a dataset folder",
-    "encoders": "the published point and image encoders that train takes",
-    "landmarks": "what objects of a category can look like, in words, and making more of it",
-    "export": "a run and a dataset to codes or embeddings",
-    "hash": "codes from anyone's embeddings, without training a network",
-    "index": "a code file to an index file",
-    "search": "search an index by photos, meshes, point clouds or codes",
-    "eval": "mAP, P@K and instance accuracy of queries against a database",
-    "classify": "zero-shot classification of shapes or images by category names",
-    "bench": "how fast the index is, beside other engines and the machine's ceilings",
-    "info": "what is this dataset, run, code file or index?",
+    "demo": "run everything below on synthetic shapes; ends with a page to look at",
+    "prepare": "render views and sample points of a folder of meshes",
+    "train": "train a published method on a dataset folder",
+    "encoders": "list the published encoders that train can build on",
+    "landmarks": "show, or make, texts on what objects of a category look like",
+    "export": "encode a dataset with a run: write codes or embeddings",
+    "hash": "make codes from anyone's embeddings, without training a network",
+    "index": "build a search index from a code file",
+    "search": "find the items nearest to photos, meshes, point clouds or codes",
+    "eval": "measure retrieval: mAP, P@K and more, of queries against a database",
+    "classify": "classify shapes or images by category names (zero-shot)",
+    "bench": "measure search speed beside other engines and the machine's limits",
+    "info": "say what a dataset, run, code file or index holds",
 }
 
 
@@ -36,10 +36,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import cmah.cli.<name> and return its `command`."""
+        """Import cmah.cli.<name> and return the command of that name, with an underscore where Python has the name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"cmah.cli.{cmd_name}").command
+        module = import_module(f"cmah.cli.{cmd_name}")
+        command: click.Command = (
+            getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_", None) or module.command
+        )
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -51,7 +54,7 @@ class LazyGroup(click.Group):
             sys.exit(130)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """One line a command."""
+        """One line per command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -60,7 +63,7 @@ class LazyGroup(click.Group):
 @click.version_option(cmah.__version__, prog_name="cmah")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def group(debug: bool) -> None:
-    """Find 3D shapes by a photo, and photos by a shape, in a few bytes an object.
+    """Find 3D shapes by a photo, and photos by a shape, in a few bytes per object.
 
     \b
     meshes -prepare-> dataset -train-> run -export-> codes -index-> index -search-> hits

@@ -1,49 +1,76 @@
 """cmah train: a recipe on a dataset folder."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cmah.cli import options
 
 
-@click.command("train", short_help="train a recipe on a dataset folder")
+@click.command("train")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option("--recipe", help="Published method: cmah (default), prealigned, captionless.")
+@click.option("--recipe", help="Published method to train: cmah, prealigned or captionless.  [default: cmah]")
 @click.option(
     "--preset",
-    help="Of the recipe. cmah: small (default), tiny (minutes on a CPU), base; "
-    "prealigned: finetune (default), scratch.",
+    help="Named settings to start from. Recipe cmah: small (default), tiny (trains in minutes on a CPU) or base; "
+    "prealigned: finetune (default) or scratch; captionless: paper.",
 )
-@click.option("--bits", help="Code length, or several for nested codes: 16,32,64,128.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, such as training.lr=1e-4."
+    "--bits",
+    type=options.Numbers(),
+    help="Code length in bits, such as 64, or several for nested codes, such as 16,32,64,128.  [default: 64]",
 )
-@click.option("--image-encoder", help="timm:NAME, open_clip:NAME or slip:ViT-B-16.")
-@click.option("--image-weights", help="File with its weights, or download:TAG.")
-@click.option("--shape-encoder", help="A name that cmah encoders lists.")
-@click.option("--shape-weights", type=click.Path(), help="File with its weights, as published.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings to use.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting, such as training.lr=1e-4; can be given several times.",
+)
+@click.option(
+    "--image-encoder",
+    help="Image encoder to build on: timm:NAME, open_clip:NAME or slip:ViT-B-16 (see cmah encoders).",
+)
+@click.option("--image-weights", help="Weights of the image encoder: a file, or download:TAG.")
+@click.option("--shape-encoder", help="Point-cloud encoder to build on, by a name that cmah encoders lists.")
+@click.option(
+    "--shape-weights", type=click.Path(), help="File with the weights of the shape encoder, as published."
+)
 @click.option(
     "--hard-negatives",
-    help="Of captionless and cmah, weights on negatives: i2i, i2l2, avg (use categories; avg is the default of "
-    "captionless), i2i_all (uses none).",
+    help="How similar shapes weigh as negatives, in the recipes captionless and cmah: i2i, i2l2 or avg (these use "
+    "categories), or i2i_all (which does not).  [default: avg in captionless, none in cmah]",
 )
 @click.option(
-    "--landmarks", type=click.Path(), help="Landmark file for i2l2 and avg; default: the one shipped."
+    "--landmarks",
+    type=click.Path(),
+    help="Landmark file for --hard-negatives i2l2 and avg.  [default: the one that comes with cmah]",
 )
-@click.option("--epochs", type=int, help="Passes over the training shapes.")
-@click.option("--seed", type=int, help="Of initialisation, order, augmentation and masks.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    help="Passes over the training shapes; 0 uses the encoders as they are, without training.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Random seed of initialisation, order, augmentation and masks.  [default: 0]",
+)
 @options.device
-@click.option("--resume", is_flag=True, help="Continue the run in --out where it was stopped.")
-@click.option("--json", "as_json", is_flag=True, help="Print the last record as JSON at the end.")
-def command(
+@click.option("--resume", is_flag=True, help="Continue the run in --out from where it was stopped.")
+@options.verify
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the record of the last epoch as JSON at the end."
+)
+def train(
     dataset: Path,
     out: Path,
     recipe: str | None,
     preset: str | None,
-    bits: str | None,
+    bits: tuple[int, ...] | None,
     config: Path | None,
     settings: tuple[str, ...],
     image_encoder: str | None,
@@ -56,6 +83,7 @@ def command(
     seed: int | None,
     device: str,
     resume: bool,
+    verify: bool,
     as_json: bool,
 ) -> None:
     """Train on DATASET and write a run folder.
@@ -65,36 +93,40 @@ def command(
     """
     import json
 
+    import cmah
     from cmah.progress import say
     from cmah.runs.metrics_log import read_metrics
-    from cmah.training.starting import train
 
     if recipe == "prealigned" and (hard_negatives or landmarks):
         raise click.UsageError(
             "--hard-negatives and --landmarks are for captionless and cmah; how hard negatives weigh in prealigned say "
             "--set loss.beta=… and loss.beta_end=…"
         )
-    flags = {
-        "model.bits": bits,
-        "model.image_encoder": image_encoder,
-        "model.image_weights": image_weights,
-        "model.shape_encoder": shape_encoder,
-        "model.shape_weights": shape_weights,
-        "loss.negatives.kind": hard_negatives,
-        "loss.negatives.landmarks": landmarks,
-        "training.epochs": epochs,
-        "training.seed": seed,
+    model = {
+        "bits": bits,
+        "image_encoder": image_encoder,
+        "image_weights": image_weights,
+        "shape_encoder": shape_encoder,
+        "shape_weights": shape_weights,
+    }
+    negatives = {"kind": hard_negatives, "landmarks": landmarks}
+    given = {
+        "model": model,
+        "loss": {"negatives": negatives},
+        "training": {"epochs": epochs, "seed": seed},
     }
     try:
-        train(
+        cmah.train(
             dataset,
             out,
             recipe=recipe,
             preset=preset,
             config=config,
-            settings=[*(f"{key}={value}" for key, value in flags.items() if value is not None), *settings],
+            settings=settings,
+            overrides=_without_none(given),
             device=device,
             resume=resume,
+            verify=verify,
             report=say,
         )
     except KeyboardInterrupt:
@@ -110,3 +142,9 @@ def command(
         splits = {shape.split for shape in Dataset.read(dataset).shapes}
         split = next((name for name in ("val", "test") if name in splits), "all")
         click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split {split} --out CODES")
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """A nested table of settings without those that were not given, and without tables that are empty then."""
+    given = {key: _without_none(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in given.items() if value not in (None, {})}

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 
-from cmah.cli.train import command as train
+from cmah.cli.train import train
 from cmah.models.pretrained.encoder_table import ENCODERS, find
 
 
