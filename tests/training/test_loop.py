@@ -9,17 +9,14 @@ import sys
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from toy import MICRO, make_toy
 
-from cmah.config.schema import TrainingConfig
 from cmah.data.dataset import Dataset
-from cmah.errors import ConfigError, RunError
+from cmah.errors import RunError
 from cmah.runs.metrics_log import read_metrics
 from cmah.runs.tensor_files import load_tensors
-from cmah.training.optimisation import learning_rate
 from cmah.training.starting import train
 from cmah.training.validation import hold_out
 
@@ -86,19 +83,6 @@ def test_a_finished_run_resumes_to_itself(toy, toy_run):
     assert numbers(toy_run) == before
 
 
-def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
-    with pytest.raises(RunError, match="--resume"):
-        train(toy, toy_run, settings=MICRO)
-    with pytest.raises(ConfigError, match=r"other settings: training\.lr = 0\.001, not 0\.5$"):
-        train(toy, toy_run, settings=[*MICRO, "training.lr=0.5"], resume=True)
-    with pytest.raises(ConfigError, match=r"other settings: recipe cmah, not prealigned"):
-        train(toy, toy_run, recipe="prealigned", resume=True)
-    train(toy, toy_run, recipe="cmah", settings=["training.epochs=6"], resume=True)  # a part that agrees
-    other = make_toy(tmp_path / "other", shapes=8, seed=1)
-    with pytest.raises(RunError, match="other data"):
-        train(other, toy_run, resume=True)
-
-
 def test_resuming_says_what_it_lacks(toy, toy_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(toy_run, run)
@@ -136,25 +120,10 @@ def test_where_nothing_can_be_validated_the_last_epoch_is_kept(tmp_path):
     assert all("validation" not in record for record in read_metrics(run))
 
 
-def test_no_epochs_leave_the_initial_model(toy, tmp_path):
-    run = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=0"])
-    assert (run / "model.safetensors").is_file()
-    assert read_metrics(run) == []
-
-
 def test_patience_stops_early(toy, tmp_path):
     settings = [*MICRO, "training.epochs=50", "training.lr=1e-12", "training.patience=2"]
     records = read_metrics(train(toy, tmp_path / "run", settings=settings))
     assert len(records) < 50
-
-
-def test_learning_rate_warms_up_and_falls():
-    training = TrainingConfig(epochs=10, warmup_epochs=2.0, lr=1.0, min_lr=0.1)
-    rates = np.array([learning_rate(step, 5, training) for step in range(50)])
-    assert (np.diff(rates[:10]) > 0).all()
-    assert (np.diff(rates[10:]) < 0).all()
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.gpu

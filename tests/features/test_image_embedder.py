@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from cmah.cache import cache_folder
 from cmah.data.dataset import Image
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features import image_embedder
@@ -332,13 +331,3 @@ def test_few_shards_stay_open(tmp_path, monkeypatch):
     order = np.random.default_rng(0).permutation(12)
     assert np.array_equal(table.rows(order), rows[order])
     assert len(table._open) == 2
-
-
-def test_the_cache_folder(monkeypatch, cache):
-    assert cache_folder() == cache
-    monkeypatch.delenv("CMAH_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert str(cache_folder()) == "/somewhere/cmah"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert str(cache_folder()) == "/home/someone/.cache/cmah"

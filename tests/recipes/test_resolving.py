@@ -1,25 +1,9 @@
-"""Configuration: strict keys, types, order of precedence."""
-
-from dataclasses import dataclass, field
+"""From what the user gives to a whole configuration: precedence, paths, faults."""
 
 import pytest
 
-from cmah.config.parsing import build, merge, parse_assignments
 from cmah.errors import ConfigError
 from cmah.recipes.resolving import make_config, stored_config
-
-
-@dataclass(frozen=True)
-class Inner:
-    rate: float = 0.5
-    on: bool = True
-
-
-@dataclass(frozen=True)
-class Outer:
-    name: str = "x"
-    sizes: tuple[int, ...] = (1, 2)
-    inner: Inner = field(default_factory=Inner)
 
 
 def test_paths_of_weights_become_absolute(tmp_path, monkeypatch):
@@ -35,40 +19,6 @@ def test_paths_of_weights_become_absolute(tmp_path, monkeypatch):
     assert config.model.image_weights == str(tmp_path / "w.safetensors")  # not where the link leads
     tagged = make_config("prealigned", assignments=[*given[:2], "model.image_weights=download:tag"])
     assert tagged.model.image_weights == "download:tag"
-
-
-def test_build_reads_strings_by_the_type_of_the_field():
-    values = parse_assignments(["name=y", "sizes=16,32,64", "inner.rate=1e-4", "inner.on=no"])
-    assert build(Outer, values) == Outer("y", (16, 32, 64), Inner(1e-4, False))
-    assert build(Outer, {"sizes": 8}).sizes == (8,)
-
-
-@pytest.mark.parametrize(
-    ("assignment", "message"),
-    [
-        ("inner.rat=1", "inner.rate"),
-        ("inner.rate=fast", "expected float"),
-        ("sizes=1.5", "expected int"),
-        ("inner.on=maybe", "expected bool"),
-        ("inner=3", "expected a table"),
-        ("inner.rate=-1", "expected a number from 0"),
-        ("inner.rate=nan", "expected a number from 0"),
-        ("inner.rate=inf", "expected a number from 0"),
-        ("sizes=99999999999999", "expected at most"),
-    ],
-)
-def test_faults_name_the_setting(assignment, message):
-    with pytest.raises(ConfigError, match=message):
-        build(Outer, parse_assignments([assignment]))
-
-
-def test_assignment_without_equals():
-    with pytest.raises(ConfigError, match="KEY=VALUE"):
-        parse_assignments(["training.lr"])
-
-
-def test_merge_is_deep():
-    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}, "d": 4}) == {"a": {"b": 1, "c": 3}, "d": 4}
 
 
 def test_precedence_and_round_trip(tmp_path):

@@ -5,15 +5,13 @@ import shutil
 
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from toy import MICRO
 
 from cmah.errors import CmahError
 from cmah.files import locked
-from cmah.runs import tensor_files
 from cmah.runs.encoder import Encoder
-from cmah.runs.metrics_log import read_metrics
 from cmah.training.starting import train
 
 
@@ -56,17 +54,6 @@ def test_config(toy, run, changes, message):
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | changes))
     refused(toy, run, message)
-
-
-@pytest.mark.parametrize(
-    "line", ["{}", "3", "null", '{"epoch": "x", "loss": 1}', '{"epoch": 1, "loss": 1, "validation": 3}']
-)
-def test_metrics(toy, run, line):
-    lines = (run / "metrics.jsonl").read_text()
-    (run / "metrics.jsonl").write_text(line + "\n" + lines)
-    refused(toy, run, r"metrics\.jsonl: row 1: expected the record of an epoch", loads=True)
-    (run / "metrics.jsonl").write_text(lines + line)  # cut off by a kill, as far as one can tell
-    assert len(read_metrics(run)) == len(lines.splitlines())
 
 
 def facts(**changes):
@@ -126,15 +113,6 @@ def test_a_dataset_is_not_trained_into(toy):
 def test_other_than_model_settings_are_refused(run):
     with pytest.raises(CmahError, match="only settings of the model"):
         Encoder.load(run, settings=["training.lr=1"])
-
-
-def test_a_full_disk_is_named(tmp_path, monkeypatch):
-    def full(*_):
-        raise SafetensorError("No space left on device")
-
-    monkeypatch.setattr(tensor_files, "save_file", full)
-    with pytest.raises(CmahError, match=r"model\.safetensors: cannot be written \(No space left"):
-        tensor_files.save_tensors(tmp_path / "model.safetensors", {}, {})
 
 
 def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):

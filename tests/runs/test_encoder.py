@@ -1,0 +1,81 @@
+"""Encoding with a run: the same input gives the same code, bit for bit, whatever is encoded beside it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cmah.data.dataset import Dataset
+from cmah.data.images import load_image
+from cmah.features.inference import BATCH
+from cmah.runs.encoder import Encoder
+
+
+@pytest.fixture(scope="module")
+def encoder(toy_run):
+    return Encoder.load(toy_run)
+
+
+@pytest.mark.parametrize("modality", ["image", "shape"])
+def test_company_and_order_do_not_matter(toy, encoder, modality):
+    data = Dataset.read(toy)
+    rng = np.random.default_rng(0)
+    if modality == "image":
+        inputs = [load_image(toy / image.path) for image in data.images]
+        encode = encoder.encode_images
+    else:
+        inputs = [data.load_points(shape).astype(np.float32) for shape in data.shapes]
+        encode = encoder.encode_points
+    together = encode(inputs)
+    assert len(inputs) % BATCH  # an incomplete batch among them
+    alone = np.concatenate([encode([one]).packed for one in inputs])
+    assert np.array_equal(together.packed, alone)
+    order = rng.permutation(len(inputs))
+    assert np.array_equal(encode([inputs[i] for i in order]).packed, together.packed[order])
+
+
+def test_outputs_are_bit_equal_in_any_place(encoder):
+    """Not only the signs: the real outputs too, so that no sign can ever flip."""
+    cloud = torch.randn(1, 32, 3, generator=torch.Generator().manual_seed(1))
+    others = torch.randn(BATCH, 32, 3, generator=torch.Generator().manual_seed(2))
+    alone = encoder.outputs("shape", [{"points": cloud}])[0]
+    for place in (0, 1, 7, BATCH - 1):
+        batch = others.clone()
+        batch[place] = cloud[0]
+        assert np.array_equal(encoder.outputs("shape", [{"points": batch}])[place], alone)
+
+
+def test_files_and_dataset_give_the_same_codes(toy, encoder):
+    data = Dataset.read(toy)
+    images, shapes = data.images[:3], data.shapes[:3]
+    paths = [toy / image.path for image in images] + [toy / shape.points for shape in shapes]
+    codes, skipped = encoder.encode_files(paths)
+    assert skipped == []
+    assert codes.kinds.tolist() == ["photo"] * 3 + ["shape"] * 3
+    from_images, _ = encoder.dataset_images(data, images)
+    from_shapes, _ = encoder.dataset_shapes(data, shapes)
+    assert np.array_equal(codes.packed, np.concatenate([from_images.packed, from_shapes.packed]))
+
+
+def test_a_dataset_with_z_up_gives_the_codes_of_one_with_y_up(toy, encoder, tmp_path):
+    data = Dataset.read(toy)
+    (tmp_path / "points").mkdir()
+    for shape in data.shapes[:5]:
+        x, y, z = np.load(toy / shape.points, allow_pickle=False).T
+        np.save(tmp_path / shape.points, np.stack([x, -z, y], axis=1))
+    turned = replace(data, root=tmp_path, up_axis="z", shapes=data.shapes[:5])
+    codes, _ = encoder.dataset_shapes(turned, turned.shapes)
+    assert np.array_equal(codes.packed, encoder.dataset_shapes(data, data.shapes[:5])[0].packed)
+    assert np.array_equal(turned.load_points(data.shapes[0]), data.load_points(data.shapes[0]))
+    queried, _ = encoder.encode_files([tmp_path / data.shapes[0].points], up="z")
+    assert np.array_equal(queried.packed, codes.packed[:1])
+
+
+def test_one_bad_file_costs_itself_only(toy, encoder, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("hello")
+    good = toy / Dataset.read(toy).images[0].path
+    codes, skipped = encoder.encode_files([tmp_path / "broken.jpg", good, tmp_path / "notes.txt"])
+    assert codes.ids.tolist() == [str(good)]
+    assert [name for name, _ in skipped] == [str(tmp_path / "broken.jpg"), str(tmp_path / "notes.txt")]

@@ -1,0 +1,27 @@
+"""Starting, resuming and adopting a run: what does not belong together is refused."""
+
+import pytest
+from toy import MICRO, make_toy
+
+from cmah.errors import ConfigError, RunError
+from cmah.runs.metrics_log import read_metrics
+from cmah.training.starting import train
+
+
+def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
+    with pytest.raises(RunError, match="--resume"):
+        train(toy, toy_run, settings=MICRO)
+    with pytest.raises(ConfigError, match=r"other settings: training\.lr = 0\.001, not 0\.5$"):
+        train(toy, toy_run, settings=[*MICRO, "training.lr=0.5"], resume=True)
+    with pytest.raises(ConfigError, match=r"other settings: recipe cmah, not prealigned"):
+        train(toy, toy_run, recipe="prealigned", resume=True)
+    train(toy, toy_run, recipe="cmah", settings=["training.epochs=6"], resume=True)  # a part that agrees
+    other = make_toy(tmp_path / "other", shapes=8, seed=1)
+    with pytest.raises(RunError, match="other data"):
+        train(other, toy_run, resume=True)
+
+
+def test_no_epochs_leave_the_initial_model(toy, tmp_path):
+    run = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=0"])
+    assert (run / "model.safetensors").is_file()
+    assert read_metrics(run) == []
