@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = ("errors", "files", "cache", "checks", "threads", "workers", "progress", "compiling", "vectors")
+GROUND = (
+    "errors",
+    "files",
+    "cache",
+    "checks",
+    "threads",
+    "workers",
+    "progress",
+    "compiling",
+    "vectors",
+    "settings",
+)
 LIGHT = {
     "codes": (),
     "search": ("codes",),

@@ -65,7 +65,7 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
     """Make a frozen dataclass from a dictionary.
 
     Args:
-        cls: the dataclass; fields may be int, float, bool, str, tuples of these, or dataclasses.
+        cls: the dataclass; fields may be int, float, bool, str, `Literal`s of words, tuples of these, or dataclasses.
         values: of some or all fields; numbers are finite and from 0.
         where: prefix of the keys, for messages.
 
@@ -86,6 +86,9 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
+    """A value as the type of its field; ranges and words are checked by `Settings`."""
+    if typing.get_origin(kind) is typing.Literal:
+        kind = str
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, where + ".")
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:

@@ -8,7 +8,7 @@ summaries. Weights of 1 are as written there; everything else is the lineage's (
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,33 +31,37 @@ from cmah.negatives.weights import (
     make_negative_weights,
 )
 from cmah.recipes.recipe import Recipe
+from cmah.settings import Range, Settings, Share
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Settings):
     """Weights of the terms; 0 leaves a term out, and what only it needs is not computed."""
+
+    table = "loss"
 
     full_full: float = 1.0  # contrast of full images and full shapes
     mask_full: float = 1.0  # contrast of masked images with full shapes and of masked shapes with full images
     full_mask: float = 0.0  # the two reverse directions
-    masked_part: float = 1.0  # part of a batch's pairs that goes through the masked streams too (speed)
+    masked_part: Share = 1.0  # part of a batch's pairs that goes through the masked streams too (speed)
     pixels: float = 1.0  # L_2D
     points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3; hence points_scale
     points_scale: float = 100.0  # factor on L_3D, so that the parts weigh about the same
     normalise_patches: bool = True  # per-patch normalisation of the pixel targets (MAE)
-    temperature: float = 0.1  # of the contrast, at the start if learned
+    temperature: Annotated[float, Range(0.01, 1)] = 0.1  # of the contrast, at the start if learned
     learn_temperature: bool = True  # one temperature a code length, kept within [0.01, 1]
     quantisation: float = 0.0  # (|u| - 1)² of the full streams
     balance: float = 0.0  # squared mean of each bit over the batch, full streams
     negatives: NegativesConfig = field(default_factory=NegativesConfig)  # weights on the contrasts' negatives
 
     def __post_init__(self) -> None:
-        if not 0.01 <= self.temperature <= 1:
-            raise ConfigError(f"loss.temperature = {self.temperature}: expected a number from 0.01 to 1")
+        super().__post_init__()
         if not any((self.full_full, self.mask_full, self.full_mask)):
             raise ConfigError("loss: expected a weight above 0 for at least one of the contrasts")
-        if not 0 < self.masked_part <= 1:
-            raise ConfigError(f"loss.masked_part = {self.masked_part}: expected a part above 0 and up to 1")
+        if not self.masked_part:
+            raise ConfigError(
+                "loss.masked_part = 0: expected a part above 0; set the weights of its terms to 0"
+            )
 
 
 _TINY = {

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from cmah.errors import ConfigError
 from cmah.losses.hard_contrastive import annealed_beta, hard_info_nce
 from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
+from cmah.settings import Count, ProperShare
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,12 @@ class LossConfig(TowersLoss):
 
     beta: float = 0.5  # how much hard negatives weigh, at the start
     beta_end: float = 1.0  # and in the last stage
-    beta_stages: int = 5  # equal parts of training with one β each; 1 keeps the first
-    tilt: str = (
-        "similarity"  # β acts on s ("similarity", Kühn et al.) or on s/τ ("logit", Robinson et al.'s code)
+    beta_stages: Count = 5  # equal parts of training with one β each; 1 keeps the first
+    tilt: Literal["similarity", "logit"] = (
+        "similarity"  # β acts on s (Kühn et al.) or s/τ (Robinson et al.'s code)
     )
-    tau_plus: float = 0.0  # part of the negatives that is taken to be positive in truth
+    tau_plus: ProperShare = 0.0  # part of the negatives that is taken to be positive in truth
     hard_codes: bool = False  # whether β and τ⁺ hold for learned codes too; else theirs is InfoNCE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tilt not in ("similarity", "logit"):
-            raise ConfigError(f"loss.tilt = {self.tilt!r}: expected similarity or logit")
-        if not 0 <= self.tau_plus < 1:
-            raise ConfigError(f"loss.tau_plus = {self.tau_plus}: expected a part from 0 up to 1")
-        if self.beta_stages < 1:
-            raise ConfigError(f"loss.beta_stages = {self.beta_stages}: expected at least 1")
 
 
 # Fine-tuning a pre-trained encoder: small steps. From nothing, the preset `scratch`.
@@ -70,11 +61,10 @@ class PrealignedRecipe(TwoTowerRecipe):
     ) -> Tensor:
         """The hard contrastive loss; see `TwoTowerRecipe.contrast`."""
         s = self.config.loss
-        tilt: Literal["logit", "similarity"] = s.tilt
         hard = s.hard_codes or not codes
         beta, tau_plus = (self.beta, s.tau_plus) if hard else (0.0, 0.0)
-        image_to_shape = hard_info_nce(image, shape, temperature, beta, tau_plus, tilt)
-        shape_to_image = hard_info_nce(shape, image, temperature, beta, tau_plus, tilt)
+        image_to_shape = hard_info_nce(image, shape, temperature, beta, tau_plus, s.tilt)
+        shape_to_image = hard_info_nce(shape, image, temperature, beta, tau_plus, s.tilt)
         return (image_to_shape + shape_to_image) / 2
 
     def start_epoch(self, epoch: int, epochs: int) -> None:

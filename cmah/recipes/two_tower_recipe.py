@@ -6,6 +6,7 @@ Images come as embeddings of the frozen encoder that were computed once. A metho
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +19,23 @@ from cmah.features.image_embedder import ImageEmbedder
 from cmah.models.pretrained.encoder_table import find
 from cmah.models.two_towers import TowersConfig, TwoTowers
 from cmah.recipes.recipe import Recipe
+from cmah.settings import Range, Settings
+
+Temperature = Annotated[float, Range(0.01, 1)]
 
 
 @dataclass(frozen=True)
-class TowersLoss:
+class TowersLoss(Settings):
     """What losses over two towers share."""
 
-    temperature: float = 0.07  # of embeddings, at the start if learned; never inherited from a checkpoint
+    table = "loss"
+
+    temperature: Temperature = (
+        0.07  # of embeddings, at the start if learned; never inherited from a checkpoint
+    )
     learn_temperature: bool = True  # kept within [0.01, 1]
     code_weight: float = 1.0  # of the same loss on learned codes, where there is a learned head
-    code_temperature: float = 0.2  # of learned codes, fixed
-
-    def __post_init__(self) -> None:
-        for key in ("temperature", "code_temperature"):
-            if not 0.01 <= getattr(self, key) <= 1:
-                raise ConfigError(f"loss.{key} = {getattr(self, key)}: expected a number from 0.01 to 1")
+    code_temperature: Temperature = 0.2  # of learned codes, fixed
 
 
 class TwoTowerRecipe(Recipe):
