@@ -1,4 +1,4 @@
-"""Find 3D shapes by a photo, and photos by a shape, in a few bytes an object.
+"""Find 3D shapes by a photo, and photos by a shape, in a few bytes per object.
 
 Importing this package loads neither torch nor numba: the names below are fetched on first use.
 """
