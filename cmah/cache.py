@@ -47,8 +47,8 @@ def file_digest(path: str | Path, *, verify: bool = False) -> str:
         state.st_ctime_ns,
     ]
     record = cache_folder() / "digests" / f"{digest(path)}.json"
-    if not verify and (known := _remembered(record, identity)):
-        return known
+    if not verify and (remembered := _remembered(record, identity)):
+        return remembered
     value = sha256(path)
     # a file that was written just now could be written again within the resolution of its times
     if time.time() - max(state.st_mtime, state.st_ctime) > SETTLED:
@@ -63,9 +63,9 @@ def _remembered(record: Path, identity: list[str | int]) -> str:
         return ""
     with suppress(CmahError, OSError):
         entry = read_json(record)
-        known = isinstance(entry, dict) and (entry.get("format"), entry.get("version"), entry.get("file")) == (
+        same = isinstance(entry, dict) and (entry.get("format"), entry.get("version"), entry.get("file")) == (
             FORMAT, VERSION, identity,
         )  # fmt: skip
-        if known and isinstance(entry["sha256"], str):
+        if same and isinstance(entry["sha256"], str):
             return str(entry["sha256"])
     return ""

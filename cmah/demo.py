@@ -1,4 +1,4 @@
-"""The whole way of the data on shapes made on the spot, stage by stage; what `cmah demo` runs."""
+"""All stages from meshes to hits on synthetic shapes; what `cmah demo` runs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def run_demo(
         out: folder for everything: new, empty, or of an earlier demo with the same seed and scale.
         seed: of shapes, points, initialisation, order and augmentation; 0 or more.
         scale: how much to do.
-        report: called with each line for people.
+        report: called with each line of progress.
 
     Returns:
         Plain data, which OUT/summary.json holds too: "report" (path of the page), "seconds" by stage, "map"
@@ -134,8 +134,8 @@ class _Demo:
         marker = self.out / "demo.json"
         wanted = {"cmah": cmah.__version__, "seed": self.seed, **asdict(self.scale)}
         if marker.is_file():
-            found = read_json(marker)
-            other = [f"{key} {found.get(key)}" for key in wanted if found.get(key) != wanted[key]]
+            stored = read_json(marker)
+            other = [f"{key} {stored.get(key)}" for key in wanted if stored.get(key) != wanted[key]]
             if other:
                 raise CmahError(f"{self.out}: holds a demo with {', '.join(other)}; choose another folder")
         elif self.out.is_dir() and {path.name for path in self.out.iterdir()} - {self.meshes.name}:
@@ -147,7 +147,7 @@ class _Demo:
                 write_json(marker, wanted)
 
     def prepare(self) -> None:
-        """Render and sample; a fifth of the shapes is kept from training."""
+        """Render and sample; a fifth of the shapes is held out of training."""
         from cmah.preparing.preparing import prepare
 
         views = self.scale.views
@@ -185,7 +185,7 @@ class _Demo:
             train(self.dataset, self.run, report=lambda line: self.report(f"    {line}"), **settings)
 
     def export(self) -> None:
-        """Codes of the shapes kept from training, by the run and by the untrained network."""
+        """Codes of the held-out shapes, by the run and by the untrained network."""
         from cmah.runs.exporting import export
 
         with self.stage(
@@ -236,7 +236,7 @@ class _Demo:
         return maps
 
     def search(self, maps: Maps) -> list[dict[str, Any]]:
-        """Search by files of one unseen shape a category; the hits are printed and shown on the page."""
+        """Search by files of one unseen shape per category; the hits are printed and shown on the page."""
         from cmah.runs.encoder import Encoder
 
         dataset = Dataset.read(self.dataset).select("test")
@@ -254,7 +254,7 @@ class _Demo:
         ):
             encoder = Encoder.load(self.run)
             # pictures and meshes take turns, so that each category is shown once
-            for name, files, own in (
+            for name, files, ids in (
                 ("shapes", pictures[::2], [image.image_id for image in images[::2]]),
                 ("images", meshes[1::2], [shape.shape_id for shape in shapes[1::2]]),
             ):
@@ -265,7 +265,7 @@ class _Demo:
                 searches += [
                     {
                         "file": str(file),
-                        "id": own[row],
+                        "id": ids[row],
                         "among": name,
                         "hits": hits.ids[row].tolist(),
                         "distances": hits.distances[row].tolist(),
@@ -293,10 +293,10 @@ class _Demo:
                 category, shown = pictures.category(name), pictures.picture(portraits.get(name, name))
                 hits.append(Tile(name, shown, category, f"{distance} bits", category == wanted))
             rows.append(Row(Tile(search["id"], picture, wanted, f"query: a {kind}"), hits))
-            found = "  ".join(
+            nearest = "  ".join(
                 f"{hit.category} {distance}" for hit, distance in zip(hits, search["distances"], strict=True)
             )
-            self.report(f"    {kind:7} {wanted:8} -> {found}")
+            self.report(f"    {kind:7} {wanted:8} -> {nearest}")
         seconds = sum(record["seconds"] for record in read_metrics(self.run)[-1:])
         notes = [
             f"CMAH, trained for {seconds:.0f} s without labels. The shapes and pictures below took no part in that.",

@@ -75,11 +75,11 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where.removesuffix('.')} = {values!r}: expected a table of settings")
     hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.0)
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1, 0.0)
             raise ConfigError(f"unknown setting {where}{key}; the nearest known one is {where}{near[0]}")
         chosen[key] = _convert(hints[key], value, where + key)
     return cls(**chosen)

@@ -20,7 +20,7 @@ from cmah.data.encoding_batches import ImageBatches
 from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.inference import BATCH, in_batches
-from cmah.features.shards import VERSION, Lost, Shards
+from cmah.features.shards import VERSION, LeftOut, Shards
 from cmah.files import MappedArrays, Skipped, digest, require_file
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
@@ -75,12 +75,12 @@ class EmbeddingTable:
         wanted = np.asarray(indices, np.int64).reshape(-1)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < len(self)):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of a table of {len(self)}")
-        found = np.empty((len(wanted), self.dim), np.float32)
+        values = np.empty((len(wanted), self.dim), np.float32)
         shards = np.searchsorted(self._first, wanted, side="right") - 1
         for shard in np.unique(shards).tolist():
             here = shards == shard
-            found[here] = self._open(self._files[shard])[wanted[here] - self._first[shard]]
-        return found
+            values[here] = self._open(self._files[shard])[wanted[here] - self._first[shard]]
+        return values
 
 
 class ImageEmbedder:
@@ -152,7 +152,7 @@ class ImageEmbedder:
     def embed(
         self, root: Path, images: Sequence[Image], *, workers: int = 0, label: str = ""
     ) -> EmbeddingTable:
-        """The embeddings of a dataset's images, from disk where they are there.
+        """The embeddings of a dataset's images, read from disk where they were computed before.
 
         Args:
             root: folder of the dataset.
@@ -171,16 +171,16 @@ class ImageEmbedder:
         for first in range(0, len(images), SHARD):
             part = images[first : first + SHARD]
 
-            def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, Lost]:
+            def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, LeftOut]:
                 return self._embedded(root, part, workers, bar)
 
-            path, lost = self.shards.get(self._name(root, part), len(part), compute)
+            path, left_out = self.shards.get(self._name(root, part), len(part), compute)
             if bar is not None:
                 bar.update(first + len(part) - bar.n)
-            missing = {position for position, _ in lost}
+            missing = {position for position, _ in left_out}
             kept += [first + i for i in range(len(part)) if i not in missing]
-            skipped += [(str(root / part[i].path), reason) for i, reason in lost]
-            shards.append((path, len(part) - len(lost)))
+            skipped += [(str(root / part[i].path), reason) for i, reason in left_out]
+            shards.append((path, len(part) - len(left_out)))
         if bar is not None:
             bar.close()
         return EmbeddingTable(self.dim, shards, kept, skipped)
@@ -198,7 +198,7 @@ class ImageEmbedder:
         for first in range(0, len(texts), SHARD):
             part = list(texts[first : first + SHARD])
 
-            def compute(part: list[str] = part) -> tuple[np.ndarray, Lost]:
+            def compute(part: list[str] = part) -> tuple[np.ndarray, LeftOut]:
                 if self._texts is None:
                     self._texts = TextEncoder(self.encoder, self.weights, self.device)
                 return self._texts.encode(part), []
@@ -209,20 +209,20 @@ class ImageEmbedder:
 
     def _name(self, root: Path, images: Sequence[Image]) -> str:
         """A name that changes with any of the images' files."""
-        facts: list[Any] = [str(root.resolve())]
+        states: list[Any] = [str(root.resolve())]
         for image in images:
             names = [image.path, image.mask] if self.background == "remove" and image.mask else [image.path]
             for name in names:
                 try:
                     state = os.stat(root / name)
-                    facts.append([name, state.st_size, state.st_mtime_ns])
+                    states.append([name, state.st_size, state.st_mtime_ns])
                 except OSError:
-                    facts.append([name])
-        return f"images-{digest(facts)}"
+                    states.append([name])
+        return f"images-{digest(states)}"
 
     def _embedded(
         self, root: Path, images: Sequence[Image], workers: int, bar: Any
-    ) -> tuple[np.ndarray, Lost]:
+    ) -> tuple[np.ndarray, LeftOut]:
         """Rows [k, dim] of the images that can be read, and (position, reason) of the others."""
         batches = ImageBatches.of(root, images, self.size, BATCH, workers, self.background)
         kept: list[int] = []
@@ -237,5 +237,5 @@ class ImageEmbedder:
         rows = in_batches(
             lambda x: self.backbone(x.float() / 255), pixels(), self.device, self.dim, self.backbone
         )
-        lost = sorted(set(range(len(images))) - set(kept))
-        return rows, [(i, reason) for i, (_, reason) in zip(lost, batches.skipped, strict=True)]
+        missing = sorted(set(range(len(images))) - set(kept))
+        return rows, [(i, reason) for i, (_, reason) in zip(missing, batches.skipped, strict=True)]

@@ -17,7 +17,7 @@ from cmah.errors import CmahError
 from cmah.files import atomic_path, read_json, write_json
 
 FORMAT, VERSION = "cmah-embeddings", 1
-Lost = list[tuple[int, str]]  # position of a skipped item, reason
+LeftOut = list[tuple[int, str]]  # position and reason of each item that was skipped
 
 
 class Shards:
@@ -31,7 +31,9 @@ class Shards:
     def __init__(self, folder: Path, dim: int) -> None:
         self.folder, self.dim = folder, dim
 
-    def get(self, name: str, count: int, compute: Callable[[], tuple[np.ndarray, Lost]]) -> tuple[Path, Lost]:
+    def get(
+        self, name: str, count: int, compute: Callable[[], tuple[np.ndarray, LeftOut]]
+    ) -> tuple[Path, LeftOut]:
         """The file of a shard, computed unless it is there.
 
         Args:
@@ -47,39 +49,41 @@ class Shards:
         """
         path = self.folder / f"{name}.npy"
         record = path.with_suffix(".json")
-        lost = self._read(path, record, count)
-        if lost is not None:
-            return path, lost
+        skipped = self._read(path, record, count)
+        if skipped is not None:
+            return path, skipped
         with _explained():
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)  # fails before the work, not after it
             except OSError as error:
                 raise CmahError(f"{self.folder}: cannot be used as a folder ({error.strerror})") from None
-        rows, lost = compute()
-        facts = {"format": FORMAT, "version": VERSION, "count": count, "skipped": lost}
+        rows, skipped = compute()
+        header = {"format": FORMAT, "version": VERSION, "count": count, "skipped": skipped}
         with _explained():
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, rows, allow_pickle=False)
-            write_json(record, {**facts, "crc32": _checksum(path)})
-        return path, lost
+            write_json(record, {**header, "crc32": _checksum(path)})
+        return path, skipped
 
-    def _read(self, path: Path, record: Path, count: int) -> Lost | None:
+    def _read(self, path: Path, record: Path, count: int) -> LeftOut | None:
         """What a shard on disk skipped; None if it is not there, not whole, or not of this kind."""
         if not path.is_file() or not record.is_file():
             return None
         try:
-            facts: Any = read_json(record)
-            lost = [(int(position), str(reason)) for position, reason in facts["skipped"]]
-            known = (facts["format"], facts["version"], facts["count"]) == (FORMAT, VERSION, count)
-            if not known or facts["crc32"] != _checksum(path):
+            stored: Any = read_json(record)
+            skipped = [(int(position), str(reason)) for position, reason in stored["skipped"]]
+            same = (stored["format"], stored["version"], stored["count"]) == (FORMAT, VERSION, count)
+            if not same or stored["crc32"] != _checksum(path):
                 return None
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (CmahError, OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
-        positions = [position for position, _ in lost]
+        positions = [position for position, _ in skipped]
         if positions != sorted(set(positions) & set(range(count))):
             return None
-        return lost if rows.dtype == np.float32 and rows.shape == (count - len(lost), self.dim) else None
+        return (
+            skipped if rows.dtype == np.float32 and rows.shape == (count - len(skipped), self.dim) else None
+        )
 
 
 @contextmanager

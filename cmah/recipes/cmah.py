@@ -49,7 +49,7 @@ class LossConfig(Settings):
     points_scale: float = 100.0  # factor on L_3D, so that the parts weigh about the same
     normalise_patches: bool = True  # per-patch normalisation of the pixel targets (MAE)
     temperature: Annotated[float, Range(0.01, 1)] = 0.1  # of the contrast, at the start if learned
-    learn_temperature: bool = True  # one temperature a code length, kept within [0.01, 1]
+    learn_temperature: bool = True  # one temperature per code length, kept within [0.01, 1]
     quantisation: float = 0.0  # (|u| - 1)² of the full streams
     balance: float = 0.0  # squared mean of each bit over the batch, full streams
     negatives: NegativesConfig = field(default_factory=NegativesConfig)  # weights on the contrasts' negatives

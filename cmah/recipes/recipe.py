@@ -27,7 +27,7 @@ class Recipe(ABC):
         presets: settings by name of the preset; the first is the default.
         network: the model, as what has parameters.
         model: the same object, as what encodes.
-        remarks: lines for people, shown when training begins.
+        remarks: lines to show when training begins.
     """
 
     model_config: ClassVar[type]

@@ -18,7 +18,7 @@ NO_METHODS = ("recipe", "resolving", "two_tower_recipe")  # the other modules in
 
 
 def recipe_names() -> list[str]:
-    """The recipes there are, by name."""
+    """The names of all recipes."""
     names = {module.name for module in pkgutil.iter_modules(cmah.recipes.__path__)}
     return sorted(names.difference(NO_METHODS))
 

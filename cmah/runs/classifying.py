@@ -65,9 +65,9 @@ def _places(embeddings: np.ndarray, texts: np.ndarray, labels: np.ndarray) -> np
     """How many texts come before the right one, int [n]."""
     # rounded to float32, the last bits of float64 do not tell equal texts apart
     similar = (unit_rows(embeddings) @ unit_rows(texts).T).astype(np.float32)
-    own = similar[np.arange(len(labels)), labels][:, None]
+    right = similar[np.arange(len(labels)), labels][:, None]
     before = np.arange(len(texts))[None] < labels[:, None]
-    return ((similar > own) | ((similar == own) & before)).sum(axis=1)
+    return ((similar > right) | ((similar == right) & before)).sum(axis=1)
 
 
 def classify(
@@ -106,7 +106,7 @@ def classify(
         without_category (how many rows were left out) and skipped ((path, reason) of what could not be read).
 
     Raises:
-        CmahError: if the image encoder has no text tower, the run has left its space, or there is nothing to classify.
+        CmahError: if the image encoder has no text tower, the run is not in its space, or there is nothing to classify.
     """
     if prompts is None:
         prompts = PROMPTS if modality == "shape" else IMAGE_PROMPTS
@@ -131,35 +131,33 @@ def classify(
     if modality == "image":
         images = [image for image in part.images if image.category and kind in (None, image.kind)]
         left_out = sum(not image.category for image in part.images)
-        found, skipped = encoder.dataset_images(
-            part, images, workers=workers, label="images", embeddings=True
-        )
+        rows, skipped = encoder.dataset_images(part, images, workers=workers, label="images", embeddings=True)
     else:
         shapes = [shape for shape in part.shapes if shape.category]
         left_out = len(part.shapes) - len(shapes)
-        found, skipped = encoder.dataset_shapes(part, shapes, label="shapes", embeddings=True)
-    if not len(found):
+        rows, skipped = encoder.dataset_shapes(part, shapes, label="shapes", embeddings=True)
+    if not len(rows):
         reason = f"; the first: {skipped[0][1]}" if skipped else ""
         raise DatasetError(
             [f"{data.root}: no {modality} of split {split!r} with a category can be read{reason}"]
         )
-    if found.embeddings.shape[1] != texts.shape[1]:
+    if rows.embeddings.shape[1] != texts.shape[1]:
         raise RunError(
-            f"{run}: its embeddings have {found.embeddings.shape[1]} numbers, those of texts {texts.shape[1]}: "
+            f"{run}: its embeddings have {rows.embeddings.shape[1]} numbers, those of texts {texts.shape[1]}: "
             "it is not aligned with its image encoder"
         )
     place = {category: number for number, category in enumerate(categories)}
-    report = top_k(found.embeddings, texts, np.array([place[name] for name in found.categories]))
+    report = top_k(rows.embeddings, texts, np.array([place[name] for name in rows.categories]))
     for row in report["categories"]:
         row["names"] = called[row["category"]]
         row["category"] = categories[row["category"]]
-    asked = {"run": str(run), "dataset": str(data.root), "split": split, "modality": modality, "kind": kind}
-    facts = {
+    query = {"run": str(run), "dataset": str(data.root), "split": split, "modality": modality, "kind": kind}
+    setup = {
         "encoder": model.image_encoder,
         "prompts": list(prompts),
         "candidates": len(categories),
     }
-    return {**asked, **facts, **report, "without_category": left_out, "skipped": skipped}
+    return {**query, **setup, **report, "without_category": left_out, "skipped": skipped}
 
 
 def _of_image_space(folder: RunFolder) -> TowersConfig:
@@ -213,12 +211,16 @@ def category_names(categories: Sequence[str], path: str | Path | None) -> list[l
         if not isinstance(stored, dict):
             raise CmahError(f"{path}: expected an object, {{category: name or list of names}}")
         for category, names in stored.items():
-            own = [names] if isinstance(names, str) else names
-            if not isinstance(own, list) or not own or not all(isinstance(n, str) and n.strip() for n in own):
+            options = [names] if isinstance(names, str) else names
+            if (
+                not isinstance(options, list)
+                or not options
+                or not all(isinstance(n, str) and n.strip() for n in options)
+            ):
                 raise CmahError(f"{path}: {category!r}: expected a name or a list of names")
             if category not in categories:
                 raise CmahError(
                     f"{path}: {category!r}: no such category (there are: {', '.join(categories)})"
                 )
-            given[category] = own
+            given[category] = options
     return [given.get(category, [category.replace("_", " ")]) for category in categories]

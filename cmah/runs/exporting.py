@@ -51,9 +51,9 @@ def export(
     encoder = Encoder.load(run, device, settings, verify=verify)
     out = Path(out)
     skipped: Skipped = []
-    made = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
+    targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
-    for path in made.values():  # before hours of encoding, not after
+    for path in targets.values():  # before hours of encoding, not after
         require_replaceable(path, b"embeddings.npy" if embeddings else b"packed.npy")
         if format != "npz":
             require_replaceable(path.with_suffix(beside), b"IBxF" if format == "faiss" else b"\x93NUMPY")
@@ -61,7 +61,7 @@ def export(
     paths = []
     for modality in MODALITIES:
         if modality == "image":
-            codes, lost = encoder.dataset_images(
+            codes, unreadable = encoder.dataset_images(
                 data,
                 data.images,
                 workers=workers,
@@ -70,11 +70,13 @@ def export(
                 background=background,
             )
         else:
-            codes, lost = encoder.dataset_shapes(data, data.shapes, label="shapes", embeddings=embeddings)
-        if len(lost) and not len(codes):
-            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {lost[0][1]}"])
-        skipped += lost
-        path = made[modality]
+            codes, unreadable = encoder.dataset_shapes(
+                data, data.shapes, label="shapes", embeddings=embeddings
+            )
+        if len(unreadable) and not len(codes):
+            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {unreadable[0][1]}"])
+        skipped += unreadable
+        path = targets[modality]
         write_codes(codes, path)
         if format != "npz":
             path = path.with_suffix(beside)

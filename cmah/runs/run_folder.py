@@ -124,10 +124,10 @@ class RunFolder:
             fitted = PostHocHash.load(self.hash)
         except CodesError as error:
             raise RunError(f"{error}; remove it, and cmah train … --resume makes it anew") from None
-        found = (fitted.means.shape[1], fitted.bits, fitted.modalities.tolist())
-        if found != expected or fitted.sharing == "nothing":
+        stored = (fitted.means.shape[1], fitted.bits, fitted.modalities.tolist())
+        if stored != expected or fitted.sharing == "nothing":
             raise RunError(
-                f"{self.hash}: from {found[0]} numbers to {found[1]} bits, for {' and '.join(found[2])}, sharing "
+                f"{self.hash}: from {stored[0]} numbers to {stored[1]} bits, for {' and '.join(stored[2])}, sharing "
                 f"{fitted.sharing}; expected from {width} to {expected[1]}, for {' and '.join(MODALITIES)}, one space; "
                 "is it another run's?"
             )

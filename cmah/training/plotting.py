@@ -24,8 +24,8 @@ def plot_curves(run: Path) -> Path:
         losses.plot(epochs, values, label=name.replace("_", "–"), color=colour, linewidth=width)
     losses.set(xlabel="epoch", title="loss and its unweighted parts")
     measured = [record for record in records if "validation" in record]
-    known = measured[0]["validation"] if measured else {}
-    lengths = [key for key, value in known.items() if isinstance(value, list)]
+    first = measured[0]["validation"] if measured else {}
+    lengths = [key for key, value in first.items() if isinstance(value, list)]
     for i, bits in enumerate(lengths):
         for direction, line in enumerate(("-", "--")):
             values = [record["validation"][bits][direction] for record in measured]
