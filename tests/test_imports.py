@@ -25,7 +25,7 @@ LIGHT = (
     "evaluation",
 )
 BASE = {"numpy", "numba", "bitarray", "click", "tqdm"}
-REPORT = {"matplotlib", "sklearn", "jinja2", "PIL"}
+REPORT = {"matplotlib", "sklearn", "jinja2", "PIL", "openai"}
 FILES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("cmah", "kernels", "cli", "experiments")
