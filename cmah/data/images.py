@@ -14,6 +14,8 @@ from cmah.files import require_file
 MAX_PIXELS = 64_000_000
 # These cover cameras, scanners and the web; of Pillow's others, some run programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# By these a query file is taken to be a picture; what its bytes are decides how it is read
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def load_image(path: str | Path) -> np.ndarray:

@@ -15,10 +15,10 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 
 from cmah.errors import CmahError
+from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
 from cmah.meshes.obj_text import absolute_indices, as_utf8
 from cmah.meshes.off import read_off
-from cmah.preparing.shape_ids import SUFFIXES
 
 # window panes and glasses stay visible; many exporters also write 0 where they mean opaque
 LEAST_OPACITY = 0.35
@@ -63,8 +63,8 @@ def read_parts(path: str | Path) -> list[Part]:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(SUFFIXES)})")
+    if suffix not in MESH_SUFFIXES:
+        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(MESH_SUFFIXES)})")
     if not path.is_file():
         raise CmahError(f"{path}: no such file")
     if path.stat().st_size == 0:

@@ -1,21 +1,17 @@
-"""Triangle meshes with colour: loading, checking, normalising, sampling."""
+"""From a mesh file to a `Mesh`: checked, turned upright, normalised to the unit sphere, its textures packed."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_files import Part, read_parts
 from cmah.meshes.mesh_resources import texture_texels
-from cmah.workers import run_isolated
 
 # what a surface shows that has no colour of its own
 DEFAULT_GREY = 0.7
-# opacity below which a point is in a hole; glass is never less opaque than 0.35
-HOLE = 0.3
 # cosine (60 degrees): normals that deviate more from their face are leftovers of a conversion, and are not used
 SMOOTH = 0.5
 # beyond this, positions differ by less than float64 can hold: the shape is lost already
@@ -27,7 +23,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
 
     The centre of the bounding box goes to the origin and the farthest vertex to distance 1; points and views
     share this frame. Only vertices that a face uses count. Foreign files can crash or bloat the code that reads
-    them: call this in a worker process (see `points_of_mesh` and cmah.workers).
+    them: call this in a worker process (see cmah.meshes.point_sampling and cmah.workers).
 
     Args:
         path: an .obj, .off, .ply, .stl, .glb or .gltf file.
@@ -189,70 +185,3 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
         face_texture.append(np.full(len(part.faces), number, np.int32))
     packed = np.array(table, np.int64).reshape(-1, 3)
     return np.concatenate(blocks), packed, np.concatenate(face_texture)
-
-
-def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
-    """Draw points uniformly by area.
-
-    Args:
-        mesh: the mesh.
-        n: how many.
-        seed: of numpy's default generator; the same seed gives the same points.
-
-    Returns:
-        float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
-    """
-    generator = np.random.default_rng(seed)
-    cumulative = np.cumsum(mesh.face_areas)
-    points, colours = np.zeros((n, 3), np.float32), np.zeros((n, 4), np.float32)
-    pending = np.arange(n)
-    # holes cut by a texture's alpha (leaves, grids) are not surface: points in them are drawn again
-    for _ in range(8):
-        faces = np.searchsorted(cumulative, generator.random(len(pending)) * cumulative[-1], side="right")
-        faces = np.minimum(faces, len(mesh.faces) - 1)
-        root, part = np.sqrt(generator.random(len(pending))), generator.random(len(pending))
-        weights = np.stack([1 - root, root * (1 - part), root * part], axis=1).astype(np.float32)
-        points[pending] = np.einsum("nc,ncd->nd", weights, mesh.vertices[mesh.faces[faces]])
-        if not mesh.coloured:
-            return points
-        colours[pending] = surface_colours(mesh, faces, weights)
-        pending = pending[colours[pending, 3] < HOLE]
-        if len(pending) == 0:
-            break
-    return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)
-
-
-def points_of_mesh(
-    path: str | Path,
-    n: int,
-    up_axis: str = "y",
-    *,
-    time_limit: float = 60.0,
-    memory_limit: float = 4.0,
-) -> np.ndarray:
-    """Load a mesh and sample its points in a process of its own, as `prepare` does: safe for foreign files.
-
-    Args:
-        path: the mesh file.
-        n: how many points.
-        up_axis: as for `load_mesh`.
-        time_limit: seconds.
-        memory_limit: GiB.
-
-    Returns:
-        float32 [n, 6] (xyz in the unit sphere, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
-
-    Raises:
-        CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "points.npy"
-        mesh_path = str(Path(path).absolute())
-        task = {"path": mesh_path, "out": str(out), "points": n, "up": up_axis}
-        (outcome,) = run_isolated(
-            "cmah.preparing.shape_task:write_points", [task], time_limit=time_limit, memory_limit=memory_limit
-        )
-        if outcome.value is None:
-            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
-        points: np.ndarray = np.load(out, allow_pickle=False)
-        return points

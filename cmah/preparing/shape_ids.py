@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmah.errors import CmahError
+from cmah.meshes import MESH_SUFFIXES
 
-SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -46,8 +46,8 @@ def find_meshes(meshes: str | Path) -> list[Source]:
     """
     meshes = Path(meshes)
     if meshes.is_file():
-        if meshes.suffix.lower() not in SUFFIXES:
-            raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(SUFFIXES)})")
+        if meshes.suffix.lower() not in MESH_SUFFIXES:
+            raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(MESH_SUFFIXES)})")
         return [_source(meshes.parent, meshes.name)]
     if not meshes.is_dir():
         raise CmahError(f"{meshes}: no such file or folder")
@@ -56,10 +56,10 @@ def find_meshes(meshes: str | Path) -> list[Source]:
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
         for name in names:
             path = Path(folder) / name
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+            if not name.startswith(".") and path.suffix.lower() in MESH_SUFFIXES and path.is_file():
                 found.append(_source(meshes, path.relative_to(meshes).as_posix()))
     if not found:
-        raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(SUFFIXES)})")
+        raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(MESH_SUFFIXES)})")
     return sorted(found, key=lambda source: source.relative)
 
 

@@ -1,4 +1,4 @@
-"""What a worker process does with one mesh: views and points for a dataset, or the points of a query."""
+"""What a worker process does with one mesh: its views and points go into the dataset folder."""
 
 import os
 import shutil
@@ -11,7 +11,8 @@ from embreex.rtcore_scene import EmbreeScene
 from PIL import Image
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh_loading import load_mesh, sample_points
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
 
@@ -65,9 +66,3 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     os.rename(temporary, folder)
     cameras_made = [[camera.azimuth, camera.elevation] for camera in cameras]
     return {"cameras": cameras_made, "coloured": bool(mesh.coloured)}
-
-
-def write_points(task: dict[str, Any]) -> dict[str, Any]:
-    """Sample the points of the mesh at `path` into the .npy file `out`: `points` rows, float32, `up` as in prepare."""
-    np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
-    return {}

@@ -20,20 +20,19 @@ from cmah.config.parsing import build, merge, parse_assignments
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches, PointBatches
-from cmah.data.images import fit_square, load_image
+from cmah.data.images import PICTURE_SUFFIXES, fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.features.image_embedder import BATCH, in_batches
 from cmah.files import Skipped, sha256
+from cmah.meshes import MESH_SUFFIXES
 from cmah.progress import progress
 from cmah.recipes import Recipe, load_recipe
 from cmah.runs.run_folder import check_towers, load_own_state, load_tensors, read_config
 
 FITTED = "hash.npz"  # in a run whose model learns no codes: the hash that makes them of its embeddings
 MODALITIES = ("image", "shape")  # the sets that hash is fitted on
-MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class Encoder:
@@ -228,17 +227,19 @@ class Encoder:
 
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()
-        if suffix in PICTURES:
+        if suffix in PICTURE_SUFFIXES:
             picture = fit_square(load_image(path), self.recipe.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix == ".npy":
             cloud = load_points_file(path, up)
-        elif suffix in MESHES:
-            from cmah.meshes.mesh_loading import points_of_mesh
+        elif suffix in MESH_SUFFIXES:
+            from cmah.meshes.point_sampling import points_of_mesh
 
             cloud = points_of_mesh(path, 4 * self.recipe.points, up)
         else:
-            raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESHES)}) or points (.npy)")
+            raise CmahError(
+                f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
+            )
         return "shape", self.outputs("shape", [self._cloud(cloud)])
 
 
