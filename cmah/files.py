@@ -130,20 +130,38 @@ def read_json(path: str | Path) -> Any:
     """
     require_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        return parse_json(Path(path).read_text(encoding="utf-8"), unique_keys=True)
     except (OSError, ValueError) as error:
         raise CmahError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text, or its bytes.
+        unique_keys: refuse an object that has a key twice; else the last one counts.
+
+    Raises:
+        ValueError: whatever is wrong with the text, also where it is nested too deeply.
+
+    Example:
+        >>> parse_json('{"a": [1, 2]}')
+        {'a': [1, 2]}
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates if unique_keys else None)
     except RecursionError:
-        raise CmahError(f"{path}: not a readable JSON file (nested too deeply)") from None
+        raise ValueError("nested too deeply") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's entries; a key may stand there once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The entries of an object, each key of which may occur once."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
-    return found
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return entries
 
 
 def digest(value: Any) -> str:

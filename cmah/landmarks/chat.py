@@ -6,7 +6,6 @@ Local servers (llama.cpp, Ollama, vLLM) speak the protocol too, without a key.
 """
 
 import ipaddress
-import json
 import os
 import urllib.parse
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cmah.errors import CmahError
+from cmah.files import parse_json
 
 if TYPE_CHECKING:
     import openai
@@ -172,10 +172,10 @@ class Chat:
     def _text(self, content: bytes) -> str:
         """The text of a chat completion, which some servers give in parts."""
         try:
-            text = json.loads(content)["choices"][0]["message"]["content"]
+            text = parse_json(content)["choices"][0]["message"]["content"]
             if isinstance(text, list):
                 text = "".join(part.get("text", "") for part in text)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             text = None
         if not isinstance(text, str):
             raise ChatError(f"{self.url}: the answer has no text at choices[0].message.content")
@@ -197,8 +197,8 @@ class Chat:
                 reason = "a key is needed, expected one in the variable of --key-env"
             return ChatError(f"{self.url}: HTTP {status}, {reason}", final=True)
         message = response.text
-        with suppress(ValueError, LookupError, TypeError, RecursionError):
-            message = str(json.loads(message)["error"]["message"])
+        with suppress(ValueError, LookupError, TypeError):
+            message = str(parse_json(message)["error"]["message"])
         return ChatError(f"{self.url}: HTTP {status} ({self._without_key(message)})", final=status in FINAL)
 
     def _without_key(self, text: str) -> str:

@@ -108,12 +108,28 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def split_of(shape_id: str, fractions: tuple[float, float, float]) -> str:
+def check_fractions(fractions: tuple[float, ...]) -> None:
+    """Refuse what cannot be the parts of train, val and test.
+
+    Raises:
+        CmahError: unless they are three numbers from 0 that sum to 1.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
+        raise CmahError(
+            f"split fractions must be three numbers that sum to 1 (train, val, test), got {fractions}"
+        )
+
+
+def split_of(shape_id: str, fractions: tuple[float, ...]) -> str:
     """The split of a shape by a hash of its id: adding shapes moves none of the others.
 
     Args:
         shape_id: the shape.
-        fractions: of train, val and test, summing to 1.
+        fractions: parts of train, val and test; see `check_fractions`.
+
+    Example:
+        >>> split_of("chair.chair_000.obj", (0.8, 0.1, 0.1))
+        'train'
     """
     position = stable_hash("split " + shape_id) / 2**32
     if position < fractions[0]:
