@@ -170,7 +170,7 @@ class Dataset:
         shapes = [shape for shape in self.shapes if shape.split == split]
         images = [image for image in self.images if image.split == split]
         if not shapes and not images:
-            splits = {item.split for item in (*self.shapes, *self.images)}
+            splits = {shape.split for shape in self.shapes} | {image.split for image in self.images}
             existing = ", ".join(sorted(splits)) or "none"
             raise DatasetError([f"{self.root}: no shape or image of split {split!r} (there are: {existing})"])
         return replace(self, shapes=shapes, images=images)

@@ -10,11 +10,11 @@ from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_files import Part, read_parts
 from cmah.meshes.mesh_resources import texture_texels
 
-# what a surface shows that has no colour of its own
+# the grey, in 0..1, of a surface without a colour
 DEFAULT_GREY = 0.7
-# cosine (60 degrees): normals that deviate more from their face are leftovers of a conversion, and are not used
+# least cosine (of 60 degrees) between a normal and its face: others are leftovers of a conversion, and are not used
 SMOOTH = 0.5
-# beyond this, positions differ by less than float64 can hold: the shape is lost already
+# beyond this, the differences of positions are smaller than float64 can hold: the shape is lost already
 MAX_CENTRE_TO_SIZE = 1e9
 
 
@@ -22,7 +22,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     """Read a mesh file, check it, turn it upright and normalise it to the unit sphere.
 
     The centre of the bounding box goes to the origin and the farthest vertex to distance 1; points and views
-    share this frame. Only vertices that a face uses count. Foreign files can crash or bloat the code that reads
+    share this frame. Only vertices that belong to a face count. Foreign files can crash or bloat the code that reads
     them: call this in a worker process (see cmah.meshes.point_sampling and cmah.workers).
 
     Args:
@@ -31,7 +31,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
             degrees about x, so (x, y, z) becomes (x, z, -y).
 
     Raises:
-        CmahError: if it is unreadable, has no faces, no extent, no area, or coordinates that are not usable.
+        CmahError: if the file cannot be read, or has no faces, no extent, no area or unusable coordinates.
     """
     parts = read_parts(path)
     if not any(len(part.faces) for part in parts):
@@ -87,7 +87,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
 
 
 def _used_vertices(part: Part) -> Part:
-    """The part without the vertices that no face uses: they would shift the bounding box."""
+    """The part without vertices that belong to no face: they would shift the bounding box."""
     used = np.zeros(len(part.vertices), bool)
     used[part.faces] = True
     if used.all():
@@ -129,7 +129,7 @@ def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
 
 
 def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndarray) -> np.ndarray:
-    """Bool [f]: the normals at all corners of a face agree with the face itself, on either side of it."""
+    """Bool [f]: whether the normals at all corners of a face agree with its direction, up to the sign."""
     if normals is None:
         return np.zeros(len(faces), bool)
     corners = normals[faces]
@@ -139,7 +139,7 @@ def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndar
 
 
 def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill: float) -> np.ndarray | None:
-    """Per-vertex values of all parts as float32 [v, width], `fill` for parts without; None if none has any."""
+    """Per-vertex values of all parts as float32 [v, width], `fill` in parts without any; None if no part has any."""
     if all(value is None for value in values):
         return None
     blocks = [
@@ -150,7 +150,7 @@ def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill
 
 
 def _face_rgba(part: Part) -> np.ndarray:
-    """Float32 [f, 4]: the file's colour, or white where texture or vertices give it, or grey."""
+    """Float32 [f, 4]: the file's colour; without one, white where texture or vertices give the colour, else grey."""
     plain = 1.0 if part.texture is not None or part.vertex_rgba is not None else DEFAULT_GREY
     default = np.array([plain, plain, plain, 1], np.float32)
     if part.face_rgba is None:
@@ -162,7 +162,7 @@ def _face_rgba(part: Part) -> np.ndarray:
 
 
 def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode each different texture once: texels, their table, and the texture of each face."""
+    """Decode each different texture once: the texels, the table of textures, and the texture of each face."""
     blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
     table: list[tuple[int, int, int]] = []
     numbers: dict[tuple[object, str], int] = {}
@@ -170,7 +170,7 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for part in parts:
         number = -1
         if part.texture is not None and part.uv is not None:
-            # OBJ opens a file once for each material that names it
+            # trimesh opens the texture of an OBJ once for each material that names it
             key = (part.texture.info.get("file_path", id(part.texture)), part.texture_alpha)
             if key not in numbers:
                 texels = texture_texels(part.texture, part.texture_alpha)
@@ -181,7 +181,7 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
                     offset += len(blocks[-1])
             number = numbers[key]
         if number < 0:
-            part.texture = None  # only the texture is lost: the face keeps its material colour
+            part.texture = None  # only the texture is missing: the face keeps the colour of its material
         face_texture.append(np.full(len(part.faces), number, np.int32))
     packed = np.array(table, np.int64).reshape(-1, 3)
     return np.concatenate(blocks), packed, np.concatenate(face_texture)

@@ -45,7 +45,7 @@ def prepare(
 
     Each mesh is read in a worker process with a time and a memory limit; one that cannot be used is listed in
     skipped.csv with the reason. A run that was interrupted goes on where it stopped when it is called again, and
-    meshes added since are added. The result does not depend on `jobs` or interruptions. Meshes whose worker was
+    new meshes are added. The result does not depend on `jobs` or interruptions. Meshes whose worker was
     lost (crash, time, memory) are tried again by the next call; others that were skipped only if they change.
 
     Args:
@@ -91,7 +91,7 @@ def prepare(
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}
         skipped = 0
         outcomes = run_isolated(TASK, tasks, jobs=jobs or available_cores(), **limits)
-        with closing(outcomes):  # an error or Ctrl-C ends the workers at once
+        with closing(outcomes):  # so that an error or Ctrl-C ends the workers at once
             bar = progress(outcomes, "prepare", len(todo), " meshes")
             for outcome in bar:
                 source, task = todo[outcome.index], tasks[outcome.index]
@@ -119,7 +119,7 @@ def prepare(
 
 
 def _finished(out: Path, source: Source, entry: dict[str, Any] | None) -> bool:
-    """Whether the log says that this very file is done, and what was made of it is still there."""
+    """Whether the log lists this file, unchanged, as done, and its views and points still exist."""
     if entry is None or entry["size"] != source.size or entry["modified"] != source.modified:
         return False
     if "skipped" in entry:
