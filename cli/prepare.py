@@ -66,7 +66,7 @@ class Fractions(click.ParamType):
     "--split-fractions",
     type=Fractions(),
     default="0.8,0.1,0.1",
-    help="Parts of the shapes that go to train, val and test where no folder of these names says it.",
+    help="Fractions of the shapes that go to train, val and test, unless folders of these names decide.",
 )
 @click.option(
     "--jobs", "-j", type=click.IntRange(1), help="Number of worker processes.  [default: one for each core]"
