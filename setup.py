@@ -18,7 +18,9 @@ train = [
     "matplotlib>=3.8",
 ]
 report = ["matplotlib>=3.8", "scikit-learn>=1.4", "jinja2>=3.1", "pillow>=10.3"]
+chat = ["openai>=1.40"]
 dev = [
+    *chat,
     "faiss-cpu>=1.9",
     "usearch>=2.15",
     "pytest>=8",
@@ -41,6 +43,7 @@ setup(
         "prepare": prepare,
         "train": train,
         "report": report,
+        "chat": chat,
         "dev": dev,
         "all": sorted({*train, *report}),
     },

@@ -1,5 +1,6 @@
-"""cmah info: what lies at a path."""
+"""cmah info: what a path holds."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -11,38 +12,49 @@ import click
 
 @click.command("info", short_help="what is this dataset, run, code file or index?")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--verify", is_flag=True, help="Check every checksum of an index; reads all of it.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(path: Path, verify: bool, as_json: bool) -> None:
-    """Say what PATH is: a dataset folder, a run folder, a code or embedding file, or an index."""
-    import json
-
-    from cmah.errors import CmahError
+@click.option("--verify", is_flag=True, help="Check every checksum of an index, which reads all of it.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Open every file of points, picture and mask that a dataset names, and list what is wrong with them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
+def info(path: Path, verify: bool, check: bool, as_json: bool) -> None:
+    """Describe PATH: a dataset folder, a run folder, a code or embedding file, or an index."""
+    from cmah.errors import CmahError, DatasetError
     from cmah.files import require_file
     from cmah.search.index_file import is_index
 
-    if path.is_dir():
-        if (path / "dataset.json").exists():
-            found = _dataset(path)
-        elif (path / "config.json").exists():
-            found = _run(path)
-        else:
+    is_dataset = (path / "dataset.json").exists()
+    if check and not is_dataset:
+        raise click.UsageError(f"--check needs a dataset folder; {path} has no dataset.json")
+    if is_dataset:
+        description = _dataset(path, check)
+    elif path.is_dir():
+        if not (path / "config.json").exists():
             raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
+        description = _run(path)
     else:
         require_file(path, "expected a dataset, a run, a code file or an index")
-        found = _index(path, verify) if is_index(path) else _codes(path)
+        description = _index(path, verify) if is_index(path) else _codes(path)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(description, indent=1))
     else:
-        _print(found)
+        _print({name: value for name, value in description.items() if name != "faults"})
+        for fault in description.get("faults", []):
+            click.echo(fault, err=True)
+        if check and not description["faults"]:
+            click.echo("every file can be read")
+    if description.get("faults"):
+        raise DatasetError(description["faults"])
 
 
-def _dataset(path: Path) -> dict[str, Any]:
+def _dataset(path: Path, check: bool) -> dict[str, Any]:
     from cmah.data.dataset import Dataset
 
     dataset = Dataset.read(path)
     categories = {shape.category for shape in dataset.shapes} | {image.category for image in dataset.images}
-    return {
+    description: dict[str, Any] = {
         "what": "dataset",
         "name": dataset.name,
         "shapes": len(dataset.shapes),
@@ -57,6 +69,7 @@ def _dataset(path: Path) -> dict[str, Any]:
         "up axis": dataset.up_axis,
         "checksum": dataset.checksum(),
     }
+    return description | ({"faults": dataset.check_files()} if check else {})
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -68,8 +81,8 @@ def _run(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != "cmah-run":
         raise RunError(f"{path / 'config.json'}: not the configuration of a run")
     records = read_metrics(path)
-    judged = [r for r in records if "validation" in r and math.isfinite(r["validation"]["score"])]
-    best = max(judged, key=lambda record: record["validation"]["score"], default=None)
+    validated = [r for r in records if "validation" in r and math.isfinite(r["validation"]["score"])]
+    best = max(validated, key=lambda record: record["validation"]["score"], default=None)
     weights = path / "model.safetensors"
     return {
         "what": "run",
@@ -84,21 +97,21 @@ def _run(path: Path) -> dict[str, Any]:
 def _codes(path: Path) -> dict[str, Any]:
     from cmah.codes import BinaryCodes, read_codes
 
-    rows = read_codes(path)
-    found: dict[str, Any] = {"what": "binary codes" if isinstance(rows, BinaryCodes) else "embeddings"}
-    found["rows"] = len(rows)
-    if isinstance(rows, BinaryCodes):
-        found |= {"bits": rows.bits, "lengths that are codes": list(rows.prefixes)}
+    codes = read_codes(path)
+    description: dict[str, Any] = {"what": "binary codes" if isinstance(codes, BinaryCodes) else "embeddings"}
+    description["rows"] = len(codes)
+    if isinstance(codes, BinaryCodes):
+        description |= {"bits": codes.bits, "lengths that are codes": list(codes.prefixes)}
     else:
-        found["width"] = rows.embeddings.shape[1]
-    found |= {"modality": rows.modality or "unknown", "space": rows.space or "unknown"}
-    found["ids"] = rows.ids is not None
-    for name, values in (("kinds", rows.kinds), ("splits", rows.splits), ("categories", rows.categories)):
+        description["width"] = codes.embeddings.shape[1]
+    description |= {"modality": codes.modality or "unknown", "space": codes.space or "unknown"}
+    description["ids"] = codes.ids is not None
+    for name, values in (("kinds", codes.kinds), ("splits", codes.splits), ("categories", codes.categories)):
         if values is not None:
-            found[name] = _counts(values.tolist())
-    if rows.shape_ids is not None:
-        found["shapes shown"] = len(set(rows.shape_ids.tolist()) - {""})
-    return found
+            description[name] = _counts(values.tolist())
+    if codes.shape_ids is not None:
+        description["shapes shown"] = len(set(codes.shape_ids.tolist()) - {""})
+    return description
 
 
 def _index(path: Path, verify: bool) -> dict[str, Any]:
@@ -124,10 +137,10 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
     return {value or "(none)": count for value, count in Counter(values).most_common()}
 
 
-def _print(found: dict[str, Any], indent: str = "") -> None:
-    """Names and values in two columns; what is nested is indented, a table of counts stays on its line."""
-    width = max((len(name) for name in found), default=0)
-    for name, value in found.items():
+def _print(description: dict[str, Any], indent: str = "") -> None:
+    """Names and values in two columns; nested dictionaries are indented, counts stay on one line."""
+    width = max((len(name) for name in description), default=0)
+    for name, value in description.items():
         if isinstance(value, dict) and value and all(isinstance(count, int) for count in value.values()):
             parts = [f"{key} {count}" for key, count in list(value.items())[:8]]
             more = f", … {len(value) - 8} more" if len(value) > 8 else ""
@@ -138,3 +151,6 @@ def _print(found: dict[str, Any], indent: str = "") -> None:
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
             click.echo(f"{indent}{name:<{width}}  {text}")
+
+
+command = info

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cmah.data.dataset import Dataset
 
 
-class Numbers(click.ParamType):
+class Fractions(click.ParamType):
     """Numbers separated by commas."""
 
     name = "numbers"
@@ -29,40 +29,75 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
 
 
-@click.command(context_settings={"show_default": True})
+@click.command("prepare", context_settings={"show_default": True})
 @click.argument("meshes", type=click.Path(exists=True, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--up", type=click.Choice(["y", "z"]), default="y", help="Which axis of the files points up.")
-@click.option("--views", type=click.IntRange(1, 1000), default=12, help="Views a shape, all round.")
+@click.option(
+    "--up", type=click.Choice(["y", "z"]), default="y", help="Axis that points up in the mesh files."
+)
+@click.option(
+    "--views",
+    type=click.IntRange(1, 1000),
+    default=12,
+    help="Number of views to render of each shape, evenly spaced all round.",
+)
 @click.option("--image-size", type=click.IntRange(8, 4096), default=224, help="Side of a view in pixels.")
-@click.option("--points", type=click.IntRange(1, 10_000_000), default=10_000, help="Points a shape.")
 @click.option(
-    "--elevation", type=Numbers(), default="20", help="Of the cameras in degrees; 0,20,40 are taken in turn."
+    "--points",
+    type=click.IntRange(1, 10_000_000),
+    default=10_000,
+    help="Number of points to sample from each shape.",
 )
 @click.option(
-    "--jitter", type=click.FloatRange(0, 180), default=0.0, help="Largest deviation of a camera, degrees."
+    "--elevation",
+    "elevations",
+    type=Fractions(),
+    default="20",
+    help="Elevation of the cameras in degrees; several, such as 0,20,40, are taken in turn.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of points and jitter.")
+@click.option(
+    "--jitter",
+    type=click.FloatRange(0, 180),
+    default=0.0,
+    help="Largest random deviation of a camera in degrees; 0 turns it off.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Random seed of the points and the jitter.")
 @click.option(
     "--split-fractions",
-    type=Numbers(),
+    type=Fractions(),
     default="0.8,0.1,0.1",
-    help="Of train, val, test, where no folder of these names says the split.",
+    help="Fractions of the shapes that go to train, val and test, unless folders of these names decide.",
 )
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
-@click.option("--time-limit", type=click.FloatRange(0.1), default=60.0, help="Seconds a mesh.")
-@click.option("--memory-limit", type=click.FloatRange(0.5), default=4.0, help="GiB a mesh.")
-@click.option("--overwrite", is_flag=True, help="Start anew where OUT was made with other parameters.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture (PNG, JPG) of all shapes.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Number of worker processes.  [default: one for each core]"
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    help="Seconds after which a mesh is skipped.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.FloatRange(0.5),
+    default=4.0,
+    help="GiB of memory beyond which a mesh is skipped.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Start anew if the dataset folder was made with other parameters."
+)
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), help="Picture (.png, .jpg) of all shapes to write as well."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(
+def prepare(
     meshes: Path,
     out: Path,
     up: str,
     views: int,
     image_size: int,
     points: int,
-    elevation: tuple[float, ...],
+    elevations: tuple[float, ...],
     jitter: float,
     seed: int,
     split_fractions: tuple[float, ...],
@@ -77,22 +112,17 @@ def command(
 
     MESHES/<category>/**.{obj,off,ply,stl,glb,gltf}, a folder without categories, or one file. Folders named
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
-    stopped, or adds what is new. What cannot be used is listed in OUT/skipped.csv.
+    stopped, or adds what is new. Meshes that cannot be used are listed in OUT/skipped.csv.
     """
-    if len(split_fractions) != 3 or min(split_fractions) < 0 or not abs(sum(split_fractions) - 1) < 1e-6:
-        raise click.BadParameter("expected three numbers that sum to 1", param_hint="--split-fractions")
-    if any(not -90 < value < 90 for value in elevation):
-        raise click.BadParameter("expected degrees between -90 and 90", param_hint="--elevation")
-    for name, value in (("--jitter", jitter), ("--time-limit", time_limit), ("--memory-limit", memory_limit)):
-        if not value < 1e6:  # nor is NaN
-            raise click.BadParameter("expected a number below 1,000,000", param_hint=name)
-    if sheet is not None and sheet.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise click.BadParameter("expected a name that ends in .png or .jpg", param_hint="--sheet")
+    import cmah
     from cmah.files import read_skipped
-    from cmah.preparing.preparing import prepare
 
+    if sheet is not None:
+        from cmah.preparing.contact_sheet import check_sheet_name, write_contact_sheet
+
+        check_sheet_name(sheet)
     try:
-        dataset = prepare(
+        dataset = cmah.prepare(
             meshes,
             out,
             views=views,
@@ -100,10 +130,10 @@ def command(
             points=points,
             up=up,
             jobs=jobs,
-            elevations=elevation,
+            elevations=elevations,
             jitter=jitter,
             seed=seed,
-            split_fractions=(split_fractions[0], split_fractions[1], split_fractions[2]),
+            split_fractions=split_fractions,
             time_limit=time_limit,
             memory_limit=memory_limit,
             overwrite=overwrite,
@@ -113,8 +143,6 @@ def command(
         raise
     skipped = read_skipped(out)
     if sheet is not None:
-        from cmah.preparing.contact_sheet import write_contact_sheet
-
         write_contact_sheet(dataset, sheet)
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, skipped), indent=1, ensure_ascii=False))
@@ -142,14 +170,20 @@ def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]
     )
     if skipped:
         click.echo(f"{len(skipped)} skipped, listed in {out / 'skipped.csv'}:")
-        # numbers and quoted text differ from file to file: the kind of fault is what groups
-        kinds = Counter(re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason)) for _, reason in skipped)
-        for reason, count in kinds.most_common():
+        # numbers and quoted text differ from file to file: reasons are counted without them
+        reasons = Counter(
+            re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason)) for _, reason in skipped
+        )
+        for reason, count in reasons.most_common():
             click.echo(f"  {count:5d}  {reason}")
     if sheet is not None:
         click.echo(f"picture of the shapes: {sheet}")
     if not splits["val"] and not splits["test"]:
         click.echo(
-            "no shapes to test on: so few all fell to train; --split-fractions 0.5,0,0.5 gives more", err=True
+            "no shapes to test on, as so few all fell to train; --split-fractions 0.5,0,0.5 gives more",
+            err=True,
         )
     click.echo(f"next: cmah train {out} --recipe cmah --out RUN")
+
+
+command = prepare

@@ -17,14 +17,19 @@ from cmah.errors import CmahError
 if TYPE_CHECKING:
     import numpy as np
 
-Skipped = list[tuple[str, str]]  # path and reason of each input that was left out
+Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
 
 
 def require_file(path: str | Path, expected: str = "", error: type[CmahError] = CmahError) -> None:
-    """Refuse what is no ordinary file: a pipe or a device could keep its reader waiting for ever.
+    """Refuse a path that is not an ordinary file: a pipe or a device could keep its reader waiting for ever.
+
+    Args:
+        path: the file that is to be read.
+        expected: what is expected there, for the message.
+        error: class of the error.
 
     Raises:
-        CmahError: or `error`; its message ends with what was `expected`.
+        CmahError: of class `error`, if the file is missing, or a folder, pipe or device.
     """
     if not os.path.isfile(path):
         what = "not a file" if os.path.lexists(path) else "no such file"
@@ -32,11 +37,11 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
 
 
 def require_replaceable(path: str | Path, mark: bytes, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse to write over what was given to read, or over a file of another kind.
+    """Refuse to overwrite an input, or a file of another format.
 
     Args:
         path: the file that is to be written.
-        mark: what a file of the kind that is written has in its first 64 KiB.
+        mark: bytes that every file of the written format has in its first 64 KiB.
         inputs: files that are read.
 
     Raises:
@@ -55,16 +60,16 @@ def require_replaceable(path: str | Path, mark: bytes, inputs: Iterable[str | Pa
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, else removed.
+    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, otherwise removed.
 
-    A process killed at any moment leaves the old file whole.
+    A process that is killed at any moment leaves the old file whole.
 
     Raises:
         CmahError: if the file cannot be written: no room, no permission, a folder in its place.
     """
     path = Path(path)
     if os.path.islink(path):
-        path = _target(path)  # what the link leads to is replaced, not the link
+        path = _target(path)  # the file behind the link is replaced, not the link
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
     temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
@@ -77,28 +82,28 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise CmahError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        with suppress(OSError):  # the error on its way is the one to be told
+        with suppress(OSError):  # an error that is being raised must not be replaced by this one
             temporary.unlink(missing_ok=True)
 
 
 def _target(link: Path) -> Path:
-    """What a link leads to."""
+    """The path that a link leads to."""
     try:
         return link.resolve()
-    except (OSError, RuntimeError):  # Python up to 3.12 says RuntimeError
+    except (OSError, RuntimeError):  # Python up to 3.12 raises RuntimeError
         raise CmahError(f"{link}: a link that leads to itself, expected a file to write") from None
 
 
 @contextmanager
 def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
-    """Make a folder if there is none and keep it for this process while the block runs.
+    """Lock a folder for this process while the block runs; it is made if there is none.
 
     Args:
         folder: the folder.
-        wait: wait while another process has it, instead of refusing.
+        wait: wait while another process holds the lock, instead of refusing.
 
     Raises:
-        CmahError: if it cannot be made, or another process has it and `wait` is off.
+        CmahError: if the folder cannot be made, or another process holds the lock and `wait` is off.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -130,35 +135,58 @@ def read_json(path: str | Path) -> Any:
     """
     require_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        return parse_json(Path(path).read_text(encoding="utf-8"), unique_keys=True)
     except (OSError, ValueError) as error:
         raise CmahError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text, or its bytes.
+        unique_keys: refuse an object that has a key twice; else the last one counts.
+
+    Raises:
+        ValueError: whatever is wrong with the text, also where it is nested too deeply.
+
+    Example:
+        >>> parse_json('{"a": [1, 2]}')
+        {'a': [1, 2]}
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates if unique_keys else None)
     except RecursionError:
-        raise CmahError(f"{path}: not a readable JSON file (nested too deeply)") from None
+        raise ValueError("nested too deeply") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's entries; a key may stand there once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The entries of an object, each key of which may occur once."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
-    return found
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return entries
 
 
 def digest(value: Any) -> str:
-    """A name for a value of plain JSON types: 32 hexadecimal digits that depend on it alone."""
+    """A hash of a value of plain JSON types, as 32 hexadecimal digits.
+
+    Example:
+        >>> digest([1, "a"])
+        '4a72386a027702c1f4fdf182d13b7143'
+    """
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
-    """Write FOLDER/skipped.csv (path, reason), whole or not at all; without skipped files, remove an old one."""
+    """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one."""
     path = Path(folder) / "skipped.csv"
     if not skipped:
         path.unlink(missing_ok=True)
@@ -177,10 +205,10 @@ def read_skipped(folder: str | Path) -> Skipped:
 
 
 class MappedArrays:
-    """Arrays of .npy files, mapped when first asked for; the ones used last stay open.
+    """Arrays of .npy files, memory-mapped on first use; those used last stay open.
 
     Args:
-        most: how many stay open.
+        most: largest number of files that stay open.
     """
 
     def __init__(self, most: int = 256) -> None:
@@ -206,5 +234,5 @@ class MappedArrays:
         return self._open[path]
 
     def forget(self, path: Path) -> None:
-        """Let go of a file that is to be replaced."""
+        """Close a file that is to be replaced."""
         self._open.pop(path, None)

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, silent when it is not a terminal, and lines beside them."""
+"""Progress bars on standard error, silent when it is not a terminal, and messages above them."""
 
 import sys
 from collections.abc import Iterable
@@ -10,7 +10,17 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "") -> "tqdm[T]":
-    """Wrap `items` in a progress bar; use `.set_postfix_str` on the result to show a number beside it."""
+    """Wrap `items` in a progress bar.
+
+    Args:
+        items: what is iterated over.
+        label: text before the bar.
+        total: number of items; None: `len(items)`, if it has one.
+        unit: what an item is called; "it" if empty.
+
+    Returns:
+        An iterable of the same items; its `set_postfix_str` shows a text after the bar.
+    """
     return tqdm(
         items, desc=label, total=total, unit=unit or "it", disable=None, leave=False, dynamic_ncols=True
     )

@@ -1,7 +1,11 @@
 """Run a function on many inputs in worker processes that may crash, hang or run out of memory.
 
-Workers are fresh Python processes (not forks: threads of numba, torch or Embree do not survive a fork) that
-live for many inputs, so that imports are paid for once. Inputs and results travel as lines of JSON.
+Workers are fresh Python processes (not forks: threads of numba, torch or Embree do not survive a fork) that live for
+many inputs, so that imports are paid for once.
+
+Inputs and results travel as lines of JSON, and that is why this is written by hand: a worker reads hostile files, and
+may be taken over by one. The process pools of the standard library and of pebble exchange pickles, by which a worker
+could run code in its parent; JSON gives it nothing but values.
 """
 
 import contextlib
@@ -29,13 +33,13 @@ FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input.
+    """The result of one task.
 
     Attributes:
-        index: position of the input.
+        index: position of the task.
         value: what the function returned, None if it failed.
         reason: why it failed, empty if it did not.
-        lost: the worker was lost (crash, time or memory limit), rather than the input refused.
+        lost: whether the worker was lost (crash, time or memory limit), rather than the input refused.
     """
 
     index: int
@@ -54,15 +58,15 @@ def run_isolated(
 ) -> Generator[Outcome, None, None]:
     """Call a function on every task in worker processes; outcomes come in the order of completion.
 
-    A task that kills its worker is tried once more if the worker had served others before, so that what
-    becomes of a task depends on the task alone.
+    A task that kills its worker is tried once more if the worker had served others before, so that its outcome
+    depends on the task alone.
 
     Args:
-        target: "module:function"; it takes and returns what JSON can hold, and raises CmahError to refuse a
-            task. If the module has a function `warm_up`, it is called once in each worker.
-        tasks: its arguments.
-        jobs: number of workers.
-        time_limit: seconds a task, wall-clock.
+        target: "module:function"; the function takes and returns a dictionary that JSON can hold, and raises
+            CmahError to refuse a task. If the module has a function `warm_up`, it is called once in each worker.
+        tasks: the argument of each call.
+        jobs: number of worker processes.
+        time_limit: seconds of wall-clock time for each task.
         memory_limit: GiB of address space that a worker may take beyond what it needs to start.
 
     Raises:
@@ -126,14 +130,14 @@ class _Worker:
         return id(self)
 
     def give(self, task: tuple[int, dict[str, Any], bool]) -> None:
-        """Hand over a task; if the worker has died meanwhile, `advance` finds out."""
+        """Send a task; if the worker has died meanwhile, `advance` notices."""
         self.task, self.deadline = task, time.monotonic() + self.time_limit
         with contextlib.suppress(BrokenPipeError):
             self.input.write(json.dumps(task[1]).encode() + b"\n")
             self.input.flush()
 
     def advance(self, waiting: deque[tuple[int, dict[str, Any], bool]]) -> Outcome | None:
-        """Take in what the worker says, or that it is late or gone; a task to try again goes to `waiting`."""
+        """Handle an answer of the worker, or that it is late or dead; a task to try again goes to `waiting`."""
         late = self.deadline <= time.monotonic()
         data = b"" if late else os.read(self.output.fileno(), 1 << 16)
         self.received += data
@@ -165,9 +169,9 @@ class _Worker:
         status = None if late else self.process.wait()
         task = self.task
         if not self.ready:
-            said = self._last_words()
+            message = self._last_line()
             self.stop()
-            raise CmahError(f"a worker process could not start: {said or f'exit status {status}'}")
+            raise CmahError(f"a worker process could not start: {message or f'exit status {status}'}")
         again = not late and self.served > 0 and self._again(waiting)
         self.stop()
         if task is None or again:
@@ -186,13 +190,14 @@ class _Worker:
         self.stop()
         return True
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
+        """The last line of its standard error."""
         self.stderr.seek(0)
         lines = self.stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def stop(self) -> None:
-        """Kill the process and let go of its pipes."""
+        """Kill the process and close its pipes."""
         if self.finished:
             return
         self.finished, self.deadline = True, float("inf")
@@ -213,9 +218,9 @@ def _cause_of_death(status: int) -> str:
 
 
 def _serve(target: str, time_limit: float, memory_limit: float) -> None:
-    """The worker's end: read tasks from standard input, answer on what was standard output."""
+    """The worker's end: read tasks from standard input, write answers to what was standard output."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what native code prints must not mix with the answers
+    os.dup2(2, 1)  # what native code prints must not get between the answers
     module_name, _, name = target.partition(":")
     with _OneCore():
         module = import_module(module_name)
@@ -238,16 +243,16 @@ def _serve(target: str, time_limit: float, memory_limit: float) -> None:
         except CmahError as error:
             answer({"refused": str(error)})
         except Exception as error:  # a foreign file can raise nearly anything; one must not end the rest
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             fatal = isinstance(error, OSError) and error.errno in FATAL_ERRORS
-            answer({"fatal" if fatal else "refused": said})
+            answer({"fatal" if fatal else "refused": message})
         signal.alarm(0)
         if _address_space() - start > memory_limit * 2**30 / 4:
-            return  # what earlier tasks left behind must not count against later ones
+            return  # memory that earlier tasks leak must not count against later ones
 
 
 class _OneCore:
-    """While importing, be bound to one core, so that native thread pools (Embree's) start no more threads."""
+    """Bind the process to one core while it imports, so that native thread pools (Embree's) start one thread."""
 
     def __enter__(self) -> None:
         if hasattr(os, "sched_setaffinity"):
@@ -260,7 +265,7 @@ class _OneCore:
 
 
 def _address_space() -> int:
-    """Bytes of address space in use; 0 where the system does not say."""
+    """Bytes of address space in use; 0 on systems without /proc."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -269,7 +274,7 @@ def _address_space() -> int:
 
 
 def _limit_memory(gib: float) -> int:
-    """Allow `gib` more address space than is in use now, which is returned; no limit outside Linux."""
+    """Allow `gib` GiB more address space than is in use, and return what is in use (bytes); no limit outside Linux."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,6 +1,6 @@
 """Random changes of training images and point clouds; with every field off, nothing changes.
 
-Everything random comes from the generator handed in, so that a sample is a function of its seed alone.
+Everything random is drawn from the generator that is passed in, so that a sample is a function of its seed alone.
 """
 
 import math
@@ -19,9 +19,9 @@ LUMA = np.tile([0.213, 0.715, 0.072], (3, 1))
 HUE_SINE = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]])
 # Largest difference of a channel at which a pixel still counts as background: JPEG leaves ripples of about 10
 BACKGROUND_TOLERANCE = 12
-# Largest mean difference of an enclosed region that is a hole and not a part of the object
+# Largest mean difference of an enclosed region that is taken for a hole, and not for a part of the object
 HOLE_TOLERANCE = 3
-# Part of the border that must be of one colour before the background is taken to be known
+# Part of the border that must be of one colour before a background is assumed
 UNIFORM_BORDER = 0.8
 # Difference from the background at which a pixel on the outline counts as fully covered by the object
 OPAQUE = 96
@@ -97,9 +97,9 @@ def augment_image(
         image: uint8 [h, w, 3].
         size: side of the result in pixels.
         config: what may happen.
-        rng: the source of everything random.
-        mask: called if the background is to be replaced; gives uint8 [h, w], 255 = object, or None where
-            unknown (then `object_mask` guesses).
+        rng: the generator of everything random.
+        mask: called if the background is to be replaced; gives uint8 [h, w], 255 = object, or None if there is none
+            (then `object_mask` guesses).
 
     Returns:
         uint8 [size, size, 3].
@@ -122,7 +122,7 @@ def augment_image(
 
 
 def replace_background(image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Lay the object of uint8 [h, w, 3] over a random background; unchanged if no object can be told.
+    """Lay the object of uint8 [h, w, 3] over a random background; unchanged if the object cannot be made out.
 
     Where a pixel is partly object (mask a in 0..1), the old background shows through: c = a f + (1 - a) w, with
     w the colour of the border. So the new pixel is c + (1 - a) (b - w), without a halo of the old background.
@@ -174,7 +174,7 @@ def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random
     Args:
         points: float32 [n, 3] or [n, 6]; only the coordinates change.
         config: what may happen.
-        rng: the source of everything random.
+        rng: the generator of everything random.
 
     Returns:
         float32 of the same shape.
@@ -229,7 +229,7 @@ def _random_colours(
 
 
 def _random_background(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [h, w, 3] in 0..255: a grid of random colours, enlarged; one cell is plain, two a gradient."""
+    """float32 [h, w, 3] in 0..255: a grid of random colours, enlarged; a single cell is plain, two make a gradient."""
     cells = int(rng.choice([1, 2, 4, 8, 16]))
     spread = rng.uniform(0, 128)
     grid = rng.uniform(0, 255, 3) + rng.uniform(-spread, spread, (cells, cells, 3))
@@ -261,7 +261,7 @@ def _plane_rotation(first: int, second: int, angle: float) -> np.ndarray:
 
 
 def _reciprocal(rng: np.random.Generator, largest: float, count: int = 0) -> np.ndarray:
-    """Factors between 1 / largest and largest, uniform in the logarithm; count 0: a pair x, 1 / x."""
+    """Factors between 1 / largest and largest, uniform in the logarithm; count 0 gives a pair x, 1 / x."""
     logarithm = rng.uniform(-1, 1, count or 1) * math.log(largest)
     return np.exp(logarithm if count else np.concatenate([logarithm, -logarithm]))
 

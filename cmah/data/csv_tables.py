@@ -1,4 +1,4 @@
-"""Tables of a dataset folder: CSV and JSON in and out, every fault noted with its file and row.
+"""Reading and writing the tables of a dataset folder; every fault is noted with its file and row.
 
 Rows are numbered as in a spreadsheet: row 1 is the header.
 """
@@ -17,21 +17,21 @@ from cmah.files import read_json, require_file
 
 FORMAT, VERSION = "cmah-dataset", 1
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What notes a fault of the row at hand
+# Called with a fault of the row that is being read
 Fault = Callable[[str], None]
 Item = TypeVar("Item")
 
 
 class HasExtra(Protocol):
-    """An item with the cells of further columns."""
+    """A row with the cells of further columns."""
 
     @property
     def extra(self) -> dict[str, str]:
-        """Column to cell."""
+        """The further cells by the name of their column."""
 
 
 def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
-    """The items as CSV: the attributes named by `columns`, then whatever further columns any of them has."""
+    """Rows as CSV: the attributes named by `columns`, then whatever further columns any of them has."""
     extra = list(dict.fromkeys(name for item in items for name in item.extra))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -43,7 +43,15 @@ def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
 
 
 def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
-    """The fields of dataset.json under the names of `Dataset`; what is wrong goes to `faults`."""
+    """Read dataset.json.
+
+    Args:
+        path: the file.
+        faults: gets a line for each fault.
+
+    Returns:
+        The arguments of `Dataset`; further keys under "extra". Incomplete where there are faults.
+    """
     try:
         header = read_json(path)
     except CmahError as error:
@@ -52,7 +60,7 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
     if not isinstance(header, dict):
         faults.append(f"{path}: expected an object with the key 'format', found {type(header).__name__}")
         return {}
-    known: dict[str, tuple[Callable[[Any], bool], str]] = {
+    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "format": (lambda value: value == FORMAT, f"'{FORMAT}'"),
         "version": (lambda value: value == VERSION and not isinstance(value, bool), f"{VERSION}"),
         "name": (lambda value: isinstance(value, str), "a string"),
@@ -60,13 +68,13 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
         "up_axis": (lambda value: value in ("y", "z"), "'y' or 'z'"),
         "image_size": (_is_count, "a whole number of at least 1"),
     }
-    for key, (good, expected) in known.items():
+    for key, (good, expected) in rules.items():
         if key not in header:
             faults.append(f"{path}: '{key}' is missing (expected {expected})")
         elif not good(header[key]):
             faults.append(f"{path}: '{key}' is {header[key]!r} (expected {expected})")
-    result = {key: header.get(key) for key in known if key not in ("format", "version")}
-    return result | {"extra": {key: value for key, value in header.items() if key not in known}}
+    fields = {key: header.get(key) for key in rules if key not in ("format", "version")}
+    return fields | {"extra": {key: value for key, value in header.items() if key not in rules}}
 
 
 def read_table(
@@ -81,12 +89,12 @@ def read_table(
     Args:
         path: the file.
         columns: the columns with a meaning; the cells of any others are kept apart.
-        required: those of `columns` that must be there.
-        make: builds an item of (cells, further cells, function that notes a fault of this row).
+        required: the columns that the header must have.
+        make: builds an item from (cells, further cells, function to call with a fault of this row).
         faults: gets a line for each fault: file, row, what was expected.
 
     Returns:
-        (row number, item) of every row that has as many cells as the header.
+        (row number, item) for every row that has as many cells as the header.
     """
     try:
         require_file(path)
@@ -118,7 +126,7 @@ def read_table(
         if problem:
             faults.append(f"{path}: row 1: {problem} (expected {','.join(required)})")
             return []
-        known = [(name, place) for place, name in enumerate(header) if name in columns]
+        meant = [(name, place) for place, name in enumerate(header) if name in columns]
         further = [(name, place) for place, name in enumerate(header) if name not in columns]
         notes: list[str] = []
         for row in rows:
@@ -130,7 +138,7 @@ def read_table(
                     f"{path}: row {row_number}: {len(row)} cells (expected {len(header)}, as in row 1)"
                 )
                 continue
-            cells = {name: row[place] for name, place in known}
+            cells = {name: row[place] for name, place in meant}
             items.append(
                 (row_number, make(cells, {name: row[place] for name, place in further}, notes.append))
             )
@@ -142,14 +150,14 @@ def read_table(
 
 
 def check_text(cells: dict[str, str], fault: Fault) -> None:
-    """No cell may hold a control character: ids and paths are printed, one a line."""
+    """Note cells with control characters: ids and paths are printed, one per line."""
     for name, value in cells.items():
         if CONTROL.search(value):
             fault(f"{name} is {value!r} (expected text without control characters)")
 
 
 def check_path(path: str, key: str, fault: Fault) -> None:
-    """A path must be relative and stay inside the folder, whatever the platform."""
+    """Note a path that is not relative or leaves the folder, on whatever platform."""
     if not path:
         fault(f"{key} is empty (expected a path relative to the dataset folder)")
     elif path[0] == "/" or "\\" in path or path[1:2] == ":" or ".." in path.split("/"):
@@ -157,7 +165,17 @@ def check_path(path: str, key: str, fault: Fault) -> None:
 
 
 def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], fault: Fault) -> Any:
-    """The cell as a whole number from 0 or as a finite float; None if empty or not there."""
+    """A cell as a number.
+
+    Args:
+        cells: the cells of a row by column.
+        key: the column.
+        kind: int for a whole number from 0, float for a finite number.
+        fault: called with what is wrong.
+
+    Returns:
+        The number; None if the cell is empty, not there, or wrong.
+    """
     text = cells.get(key, "")
     if not text:
         return None
@@ -172,7 +190,7 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
 
 
 def duplicates(path: Path, ids: Iterable[tuple[int, str]]) -> list[str]:
-    """A fault for each id, given with its row, that an earlier row has too."""
+    """A fault for each (row number, id) whose id an earlier row has too."""
     first: dict[str, int] = {}
     return [
         f"{path}: row {row}: id {name!r} is already that of row {first[name]}"

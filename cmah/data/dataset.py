@@ -40,7 +40,7 @@ from cmah.files import atomic_path
 from cmah.progress import progress
 
 KINDS = ("render", "picture", "photo")
-# float16 keeps 11 bits: a cloud that lies further out than this is normalised before it is rounded
+# float16 keeps 11 bits: a cloud with larger coordinates is normalised before it is rounded
 COMFORTABLE = 2.0
 
 
@@ -105,9 +105,9 @@ class Dataset:
 
     Attributes:
         root: the folder.
-        name: what it is called.
+        name: name of the dataset.
         points_per_shape: rows of each file of points.
-        up_axis: "y" or "z".
+        up_axis: "y" or "z", the axis that points up in the files of points.
         image_size: side of the rendered views in pixels.
         shapes: the rows of shapes.csv, in order.
         images: the rows of images.csv, in order.
@@ -160,7 +160,7 @@ class Dataset:
         return hashlib.sha256("\0".join(self._texts().values()).encode()).hexdigest()
 
     def select(self, split: str) -> "Dataset":
-        """The part of one split; "all" keeps everything.
+        """The shapes and images of one split; "all" keeps everything.
 
         Raises:
             DatasetError: if nothing belongs to the split.
@@ -170,13 +170,9 @@ class Dataset:
         shapes = [shape for shape in self.shapes if shape.split == split]
         images = [image for image in self.images if image.split == split]
         if not shapes and not images:
-            known = (
-                ", ".join(
-                    sorted({shape.split for shape in self.shapes} | {image.split for image in self.images})
-                )
-                or "none"
-            )
-            raise DatasetError([f"{self.root}: no shape or image of split {split!r} (there are: {known})"])
+            splits = {shape.split for shape in self.shapes} | {image.split for image in self.images}
+            existing = ", ".join(sorted(splits)) or "none"
+            raise DatasetError([f"{self.root}: no shape or image of split {split!r} (there are: {existing})"])
         return replace(self, shapes=shapes, images=images)
 
     def views(self) -> dict[str, list[Image]]:
@@ -188,16 +184,16 @@ class Dataset:
         return views
 
     def some_views(self, shapes: Sequence[Shape], kinds: Sequence[str], count: int) -> list[Image]:
-        """Up to `count` images of some kinds of each shape, evenly chosen from those there are."""
+        """Up to `count` images of each shape, of the given kinds, evenly spaced in file order."""
         views, chosen = self.views(), []
         for shape in shapes:
-            own = [image for image in views[shape.shape_id] if image.kind in kinds]
-            few = min(len(own), count)
-            chosen += [own[i * len(own) // few] for i in range(few)]
+            candidates = [image for image in views[shape.shape_id] if image.kind in kinds]
+            few = min(len(candidates), count)
+            chosen += [candidates[i * len(candidates) // few] for i in range(few)]
         return chosen
 
     def load_points(self, shape: Shape) -> np.ndarray:
-        """The points of a shape as float16 [n, 3] or [n, 6] (xyz, rgb in 0..1), y up whichever axis is in the file.
+        """The points of a shape as float16 [n, 3] or [n, 6] (xyz, rgb in 0..1), y up whatever the file has.
 
         Clouds that reach far beyond the unit sphere are normalised first: float16 would round them coarsely.
 
@@ -210,7 +206,7 @@ class Dataset:
         return points.astype(np.float16)
 
     def check_files(self) -> list[str]:
-        """Open every file the tables name; the faults found, one line each, with file and row."""
+        """Open every file that the tables name; the faults, one line each, with table, row and what was expected."""
         faults: list[str] = []
         for shape in progress(self.shapes, "checking points"):
             with _collected(f"shapes.csv: row of {shape.shape_id!r}", faults):
@@ -250,7 +246,7 @@ class Dataset:
 
 @contextmanager
 def _collected(where: str, faults: list[str]) -> Iterator[None]:
-    """Note a CmahError in `faults` and go on."""
+    """Add a CmahError to `faults` instead of raising it."""
     try:
         yield
     except CmahError as error:
@@ -292,9 +288,11 @@ def _linked(image: Image, shapes: dict[str, Shape], where: str, faults: list[str
         faults.append(f"{where}: shape_id {image.shape_id!r} is not in shapes.csv")
         return image
     for key in ("split", "category"):
-        own, other = getattr(image, key), getattr(shape, key)
-        if own and own != other:
-            faults.append(f"{where}: {key} is {own!r}, but that of its shape {image.shape_id!r} is {other!r}")
-        elif own != other:
-            image = replace(image, **{key: other})
+        stated, expected = getattr(image, key), getattr(shape, key)
+        if stated and stated != expected:
+            faults.append(
+                f"{where}: {key} is {stated!r}, but that of its shape {image.shape_id!r} is {expected!r}"
+            )
+        elif stated != expected:
+            image = replace(image, **{key: expected})
     return image

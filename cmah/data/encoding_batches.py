@@ -1,4 +1,4 @@
-"""Plain passes over images and point clouds, one after the other and without augmentation, in batches."""
+"""Batches for encoding: images and point clouds in order, without augmentation, unreadable ones noted."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,12 +17,13 @@ from cmah.files import Skipped
 
 
 class ImageBatches:
-    """Pictures one after the other, without augmentation: yields (dict, positions in `paths`).
+    """Pictures in order, without augmentation.
 
-    The dict holds image: uint8 [b, 3, size, size]. A picture that cannot be read is left out and noted.
+    Iterating yields ({"image": uint8 [b, 3, size, size]}, positions in `paths`). A picture that cannot be read is
+    left out and noted.
 
     Attributes:
-        skipped: (path, reason) of the pictures left out so far.
+        skipped: (path, reason) of each picture left out so far.
     """
 
     def __init__(
@@ -33,15 +34,15 @@ class ImageBatches:
         workers: int = 0,
         masks: Sequence[Path | str] | None = None,
     ) -> None:
-        """Nothing is read yet.
+        """Prepare; nothing is read yet.
 
         Args:
-            paths: the files.
+            paths: the picture files.
             size: side of the images in pixels; see `images.fit_square`.
-            batch_size: images a batch.
-            workers: processes that decode; 0 does it in this one.
-            masks: None keeps backgrounds. Else they become black: the mask of each picture, or "" for its own
-                opacity; a picture with neither stays as it is.
+            batch_size: images in a batch.
+            workers: number of processes that decode; 0: this process does it.
+            masks: None keeps the backgrounds. Otherwise they become black: the file of each picture's mask, or "" for
+                the opacity in the picture itself; a picture with neither stays as it is.
         """
         self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
         self.masks = masks
@@ -57,7 +58,16 @@ class ImageBatches:
         workers: int,
         background: Literal["keep", "remove"],
     ) -> "ImageBatches":
-        """Those of a dataset's images; with background "remove", what is not the object becomes black."""
+        """The batches of images of a dataset.
+
+        Args:
+            root: the dataset folder.
+            images: the images, in the order wanted.
+            size: side of the images in pixels.
+            batch_size: images in a batch.
+            workers: number of processes that decode; 0: this process does it.
+            background: "remove" paints black what is not the object.
+        """
         masks = [image.mask and root / image.mask for image in images] if background == "remove" else None
         return cls([root / image.path for image in images], size, batch_size, workers, masks)
 
@@ -87,26 +97,27 @@ class ImageBatches:
 
 
 class PointBatches:
-    """Clouds one after the other, as `point_clouds.model_input` has them: yields (dict, positions in `paths`).
+    """Point clouds in order, made the input of a model by `point_clouds.model_input`.
 
-    The dict holds points: float32 [b, points, 3 or 6]. A cloud that cannot be read is left out and noted.
+    Iterating yields ({"points": float32 [b, points, 3 or 6]}, positions in `paths`). A cloud that cannot be read is
+    left out and noted.
 
     Attributes:
-        skipped: (path, reason) of the clouds left out so far.
+        skipped: (path, reason) of each cloud left out so far.
     """
 
     def __init__(
         self, paths: Sequence[Path], points: int, batch_size: int, colours: bool = False, up_axis: str = "y"
     ) -> None:
-        """Nothing is read yet.
+        """Prepare; nothing is read yet.
 
         Args:
             paths: the .npy files. They are read as a query is, without the rounding to float16 of
                 `Dataset.load_points`, so that a file gives the same code either way.
-            points: how many of each cloud the model gets.
-            batch_size: clouds a batch.
-            colours: whether the result has six columns.
-            up_axis: "y" or "z", of the files; the result has y up.
+            points: number of points of each cloud that the model takes.
+            batch_size: clouds in a batch.
+            colours: whether the clouds have six columns.
+            up_axis: "y" or "z", the axis that points up in the files; the result has y up.
         """
         self.paths, self.points, self.batch_size, self.colours = paths, points, batch_size, colours
         self.up_axis = up_axis
@@ -149,7 +160,7 @@ class _Pictures(torch.utils.data.Dataset):
 
 
 def _object_only(path: Path, mask_path: Path | str) -> np.ndarray:
-    """A picture uint8 [h, w, 3], black where its mask or else its own opacity says that there is no object."""
+    """A picture uint8 [h, w, 3], black where its mask, or without one its opacity, is 0."""
     picture, alpha = load_image_and_alpha(path)
     mask = load_mask(mask_path) if mask_path else alpha
     if mask is None:

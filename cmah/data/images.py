@@ -1,4 +1,4 @@
-"""Pictures in: whatever a camera, a scanner or a renderer wrote becomes uint8 RGB, or one clear error."""
+"""Reading pictures: what a camera, a scanner or a renderer wrote becomes uint8 RGB, or one clear error."""
 
 import warnings
 from pathlib import Path
@@ -10,20 +10,22 @@ import PIL.ImageOps
 from cmah.errors import CmahError
 from cmah.files import require_file
 
-# Larger pictures are refused before a pixel is decoded: 64 million pixels are 192 MB as RGB.
+# Larger pictures are refused before a pixel is decoded: 64 million pixels take 192 MB as RGB
 MAX_PIXELS = 64_000_000
-# These cover cameras, scanners and the web; of Pillow's others, some run programs (EPS).
+# These cover cameras, scanners and the web; some of the other formats that Pillow reads run programs (EPS)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# By these a query file is taken to be a picture; what its bytes are decides how it is read
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def load_image(path: str | Path) -> np.ndarray:
     """Read a picture as uint8 [h, w, 3] RGB.
 
     Transparent parts are laid over white, a camera's rotation mark (EXIF) is obeyed, 16-bit values keep their
-    high byte, palettes, grey and CMYK become RGB, and of an animation the first frame counts.
+    high byte, palettes, grey and CMYK become RGB, and an animation gives its first frame.
 
     Raises:
-        CmahError: if the file is missing, no picture of a known format, broken, or larger than MAX_PIXELS.
+        CmahError: if the file is missing, not a picture in one of FORMATS, broken, or larger than MAX_PIXELS.
     """
     return load_image_and_alpha(path)[0]
 
@@ -69,8 +71,12 @@ def without_background(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     """Scale uint8 [h, w, 3] to [size, size, 3] without distortion.
 
-    What is not square is centred on the colour of its border (median of each channel). An image that already
-    has the size is returned as it is.
+    An image that is not square is centred on the colour of its border (median of each channel). An image that
+    already has the size is returned as it is.
+
+    Example:
+        >>> fit_square(np.zeros((20, 10, 3), np.uint8), 8).shape
+        (8, 8, 3)
     """
     height, width = image.shape[:2]
     if height == width == size:
@@ -86,7 +92,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def border_colour(image: np.ndarray) -> tuple[int, int, int]:
-    """Median (each channel by itself) of the outermost pixels of uint8 [h, w, 3]."""
+    """The median of each channel over the outermost pixels of uint8 [h, w, 3]."""
     red, green, blue = np.median(border(image), axis=0).astype(int)
     return int(red), int(green), int(blue)
 
@@ -97,11 +103,11 @@ def border(image: np.ndarray) -> np.ndarray:
 
 
 def _decoded(path: str | Path) -> PIL.Image.Image:
-    """Open, check, decode and turn."""
+    """The decoded picture, its size checked before decoding, turned upright."""
     path = Path(path)
     require_file(path, "expected a picture")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata and large sizes
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and large sizes
         try:
             with PIL.Image.open(path, formats=FORMATS) as image:
                 pixels = image.width * image.height
@@ -124,7 +130,7 @@ def _decoded(path: str | Path) -> PIL.Image.Image:
             raise CmahError(f"{path}: too many pixels (at most {MAX_PIXELS:,} are read)") from None
         except (
             Exception
-        ) as error:  # decoders of foreign bytes raise nearly anything, struct.error and KeyError too
+        ) as error:  # decoders of foreign bytes raise nearly anything, also struct.error, KeyError
             reason = " ".join(str(error).split()) or type(error).__name__
             raise CmahError(f"{path}: cannot be decoded ({reason})") from None
 

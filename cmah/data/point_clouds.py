@@ -1,7 +1,7 @@
-"""Point clouds in, and the one rule that makes a cloud the input of a model.
+"""Reading point clouds, and the one rule that makes a cloud the input of a model.
 
-The rule, in training, evaluation and queries alike: draw the wanted number of points, then `normalise` what
-was drawn (mean at the origin, largest norm 1). Augmentation comes after it and is not undone.
+The rule, in training, evaluation and queries alike: draw as many points as the model takes, then `normalise` them
+(mean at the origin, largest norm 1). Augmentation comes after it and is not undone.
 """
 
 from pathlib import Path
@@ -13,18 +13,17 @@ from cmah.errors import CmahError
 from cmah.files import require_file
 
 MAX_POINTS = 50_000_000
-# A cloud further from the origin than this many times its size is centred in float64: float32 has 24 bits
+# A cloud further from the origin than this many times its size is centred in float64, as float32 has 24 bits only
 FAR = 100.0
-LARGEST = (
-    1e30  # squares of larger coordinates leave the range of float32 and may leave that of sums in float64
-)
+# Squares of larger coordinates leave the range of float32, and sums of them may leave that of float64
+LARGEST = 1e30
 EXPECTED = "expected an .npy array of numbers [n, 3] or [n, 6], xyz and rgb in 0..1"
 
 
 def load_points_file(path: str | Path, up_axis: str = "y") -> np.ndarray:
     """Read an .npy file of points as float32 [n, 3] (xyz) or [n, 6] (xyz, rgb in 0..1), n >= 1, y up.
 
-    Integers and any float are taken. A cloud very far from the origin for its size comes back centred, since
+    Integers and floats of any size are read. A cloud very far from the origin for its size comes back centred, since
     float32 could not hold its form otherwise.
 
     Args:
@@ -67,21 +66,29 @@ def normalise(points: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 of the same shape. Points that are all equal give zeros.
+
+    Example:
+        >>> normalise(np.array([[0.0, 0, 0], [4, 0, 0]])).tolist()
+        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     xyz = points[..., :3].astype(np.float64)
     magnitude = np.abs(xyz).max(axis=(-2, -1), keepdims=True)
     xyz -= xyz.mean(axis=-2, keepdims=True)
     radius = np.sqrt(np.square(xyz).sum(axis=-1).max(axis=-1))[..., None, None]
-    # what is left of equal points is the rounding of their mean
+    # equal points leave the rounding of their mean, which must not be scaled up
     flat = radius <= 1e-12 * magnitude
     xyz = np.where(flat, 0.0, xyz / np.where(flat, 1.0, radius))
     return np.concatenate([xyz, points[..., 3:]], axis=-1, dtype=np.float32)
 
 
 def fixed_subset(n: int, wanted: int) -> np.ndarray:
-    """Indices int64 [wanted] into n points, always the same: evenly strided, or cyclic if there are too few.
+    """Indices int64 [wanted] into n points, always the same: evenly spaced, or repeated in turn if there are too few.
 
-    Files of points are in random order (`prepare` samples them so): a stride is as good as a random draw.
+    Files of points are in random order (`prepare` samples them so), and even spacing is as good as a random draw.
+
+    Example:
+        >>> fixed_subset(10, 4).tolist(), fixed_subset(2, 4).tolist()
+        ([0, 2, 5, 7], [0, 1, 0, 1])
     """
     if n >= wanted:
         return np.arange(wanted, dtype=np.int64) * n // wanted
@@ -89,11 +96,11 @@ def fixed_subset(n: int, wanted: int) -> np.ndarray:
 
 
 def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.ndarray:
-    """What a model gets of a cloud in evaluation and as a query: its fixed subset, normalised.
+    """The input of a model for a cloud in evaluation or as a query: a fixed subset, normalised.
 
     Args:
         points: numbers [n, 3] or [n, 6].
-        wanted: how many points.
+        wanted: the number of points that the model takes.
         colours: whether the result has six columns (see `with_colours`).
 
     Returns:
@@ -104,7 +111,7 @@ def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.nd
 
 
 def with_colours(points: np.ndarray) -> np.ndarray:
-    """Numbers [n, 3] or [n, 6] to [n, 6]; clouds without colours become grey (0.4, as OpenShape has it)."""
+    """Numbers [n, 3] or [n, 6] as [n, 6]; clouds without colours become grey (0.4, as in OpenShape)."""
     if points.shape[1] == 6:
         return points
     grey = np.full(points.shape, 0.4, np.result_type(points, np.float16))  # exact where the points are

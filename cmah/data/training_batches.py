@@ -1,8 +1,8 @@
 """Batches for training: random pairs of an image and a point cloud.
 
-A training sample is a pure function of (seed, epoch, position), and the order of an epoch of (seed, epoch): the
-batches are the same with any number of workers, and a resumed run sees what an uninterrupted one would have seen.
-Workers only decode, augment and draw; they never run Numba's parallel kernels, which do not survive a fork.
+A training sample is a function of (seed, epoch, position of the shape) alone, and the order of an epoch of (seed,
+epoch): the batches are the same with any number of workers, and a resumed run sees what an uninterrupted one would
+have seen. Workers only decode, augment and draw; they never run Numba's parallel kernels, which do not survive a fork.
 """
 
 import os
@@ -31,19 +31,20 @@ from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
 from cmah.progress import progress
 
-PREFETCH = 2  # batches that a worker prepares ahead
-# Separate the random streams of one seed
+PREFETCH = 2  # batches that a worker prepares in advance
+# Random streams of one seed, so that the order of an epoch does not depend on what its samples draw
 ORDER_STREAM, SAMPLE_STREAM = 0, 1
 
 
 class TrainingPairs(torch.utils.data.Dataset):
     """Shapes with their views, as random pairs of an image and a point cloud.
 
-    The points are read once and kept as float16, one array of all clouds; images are decoded when they are drawn.
+    The points are read once and kept as float16, one array for all clouds; images are decoded when they are drawn.
 
     Attributes:
-        shapes: the shapes that take part: those with a readable cloud and at least one image.
-        skipped: (shape_id, reason) of the others.
+        shapes: the shapes that are trained on: those with a readable cloud and at least one image.
+        images: the images of each of these shapes.
+        skipped: (shape_id, reason) of the other shapes.
     """
 
     def __init__(
@@ -63,19 +64,20 @@ class TrainingPairs(torch.utils.data.Dataset):
         """Read the clouds.
 
         Args:
-            dataset: where the shapes and images come from; images without a shape take no part.
+            dataset: the shapes and images; images without a shape are not used.
             image_size: side of the images in pixels.
-            points: how many are drawn from each cloud.
+            points: number of points drawn from each cloud.
             image_augmentation: how images vary.
             point_augmentation: how clouds vary.
-            kinds: the kinds of images that take part.
-            views: images drawn for each shape, different ones as far as there are enough.
+            kinds: the kinds of images to use: "render", "picture", "photo".
+            views: number of images drawn for each shape, without repetition if there are enough.
             colours: whether the clouds have six columns.
-            pictures: whether the images are read; else only one is chosen by number (where their features are known).
-            seed: of everything random.
+            pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
+                the features of all images.
+            seed: seed of everything random.
 
         Raises:
-            DatasetError: if no shape can take part.
+            DatasetError: if no shape can be trained on.
         """
         self.root = dataset.root
         self.image_size, self.points = image_size, points
@@ -86,8 +88,8 @@ class TrainingPairs(torch.utils.data.Dataset):
         parts = []
         all_views = dataset.views()
         for shape in progress(dataset.shapes, "reading points"):
-            own = [image for image in all_views[shape.shape_id] if image.kind in kinds]
-            if not own:
+            images = [image for image in all_views[shape.shape_id] if image.kind in kinds]
+            if not images:
                 self.skipped.append((shape.shape_id, f"no image of kind {' or '.join(kinds)}"))
                 continue
             try:
@@ -97,7 +99,7 @@ class TrainingPairs(torch.utils.data.Dataset):
                 continue
             parts.append(with_colours(cloud) if colours else cloud[:, :3])
             self.shapes.append(shape)
-            self.images.append(own)
+            self.images.append(images)
         if not parts:
             reason = f" ({self.skipped[0][1]})" if self.skipped else ""
             raise DatasetError([f"{dataset.root}: no shape to train on{reason}"])
@@ -108,23 +110,21 @@ class TrainingPairs(torch.utils.data.Dataset):
         return len(self.shapes)
 
     def cloud(self, position: int) -> np.ndarray:
-        """All points of a shape as they are kept: float16 [n, 3] or [n, 6]."""
+        """All points of the shape at a position: float16 [n, 3] or [n, 6], neither drawn from nor normalised."""
         return self._points[self._offsets[position] : self._offsets[position + 1]]
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray]:
-        """One pair.
+        """Draw a pair; if no image of the shape can be read, the next shape takes its place.
 
         Args:
             key: (epoch, position of the shape).
 
         Returns:
-            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; not there
-                without pictures.
+            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; missing if
+                `pictures` is off.
             points: float32 [points, 3] or [points, 6], normalised, then augmented.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
-
-        If no image of the shape can be read, the next shape takes its place.
 
         Raises:
             CmahError: if no image of any shape can be read.
@@ -158,10 +158,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng)
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
-        """The augmented views; one that cannot be read gives way to the next in the random order.
-
-        With them, the number of the first.
-        """
+        """The augmented views and the number of the first; an unreadable one gives way to the next in random order."""
         order = rng.permutation(len(self.images[position]))
         drawn: list[np.ndarray] = []
         first = -1
@@ -191,19 +188,19 @@ class TrainingPairs(torch.utils.data.Dataset):
 
 
 class TrainingBatches:
-    """The epochs of `TrainingPairs`; the workers live as long as this object.
+    """The epochs of `TrainingPairs` in batches; the worker processes live as long as this object.
 
     Attributes:
-        pairs: what is drawn from.
+        pairs: the pairs that the batches are made of.
     """
 
     def __init__(self, pairs: TrainingPairs, batch_size: int, workers: int = 0) -> None:
-        """Start nothing yet: workers start with the first epoch.
+        """Prepare; the workers start with the first epoch.
 
         Args:
-            pairs: what to draw from.
-            batch_size: samples a batch. An incomplete last batch is dropped, unless it is the only one.
-            workers: processes that decode and augment; 0 does it in this one.
+            pairs: the pairs that the batches are made of.
+            batch_size: samples in a batch. An incomplete last batch is dropped, unless it is the only one.
+            workers: number of processes that decode and augment; 0: this process does it.
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
@@ -219,23 +216,30 @@ class TrainingBatches:
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
             worker_init_fn=quiet_worker,
-            # its own, so that drawing batches leaves torch's global random state alone
+            # a generator for the loader alone, so that drawing batches leaves torch's global random state as it is
             generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Number of batches in a whole epoch."""
         return self._order.batches
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """The batches of an epoch from `first_batch` on: image, points, index, each with a batch axis first.
+        """The batches of an epoch, as dictionaries of what a pair holds with a batch axis in front.
 
         An epoch may be left early; starting the next one ends it.
+
+        Args:
+            number: the epoch, which determines order and augmentation.
+            first_batch: number of the batch to begin with, where a run is resumed within an epoch.
+
+        Raises:
+            CmahError: if no image of any shape can be read.
         """
         self._order.epoch, self._order.first_batch = number, first_batch
         try:
             yield from self._loaded()
-        except CmahError as error:  # that of a worker carries its whole traceback
+        except CmahError as error:  # the message of an error in a worker is its whole traceback
             raise CmahError(
                 str(error).strip().splitlines()[-1].removeprefix("cmah.errors.CmahError: ")
             ) from None
@@ -246,7 +250,7 @@ class TrainingBatches:
 
 
 class _Order(Sampler[list[tuple[int, int]]]):
-    """Keys of the batches of one epoch: a permutation that depends on (seed, epoch) only."""
+    """The keys of each batch of one epoch: a permutation that depends on (seed, epoch) only."""
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
@@ -264,13 +268,13 @@ class _Order(Sampler[list[tuple[int, int]]]):
 
 
 def _stacked(samples: list[dict[str, np.ndarray]], shared: bool) -> dict[str, Any]:
-    """Samples to a batch: tensors, which a worker hands over in shared memory, or arrays, which go by pipe."""
+    """A batch from its samples: tensors, which a worker passes in shared memory, or arrays, which go through a pipe."""
     batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
     return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else batch
 
 
 def _fits_shared(workers: int, batch_bytes: int) -> bool:
-    """Whether the batches under way fit into shared memory: containers often have 64 MB, and die of more."""
+    """Whether the prefetched batches fit into shared memory, of which containers often have 64 MB only."""
     try:
         state = os.statvfs("/dev/shm")
     except (OSError, AttributeError):  # no such file system: torch shares memory in another way
@@ -279,5 +283,5 @@ def _fits_shared(workers: int, batch_bytes: int) -> bool:
 
 
 def quiet_worker(_: int) -> None:
-    """Leave Ctrl-C to the main process, whose end the workers notice."""
+    """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,23 +7,23 @@ import numpy as np
 
 @dataclass
 class Mesh:
-    """Triangles in the unit sphere, y up, with what is needed to colour any point of them.
+    """Triangles in the unit sphere, y up, with everything that colours their points.
 
     Attributes:
         vertices: float32 [v, 3], centre of the bounding box at the origin, largest distance from it 1.
         faces: int32 [f, 3].
         normals: float32 [v, 3] as the file gives them (NaN where it does not), or None if nowhere.
-        smooth: bool [f], whether `normals` can be believed there: see SMOOTH in cmah.meshes.mesh_loading.
+        smooth: bool [f], whether `normals` agree with the face and are used: see SMOOTH in cmah.meshes.mesh_loading.
         face_normals: float32 [f, 3], unit length (zero for a face without area).
         face_areas: float64 [f].
         face_rgba: float32 [f, 4] in 0..1.
         vertex_rgba: float32 [v, 4] in 0..1, or None.
         uv: float32 [v, 2], or None.
-        face_texture: int32 [f], which texture, -1 for none.
+        face_texture: int32 [f], the number of the texture, -1 for none.
         texels: uint8 [t, 4], all textures one after the other, row by row.
-        textures: int64 [k, 3], of each texture its offset in `texels`, its height and its width.
-        coloured: whether the file says anything about colour.
-        opaque: whether no point of it lets light through.
+        textures: int64 [k, 3], for each texture its offset in `texels`, its height and its width.
+        coloured: whether the file has any colours.
+        opaque: whether no point lets light through.
     """
 
     vertices: np.ndarray
@@ -47,8 +47,8 @@ def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.nd
 
     Args:
         mesh: the mesh.
-        faces: int [n], the face of each point.
-        weights: float32 [n, 3], barycentric weights of the face's corners.
+        faces: int [n], the face on which each point lies.
+        weights: float32 [n, 3], barycentric weights of the corners of that face.
 
     Returns:
         float32 [n, 4], RGBA in 0..1.
@@ -66,10 +66,11 @@ def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def _texture_lookup(mesh: Mesh, texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear samples float32 [n, 4] in 0..1 at `uv` of the textures numbered `texture`."""
+    """Bilinear samples float32 [n, 4] in 0..1 of the textures numbered `texture` at `uv`, repeated beyond 0..1."""
     offset, height, width = mesh.textures[texture].T
     with np.errstate(invalid="ignore"):
         uv = np.nan_to_num(uv - np.floor(uv), nan=0.0, posinf=0.0, neginf=0.0)
+    # texel i covers i to i + 1, so its centre lies at i + 0.5; rows count from the top, v from the bottom
     x = uv[:, 0] * width.astype(np.float32) - np.float32(0.5)
     y = (1 - uv[:, 1]) * height.astype(np.float32) - np.float32(0.5)
     left, top = np.floor(x), np.floor(y)

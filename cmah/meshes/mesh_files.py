@@ -1,6 +1,6 @@
 """Reading foreign mesh files through trimesh: confined resources, flattened scenes, materials as plain arrays.
 
-Everything here handles data that strangers wrote: run it in a worker process (cmah.workers).
+The files may be hostile: call this in a worker process (cmah.workers).
 """
 
 import io
@@ -15,12 +15,12 @@ from PIL import Image
 from trimesh.visual import TextureVisuals
 
 from cmah.errors import CmahError
+from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
 from cmah.meshes.obj_text import absolute_indices, as_utf8
 from cmah.meshes.off import read_off
-from cmah.preparing.shape_ids import SUFFIXES
 
-# window panes and glasses stay visible; many exporters also write 0 where they mean opaque
+# least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
 LEAST_OPACITY = 0.35
 
 
@@ -34,9 +34,9 @@ class Part:
         normals: float64 [v, 3] as given by the file, or None.
         uv: float32 [v, 2], origin at the lower left of the texture, or None.
         vertex_rgba: float32 [v, 4] in 0..1 (sRGB), or None.
-        face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows where the file says nothing, or None.
+        face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows for faces without a colour, or None.
         texture: the texture image, or None.
-        texture_instead: the texture stands in place of `face_rgba`, rather than being multiplied with it.
+        texture_instead: whether the texture replaces `face_rgba`, rather than being multiplied with it.
         texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
     """
 
@@ -63,8 +63,8 @@ def read_parts(path: str | Path) -> list[Part]:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(SUFFIXES)})")
+    if suffix not in MESH_SUFFIXES:
+        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(MESH_SUFFIXES)})")
     if not path.is_file():
         raise CmahError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -85,7 +85,9 @@ def read_parts(path: str | Path) -> list[Part]:
         raise
     except IndexError:
         raise CmahError(f"{path}: a face or object refers to something that is not in the file") from None
-    except ModuleNotFoundError:  # trimesh looks for a guesser of encodings where text is not text
+    except (
+        ModuleNotFoundError
+    ):  # trimesh tries to import a detector of encodings where text cannot be decoded
         raise CmahError(
             f"{path}: not readable as {suffix[1:].upper()} (neither its text nor binary form)"
         ) from None
@@ -95,7 +97,7 @@ def read_parts(path: str | Path) -> list[Part]:
 
 
 def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
-    """The triangle meshes of a scene, once for every node that shows them."""
+    """The triangle meshes of a scene, once for each node that contains them."""
     converted: dict[Any, Part] = {}
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
@@ -111,7 +113,7 @@ def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
         linear = matrix[:3, :3]
         normals = part.normals
         if normals is not None:
-            # the cofactor matrix carries normals also where the transform is singular
+            # normals transform by the cofactor matrix, which exists also where the transform is singular
             normals = normals @ np.cross(linear[[1, 2, 0]], linear[[2, 0, 1]]).T
         yield replace(part, vertices=part.vertices @ linear.T + matrix[:3, 3], normals=normals)
 
@@ -119,7 +121,7 @@ def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
 def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
     """One trimesh object as plain arrays."""
     part = Part(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
-    # trimesh computes normals on request: only those of the file are wanted, and they lie in its cache
+    # trimesh computes normals on request: only those of the file are used, which lie in its cache
     if "vertex_normals" in mesh._cache:
         part.normals = np.asarray(mesh._cache["vertex_normals"], dtype=np.float64)
     visual: Any = mesh.visual
@@ -146,8 +148,8 @@ def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
             factor = np.append(_encode_srgb(factor[:3]), factor[3] if mode == "BLEND" else 1)
     else:
         image = getattr(material, "image", None)
-        # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes up
-        # a grey picture, which was never a file and so has no format
+        # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes a grey
+        # picture, which comes from no file and so has no format
         part.texture_instead = True
         image = image if image is not None and image.format else None
         factor = _material_colour(material) if hasattr(material, "kwargs") else None
@@ -166,7 +168,7 @@ def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
 
 
 def _material_colour(material: Any) -> np.ndarray | None:
-    """The diffuse colour of an MTL material with its opacity, float32 [4], or None where it has neither."""
+    """The diffuse colour and opacity of an MTL material, float32 [4], or None if it has neither."""
     values = material.kwargs
     if "kd" not in values and (material.image is None or not material.image.format):
         return None
@@ -195,5 +197,5 @@ def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
 
 
 def _encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear light to display values, with the plain power 1/2.2."""
+    """Convert linear light to display values, by the power 1/2.2."""
     return np.clip(linear, 0, 1) ** (1 / 2.2)

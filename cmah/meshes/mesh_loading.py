@@ -1,24 +1,20 @@
-"""Triangle meshes with colour: loading, checking, normalising, sampling."""
+"""From a mesh file to a `Mesh`: checked, turned upright, normalised to the unit sphere, its textures packed."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_files import Part, read_parts
 from cmah.meshes.mesh_resources import texture_texels
-from cmah.workers import run_isolated
 
-# what a surface shows that has no colour of its own
+# the grey, in 0..1, of a surface without a colour
 DEFAULT_GREY = 0.7
-# opacity below which a point is in a hole; glass is never less opaque than 0.35
-HOLE = 0.3
-# cosine (60 degrees): normals that deviate more from their face are leftovers of a conversion, and are not used
+# least cosine (of 60 degrees) between a normal and its face: others are leftovers of a conversion, and are not used
 SMOOTH = 0.5
-# beyond this, positions differ by less than float64 can hold: the shape is lost already
+# beyond this, the differences of positions are smaller than float64 can hold: the shape is lost already
 MAX_CENTRE_TO_SIZE = 1e9
 
 
@@ -26,8 +22,8 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     """Read a mesh file, check it, turn it upright and normalise it to the unit sphere.
 
     The centre of the bounding box goes to the origin and the farthest vertex to distance 1; points and views
-    share this frame. Only vertices that a face uses count. Foreign files can crash or bloat the code that reads
-    them: call this in a worker process (see `points_of_mesh` and cmah.workers).
+    share this frame. Only vertices that belong to a face count. Foreign files can crash or bloat the code that reads
+    them: call this in a worker process (see cmah.meshes.point_sampling and cmah.workers).
 
     Args:
         path: an .obj, .off, .ply, .stl, .glb or .gltf file.
@@ -35,7 +31,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
             degrees about x, so (x, y, z) becomes (x, z, -y).
 
     Raises:
-        CmahError: if it is unreadable, has no faces, no extent, no area, or coordinates that are not usable.
+        CmahError: if the file cannot be read, or has no faces, no extent, no area or unusable coordinates.
     """
     parts = read_parts(path)
     if not any(len(part.faces) for part in parts):
@@ -91,7 +87,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
 
 
 def _used_vertices(part: Part) -> Part:
-    """The part without the vertices that no face uses: they would shift the bounding box."""
+    """The part without vertices that belong to no face: they would shift the bounding box."""
     used = np.zeros(len(part.vertices), bool)
     used[part.faces] = True
     if used.all():
@@ -133,7 +129,7 @@ def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
 
 
 def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndarray) -> np.ndarray:
-    """Bool [f]: the normals at all corners of a face agree with the face itself, on either side of it."""
+    """Bool [f]: whether the normals at all corners of a face agree with its direction, up to the sign."""
     if normals is None:
         return np.zeros(len(faces), bool)
     corners = normals[faces]
@@ -143,7 +139,7 @@ def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndar
 
 
 def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill: float) -> np.ndarray | None:
-    """Per-vertex values of all parts as float32 [v, width], `fill` for parts without; None if none has any."""
+    """Per-vertex values of all parts as float32 [v, width], `fill` in parts without any; None if no part has any."""
     if all(value is None for value in values):
         return None
     blocks = [
@@ -154,7 +150,7 @@ def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill
 
 
 def _face_rgba(part: Part) -> np.ndarray:
-    """Float32 [f, 4]: the file's colour, or white where texture or vertices give it, or grey."""
+    """Float32 [f, 4]: the file's colour; without one, white where texture or vertices give the colour, else grey."""
     plain = 1.0 if part.texture is not None or part.vertex_rgba is not None else DEFAULT_GREY
     default = np.array([plain, plain, plain, 1], np.float32)
     if part.face_rgba is None:
@@ -166,7 +162,7 @@ def _face_rgba(part: Part) -> np.ndarray:
 
 
 def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode each different texture once: texels, their table, and the texture of each face."""
+    """Decode each different texture once: the texels, the table of textures, and the texture of each face."""
     blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
     table: list[tuple[int, int, int]] = []
     numbers: dict[tuple[object, str], int] = {}
@@ -174,7 +170,7 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for part in parts:
         number = -1
         if part.texture is not None and part.uv is not None:
-            # OBJ opens a file once for each material that names it
+            # trimesh opens the texture of an OBJ once for each material that names it
             key = (part.texture.info.get("file_path", id(part.texture)), part.texture_alpha)
             if key not in numbers:
                 texels = texture_texels(part.texture, part.texture_alpha)
@@ -185,74 +181,7 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
                     offset += len(blocks[-1])
             number = numbers[key]
         if number < 0:
-            part.texture = None  # only the texture is lost: the face keeps its material colour
+            part.texture = None  # only the texture is missing: the face keeps the colour of its material
         face_texture.append(np.full(len(part.faces), number, np.int32))
     packed = np.array(table, np.int64).reshape(-1, 3)
     return np.concatenate(blocks), packed, np.concatenate(face_texture)
-
-
-def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
-    """Draw points uniformly by area.
-
-    Args:
-        mesh: the mesh.
-        n: how many.
-        seed: of numpy's default generator; the same seed gives the same points.
-
-    Returns:
-        float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
-    """
-    generator = np.random.default_rng(seed)
-    cumulative = np.cumsum(mesh.face_areas)
-    points, colours = np.zeros((n, 3), np.float32), np.zeros((n, 4), np.float32)
-    pending = np.arange(n)
-    # holes cut by a texture's alpha (leaves, grids) are not surface: points in them are drawn again
-    for _ in range(8):
-        faces = np.searchsorted(cumulative, generator.random(len(pending)) * cumulative[-1], side="right")
-        faces = np.minimum(faces, len(mesh.faces) - 1)
-        root, part = np.sqrt(generator.random(len(pending))), generator.random(len(pending))
-        weights = np.stack([1 - root, root * (1 - part), root * part], axis=1).astype(np.float32)
-        points[pending] = np.einsum("nc,ncd->nd", weights, mesh.vertices[mesh.faces[faces]])
-        if not mesh.coloured:
-            return points
-        colours[pending] = surface_colours(mesh, faces, weights)
-        pending = pending[colours[pending, 3] < HOLE]
-        if len(pending) == 0:
-            break
-    return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)
-
-
-def points_of_mesh(
-    path: str | Path,
-    n: int,
-    up_axis: str = "y",
-    *,
-    time_limit: float = 60.0,
-    memory_limit: float = 4.0,
-) -> np.ndarray:
-    """Load a mesh and sample its points in a process of its own, as `prepare` does: safe for foreign files.
-
-    Args:
-        path: the mesh file.
-        n: how many points.
-        up_axis: as for `load_mesh`.
-        time_limit: seconds.
-        memory_limit: GiB.
-
-    Returns:
-        float32 [n, 6] (xyz in the unit sphere, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
-
-    Raises:
-        CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "points.npy"
-        mesh_path = str(Path(path).absolute())
-        task = {"path": mesh_path, "out": str(out), "points": n, "up": up_axis}
-        (outcome,) = run_isolated(
-            "cmah.preparing.shape_task:write_points", [task], time_limit=time_limit, memory_limit=memory_limit
-        )
-        if outcome.value is None:
-            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
-        points: np.ndarray = np.load(out, allow_pickle=False)
-        return points

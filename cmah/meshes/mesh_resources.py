@@ -15,7 +15,7 @@ from cmah.meshes.obj_text import as_utf8
 
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
-# a larger texture cannot be told apart in a view of a few hundred pixels, and only aliases
+# a larger texture shows no more detail in a view of a few hundred pixels, and only aliases
 TEXTURE_SIDE = 1024
 
 
@@ -23,7 +23,7 @@ class ConfinedResolver(Resolver):
     """Gives trimesh the files that a mesh file names, if they lie in the folder of the mesh file or below it.
 
     Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
-    Names in the wrong case (written on Windows) and percent-encoded ones (glTF) are found as well.
+    Names in the wrong case (written on Windows) and percent-encoded ones (glTF) are looked up as well.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -47,7 +47,7 @@ class ConfinedResolver(Resolver):
         raise FileNotFoundError(key)
 
     def _find(self, name: str) -> Path | None:
-        """Where the file lies, links followed; None if it is missing or refused."""
+        """The path of the file with links resolved; None if it is missing or refused."""
         relative = PurePosixPath(name)
         if not name or "\0" in name or relative.is_absolute() or ".." in relative.parts:
             return None
@@ -67,15 +67,15 @@ class ConfinedResolver(Resolver):
         return path.resolve()
 
     def keys(self) -> list[str]:
-        """Nothing: files are only given by name."""
+        """Return nothing: files are only given by name."""
         return []
 
     def namespaced(self, namespace: str) -> "ConfinedResolver":
-        """The same resolver: a namespace must not widen the folder."""
+        """Return the same resolver: a namespace must not lead out of the folder."""
         return self
 
     def write(self, name: str, data: Any) -> None:
-        """Refused: loading writes nothing.
+        """Refuse: loading a mesh writes nothing.
 
         Raises:
             PermissionError: always.
@@ -84,7 +84,7 @@ class ConfinedResolver(Resolver):
 
 
 def _plain_name(key: str) -> str:
-    """The file name in what an MTL or glTF file says: without the options of map_Kd, backslashes turned."""
+    """The file name in an entry of an MTL or glTF file: without options of map_Kd, with slashes for backslashes."""
     name = key.strip().strip('"').replace("\\", "/")
     # options of map_Kd come before the name: -s 1 1 1 -clamp on wood.jpg
     while option := re.match(r"-[A-Za-z]+\s+((on|off)\s+|(-?[\d.]+\s+)+|\S+\s+)", name):
@@ -107,7 +107,7 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
         return None
     try:
         shrink = math.ceil(max(width, height) / TEXTURE_SIDE)
-        image.draft("RGB", (width // shrink, height // shrink))  # JPEG decodes at 1/2, 1/4 or 1/8 for less
+        image.draft("RGB", (width // shrink, height // shrink))  # JPEG decodes faster at 1/2, 1/4 or 1/8
         shrink = math.ceil(max(image.size) / TEXTURE_SIDE)
         if image.mode.startswith("I") or image.mode == "F":
             values = np.asarray(image, dtype=np.float32)

@@ -7,7 +7,7 @@ NUMBER = re.compile(rb"-?\d+")
 
 
 def as_utf8(data: bytes) -> bytes:
-    """Text in Latin-1 (Western Windows, old exporters) as UTF-8; what is UTF-8 stays as it is."""
+    """Convert text in Latin-1 (Western Windows, old exporters) to UTF-8; text in UTF-8 stays as it is."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -18,7 +18,7 @@ def as_utf8(data: bytes) -> bytes:
 def absolute_indices(data: bytes) -> bytes:
     """Replace relative indices of faces (-1 is the last vertex so far) by absolute ones.
 
-    trimesh (5.2) takes them from the end of the file, which is wrong where vertices and faces take turns.
+    trimesh (5.2) counts them from the end of the file, which is wrong where vertices and faces alternate.
     Text without relative indices is returned as it is.
     """
     if not RELATIVE_FACE.search(data):

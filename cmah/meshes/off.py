@@ -16,7 +16,7 @@ HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4|n)?OFF(\s+BINARY)?[ \t]*", re.IGNORECA
 
 @dataclass
 class OffMesh:
-    """What an OFF file holds, polygons cut into fans of triangles.
+    """The content of an OFF file, with polygons cut into fans of triangles.
 
     Attributes:
         vertices: float64 [v, 3].
@@ -38,7 +38,7 @@ def read_off(path: str | Path) -> OffMesh:
         CmahError: if it is not an ASCII OFF file, or its content is not what its header says.
     """
     data = Path(path).read_bytes()
-    # comments and blank lines may stand anywhere, also before the header
+    # comments and blank lines may occur anywhere, also before the header
     lines = [line for raw in data.splitlines() if (line := raw.split(b"#", 1)[0].strip())]
     header = HEADER.match(lines[0]) if lines else None
     if header is None:
@@ -46,7 +46,7 @@ def read_off(path: str | Path) -> OffMesh:
     _, coloured, normals, dimension, binary = header.groups()
     if dimension or binary:
         raise CmahError(f"{path}: binary, 4-D and n-D OFF files are not read; expected ASCII OFF or COFF")
-    # ModelNet has files whose header and counts stand on one line without a space: OFF8 6 0
+    # ModelNet has files with header and counts on one line without a space: OFF8 6 0
     rest = lines[0][header.end() :]
     lines = [rest, *lines[1:]] if rest else lines[1:]
     vertex_count, face_count = _counts(lines[0] if lines else b"", path)
@@ -91,7 +91,7 @@ def _table(lines: list[bytes], path: str | Path) -> np.ndarray:
 
 def _faces(lines: list[bytes], path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Triangles int64 [f, 3], and their colours float32 [f, 4] (NaN where there is none) or None."""
-    # faces of one size and one number of colour values are one table, so most files need one pass
+    # faces of one size and one number of colour values form a table that NumPy converts at once
     tables: dict[tuple[int, int], list[list[bytes]]] = {}
     for line in lines:
         words = line.split()

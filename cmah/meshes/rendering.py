@@ -14,7 +14,7 @@ from embreex.rtcore_scene import EmbreeScene
 from cmah.meshes.mesh import Mesh, surface_colours
 
 FIELD_OF_VIEW = 30.0
-# the unit sphere touches the frame when seen from here
+# at this distance from the origin the unit sphere touches the frame
 DISTANCE = 1 / np.sin(np.radians(FIELD_OF_VIEW / 2))
 HALF_WIDTH = np.tan(np.radians(FIELD_OF_VIEW / 2))
 OVERSAMPLING = 2
@@ -22,7 +22,7 @@ AMBIENT, HEADLIGHT, LAMP = 0.38, 0.37, 0.25
 LAMP_DIRECTION = np.array([-0.5, 0.7, 0.5], np.float32) / np.float32(
     np.sqrt(0.99)
 )  # right, up, towards camera
-# black surfaces reflect a little as well, or a black object would be a flat silhouette
+# black surfaces reflect this much, or a black object would be a flat silhouette
 LEAST_REFLECTION = 0.05
 MAX_LAYERS = 12
 RAYS_AT_ONCE = 1 << 17
@@ -30,7 +30,7 @@ RAYS_AT_ONCE = 1 << 17
 
 @dataclass(frozen=True)
 class Camera:
-    """Where a view is taken from.
+    """The direction from which a view is taken.
 
     Attributes:
         azimuth: degrees about the up axis; 0 looks at the shape from +z, 90 from +x.
@@ -59,13 +59,17 @@ def ring_of_cameras(
     """Cameras at azimuth 360 / views x v, the elevations taken in turn.
 
     Args:
-        views: how many.
-        elevations: degrees.
-        jitter: largest deviation of azimuth and elevation from these, degrees, drawn from `generator`.
-        generator: needed where jitter is not 0.
+        views: number of cameras.
+        elevations: elevations in degrees; camera v has the one numbered v modulo their count.
+        jitter: largest random deviation of azimuth and elevation, degrees; 0: none.
+        generator: the source of the jitter; needed unless jitter is 0.
 
     Returns:
         `views` cameras, azimuth in [0, 360), elevation in [-89, 89], rounded to hundredths of a degree.
+
+    Example:
+        >>> ring_of_cameras(2, (0.0, 40.0))
+        [Camera(azimuth=0.0, elevation=0.0), Camera(azimuth=180.0, elevation=40.0)]
     """
     offsets = np.zeros((views, 2))
     if jitter and generator is not None:
@@ -105,7 +109,7 @@ def _render_view(
     """One view: image uint8 [size, size, 3] and mask uint8 [size, size]."""
     image = np.full((size, size, 3), 255, np.uint8)
     mask = np.zeros((size, size), np.uint8)
-    # rays outside the shape's bounding rectangle hit nothing: leave them out
+    # only rays within the bounding rectangle of the projected vertices can hit the shape
     seen = mesh.vertices @ axes.T
     seen = seen[:, :2] / ((np.float32(DISTANCE) - seen[:, 2:]) * np.float32(HALF_WIDTH))
     low, high = (np.array([seen.min(axis=0), seen.max(axis=0)]) * [1, -1] + 1) * size / 2
@@ -114,7 +118,7 @@ def _render_view(
     directions = _directions(size)[
         OVERSAMPLING * top : OVERSAMPLING * bottom, OVERSAMPLING * left : OVERSAMPLING * right
     ]
-    # blocks of rows: their arrays stay in the processor's cache, and memory is bounded for large views
+    # in blocks of rows, whose arrays stay in the processor's cache, and which bound the memory of large views
     step = max(1, RAYS_AT_ONCE // (OVERSAMPLING * directions.shape[1])) * OVERSAMPLING
     for start in range(0, len(directions), step):
         rays = directions[start : start + step]
@@ -137,7 +141,7 @@ def _pixels(low: float, high: float, size: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4)
 def _directions(size: int) -> np.ndarray:
-    """Ray directions in the camera's axes, float32 [2 size, 2 size, 3], top row first, right, up, back = -1."""
+    """Ray directions as (right, up, back = -1) of the camera, float32 [2 size, 2 size, 3], the top row first."""
     rays = OVERSAMPLING * size
     across = ((np.arange(rays) + 0.5) / rays * 2 - 1) * HALF_WIDTH
     grid = np.empty((rays, rays, 3), np.float32)
@@ -146,7 +150,7 @@ def _directions(size: int) -> np.ndarray:
 
 
 def _pooled(values: np.ndarray) -> np.ndarray:
-    """Means of the 2 x 2 rays of each pixel."""
+    """The mean over the 2 x 2 rays of each pixel."""
     rows = values[0::2] + values[1::2]
     return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
 
@@ -176,12 +180,14 @@ def _cast(
         if mesh.opaque:
             colour[rays], coverage[rays] = lit, 1
             break
+        # from front to back ("over" of Porter & Duff 1984): what lies in front hides its part of what lies behind
         opacity = rgba[:, 3] * (1 - coverage[rays])
         colour[rays] += opacity[:, None] * lit
         coverage[rays] += opacity
         onward = np.flatnonzero(coverage[rays] < 0.98)
         if len(onward) == 0:
             break
+        # go on from a little behind the surface, so as not to hit it again
         rays, directions, distance = rays[onward], directions[hit[onward]], result["tfar"][hit[onward]]
         origins = origins[hit[onward]] + directions * (distance + np.float32(1e-4))[:, None]
     return colour, coverage
@@ -195,11 +201,12 @@ def _brightness(
     if mesh.normals is not None:
         at = np.flatnonzero(mesh.smooth[faces])
         smooth = np.einsum("nc,ncd->nd", weights[at], mesh.normals[mesh.faces[faces[at]]])
-        # normals of opposite signs at the corners could cancel out in between
+        # normals of opposite signs at the corners may cancel out in between: no division by (almost) zero
         length = np.sqrt(np.einsum("nd,nd->n", smooth, smooth)).clip(1e-3)[:, None]
         normals[at] = smooth / length
     length = np.sqrt(np.einsum("nd,nd->n", directions, directions))
     facing = np.einsum("nd,nd->n", normals, directions) / length
     lamp = normals @ (LAMP_DIRECTION @ axes)
+    # a ray that meets the back of a face sees the side that the opposite normal belongs to
     lamp = np.where(facing > 0, -lamp, lamp).clip(0)
     return np.float32(AMBIENT) + np.float32(HEADLIGHT) * np.abs(facing) + np.float32(LAMP) * lamp

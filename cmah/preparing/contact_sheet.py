@@ -10,7 +10,17 @@ from cmah.data.images import fit_square, load_image
 from cmah.errors import CmahError
 from cmah.files import atomic_path
 
-LINE = 14
+LINE = 14  # pixels of a heading
+
+
+def check_sheet_name(path: str | Path) -> None:
+    """Refuse a file name that is not that of a picture.
+
+    Raises:
+        CmahError: unless it ends in .png, .jpg or .jpeg.
+    """
+    if Path(path).suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise CmahError(f"{path}: expected a name that ends in .png or .jpg")
 
 
 def write_contact_sheet(
@@ -21,20 +31,18 @@ def write_contact_sheet(
     Args:
         dataset: a dataset with images of shapes.
         path: the picture to write.
-        views: at most so many of each shape.
+        views: largest number of views of a shape.
         tile: side of a view, pixels.
-        width: of the sheet, pixels.
-        limit: at most so many shapes, taken evenly from all.
+        width: width of the sheet, pixels.
+        limit: largest number of shapes, taken evenly from all.
 
     Returns:
-        How many shapes are on it.
+        The number of shapes on the sheet.
 
     Raises:
         CmahError: if no shape has an image, or the file name is not that of a picture.
     """
-    path = Path(path)
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise CmahError(f"{path}: expected a file name that ends in .png or .jpg")
+    check_sheet_name(path)
     images_of = dataset.views()
     shown = [(shape, images) for shape in dataset.shapes if (images := images_of[shape.shape_id])]
     if not shown:

@@ -1,4 +1,4 @@
-"""Which meshes a folder holds, and the shape id, category and split of each from its path."""
+"""The meshes in a folder, and the shape id, category and split of each from its path."""
 
 import hashlib
 import os
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmah.errors import CmahError
+from cmah.meshes import MESH_SUFFIXES
 
-SUFFIXES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -17,12 +17,12 @@ class Source:
     """A mesh file.
 
     Attributes:
-        path: where it is.
-        relative: its path within the folder of meshes, with "/"; what cannot be printed is replaced.
+        path: path of the file.
+        relative: path within the folder of meshes, with "/"; characters that cannot be printed are replaced.
         shape_id: unique, and the same wherever the folder lies and whatever else it holds.
-        category: name of the folder below the top that it lies in; empty if it lies at the top.
-        split: "train", "val" or "test" if a folder of that name says so, else empty.
-        size: bytes.
+        category: name of the folder below the top in which the file lies; empty if it lies at the top.
+        split: "train", "val" or "test" if it lies in a folder of such a name, else empty.
+        size: size of the file in bytes.
         modified: modification time in nanoseconds.
     """
 
@@ -36,31 +36,34 @@ class Source:
 
 
 def find_meshes(meshes: str | Path) -> list[Source]:
-    """The mesh files of a folder, by relative path; or the one file given.
+    """The mesh files of a folder, in order of their relative paths.
 
     Layouts: <category>/**/x.obj; <category>/train/x.off (ModelNet); train/<category>/x.off; x.obj at the top.
-    Files and folders whose name starts with a dot or is __MACOSX are passed over; linked folders too.
+    Files and folders whose name starts with a dot or is __MACOSX are passed over, and so are linked folders.
+
+    Args:
+        meshes: the folder, or a single mesh file.
 
     Raises:
-        CmahError: if there is nothing to read.
+        CmahError: if there is no such file or folder, or no mesh file in it.
     """
     meshes = Path(meshes)
     if meshes.is_file():
-        if meshes.suffix.lower() not in SUFFIXES:
-            raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(SUFFIXES)})")
+        if meshes.suffix.lower() not in MESH_SUFFIXES:
+            raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(MESH_SUFFIXES)})")
         return [_source(meshes.parent, meshes.name)]
     if not meshes.is_dir():
         raise CmahError(f"{meshes}: no such file or folder")
-    found = []
+    sources = []
     for folder, subfolders, names in os.walk(meshes):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
         for name in names:
             path = Path(folder) / name
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                found.append(_source(meshes, path.relative_to(meshes).as_posix()))
-    if not found:
-        raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(SUFFIXES)})")
-    return sorted(found, key=lambda source: source.relative)
+            if not name.startswith(".") and path.suffix.lower() in MESH_SUFFIXES and path.is_file():
+                sources.append(_source(meshes, path.relative_to(meshes).as_posix()))
+    if not sources:
+        raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(MESH_SUFFIXES)})")
+    return sorted(sources, key=lambda source: source.relative)
 
 
 def _source(root: Path, relative: str) -> Source:
@@ -83,15 +86,19 @@ def _source(root: Path, relative: str) -> Source:
 
 
 def _printable(name: str) -> str:
-    """The name with bytes that are not UTF-8, and control characters, replaced: it goes into tables."""
+    """The name for a table: bytes that are not UTF-8 and control characters are replaced."""
     return "".join(char if char.isprintable() else "\ufffd" for char in name)
 
 
 def shape_id_of(relative: str) -> str:
-    """The id of the mesh at a relative path: its parts joined by dots, "chair/07/seat.obj" -> "chair.07.seat.obj".
+    """The shape id of the mesh at a relative path: the parts of the path, joined by dots.
 
-    Names with other characters than letters, digits, "_" and "-" (where the plain rule could make two files
-    one), and long ones, get 10 digits of the path's hash. Ids serve as file names.
+    Ids serve as file names. Paths with other characters than letters, digits, "_" and "-" (for which this rule could
+    give two files one id), and long ones, get 10 digits of the path's hash.
+
+    Example:
+        >>> shape_id_of("chair/07/seat.obj"), shape_id_of("chair/no 7.obj")
+        ('chair.07.seat.obj', 'chair.no_7-54ed8f40b0.obj')
     """
     stem, dot, suffix = relative.rpartition(".")
     parts = stem.split("/")
@@ -108,12 +115,28 @@ def stable_hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-def split_of(shape_id: str, fractions: tuple[float, float, float]) -> str:
+def check_fractions(fractions: tuple[float, ...]) -> None:
+    """Refuse what cannot be the parts of train, val and test.
+
+    Raises:
+        CmahError: unless they are three numbers from 0 that sum to 1.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
+        raise CmahError(
+            f"split fractions must be three numbers that sum to 1 (train, val, test), got {fractions}"
+        )
+
+
+def split_of(shape_id: str, fractions: tuple[float, ...]) -> str:
     """The split of a shape by a hash of its id: adding shapes moves none of the others.
 
     Args:
         shape_id: the shape.
-        fractions: of train, val and test, summing to 1.
+        fractions: parts of train, val and test; see `check_fractions`.
+
+    Example:
+        >>> split_of("chair.chair_000.obj", (0.8, 0.1, 0.1))
+        'train'
     """
     position = stable_hash("split " + shape_id) / 2**32
     if position < fractions[0]:

@@ -1,4 +1,4 @@
-"""What a worker process does with one mesh: views and points for a dataset, or the points of a query."""
+"""What a worker process does with one mesh: its views and points go into the dataset folder."""
 
 import os
 import shutil
@@ -11,7 +11,8 @@ from embreex.rtcore_scene import EmbreeScene
 from PIL import Image
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh_loading import load_mesh, sample_points
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
 
@@ -19,7 +20,7 @@ JPEG_QUALITY = 92
 
 
 def warm_up() -> None:
-    """Let Embree start its thread pool, of the size that the process's cores allow now, and BLAS take its memory."""
+    """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit."""
     np.ones((400, 400)) @ np.ones((400, 400))
     scene = EmbreeScene(robust=True)
     TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
@@ -34,14 +35,14 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
             `elevations`, `jitter` and `seed` as in `prepare`.
 
     Returns:
-        `cameras`, a list of [azimuth, elevation], and `coloured`.
+        `cameras`, a list of [azimuth, elevation] in degrees, and `coloured`, whether the mesh has colours.
 
     Raises:
-        CmahError: if the mesh is refused, or nothing of it can be seen.
+        CmahError: if the mesh is refused, or invisible from every camera.
     """
     out, shape_id = Path(task["out"]), task["shape_id"]
     mesh = load_mesh(task["path"], task["up"])
-    # each purpose has a generator of its own: jitter does not move the points
+    # separate generators, so that jitter does not change the points
     seed = [task["seed"], stable_hash(shape_id)]
     points = sample_points(mesh, task["points"], [*seed, 0])
     cameras = ring_of_cameras(
@@ -50,7 +51,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     images, masks = render(mesh, cameras, task["image_size"])
     if not masks.any():
         raise CmahError(f"{task['path']}: nothing to be seen from any view")
-    # all views appear at once, and a half-written folder is never taken for a finished one
+    # the views are renamed into place together, so that a half-written folder is never taken for a finished one
     folder = out / "renders" / shape_id
     temporary = out / ".partial" / f"{shape_id}.{os.getpid()}"
     temporary.mkdir(parents=True, exist_ok=True)
@@ -63,11 +64,5 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     os.rename(temporary, folder)
-    cameras_made = [[camera.azimuth, camera.elevation] for camera in cameras]
-    return {"cameras": cameras_made, "coloured": bool(mesh.coloured)}
-
-
-def write_points(task: dict[str, Any]) -> dict[str, Any]:
-    """Sample the points of the mesh at `path` into the .npy file `out`: `points` rows, float32, `up` as in prepare."""
-    np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
-    return {}
+    angles = [[camera.azimuth, camera.elevation] for camera in cameras]
+    return {"cameras": angles, "coloured": bool(mesh.coloured)}

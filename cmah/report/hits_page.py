@@ -14,8 +14,8 @@ from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file
 from cmah.errors import CmahError
 from cmah.files import atomic_path
-from cmah.meshes.mesh_loading import points_of_mesh
-from cmah.preparing.shape_ids import SUFFIXES
+from cmah.meshes import MESH_SUFFIXES
+from cmah.meshes.point_sampling import points_of_mesh
 from cmah.report.hit_tiles import DIALOG, STYLE, Row, Tile, rows_html
 
 __all__ = [
@@ -91,7 +91,7 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
         if suffix == ".npy":
             points = load_points_file(path)
             return picture_of_points(points[:, [0, 2, 1]] * [1, 1, -1] if up == "z" else points)
-        if suffix in SUFFIXES:
+        if suffix in MESH_SUFFIXES:
             return picture_of_points(points_of_mesh(path, 6000, up))
         return picture_of_image(load_image(path))
     except CmahError:

@@ -15,19 +15,17 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches, PointBatches
-from cmah.data.images import fit_square, load_image
+from cmah.data.images import PICTURE_SUFFIXES, fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH, in_batches
 from cmah.files import Skipped
+from cmah.meshes import MESH_SUFFIXES
 from cmah.models.encoder_model import EncoderModel
 from cmah.progress import progress
 from cmah.runs.run_folder import MODALITIES, RunFolder
-
-MESHES = (".obj", ".off", ".ply", ".stl", ".glb", ".gltf")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class Encoder:
@@ -233,17 +231,17 @@ class Encoder:
 
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()
-        if suffix in PICTURES:
+        if suffix in PICTURE_SUFFIXES:
             picture = fit_square(load_image(path), self.model.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix == ".npy":
             cloud = load_points_file(path, up)
-        elif suffix in MESHES:
-            from cmah.meshes.mesh_loading import points_of_mesh
+        elif suffix in MESH_SUFFIXES:
+            from cmah.meshes.point_sampling import points_of_mesh
 
             cloud = points_of_mesh(path, 4 * self.model.points, up)
         else:
-            raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESHES)}) or points (.npy)")
+            raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)")
         return "shape", self.outputs("shape", [self._shape(cloud)])
 
 

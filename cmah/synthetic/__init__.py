@@ -29,7 +29,7 @@ BUILDERS: dict[str, Callable[[Style], Model]] = {
     "vase": vessels.vase,
 }
 CATEGORIES: tuple[str, ...] = tuple(BUILDERS)
-# half of the files are OBJ, which alone carries patterns; the others make `prepare` read every format
+# half of the files are OBJ, the only one of these formats with patterns; the others exercise the other readers
 WRITERS = (
     (".obj", write_obj),
     (".glb", write_glb),
@@ -41,7 +41,12 @@ WRITERS = (
 
 
 def make_model(category: str, number: int, seed: int = 0) -> Model:
-    """The object `number` of a category: always the same for the same three arguments.
+    """Make an object; the same arguments always give the same one.
+
+    Args:
+        category: one of `CATEGORIES`.
+        number: number of the object within its category, from 0.
+        seed: another seed gives other objects.
 
     Raises:
         CmahError: if there is no such category.
@@ -57,9 +62,9 @@ def make_shapes(
     """Write synthetic objects as mesh files, y up.
 
     Args:
-        out: folder; files are OUT/<category>/<category>_000.obj (or .glb, .ply, .off).
-        per_category: how many of each.
-        categories: of `CATEGORIES`; default: all.
+        out: folder; the files are OUT/<category>/<category>_000.obj (or .glb, .ply, .off).
+        per_category: number of objects in each category.
+        categories: some of `CATEGORIES`; None: all.
         seed: another seed gives other objects.
 
     Returns:

@@ -176,7 +176,7 @@ def guitar(style: Style) -> Model:
     if kind == "vee":
         side = [(0.14, long * 0.9), (lower * 1.1, -0.1), (lower * 0.7, -0.25)]
         outline = np.array([*side, (0, long * 0.3), *((-x, y) for x, y in reversed(side))])
-        # cut in two, as the middle of the whole does not see its tips
+        # in two halves, as the whole outline is not star-shaped about its mean
         half = np.array([(0, long * 0.9), *side, (0, long * 0.3)])
         model.plate(half, thick, body)
         model.plate(half * [-1, 1], thick, body)

@@ -31,7 +31,7 @@ class Solid:
 
 @dataclass
 class Model:
-    """Solids put together; each method adds one."""
+    """An object made of solids; most methods add one."""
 
     solids: list[Solid] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ class Model:
     def box(
         self, centre: Vector, size: Vector, colour: Colour, pattern: str = "", taper: float = 1.0
     ) -> None:
-        """An upright box; `taper` scales the top against the bottom."""
+        """Add an upright box; its top is `taper` times as wide and deep as its bottom."""
         corners = np.array([(x, y, z) for y in (0, 1) for z in (0, 1) for x in (0, 1)], float) - 0.5
         corners[4:, [0, 2]] *= taper
         quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
@@ -52,13 +52,13 @@ class Model:
     def rod(
         self, start: Vector, end: Vector, radius: float, colour: Colour, end_radius: float | None = None
     ) -> None:
-        """A closed cylinder or cone from one point to another."""
+        """Add a closed cylinder, or a cone with another radius at its end."""
         path = np.array([start, start, end, end], float)
         last = radius if end_radius is None else end_radius
         self.sweep(path, [0.0, radius, last, 0.0], colour, sides=16)
 
     def sweep(self, path: np.ndarray, radii: Vector | float, colour: Colour, sides: int = 12) -> None:
-        """A round tube along a path of points [n, 3], with one radius or one for each point."""
+        """Add a round tube along a path of points [n, 3], with one radius or one for each point."""
         path = np.asarray(path, float)
         radius = np.broadcast_to(np.asarray(radii, float), len(path))
         along = path[-1] - path[0] if np.allclose(path[0], path[1]) else np.gradient(path, axis=0)
@@ -79,7 +79,7 @@ class Model:
         centre: Vector = (0, 0, 0),
         sides: int = 32,
     ) -> None:
-        """A profile of (radius, height) turned about the upright axis through `centre`."""
+        """Add a solid of revolution: a profile of (radius, height) about the upright axis through `centre`."""
         radius, height = np.array(profile, float).T
         angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
         ring = np.stack([np.cos(angle), np.zeros(sides), np.sin(angle)], axis=1)
@@ -87,7 +87,7 @@ class Model:
         self.add(vertices.reshape(-1, 3) + np.asarray(centre), _grid_faces(len(radius), sides), colour)
 
     def ball(self, centre: Vector, radii: Vector, colour: Colour) -> None:
-        """An ellipsoid with its axes along x, y, z."""
+        """Add an ellipsoid with its axes along x, y and z."""
         angle = np.linspace(-np.pi / 2, np.pi / 2, 11)
         unit = Model()
         unit.lathe(list(zip(np.cos(angle), np.sin(angle), strict=True)), colour, sides=20)
@@ -97,7 +97,7 @@ class Model:
     def plate(
         self, outline: np.ndarray, thickness: float, colour: Colour, axes: str = "xyz", at: Vector = (0, 0, 0)
     ) -> None:
-        """An outline [n, 2] that its middle can see all of, thickened along the third of `axes`."""
+        """Add a plate: an outline [n, 2], star-shaped about its mean, thickened along the third of `axes`."""
         outline = np.asarray(outline, float)
         n = len(outline)
         rim = np.vstack([outline, outline.mean(axis=0)])
@@ -118,7 +118,7 @@ class Model:
         self.add(vertices + np.asarray(at), faces, colour)
 
     def turned(self, degrees: float, axis: str = "y") -> "Model":
-        """The model rotated about an axis through the origin."""
+        """A copy that is rotated about an axis through the origin."""
         first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         matrix = np.eye(3)
@@ -126,12 +126,12 @@ class Model:
         return Model([Solid(s.vertices @ matrix.T, s.faces, s.colour, s.pattern) for s in self.solids])
 
     def moved(self, by: Vector) -> "Model":
-        """The model shifted."""
+        """A copy that is shifted."""
         return Model([Solid(s.vertices + np.asarray(by), s.faces, s.colour, s.pattern) for s in self.solids])
 
 
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
-    """Triangles of rows of points closed into rings, int64 [2 (rows - 1) columns, 3]."""
+    """The triangles between rings of points, one ring per row, int64 [2 (rows - 1) columns, 3]."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
     a = (row * columns + column).ravel()
     b = (row * columns + (column + 1) % columns).ravel()

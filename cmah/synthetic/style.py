@@ -1,4 +1,4 @@
-"""The palette, and the reproducible choices that make one object."""
+"""The palette, and the reproducible random choices that make one object."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -29,32 +29,32 @@ GREENS = ((0.20, 0.45, 0.18), (0.36, 0.58, 0.22), (0.12, 0.36, 0.26), (0.55, 0.6
 
 
 class Style:
-    """The choices that make one object: reproducible random draws."""
+    """The random choices that make one object; the same generator state gives the same object."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
 
     def number(self, low: float, high: float) -> float:
-        """A number between two."""
+        """A number between two bounds, uniformly."""
         return float(self.generator.uniform(low, high))
 
     def pick(self, items: Sequence[T]) -> T:
-        """One of several."""
+        """One of several options, each as likely as the others."""
         return items[int(self.generator.integers(len(items)))]
 
     def count(self, low: int, high: int) -> int:
-        """A whole number, both ends included."""
+        """A whole number between two bounds, both included."""
         return int(self.generator.integers(low, high + 1))
 
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
+        """True with the given probability."""
         return bool(self.generator.random() < probability)
 
     def colour(self, palette: Sequence[Colour] = PALETTE) -> Colour:
-        """A colour near one of a palette."""
+        """A random variation of a colour of a palette; RGB in 0..1 (sRGB)."""
         shifted = np.clip(np.array(self.pick(palette)) + self.generator.normal(0, 0.035, 3), 0.04, 0.96)
         return (float(shifted[0]), float(shifted[1]), float(shifted[2]))
 
     def frame(self) -> Colour:
-        """A colour of wood or metal."""
+        """A colour of wood or metal; RGB in 0..1 (sRGB)."""
         return self.colour(WOODS if self.chance(0.6) else METALS)

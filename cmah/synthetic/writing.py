@@ -14,7 +14,7 @@ PATTERN_SIDE = 64
 
 
 def write_obj(model: Model, path: Path) -> None:
-    """An OBJ, its MTL, and a PNG beside it for each pattern in use."""
+    """Write an OBJ file with its MTL, and a PNG beside it for each pattern in use."""
     materials: dict[tuple[Colour, str], str] = {}
     lines, offset, uv_offset = [f"mtllib {path.stem}.mtl"], 1, 1
     for solid in model.solids:
@@ -44,7 +44,7 @@ def write_obj(model: Model, path: Path) -> None:
 
 
 def _box_mapping(solid: Solid) -> tuple[np.ndarray, np.ndarray]:
-    """The faces int64 [f, 3], and uv float64 [3 f, 2] that project each along its main direction."""
+    """The faces int64 [f, 3], and uv float64 [3 f, 2] of their corners, projected along the main axis of each face."""
     corners = solid.vertices[solid.faces]
     normal = np.abs(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     planes = np.array([[2, 1], [0, 2], [0, 1]])[normal.argmax(axis=1)]
@@ -66,7 +66,7 @@ def _pattern(name: str, colour: Colour) -> np.ndarray:
 
 
 def write_glb(model: Model, path: Path) -> None:
-    """A binary glTF 2.0 with one primitive and one material for each solid."""
+    """Write a binary glTF 2.0 file with one primitive and one material for each solid."""
     blob, views, accessors, primitives, materials = bytearray(), [], [], [], []
     for solid in model.solids:
         vertices, faces = solid.vertices.astype("<f4"), solid.faces.astype("<u4")
@@ -105,7 +105,7 @@ def write_glb(model: Model, path: Path) -> None:
 
 
 def _joined(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All solids as one: vertices float64 [v, 3], their colours uint8 [v, 3], faces int64 [f, 3]."""
+    """All solids together: vertices float64 [v, 3], their colours uint8 [v, 3], faces int64 [f, 3]."""
     counts = [len(solid.vertices) for solid in model.solids]
     offsets = np.cumsum([0, *counts[:-1]]).tolist()
     colours = [np.tile(solid.colour, (count, 1)) for solid, count in zip(model.solids, counts, strict=True)]
@@ -115,7 +115,7 @@ def _joined(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write_ply(model: Model, path: Path) -> None:
-    """A binary little-endian PLY with colours of vertices."""
+    """Write a binary little-endian PLY file with vertex colours."""
     vertices, colours, faces = _joined(model)
     properties = "".join(f"property float {name}\n" for name in "xyz")
     properties += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
@@ -131,7 +131,7 @@ def write_ply(model: Model, path: Path) -> None:
 
 
 def write_off(model: Model, path: Path) -> None:
-    """A COFF: OFF with colours of vertices."""
+    """Write a COFF file: OFF with vertex colours."""
     vertices, colours, faces = _joined(model)
     lines = ["COFF", f"{len(vertices)} {len(faces)} 0"]
     for (x, y, z), (r, g, b) in zip(vertices.tolist(), colours.tolist(), strict=True):

@@ -1,81 +1,19 @@
 """cmah landmarks: coverage, prompts, answers, and a real endpoint on this machine that misbehaves as asked."""
 
 import json
-import os
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from chat_endpoint import KEY, Endpoint, completion, served, texts
 
-from cmah.errors import CmahError
 from cmah.landmarks import chat, read_landmarks, write_landmarks
 from cmah.landmarks.chat import Chat, ChatError
-
-KEY = "sk-very-secret-0123456789"
-
-
-def completion(content):
-    return 200, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]})
-
-
-def texts(category, start, number):
-    return [f"a {category} with {index} legs and a back" for index in range(start, start + number)]
-
-
-class Endpoint:
-    """A server whose `replies` are given in turn, each (status, body) or (status, body, headers); the last stays.
-
-    Attributes:
-        seen: (path, headers, body) of each request.
-        url: what --endpoint takes.
-    """
-
-    def __init__(self):
-        self.replies, self.seen = [], []
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                endpoint.seen.append((self.path, dict(self.headers), body))
-                reply = endpoint.replies.pop(0) if len(endpoint.replies) > 1 else endpoint.replies[0]
-                if callable(reply):
-                    reply = reply(body["messages"][0]["content"])
-                status, text, *headers = reply
-                self.send_response(status)
-                for name, value in (headers[0] if headers else {}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            do_GET = do_POST
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *arguments: None  # of a client that did not wait
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
-        threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        ).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
 def endpoint(monkeypatch):
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(chat, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(chat, "LONGEST_WAIT", 0.02)
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server = Endpoint()
-    yield server
-    server.close()
+    with served(monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture
@@ -297,41 +235,3 @@ def test_an_endpoint_that_does_not_answer(ask, endpoint, monkeypatch):
     assert len(endpoint.seen) == 6  # two tries of each of three categories
     with pytest.raises(ChatError, match="no answer"):
         Chat("http://127.0.0.1:9", "m").ask("?")
-
-
-def test_answers_too_large_are_not_read(endpoint, monkeypatch):
-    monkeypatch.setattr(chat, "LARGEST_ANSWER", 1000)
-    endpoint.replies = [(200, "x" * 5000)]
-    with pytest.raises(ChatError, match="more than 1000 bytes"):
-        Chat(endpoint.url, "m").ask("?")
-
-
-@pytest.mark.parametrize(
-    ("url", "key", "message"),
-    [
-        ("ftp://host/v1", "", "not such a URL"),
-        ("localhost:8080", "", "not such a URL"),
-        ("http://[", "", "not such a URL"),
-        ("https://user:word@host/v1", "", "without a user name"),
-        ("https://host/v1?key=1", "", "without a user name"),
-        ("http://host/v1", KEY, "expected https"),
-        ("http://127.example.com/v1", KEY, "expected https"),
-        ("http://127.0.0.1.example.com/v1", KEY, "expected https"),
-        ("http://[2001:db8::1]/v1", KEY, "expected https"),
-        ("https://host/v1", KEY + "\nX: y", "printable ASCII"),
-    ],
-)
-def test_addresses_and_keys(url, key, message):
-    with pytest.raises(CmahError, match=message) as caught:
-        Chat(url, "m", key)
-    assert KEY not in str(caught.value)
-    assert "word" not in str(caught.value)
-
-
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"])
-def test_this_machine_may_have_the_key_over_http(host):
-    assert Chat(f"http://{host}/v1", "m", KEY).key == KEY
-
-
-def test_the_key_is_not_shown():
-    assert KEY not in repr(Chat("https://host/v1", "m", KEY))

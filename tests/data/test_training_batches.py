@@ -1,4 +1,4 @@
-"""Batches: the same whatever the workers and wherever one resumes; faults are skipped and reported."""
+"""Batches for training: the same whatever the workers and wherever one resumes; faults are skipped and reported."""
 
 import time
 from dataclasses import replace
@@ -7,37 +7,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from batch_dataset import POINTS, SHAPES
 
 from cmah.data import training_batches
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation, PointAugmentation
 from cmah.data.dataset import Dataset, Image, Shape
-from cmah.data.encoding_batches import ImageBatches, PointBatches
-from cmah.data.images import fit_square, load_image
-from cmah.data.point_clouds import load_points_file, model_input, normalise
+from cmah.data.point_clouds import normalise
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import CmahError, DatasetError
-
-SHAPES, VIEWS, POINTS = 11, 3, 40
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Shape i has the grey value 20 i + view in its views, and points on a line of its own direction."""
-    root = tmp_path_factory.mktemp("toys")
-    (root / "points").mkdir()
-    (root / "renders").mkdir()
-    rng = np.random.default_rng(0)
-    shapes, images = [], []
-    for i in range(SHAPES):
-        shapes.append(Shape(f"s{i}", "", "train", f"points/s{i}.npy"))
-        np.save(root / shapes[-1].points, rng.uniform(-1, 1, (POINTS, 3)).astype(np.float16))
-        for view in range(VIEWS):
-            image = Image(f"s{i}_{view}", f"s{i}", "", "train", f"renders/s{i}_{view}.png", "render", view)
-            PIL.Image.new("RGB", (20, 16), (20 * i + view,) * 3).save(root / image.path)
-            images.append(image)
-    images.append(Image("p", "s0", "", "train", "renders/s0_0.png", "picture"))
-    images.append(Image("q", "", "", "train", "renders/s0_0.png", "photo"))
-    return Dataset(root, "toys", POINTS, "y", 16, shapes, images)
 
 
 def make_pairs(dataset, **options):
@@ -166,37 +143,6 @@ def test_masks_guide_the_background(dataset, tmp_path):
     sample = TrainingPairs(part, 20, 24, config)[0, 0]["image"]
     assert (sample[:, 7:13, 7:13] == 100).all()
     assert not (sample[:, 3:17, :3] == 100).all()
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_images_come_in_order_and_faults_are_reported(dataset, workers):
-    paths = [dataset.root / image.path for image in dataset.images[:10]]
-    paths[3] = dataset.root / "renders/none.png"
-    paths[4] = paths[5] = dataset.root / "points/s0.npy"
-    loader = ImageBatches(paths, 12, 2, workers)
-    for _ in range(2):
-        parts = list(loader)
-        assert [positions for _, positions in parts] == [[0, 1], [2], [6, 7], [8, 9]]
-        for batch, positions in parts:
-            for picture, position in zip(batch["image"], positions, strict=True):
-                expected = fit_square(load_image(paths[position]), 12).transpose(2, 0, 1)
-                np.testing.assert_array_equal(picture, expected)
-        assert [path for path, _ in loader.skipped] == [str(path) for path in paths[3:6]]
-        assert "no such file" in loader.skipped[0][1]
-
-
-def test_clouds_come_in_order_and_faults_are_reported(dataset):
-    paths = [dataset.root / shape.points for shape in dataset.shapes[:5]]
-    paths[2] = dataset.root / "renders/s0_0.png"
-    loader = PointBatches(paths, 24, 2)
-    parts = list(loader)
-    assert [positions for _, positions in parts] == [[0, 1], [3], [4]]
-    assert loader.skipped[0][0] == str(paths[2])
-    for batch, positions in parts:
-        assert batch["points"].dtype == torch.float32
-        for cloud, position in zip(batch["points"], positions, strict=True):
-            np.testing.assert_array_equal(cloud, model_input(load_points_file(paths[position]), 24))
-    assert next(iter(PointBatches(paths, 24, 2, colours=True)))[0]["points"].shape == (2, 24, 6)
 
 
 def test_real_data(shared):

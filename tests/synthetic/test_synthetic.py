@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh_loading import load_mesh, sample_points
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.point_sampling import sample_points
 from cmah.synthetic import BUILDERS, CATEGORIES, make_model, make_shapes
 from cmah.synthetic.solids import Model, curve
 from cmah.synthetic.writing import write_obj

@@ -18,9 +18,8 @@ from PIL import Image
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.files import read_skipped
-from cmah.preparing import preparing
-from cmah.preparing.contact_sheet import write_contact_sheet
-from cmah.preparing.preparing import LOG, prepare
+from cmah.preparing.prepare_log import LOG
+from cmah.preparing.preparing import prepare
 from cmah.synthetic import make_shapes
 
 SMALL: dict[str, Any] = {"views": 3, "image_size": 24, "points": 64}
@@ -293,34 +292,9 @@ def test_wrong_parameters(meshes: Path, tmp_path: Path, wrong: dict[str, Any]) -
     assert not (tmp_path / "out").exists()
 
 
-def test_contact_sheet(prepared: Path, tmp_path: Path) -> None:
-    dataset = Dataset.read(prepared)
-    assert write_contact_sheet(dataset, tmp_path / "sheet.png", views=2, tile=24, width=300) == 12
-    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape[0] == 3 * (14 + 24)
-    assert (sheet < 200).any(axis=(1, 2)).mean() > 0.5
-    assert write_contact_sheet(dataset, tmp_path / "sheet.jpg", limit=5) == 5
-    with pytest.raises(CmahError, match="png"):
-        write_contact_sheet(dataset, tmp_path / "sheet.txt")
-
-
 def test_hostile_folder(shared: Path, tmp_path: Path) -> None:
     dataset = prepare(shared / "data/hostile/meshes", tmp_path / "out", jobs=2, **SMALL)
     assert {shape.category for shape in dataset.shapes} == {"", "renderer_crash_1", "renderer_crash_2"}
     assert len(dataset.shapes) == 6
     assert len(read_skipped(tmp_path / "out")) == 9
     assert dataset.check_files() == []
-
-
-def test_damaged_entries_of_the_log_are_none() -> None:
-    good = {"shape_id": "a", "size": 1, "modified": 2, "cameras": [[0.0, 20.0]], "coloured": False}
-    changes: list[dict[str, object]] = [
-        {"cameras": 3},
-        {"cameras": [[1]]},
-        {"size": None},
-        {"skipped": 3},
-        {"skipped": "x"},
-    ]
-    lines = ["[" * 100_000, "[]", "3", "{}", *(json.dumps(good | change) for change in changes)]
-    assert not list(preparing._entries(lines))
-    assert dict(preparing._entries([json.dumps(good)])) == {"a": good}

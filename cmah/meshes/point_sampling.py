@@ -1,0 +1,105 @@
+"""Points of a mesh's surface, drawn in this process or, as foreign files need, in one that may die."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmah.errors import CmahError
+from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.workers import run_isolated
+
+# opacity below which a point lies in a hole; glass is never less opaque than 0.35 (mesh_files.LEAST_OPACITY)
+HOLE = 0.3
+TASK = "cmah.meshes.point_sampling:write_points"
+
+
+def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
+    """Draw points of the surface, uniformly by area.
+
+    A face is drawn with a probability proportional to its area, and in it the point with the barycentric weights
+    1 - √r, √r (1 - s), √r s for uniform r and s (Osada et al. 2002, "Shape distributions", equation 1).
+
+    Args:
+        mesh: the mesh.
+        n: number of points.
+        seed: seed of numpy's default generator; the same seed gives the same points.
+
+    Returns:
+        float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
+    """
+    generator = np.random.default_rng(seed)
+    cumulative = np.cumsum(mesh.face_areas)
+    points, colours = np.zeros((n, 3), np.float32), np.zeros((n, 4), np.float32)
+    pending = np.arange(n)
+    # holes cut by a texture's alpha (leaves, grids) are not surface: points in them are drawn again
+    for _ in range(8):
+        faces = np.searchsorted(cumulative, generator.random(len(pending)) * cumulative[-1], side="right")
+        faces = np.minimum(faces, len(mesh.faces) - 1)
+        root, part = np.sqrt(generator.random(len(pending))), generator.random(len(pending))
+        weights = np.stack([1 - root, root * (1 - part), root * part], axis=1).astype(np.float32)
+        points[pending] = np.einsum("nc,ncd->nd", weights, mesh.vertices[mesh.faces[faces]])
+        if not mesh.coloured:
+            return points
+        colours[pending] = surface_colours(mesh, faces, weights)
+        pending = pending[colours[pending, 3] < HOLE]
+        if len(pending) == 0:
+            break
+    return np.concatenate([points, colours[:, :3].clip(0, 1)], axis=1)
+
+
+def points_of_mesh(
+    path: str | Path,
+    n: int,
+    up_axis: str = "y",
+    *,
+    time_limit: float = 60.0,
+    memory_limit: float = 4.0,
+) -> np.ndarray:
+    """Load a mesh and sample its points in a process of its own, which a foreign file may crash or bloat.
+
+    Args:
+        path: the mesh file.
+        n: number of points.
+        up_axis: "y" or "z", the axis that points up in the file; see `load_mesh`.
+        time_limit: seconds after which the process is stopped.
+        memory_limit: GiB that the process may take.
+
+    Returns:
+        float32 [n, 6] (xyz in the unit sphere, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
+
+    Raises:
+        CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "points.npy"
+        mesh_path = str(Path(path).absolute())
+        task = {"path": mesh_path, "out": str(out), "points": n, "up": up_axis}
+        (outcome,) = run_isolated(TASK, [task], time_limit=time_limit, memory_limit=memory_limit)
+        if outcome.value is None:
+            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
+        points: np.ndarray = np.load(out, allow_pickle=False)
+        return points
+
+
+def warm_up() -> None:
+    """Let BLAS take its memory before the worker's memory is limited."""
+    np.ones((400, 400)) @ np.ones((400, 400))
+
+
+def write_points(task: dict[str, Any]) -> dict[str, Any]:
+    """What a worker process does for `points_of_mesh`.
+
+    Args:
+        task: `path` of the mesh; `out`, the .npy file to write (float32); `points`, how many; `up`, "y" or "z".
+
+    Returns:
+        Nothing: an empty dictionary.
+
+    Raises:
+        CmahError: if the mesh is refused.
+    """
+    np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
+    return {}

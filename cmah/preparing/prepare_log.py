@@ -1,0 +1,130 @@
+"""The log of `prepare`, by which an interrupted run goes on: the parameters, then a line for each finished mesh.
+
+`prepare.jsonl` holds one JSON object per line, in order of completion:
+
+    {"format": "cmah-prepare-log", "version": 1, "parameters": {…}}
+    {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …}
+    {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker}
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cmah.errors import CmahError
+from cmah.files import locked, parse_json
+
+LOG = "prepare.jsonl"
+FORMAT, VERSION = "cmah-prepare-log", 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the views and points depend on, beside the mesh files.
+
+    Attributes:
+        views: cameras around each shape.
+        image_size: side of a view, pixels.
+        points: points of each shape.
+        up: "y" or "z", the axis that points up in the files.
+        elevations: elevations of the cameras, degrees, taken in turn.
+        jitter: largest random deviation of azimuth and elevation, degrees.
+        seed: seed of points and jitter, together with the shape id.
+
+    Raises:
+        CmahError: if a value is out of range.
+    """
+
+    views: int
+    image_size: int
+    points: int
+    up: str
+    elevations: tuple[float, ...]
+    jitter: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("views", "image_size", "points"):
+            if getattr(self, name) < 1:
+                raise CmahError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.up not in {"y", "z"}:
+            raise CmahError(f"up must be y or z, got {self.up!r}")
+        if not self.elevations or any(not -90 < value < 90 for value in self.elevations):
+            raise CmahError(f"elevations must lie between -90 and 90 degrees, got {list(self.elevations)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The parameters as the log, the dataset and the workers get them."""
+        return {**asdict(self), "elevations": list(self.elevations)}
+
+
+@contextmanager
+def open_log(
+    out: Path, parameters: Parameters, overwrite: bool
+) -> Iterator[tuple[IO[str], dict[str, dict[str, Any]]]]:
+    """Lock `out` and read its log, or start one; yields the file to append to and the entries by shape id.
+
+    Args:
+        out: the dataset folder; made if there is none.
+        parameters: the parameters of this run.
+        overwrite: remove what other parameters have made.
+
+    Raises:
+        CmahError: if `out` holds something else, other parameters, or another process is at work in it.
+    """
+    if out.exists() and not (out / LOG).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise CmahError(f"{out}: exists and was not made by prepare; choose a new folder")
+    with locked(out), open(out / LOG, "a+", encoding="utf-8") as log:
+        log.seek(0)
+        lines = log.read().split("\n")[
+            :-1
+        ]  # a line without its end was being written when the process was killed
+        wanted = parameters.to_json()
+        if lines and (logged := _header(lines[0], out)) != wanted and not overwrite:
+            changes = [f"{k} {logged.get(k)} -> {v}" for k, v in wanted.items() if logged.get(k) != v]
+            raise CmahError(
+                f"{out}: was prepared with other parameters ({', '.join(changes)}); "
+                "choose another folder, or --overwrite to start anew"
+            )
+        if overwrite or not lines:
+            for name in ("renders", "points"):
+                shutil.rmtree(out / name, ignore_errors=True)
+            for name in ("dataset.json", "shapes.csv", "images.csv", "skipped.csv"):
+                (out / name).unlink(missing_ok=True)
+            lines = []
+            log.truncate(0)
+            log.write(json.dumps({"format": FORMAT, "version": VERSION, "parameters": wanted}) + "\n")
+        else:
+            log.truncate(sum(len(line.encode()) + 1 for line in lines))
+        log.flush()
+        yield log, dict(entries(lines[1:]))
+
+
+def entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The finished meshes by shape id; a damaged line is passed over, and its mesh is made again."""
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            entry = parse_json(line)
+            if "skipped" in entry:
+                sound = isinstance(entry["skipped"], str) and isinstance(entry["lost"], bool)
+            else:
+                sound = all(
+                    math.isfinite(angle)
+                    for azimuth, elevation in entry["cameras"]
+                    for angle in (azimuth, elevation)
+                )
+            if sound and isinstance(entry["size"], int) and isinstance(entry["modified"], int):
+                yield str(entry["shape_id"]), entry
+
+
+def _header(line: str, out: Path) -> dict[str, Any]:
+    """The parameters in the first line of a log."""
+    with suppress(ValueError, KeyError, TypeError):
+        header = parse_json(line)
+        if header["format"] == FORMAT and header["version"] == VERSION:
+            return dict(header["parameters"])
+    raise CmahError(f"{out / LOG}: not a log of this version of prepare; choose a new folder")

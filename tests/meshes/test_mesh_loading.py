@@ -1,0 +1,80 @@
+"""Meshes checked, turned upright and normalised."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mesh_samples import SQUARE, refusal, write
+
+from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.point_sampling import sample_points
+
+
+def test_normalisation_is_about_the_box_and_ignores_unused_vertices(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.obj", "v 99 99 99\nv 10 0 0\nv 12 0 0\nv 10 6 0\nv 10 0 3\nf 2 3 4\nf 2 3 5\n")
+    mesh = load_mesh(path)
+    corners = [(10, 0, 0), (12, 0, 0), (10, 6, 0), (10, 0, 3)]
+    centred = [[x - 11, y - 3, z - 1.5] for x, y, z in corners]
+    largest = max((x * x + y * y + z * z) ** 0.5 for x, y, z in centred)
+    expected = [[x / largest, y / largest, z / largest] for x, y, z in centred]
+    np.testing.assert_allclose(np.sort(mesh.vertices, axis=0), np.sort(expected, axis=0), atol=1e-6)
+    assert mesh.vertices.dtype == np.float32
+
+
+def test_z_up_is_rotated_not_mirrored(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.obj", "v 0 0 0\nv 1 0 0\nv 0 2 0\nv 0 0 3\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    )
+    upright, turned = load_mesh(path), load_mesh(path, "z")
+    rotation = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
+    assert np.linalg.det(rotation) == pytest.approx(1)
+    np.testing.assert_allclose(turned.vertices, upright.vertices @ rotation.T, atol=1e-6)
+    assert turned.vertices[3].argmax() == 1  # what pointed along z points up
+
+
+def test_polygons_keep_their_area(tmp_path: Path) -> None:
+    angle = np.linspace(0, 2 * np.pi, 7, endpoint=False)
+    vertices = "".join(f"v {np.cos(a)} {np.sin(a)} 0\n" for a in angle)
+    mesh = load_mesh(write(tmp_path / "a.obj", vertices + "f 1 2 3 4 5 6 7\n"))
+    # the box of a heptagon is not centred on it: scale the area back
+    scale = np.linalg.norm(mesh.vertices[1] - mesh.vertices[0]) / np.hypot(
+        np.cos(angle[1]) - 1, np.sin(angle[1])
+    )
+    assert mesh.face_areas.sum() / scale**2 == pytest.approx(7 / 2 * np.sin(2 * np.pi / 7), rel=1e-5)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    assert refusal(write(tmp_path / "a.obj", SQUARE)) == "no faces"
+    assert "not finite" in refusal(write(tmp_path / "b.obj", SQUARE + "v nan 0 0\nf 1 2 5\n"))
+    assert "no extent" in refusal(write(tmp_path / "c.obj", "v 1 1 1\n" * 3 + "f 1 2 3\n"))
+    assert "no area" in refusal(write(tmp_path / "d.obj", "v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n"))
+    assert "normalised" in refusal(write(tmp_path / "e.obj", "v 0 0 0\nv 1e200 0 0\nv 0 1e200 0\nf 1 2 3\n"))
+    far = "v 1e15 0 0\nv 1000000000000001 0 0\nv 1e15 1 0\nf 1 2 3\n"
+    assert "normalised" in refusal(write(tmp_path / "f.obj", far))
+    assert "promises 4000000000 vertices" in refusal(
+        write(tmp_path / "g.off", "OFF\n4000000000 1 0\n0 0 0\n")
+    )
+    assert "counts" in refusal(write(tmp_path / "h.off", "OFF\n-3 1 0\n0 0 0\n"))
+    assert "not in the file" in refusal(
+        write(tmp_path / "i.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n")
+    )
+    assert "expected a face" in refusal(
+        write(tmp_path / "j.off", "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n4 0 1 2\n")
+    )
+    assert "no faces" in refusal(write(tmp_path / "k.stl", "nothing"))
+    assert "not readable as GLB" in refusal(write(tmp_path / "k.glb", "nothing"))
+    (tmp_path / "n.stl").write_bytes(b"solid \xff\xfe\n" * 20)
+    assert "neither its text nor binary form" in refusal(tmp_path / "n.stl")
+    assert "triangles" in refusal(write(tmp_path / "o.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"))
+    assert "no such file" in refusal(tmp_path / "l.obj")
+    assert "not a mesh file" in refusal(write(tmp_path / "m.txt", "x"))
+
+
+def test_hostile_files(shared: Path) -> None:
+    folder = shared / "data/hostile/meshes"
+    fine = {"huge_coordinates.obj", "missing_texture.obj", "modelnet_glued_header.off", "mtl_outside.obj"}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name in fine:
+            assert np.isfinite(sample_points(load_mesh(path), 100, 0)).all()
+        elif path.is_file():
+            assert len(refusal(path)) < 250
