@@ -179,7 +179,7 @@ class Contest:
             chosen[name] = way, count
             parts = [batch.packed[:count] for batch in batches]
             calls[name] = partial(_call, ways[way], parts, k)
-        limits = ceilings(self.index._planes, pool.packed, queries, self.threads)
+        limits = ceilings(self.index._blocks, pool.packed, queries, self.threads)
         times = in_turn(calls | {name: call for name, (call, _) in limits.items()}, rounds)
         least = {name: float(np.median(times[name])) * share for name, (_, share) in limits.items()}
         alone = least.pop("one thread", 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError
-from cmah.search.blocks import Planes
+from cmah.search.blocks import CodeBlocks
 from cmah.search.numpy_scan import differing_bits
 from cmah.threads import in_threads
 
@@ -92,7 +92,7 @@ def _usearch(usearch: ModuleType, codes: BinaryCodes, threads: int) -> Search:
 
 
 def _numpy(codes: BinaryCodes, threads: int) -> Search:
-    layout = Planes(codes.bits)  # for the widest words that the codes consist of
+    layout = CodeBlocks(codes.bits)  # for the widest words that the codes consist of
     words = layout.as_words(codes.packed)
 
     def one(query: np.ndarray, k: int) -> Answer:

@@ -38,7 +38,7 @@ def test_only_packed_and_bits_are_required(tmp_path):
 
 
 def test_golden_files_of_version_1():
-    folder = Path(__file__).parent / "golden"
+    folder = Path(__file__).parents[1] / "golden"
     codes = read_codes(folder / "codes_v1.npz")
     assert isinstance(codes, BinaryCodes)
     assert codes == full()
