@@ -15,7 +15,7 @@ import numpy as np
 
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file
+from cmah.files import atomic_path, require_file, require_replaceable
 from cmah.search.blocks import CodeBlocks
 from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
 
@@ -100,6 +100,21 @@ def is_index(path: str | Path) -> bool:
     """Whether a file begins as an index file does."""
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
+
+
+def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse to write an index over a file of another format, or over a file that is read.
+
+    Args:
+        path: the file that is to be written.
+        inputs: files that are read.
+
+    Raises:
+        CmahError: if it exists and is no index file, or is one of `inputs`.
+    """
+    if Path(path).is_file() and not is_index(path):
+        raise CodesError(f"{path}: exists and is not an index; choose another name")
+    require_replaceable(path, MAGIC, inputs)
 
 
 def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> IndexContent:
