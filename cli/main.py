@@ -36,10 +36,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import cmah.cli.<name> and return its `command`."""
+        """Import cmah.cli.<name> and return its command: <name>, or <name>_ where that is a word of Python."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"cmah.cli.{cmd_name}").command
+        module = import_module(f"cmah.cli.{cmd_name}")
+        command: click.Command = (
+            getattr(module, cmd_name, None) or getattr(module, cmd_name + "_", None) or module.command
+        )
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
