@@ -84,7 +84,7 @@ def search(
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_records import records_csv, records_table
 
-    skipped = []
+    skipped: list[tuple[str, str]] = []
     if run is None:
         records = search_codes(
             index_path, str(codes_path), k or 10, radius=radius, threads=threads,

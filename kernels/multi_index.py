@@ -120,12 +120,12 @@ def _look_up(
     t: int,
     starts: np.ndarray,
     base: int,
-    value: int,
-    mask: int,
+    value: np.int64,
+    mask: np.int64,
     some: int,
     lows: np.ndarray,
     highs: np.ndarray,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, np.int64]:
     """Find some of the buckets of table t whose value differs from `value` in as many bits as `mask` has.
 
     Args:
@@ -186,7 +186,7 @@ def _note(
         for e in range(lows[bucket], end):
             notes[used] = e
             # no branch: which codes are near cannot be predicted
-            used += _distance(queries, i, codes, t, e) <= limit
+            used += int(_distance(queries, i, codes, t, e) <= limit)
         lows[bucket] = end
         bucket += end == highs[bucket]
     return used, bucket
@@ -316,7 +316,7 @@ def search(
         if enough:  # most queries need these; looked up together, they wait for memory once, not m times
             for t in range(min(m, limit + 1)):
                 value = _value(packed, i, parts[t, 0], parts[t, 1])
-                _look_up(codes, t, starts, bases[t], value, 0, 1, lows, highs)
+                _look_up(codes, t, starts, bases[t], value, np.int64(0), 1, lows, highs)
         step = 0  # a * m + t: all codes nearer than that are known
         while step <= limit and enough:
             a, t = divmod(step, m)

@@ -111,7 +111,7 @@ def _coins(random: np.random.Generator, n: int, bits: int) -> np.ndarray:
 
 def _around(random: np.random.Generator, centres: np.ndarray, chosen: np.ndarray, bits: int) -> np.ndarray:
     """The chosen centres, each with FLIPPED of its bits changed."""
-    out = centres[chosen]
+    out: np.ndarray = centres[chosen]  # a copy
     for first in range(0, len(out), _AT_ONCE):
         part = out[first : first + _AT_ONCE]
         part ^= _rare(random, len(part), bits)

@@ -65,7 +65,7 @@ class PostHocHash:
     @property
     def bits(self) -> int:
         """Length of its codes."""
-        return self.projections.shape[2]
+        return int(self.projections.shape[2])
 
     @property
     def sets(self) -> int:
@@ -234,4 +234,4 @@ def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.G
             signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
             left, _, right = np.linalg.svd(signs.T @ reduced)
             rotation = (left @ right).T  # the rotation that brings `reduced` nearest to the signs
-    return components @ rotation
+    return np.asarray(components @ rotation)

@@ -55,8 +55,9 @@ def search_files(
     from cmah.runs.encoder import Encoder
 
     queries, skipped = Encoder.load(run, device=device).encode_files(files, up=up)
-    for _, reason in skipped if report else ():
-        report(f"skipped {reason}")
+    if report is not None:
+        for _, reason in skipped:
+            report(f"skipped {reason}")
     if not len(queries):
         raise CmahError(f"none of the {len(files)} files could be read")
     return search.records(queries, k, radius, threads, up), skipped

@@ -76,7 +76,7 @@ class Ids:
         if self.kind == POSITIONS:
             return positions.astype(np.int64)
         if self.kind == NUMBERS:
-            return self.numbers[positions].astype(np.int64)
+            return np.asarray(self.numbers[positions], dtype=np.int64)
         begins, ends = self.numbers[positions].ravel().tolist(), self.numbers[positions + 1].ravel().tolist()
         texts = [self.text[a:b].tobytes().decode() for a, b in zip(begins, ends, strict=True)]
         return np.array(texts, dtype=str).reshape(positions.shape)

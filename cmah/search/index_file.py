@@ -196,8 +196,8 @@ def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[in
     if sections[0][1] != n * layout.width:
         raise CodesError(f"{sections[0][1]} bytes of codes, expected {n * layout.width}")
     if bool(tables) != bool(sections[3][1]):
-        expected = "none" if tables == NO_TABLES else "some"
-        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}, expected {expected}")
+        some = "none" if tables == NO_TABLES else "some"
+        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}, expected {some}")
     return bits, n, kind, sections
 
 

@@ -65,7 +65,8 @@ def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tupl
 def differing_bits(words: np.ndarray) -> np.ndarray:
     """The number of set bits of each word, uint8 of the same shape."""
     if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(words)
+        return np.asarray(np.bitwise_count(words))
     table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
     per_byte = table[np.ascontiguousarray(words).view(np.uint8)]
-    return per_byte.reshape(*words.shape, words.itemsize).sum(axis=-1, dtype=np.uint8)
+    counts: np.ndarray = per_byte.reshape(*words.shape, words.itemsize).sum(axis=-1, dtype=np.uint8)
+    return counts

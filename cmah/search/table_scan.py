@@ -87,21 +87,21 @@ def _search(
     packed.flags.writeable = False  # as are the tables, and so are the words
     queries = blocks.as_words(packed)
     return multi_index.search(
-        queries,
-        packed,
-        tables.parts,
-        tables.codes,
-        tables.order,
-        tables.starts,
-        tables.bases,
-        tables.ways,
-        tables.masks,
-        k or 0,
-        radius,
-        budget,
-        PROBE,
-        CODE * blocks.words,
-        PATIENCE,
+        queries=queries,
+        packed=packed,
+        parts=tables.parts,
+        codes=tables.codes,
+        order=tables.order,
+        starts=tables.starts,
+        bases=tables.bases,
+        ways=tables.ways,
+        masks=tables.masks,
+        k=k or 0,
+        radius=radius,
+        budget=budget,
+        probe_cost=PROBE,
+        code_cost=CODE * blocks.words,
+        patience=PATIENCE,
     )
 
 

@@ -30,12 +30,8 @@ def files(tmp_path):
 
 def test_codes_give_the_hits_of_the_index(files):
     queries = BinaryCodes.load(files / "queries.npz")
-    categories = dict(
-        zip(
-            *(getattr(BinaryCodes.load(files / "items.npz"), n).tolist() for n in ("ids", "categories")),
-            strict=True,
-        )
-    )
+    items = BinaryCodes.load(files / "items.npz")
+    categories = dict(zip(items.ids.tolist(), items.categories.tolist(), strict=True))
     for limit in ({"k": 4}, {"radius": 6}):
         records = search_codes(
             files / "items.cmah", files / "queries.npz", database=files / "items.npz", threads=1, **limit
