@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured beside the searches."""
+"""The machine's ceilings for an exact search, measured beside the searches."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,19 +15,19 @@ from cmah.threads import in_threads
 def ceilings(
     blocks: CodeBlocks, packed: np.ndarray, queries: int, threads: int
 ) -> dict[str, tuple[Callable[[int], object], float]]:
-    """What to time for each ceiling, and which share of that time is the least a query can take.
+    """What to time for each ceiling, and which share of that time is the least time of a query.
 
     Args:
         blocks: the codes that are searched.
         packed: some queries, uint8 [q, width].
-        queries: how many a call has.
-        threads: at work at once.
+        queries: queries per call.
+        threads: threads that work at a time.
 
     Returns:
         "popcount": each thread xors, counts and takes the minimum over a block in its core's first cache.
-        "one thread": the same by one, which tells whether the others have cores of their own.
+        "one thread": the same by one thread, which shows whether the others have cores of their own.
         "memory": numpy.bitwise_or.reduce reads the codes once, where they lie, by one thread or all, whichever is
-        sooner done; a call must do so once for all its queries. Nothing without Numba.
+        faster; a call must do so once for all its queries. Without Numba the result is empty.
     """
     if compiled(1 << 62) is None:
         return {}
