@@ -104,7 +104,7 @@ def bench(
     from cmah.bench.cold import describe, measure_cold
     from cmah.bench.measuring import Settings, measure
     from cmah.bench.peers import installed
-    from cmah.bench.workload import MADE
+    from cmah.bench.workload import GENERATED
     from cmah.files import write_json
     from cmah.progress import progress
     from cmah.threads import thread_count
@@ -114,9 +114,9 @@ def bench(
     versions, notes = installed(tuple(name for name in against.split(",") if name))
     for note in notes:
         click.echo(note, err=True)
-    made = options["data"] in MADE
-    options["bits"] = options["bits"] or (BITS if made else (None,))
-    options["n"] = options["n"] or (N if made else (None,))
+    generated = options["data"] in GENERATED
+    options["bits"] = options["bits"] or (BITS if generated else (None,))
+    options["n"] = options["n"] or (N if generated else (None,))
     options["k"] = options["k"] or (10,)
     options["threads"] = thread_count(options["threads"])
     settings = Settings(peers=tuple(versions), query_file=query, **options)

@@ -9,7 +9,7 @@ from cmah.codes import BinaryCodes
 from cmah.codes.code_files import named
 from cmah.errors import CodesError
 
-MADE = RANDOM, CLUSTERED = "random", "clustered"  # names of generated data
+GENERATED = RANDOM, CLUSTERED = "random", "clustered"  # names of generated data
 PER_CENTRE = 1000  # codes around each centre of clustered data
 FLIPPED = 0.06  # share of the bits of a centre
 _AT_ONCE = 1 << 20  # codes that are made at a time
@@ -53,7 +53,7 @@ def make_workload(
         CodesError: for a file without such codes.
     """
     random = np.random.default_rng(seed)
-    if data not in MADE:
+    if data not in GENERATED:
         return _from_files(Path(data), bits, n, queries, random, query_file)
     if query_file is not None:
         raise CodesError(f"{query_file}: queries from a file are for codes from a file, not for {data} ones")
