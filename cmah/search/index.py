@@ -145,6 +145,9 @@ class HammingIndex:
             subset: search these items only: their ids, or bool [n] by position.
             threads: how many to use; by default one per core.
 
+        Returns:
+            Arrays over all queries; `hits[i]` has the hits of query i.
+
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
                 that is no whole number or below 1.
@@ -161,7 +164,16 @@ class HammingIndex:
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
     ) -> RadiusHits:
-        """All items at most `radius` bits from each query; arguments as in `search`.
+        """All items at most `radius` bits from each query.
+
+        Args:
+            queries: of this index's length and space.
+            radius: the greatest Hamming distance in bits, 0 or more.
+            subset: as in `search`.
+            threads: as in `search`.
+
+        Returns:
+            The hits of all queries one after the other; `near[i]` has those of query i.
 
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, a radius that is no
@@ -230,7 +242,8 @@ class HammingIndex:
 
     def _scan(
         self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> ScanResult:
+        """As `cmah.search.scan.scan`, but `k` may be 0: where there is nothing to search."""
         if k == 0:
             thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
