@@ -5,51 +5,45 @@ from pathlib import Path
 import click
 
 
-@click.command("index", short_help="a code file to an index file")
+@click.command("index")
 @click.argument("codes", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--bits", type=click.IntRange(min=1), help="Length to cut nested codes to; by default the whole."
+    "--bits",
+    type=click.IntRange(min=1),
+    help="Length in bits to cut nested codes to.  [default: the whole code]",
 )
 @click.option(
     "--kind",
     default="flat",
     show_default=True,
     type=click.Choice(["flat", "multi"]),
-    help="flat: a scan, bits / 8 bytes a code; multi: tables beside it, faster from some 100,000 clustered codes on.",
+    help="Type of the index. flat: a scan of all codes, bits / 8 bytes per code; multi: with hash tables, larger, and "
+    "faster for more than about 100,000 clustered codes. Both give the same hits.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
-def command(codes: Path, out: Path, bits: int | None, kind: str, as_json: bool) -> None:
-    """Index the codes of CODES (.npz, or .npy of ±1) under their ids and write OUT (.cmah).
-
-    Both kinds give the same hits.
-    """
+@click.option("--json", "as_json", is_flag=True, help="Print a summary of what was written as JSON.")
+def index(codes: Path, out: Path, bits: int | None, kind: str, as_json: bool) -> None:
+    """Write the codes of the file CODES (.npz, or .npy of ±1) and their ids to the index file OUT (.cmah)."""
     import json
 
     from cmah.codes import BinaryCodes
-    from cmah.errors import CodesError
+    from cmah.codes.code_files import named
     from cmah.search import HammingIndex, MultiIndex
-    from cmah.search.index_file import is_index
+    from cmah.search.index_file import refuse_to_replace
 
-    if out.is_file() and not is_index(out):
-        raise CodesError(f"{out}: exists and is not an index; choose another name")
-    rows = BinaryCodes.load(codes)
-    try:
-        rows = rows if bits is None else rows.truncate(bits)
-        index = (MultiIndex if kind == "multi" else HammingIndex)(rows.bits, rows.space)
-        index.add(rows)
-    except CodesError as error:
-        raise CodesError(f"{codes}: {error}") from None
-    index.save(out)
-    size = out.stat().st_size
+    refuse_to_replace(out, [codes])
+    table = BinaryCodes.load(codes)
+    with named(codes):
+        table = table if bits is None else table.truncate(bits)
+        hamming_index = (MultiIndex if kind == "multi" else HammingIndex)(table.bits, table.space)
+        hamming_index.add(table)
+    hamming_index.save(out)
+    count, size = len(hamming_index), out.stat().st_size
     if as_json:
-        click.echo(
-            json.dumps(
-                {"index": str(out), "kind": kind, "codes": len(index), "bits": index.bits, "bytes": size}
-            )
-        )
+        summary = {"index": str(out), "kind": kind, "codes": count, "bits": table.bits, "bytes": size}
+        click.echo(json.dumps(summary))
     else:
-        click.echo(f"{out}: {len(index)} codes of {index.bits} bits, {size} bytes")
+        click.echo(f"{out}: {count} codes of {table.bits} bits, {size} bytes")
         click.echo(
             f"next: cmah search {out} --codes QUERIES.npz (or --run RUN photo.jpg chair.obj cloud.npy)"
         )

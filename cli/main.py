@@ -36,12 +36,12 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import cmah.cli.<name> and return the command of that name, with an underscore where Python has the name."""
+        """Import cmah.cli.<name> and return its command: <name>, or <name>_ where that is a word of Python."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"cmah.cli.{cmd_name}")
         command: click.Command = (
-            getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_", None) or module.command
+            getattr(module, cmd_name, None) or getattr(module, cmd_name + "_", None) or module.command
         )
         return command
 

@@ -9,30 +9,55 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Numbers(click.ParamType):
-    """Whole numbers separated by commas, such as 16,32, as a tuple of ints.
+    """Numbers separated by commas, such as 16,32 or 1e6,1e7; an option of this type gives a tuple.
 
     Args:
-        minimum: the smallest number that is accepted.
+        minimum: the least number that is accepted; None for any.
+        whole: accept whole numbers only and give ints, and () for an empty text; else floats.
     """
 
-    name = "N,N,…"
+    name = "numbers"
 
-    def __init__(self, minimum: int = 1) -> None:
-        self.minimum = minimum
+    def __init__(self, minimum: float | None = None, *, whole: bool = True) -> None:
+        self.minimum, self.whole = minimum, whole
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What stands for the value in a help text."""
+        return "N,N,…"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """See the class; an empty text gives no numbers."""
+    ) -> tuple[int, ...] | tuple[float, ...]:
+        """Turn "16,32" into (16, 32)."""
         if isinstance(value, tuple):
             return value
+        text = str(value)
+        kind = "whole numbers" if self.whole else "numbers"
+        if self.whole and not text:
+            return ()
         try:
-            numbers = tuple(int(part) for part in value.split(",")) if value else ()
-        except ValueError:
-            self.fail(f"{value!r}, expected whole numbers such as 16,32", param, ctx)
-        if numbers and min(numbers) < self.minimum:
-            self.fail(f"{value!r}, expected numbers of {self.minimum} or more", param, ctx)
-        return numbers
+            numbers = [_number(part, self.whole) for part in text.split(",")]
+        except (ValueError, OverflowError):
+            example = "16,32 or 1e6" if self.whole else "0,20.5"
+            self.fail(f"{text!r}, expected {kind} such as {example}, separated by commas", param, ctx)
+        if self.whole and any(number != int(number) for number in numbers):
+            bound = "" if self.minimum is None else f", {self.minimum:g} or more"
+            self.fail(f"{text!r}, expected {kind}{bound}", param, ctx)
+        if self.minimum is not None and min(numbers) < self.minimum:
+            self.fail(f"{text!r}, expected {kind}, {self.minimum:g} or more", param, ctx)
+        return tuple(map(int, numbers)) if self.whole else tuple(numbers)
+
+
+def _number(text: str, whole: bool) -> int | float:
+    """A number from text; whole ones may be of any size, and be written as 1e6."""
+    if not whole:
+        return float(text)
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        int(number)  # infinite and NaN are no numbers here
+        return number
 
 
 device = click.option(

@@ -1,36 +1,59 @@
 """cmah search: the nearest items of an index to photos, meshes, point clouds or codes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from cmah.codes import BinaryCodes
-    from cmah.report.hits_page import DatasetPictures
-    from cmah.search import HammingIndex
 
-
-@click.command("search", short_help="search an index by photos, meshes, point clouds or codes")
+@click.command("search")
 @click.argument("index_path", metavar="INDEX", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1)
-@click.option("--codes", "codes_path", type=click.Path(path_type=Path), help="Queries as a code file.")
-@click.option("--run", type=click.Path(path_type=Path), help="The run that encodes FILES.")
-@click.option("-k", "k", type=click.IntRange(min=1), help="Hits a query.  [default: 10]")
-@click.option("--radius", type=click.IntRange(min=0), help="All hits within so many bits, in place of -k.")
-@click.option("--threads", type=click.IntRange(min=1), help="To search with.  [default: one a core]")
-@click.option("--up", default="y", show_default=True, type=click.Choice(["y", "z"]), help="Up axis of FILES.")
 @click.option(
-    "--database", type=click.Path(path_type=Path), help="Code file of the index, for its categories."
+    "--codes",
+    "codes_path",
+    type=click.Path(path_type=Path),
+    help="Code file of the queries, in place of FILES and --run.",
+)
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder whose networks encode FILES.")
+@click.option("-k", "k", type=click.IntRange(min=1), help="Number of hits per query.  [default: 10]")
+@click.option(
+    "--radius",
+    type=click.IntRange(min=0),
+    help="Show all hits within this Hamming distance in bits, in place of the -k nearest.",
 )
 @click.option(
-    "--dataset", type=click.Path(path_type=Path), help="Dataset folder, for categories and pictures."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Number of threads that search.  [default: one per core]",
 )
-@click.option("--sheet", type=click.Path(path_type=Path), help="HTML page of queries and hits to write.")
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu or cuda; for FILES.")
+@click.option(
+    "--up",
+    default="y",
+    show_default=True,
+    type=click.Choice(["y", "z"]),
+    help="Axis that points up in the meshes and point clouds of FILES.",
+)
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path),
+    help="Code file that the index was made from; adds the categories of the hits.",
+)
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path),
+    help="Dataset folder of the items; adds categories, and pictures for --sheet.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    help="Write an HTML page with pictures of queries and hits to this file; needs --dataset.",
+)
+@click.option(
+    "--device", default="cpu", show_default=True, help="Device that encodes FILES: auto, cpu, cuda or cuda:N."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the hits as CSV.")
-def command(
+def search(
     index_path: Path,
     files: tuple[str, ...],
     codes_path: Path | None,
@@ -46,39 +69,42 @@ def command(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Search INDEX by FILES (photos, meshes, .npy point clouds; with --run) or by --codes."""
+    """Search INDEX for the items nearest to each query by Hamming distance.
+
+    The queries are FILES (photos, meshes, or point clouds as .npy), which the networks of --run encode, or the codes of
+    the file --codes.
+    """
     _check_options(codes_path, run, files, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
     if sheet and not dataset:
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
-    from cmah.files import require_replaceable
-    from cmah.search import HammingIndex
+    import json
 
-    if sheet:
-        require_replaceable(sheet, b'content="cmah"')
-    index = HammingIndex.open(index_path)
-    known = _Known(dataset, database)
-    queries, skipped = _queries(codes_path, run, files, device, up)
-    if index.bits in queries.prefixes:
-        queries = queries.truncate(index.bits)
-    found = _found(index, queries, k or 10, radius, threads, known)
-    if as_json:
-        import json
+    from cmah.runs.searching import search_codes, search_files
+    from cmah.search.hit_records import records_csv, records_table
 
-        click.echo(
-            json.dumps(
-                {"queries": found, "skipped": [{"file": f, "reason": r} for f, r in skipped]}, indent=1
-            )
-        )
-    elif as_csv:
-        _print_csv(found)
+    skipped: list[tuple[str, str]] = []
+    if run is None:
+        records = search_codes(
+            index_path, str(codes_path), k or 10, radius=radius, threads=threads,
+            up=up, database=database, dataset=dataset, sheet=sheet,
+        )  # fmt: skip
     else:
-        _print_table(found)
+        records, skipped = search_files(
+            index_path, run, files, k or 10, radius=radius, threads=threads, up=up, device=device,
+            database=database, dataset=dataset, sheet=sheet, report=lambda line: click.echo(line, err=True),
+        )  # fmt: skip
+    if as_json:
+        listed = [{"file": file, "reason": reason} for file, reason in skipped]
+        click.echo(json.dumps({"queries": records, "skipped": listed}, indent=1))
+    elif as_csv:
+        click.echo(records_csv(records), nl=False)
+    else:
+        click.echo(records_table(records), nl=bool(records))
     if skipped and not as_json:
         click.echo(f"{len(skipped)} of {len(files)} files were skipped", err=True)
-    if sheet and known.pictures:
-        _write(sheet, found, known.pictures, up, index)
+    if sheet:
         click.echo(f"sheet: {sheet}", err=True)
 
 
@@ -102,126 +128,3 @@ def _check_options(
         raise click.UsageError("-k and --radius exclude each other")
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
-
-
-def _queries(
-    codes_path: Path | None, run: Path | None, files: tuple[str, ...], device: str, up: str
-) -> "tuple[BinaryCodes, list[tuple[str, str]]]":
-    """The codes of the queries, and (file, reason) of those that could not be read."""
-    from cmah.codes import BinaryCodes
-    from cmah.errors import CmahError
-
-    if run is None:
-        return BinaryCodes.load(str(codes_path)), []
-    from cmah.runs.encoder import Encoder
-
-    queries, skipped = Encoder.load(run, device=device).encode_files(files, up=up)
-    for _, reason in skipped:
-        click.echo(f"skipped {reason}", err=True)
-    if not len(queries):
-        raise CmahError(f"none of the {len(files)} files could be read")
-    return queries, skipped
-
-
-class _Known:
-    """What is known of items and queries beside the index: categories and pictures."""
-
-    def __init__(self, dataset: Path | None, database: Path | None) -> None:
-        self.pictures: DatasetPictures | None = None
-        self.categories: dict[str, str] = {}
-        if dataset is not None:
-            from cmah.data.dataset import Dataset
-            from cmah.report import hits_page
-
-            self.pictures = hits_page.DatasetPictures(Dataset.read(dataset))
-        if database is not None:
-            from cmah.codes import read_codes
-            from cmah.errors import CodesError
-
-            rows = read_codes(database)
-            if rows.ids is None or rows.categories is None:
-                raise CodesError(f"{database}: has no ids or no categories")
-            self.categories = dict(zip(rows.ids.tolist(), rows.categories.tolist(), strict=True))
-
-    def category(self, name: str) -> str:
-        return self.categories.get(name) or (self.pictures.category(name) if self.pictures else "")
-
-
-def _found(
-    index: "HammingIndex",
-    queries: "BinaryCodes",
-    k: int,
-    radius: int | None,
-    threads: int | None,
-    known: _Known,
-) -> list[dict[str, Any]]:
-    """For each query its name, category and hits, as plain data."""
-    if radius is None:
-        hits = index.search(queries, k, threads=threads)
-        per_query = list(
-            zip(hits.ids.tolist(), hits.distances.tolist(), hits.positions.tolist(), strict=True)
-        )
-    else:
-        near = index.search_radius(queries, radius, threads=threads)
-        spans = [slice(a, b) for a, b in zip(near.offsets[:-1], near.offsets[1:], strict=True)]
-        columns = (near.ids, near.distances, near.positions)
-        per_query = [tuple(column[span].tolist() for column in columns) for span in spans]
-    names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
-    own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
-    found = []
-    for name, category, columns in zip(names, own, per_query, strict=True):
-        rows = [
-            {"rank": rank, "id": i, "distance": d, "position": p, "category": known.category(str(i))}
-            for rank, (i, d, p) in enumerate(zip(*columns, strict=True), start=1)
-        ]
-        found.append({"query": name, "category": category or known.category(name), "hits": rows})
-    return found
-
-
-def _print_table(found: list[dict[str, Any]]) -> None:
-    for entry in found:
-        category = f"  ({entry['category']})" if entry["category"] else ""
-        click.echo(f"{entry['query']}{category}")
-        width = max((len(str(hit["id"])) for hit in entry["hits"]), default=0)
-        for hit in entry["hits"]:
-            line = f"{hit['rank']:5d}  {hit['id']!s:<{width}}  {hit['distance']:4d} bits  {hit['category']}"
-            click.echo(line.rstrip())
-        if not entry["hits"]:
-            click.echo("       no hit")
-
-
-def _print_csv(found: list[dict[str, Any]]) -> None:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["query", "rank", "id", "distance", "category"])
-    for entry in found:
-        for hit in entry["hits"]:
-            writer.writerow([entry["query"], hit["rank"], hit["id"], hit["distance"], hit["category"]])
-    click.echo(text.getvalue(), nl=False)
-
-
-def _write(
-    path: Path, found: list[dict[str, Any]], pictures: "DatasetPictures", up: str, index: "HammingIndex"
-) -> None:
-    from cmah.report.hits_page import Row, Tile, picture_of_file, write_sheet
-
-    rows = []
-    for entry in found:
-        wanted = entry["category"]
-        picture = pictures.picture(entry["query"]) or picture_of_file(entry["query"], up)
-        tiles = [
-            Tile(
-                name=str(hit["id"]),
-                picture=pictures.picture(str(hit["id"])),
-                category=hit["category"],
-                note=f"{hit['distance']} bits",
-                relevant=hit["category"] == wanted if wanted and hit["category"] else None,
-            )
-            for hit in entry["hits"]
-        ]
-        rows.append(Row(Tile(entry["query"], picture, wanted, "query"), tiles))
-    notes = [f"{len(index)} items, codes of {index.bits} bits; under each hit its Hamming distance."]
-    write_sheet(path, "Queries and their nearest items", rows, notes)

@@ -19,7 +19,7 @@ from cmah.cli import options
 )
 @click.option(
     "--bits",
-    type=options.Numbers(),
+    type=options.Numbers(minimum=1),
     help="Code length in bits, such as 64, or several for nested codes, such as 16,32,64,128.  [default: 64]",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings to use.")

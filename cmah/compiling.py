@@ -1,4 +1,4 @@
-"""Finds Numba a place for its compiled code. Import this module before any module of `cmah.kernels`.
+"""A folder for Numba's compiled code. Import this module before any module of `cmah.kernels`.
 
 Numba keeps compiled code beside the source or in the user's home. Where it may write to neither, as in a container
 without a home, the import of a kernel would fail. Importing this module tries that once, and if it fails gives Numba

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def available_cores() -> int:
-    """How many cores this process may use, which can be fewer than the machine has."""
+    """The number of cores that this process may use, which can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -44,5 +44,5 @@ def in_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads of this process; a forked child inherits none of its parent's and makes its own."""
+    """The thread pool of a process; a forked child inherits no threads and makes its own pool."""
     return ThreadPoolExecutor(threads, thread_name_prefix="cmah")

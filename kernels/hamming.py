@@ -1,9 +1,9 @@
-"""Hamming search over bit planes: every distance is computed, few are looked at.
+"""Hamming search over word planes: every distance is computed, few are looked at.
 
 Codes lie in blocks, as an array [blocks, words, codes] of unsigned integers: word w of neighbouring codes is
-contiguous, so the loops below become vector instructions. A scan takes the least distance of a whole block and
-looks closer only where that can still enter a query's result. The loops release the interpreter's lock and start
-no threads of their own: the caller may share out the work, and a forked process may call them.
+contiguous (a word plane), so the loops below become vector instructions. A scan takes the least distance of a whole
+block and looks closer only where that can still enter a query's result. The loops release the interpreter's lock and
+start no threads of their own: the caller may share out the work, and a forked process may call them.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def _as_width_of(typing_context, a, b):  # type: ignore[no-untyped-def]
     """`a`, cut or widened to the type of `b`."""
 
     def generate(context, builder, signature, words):  # type: ignore[no-untyped-def]
-        have, want = (kind.bitwidth for kind in signature.args)
+        have, want = (argument.bitwidth for argument in signature.args)
         width = context.get_value_type(signature.args[1])
         if have == want:
             return words[0]
@@ -52,7 +52,7 @@ def _as_width_of(typing_context, a, b):  # type: ignore[no-untyped-def]
     return b(a, b), generate
 
 
-# Below, blocks and queries come whole, with the number of the one meant: a view would count references.
+# Below, blocks and queries are passed whole, with the number of the one to read: a view would count references.
 
 
 @njit(cache=True, nogil=True)
@@ -175,15 +175,15 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     Args:
         blocks: unsigned [blocks, words, codes]; of the last block, codes at positions from `end` on are ignored.
         begin: position of the first code of `blocks`.
-        end: number of codes, with all that come before.
+        end: position after the last code.
         query: unsigned [q, words], of the same width.
         unrolled: a tuple with an item for each word, for which a faster loop is compiled; () for any number.
         k: how many codes to keep at least; EVERY to leave the limits as they are.
         limit: int64 [q], changed.
         counts: int64 [q, bits + 2], changed: how many entries a query has at each distance; last, how many
             below its limit. Zeros at first; [q, 0] where k is EVERY.
-        entries: int64 [room, 3], (position, distance, query) of what was found so far; room for two blocks or more.
-        used: how many of them.
+        entries: int64 [room, 3], (position, distance, query) of the codes kept so far; room for two blocks or more.
+        used: how many entries there are.
 
     Returns:
         `entries`, maybe larger, and how many are used; those of a query come in order of position, and may be
@@ -193,7 +193,8 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     row = np.empty(codes, dtype=np.uint16)
     flags = np.empty(codes, dtype=np.uint8)
     eights = flags.view(np.uint64)
-    active = np.arange(len(query))
+    active = np.arange(len(query))  # queries that can still be improved: a limit of 0 ends a query
+    # The first full blocks are gone over twice: once for limits that are worth something, then for their codes.
     together = 0 if k == EVERY else max(0, min(FIRST, len(blocks), (end - begin) // codes))
     minima = np.empty((len(query), together), dtype=np.uint16)
     _first_look(blocks, query, unrolled, k, limit, counts, minima, row)
@@ -207,6 +208,7 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
                 continue
             active[still] = i
             still += 1
+            # Most blocks end here: their nearest code is too far to enter.
             nearest = (
                 np.int64(minima[i, b])
                 if b < together
@@ -215,6 +217,7 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
             if nearest >= limit[i]:
                 continue
             _distances_in_block(blocks, b, query, i, unrolled, row)
+            # Which codes are below the limit, as flags by a vectorised loop, so that eight at a time can be skipped.
             below = np.uint16(limit[i])
             for j in range(codes):
                 flags[j] = row[j] < below
@@ -225,7 +228,7 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
                     continue
                 for j in range(8 * e, min(8 * e + 8, inside)):
                     distance = np.int64(row[j])
-                    if distance >= limit[i]:
+                    if distance >= limit[i]:  # the limit may have fallen since the flags were set
                         continue
                     entries[used, 0] = first + j
                     entries[used, 1] = distance
@@ -235,6 +238,7 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
                         continue
                     counts[i, distance] += 1
                     counts[i, -1] += 1
+                    # With k codes below it, the limit falls to the distance of the k-th: no later code enters there.
                     while counts[i, -1] >= k:
                         limit[i] -= 1
                         counts[i, -1] -= counts[i, limit[i]]
@@ -249,6 +253,13 @@ def in_order(
     entries: np.ndarray, used: int, limit: np.ndarray, k: int, bits: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Entries of `scan` as results: a counting sort by (query, distance), which keeps the order of positions.
+
+    Args:
+        entries: int64 [room, 3], as `scan` gives them.
+        used: how many entries there are.
+        limit: int64 [q]; only its length matters.
+        k: how many to keep of each query; EVERY for all.
+        bits: length of a code.
 
     Returns:
         offsets int64 [q + 1], positions int64 [m] and distances int32 [m]; query i has the entries offsets[i] to

@@ -1,8 +1,8 @@
 """Multi-index hashing: the codes within a distance of a query, found by parts of the code that are nearly equal.
 
-The bits of a code are dealt out to m tables, each of which lists all codes by the value of its part. Two codes that
-differ in few bits differ in very few in one of the parts, so that a search looks up the query's part and values near
-it instead of comparing all codes. The loops release the interpreter's lock and start no threads of their own.
+The bits of a code are split into m parts, each with a table that lists all codes by the value of that part. Two codes
+that differ in few bits differ in very few in one of the parts, so that a search looks up the query's part and values
+near it instead of comparing all codes. The loops release the interpreter's lock and start no threads of their own.
 
 After Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index hashing" (2014).
 """
@@ -30,14 +30,14 @@ def _prefetch(typing_context, array, t, e):  # type: ignore[no-untyped-def]
     from numba.core.cgutils import ir  # llvmlite's, which Numba brings along
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
         number = ir.IntType(32)
-        address = builder.ptrtoint(made.data, ir.IntType(64))
+        address = builder.ptrtoint(array.data, ir.IntType(64))
         for axis, index in enumerate(arguments[1:]):
-            address = builder.add(address, builder.mul(builder.extract_value(made.strides, axis), index))
+            address = builder.add(address, builder.mul(builder.extract_value(array.strides, axis), index))
         pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        signature_of_prefetch = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], signature_of_prefetch)
         builder.call(prefetch, [pointer, number(0), number(3), number(1)])  # to read, to keep, data
         return context.get_dummy_value()
 
@@ -120,12 +120,12 @@ def _look_up(
     t: int,
     starts: np.ndarray,
     base: int,
-    value: int,
-    mask: int,
+    value: np.int64,
+    mask: np.int64,
     some: int,
     lows: np.ndarray,
     highs: np.ndarray,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, np.int64]:
     """Find some of the buckets of table t whose value differs from `value` in as many bits as `mask` has.
 
     Args:
@@ -185,9 +185,8 @@ def _note(
         end = min(highs[bucket], lows[bucket] + len(notes) - used)
         for e in range(lows[bucket], end):
             notes[used] = e
-            used += (
-                _distance(queries, i, codes, t, e) <= limit
-            )  # no branch: nobody can foresee which are near
+            # no branch: which codes are near cannot be predicted
+            used += int(_distance(queries, i, codes, t, e) <= limit)
         lows[bucket] = end
         bucket += end == highs[bucket]
     return used, bucket
@@ -292,10 +291,10 @@ def search(
         masks: unsigned words [m, words], the bits of each part; no bit is in two.
         k: how many, 0 for all.
         radius: 0 or more.
-        budget: what a query may cost, in the unit of the costs.
-        probe_cost: of looking up a bucket.
-        code_cost: of comparing a code.
-        patience: after that many queries, most of which did not end within the budget, the others are not begun.
+        budget: what a query may cost, in the unit of the two costs below.
+        probe_cost: what it costs to look up a bucket.
+        code_cost: what it costs to compare a code.
+        patience: after that many queries, a query is not begun where most before it exceeded the budget.
 
     Returns:
         offsets int64 [q + 1], positions int64 [found], distances int32 [found]: query i has the entries offsets[i]
@@ -311,21 +310,23 @@ def search(
     failed = 0
     for i in range(len(queries)):
         begin, found, spent = offsets[i], 0, 0.0
+        # Where most queries before were given up, this one would be too.
         enough = i < patience or 2 * failed <= i
         limit = radius  # codes farther than that are of no interest
         if enough:  # most queries need these; looked up together, they wait for memory once, not m times
             for t in range(min(m, limit + 1)):
                 value = _value(packed, i, parts[t, 0], parts[t, 1])
-                _look_up(codes, t, starts, bases[t], value, 0, 1, lows, highs)
+                _look_up(codes, t, starts, bases[t], value, np.int64(0), 1, lows, highs)
         step = 0  # a * m + t: all codes nearer than that are known
         while step <= limit and enough:
             a, t = divmod(step, m)
             step += 1
-            if a >= ways.shape[1]:
+            if a >= ways.shape[1]:  # no part is that long
                 continue
             if t == 0:  # a round over the tables begins: is it worth its cost?
                 tables = min(m, limit - step + 2)
                 enough = spent + _cost(bases, ways, a, tables, n, probe_cost, code_cost) <= budget
+            # The buckets of this step, some at a time, each time with the look-ups first and the codes after.
             todo, mask = ways[t, a], np.int64((1 << a) - 1)
             value = _value(packed, i, parts[t, 0], parts[t, 1])
             while todo > 0 and enough:
@@ -345,8 +346,9 @@ def search(
                         keys = larger
                     mine = keys[begin:]
                     found = _take(queries, i, codes, order, t, masks, a, notes, used, k, mine, found)
-                    if found == k and k > 0:
+                    if found == k and k > 0:  # nothing farther than the k-th can enter any more
                         limit = min(limit, mine[0] >> 32)
+        # A query that was given up keeps nothing: its keys are written over by the next one's.
         finished[i] = enough
         failed += not enough
         found = found if enough else 0

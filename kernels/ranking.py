@@ -78,7 +78,7 @@ def _expected(t: int, r: int, before: int, hits: int, m: int, harmonic: np.ndarr
         return (hits + 1.0) / (before + 1.0)
     slope = (r - 1.0) / (t - 1.0)
     rest = hits + 1.0 - slope * (before + 1.0)
-    return r / t * (slope * m + rest * (harmonic[before + m] - harmonic[before]))
+    return float(r / t * (slope * m + rest * (harmonic[before + m] - harmonic[before])))
 
 
 @njit(cache=True, nogil=True)
@@ -86,7 +86,7 @@ def _ordered(count: int, before: int, hits: int, harmonic: np.ndarray) -> float:
     """Sum of precisions over `count` relevant items that follow `before` items with `hits` relevant ones."""
     if count == 1:
         return (hits + 1.0) / (before + 1.0)
-    return count - (before - hits) * (harmonic[before + count] - harmonic[before])
+    return float(count - (before - hits) * (harmonic[before + count] - harmonic[before]))
 
 
 @njit(cache=True, nogil=True)
@@ -166,7 +166,7 @@ def average_precision(
 def _reciprocal(t: int, r: int, before: int, harmonic: np.ndarray) -> float:
     """Expected 1 / rank of the first of r relevant items in a level of t, after `before` others."""
     if r == 1:
-        return (harmonic[before + t] - harmonic[before]) / t
+        return float((harmonic[before + t] - harmonic[before]) / t)
     expected, none_yet = 0.0, 1.0
     for place in range(t - r + 1):
         here = r / (t - place)  # the chance that it is this one, if none came before

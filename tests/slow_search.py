@@ -1,13 +1,19 @@
 """Hamming search in the slowest, plainest way: what every path of the engine is compared with."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmah.codes import BinaryCodes
+from cmah.search.blocks import CodeBlocks
+from cmah.search.numpy_scan import ScanResult
 
 BACKENDS = ("numpy", "compiled")
 # At least one length for each word type with and without a loop of its own, words that are full and words that are
@@ -48,7 +54,7 @@ def backend(name: str) -> Iterator[None]:
             os.environ["CMAH_NO_NUMBA"] = "1"
         else:
             pytest.importorskip("numba")
-        from cmah.search.scan import compiled
+        from cmah.search.backend import compiled
 
         assert (compiled(0) is None) == (name == "numpy")
         yield
@@ -56,3 +62,36 @@ def backend(name: str) -> Iterator[None]:
         os.environ.pop("CMAH_NO_NUMBA", None)
         if before is not None:
             os.environ["CMAH_NO_NUMBA"] = before
+
+
+def blocks_of(codes: BinaryCodes) -> CodeBlocks:
+    """The codes in blocks."""
+    blocks = CodeBlocks(codes.bits)
+    blocks.append(codes.packed)
+    return blocks
+
+
+def pairs(result: ScanResult) -> list[list[tuple[int, int]]]:
+    """(distance, position) lists of each query, of what a scan gives."""
+    offsets, positions, dist = result
+    assert (offsets.dtype, positions.dtype, dist.dtype) == (np.int64, np.int64, np.int32)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(positions) == len(dist)
+    both = list(zip(dist.tolist(), positions.tolist(), strict=True))
+    return [both[a:b] for a, b in pairwise(offsets)]
+
+
+def run_alone(code: str, folder: Path, **environment: str) -> str:
+    """What a fresh process prints that may use Numba."""
+    kept = {name: value for name, value in os.environ.items() if name != "CMAH_NO_NUMBA"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,9 +1,10 @@
-"""A benchmark for people: a table, the rules beneath it, and a picture."""
+"""The numbers of a benchmark for people and machines: a table, the rules beneath it, a picture, a JSON record."""
 
 import os
 import platform
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
@@ -12,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import cmah
-from cmah.bench.measuring import Case
-from cmah.files import atomic_path
+from cmah.bench.measuring import Case, Settings
+from cmah.files import atomic_path, require_replaceable
 
 _COLUMNS = (  # heading, width
     ("bits", 5), ("n", 11), ("k", 5), ("queries", 8), ("a query", 10), ("quartiles", 20), ("10^9/s", 8),
@@ -48,13 +49,13 @@ def machine() -> dict[str, Any]:
 
 
 def heading(peers: Sequence[str]) -> str:
-    """The first line of the table."""
+    """The header line of the table, with a column for each peer."""
     columns = [*_COLUMNS, *((f"{name} ÷ ours", len(name) + 9) for name in peers)]
     return "".join(name.rjust(width) for name, width in columns)
 
 
 def line(case: Case, peers: Sequence[str]) -> str:
-    """A line of the table; a star marks the ceiling that is the lower one."""
+    """The line of a case in the table; a star marks the lower one of its two ceilings."""
     fractions = [
         f"{100 * case.fractions[name]:.0f} %{'*' if name == case.bound else ' '}" if case.fractions else "-"
         for name in ("popcount", "memory")
@@ -70,37 +71,50 @@ def line(case: Case, peers: Sequence[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as 12.3 ms, with three digits."""
+    """A duration as text, with three digits.
+
+    Example:
+        >>> duration(0.0123)
+        '12.3 ms'
+    """
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
 
 
-def rules(cases: Sequence[Case], facts: dict[str, Any], seed: int) -> str:
-    """What the numbers mean, and what they were measured on."""
+def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
+    """What the numbers mean, and what they were measured on.
+
+    Args:
+        cases: at least one.
+        machine: as `machine()` gives it.
+        seed: seed of the data.
+    """
     case = cases[0]
     ways = {(name, timing.way) for case in cases for name, timing in case.peers.items()}
     cut = {name for case in cases for name, timing in case.peers.items() if timing.queries < case.queries}
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         "a query: median over calls, divided by the queries of a call; quartiles of the same; 10^9/s: codes compared.",
-        "bytes: of the index file an object, without ids. ÷ ours: how many times as long the peer takes, medians.",
+        "bytes: size of the index file per code, without ids. ÷ ours: how many times as long the peer takes, medians.",
     ]
     if case.peers:
         lines.append(
-            "Before it was timed, each peer gave the same distances, and the same ids but for ties at the k-th; "
-            "all took turns on the same threads."
+            "Before it was timed, each peer gave the same distances, and the same ids except for ties at the k-th; "
+            "all took turns with the same number of threads."
         )
         lines += [f"{name}: {way}" for name, way in sorted(ways)]
     else:
-        lines.append("No other engine was asked: results were not compared.")
+        lines.append("No other engine was measured: the results were not compared.")
     if cut:
-        lines.append(f"Given fewer queries a call, to bound its time: {', '.join(sorted(cut))} (see --json).")
+        lines.append(
+            f"Given fewer queries per call, to bound their time: {', '.join(sorted(cut))} (see --json)."
+        )
     if case.ceilings:
         lines.append(
-            "popcount: part of the speed at which the threads xor, count and take the least of codes in the first "
-            "cache; memory: part of a call in which the codes could be read once; *: the lower of both ceilings."
+            "popcount: share of the speed at which the threads xor, count and take the minimum of codes in the first "
+            "cache; memory: share of a call in which the codes could be read once; *: the lower of both ceilings."
         )
         if any(case.fractions["popcount"] > 1.05 for case in cases):
             lines.append(
@@ -116,19 +130,58 @@ def rules(cases: Sequence[Case], facts: dict[str, Any], seed: int) -> str:
             f"Beware: {case.threads} threads were at worst {slowest:.2f} times as fast as one; other processes were "
             "at work, or some threads share a core."
         )
-    popcount = ", AVX-512 VPOPCNTDQ" if facts["vector_popcount"] else ""
+    popcount = ", AVX-512 VPOPCNTDQ" if machine["vector_popcount"] else ""
     lines += [
-        f"{facts['processor']}{popcount}, {case.threads} threads of {facts['cores']} cores; {versions}",
-        *([f"faiss built with {facts['faiss_options']}"] if "faiss" in case.peers else []),
+        f"{machine['processor']}{popcount}, {case.threads} threads of {machine['cores']} cores; {versions}",
+        *([f"faiss built with {machine['faiss_options']}"] if "faiss" in case.peers else []),
         f"data: {', '.join(dict.fromkeys(case.data for case in cases))}, seed {seed}",
     ]
     return "\n".join(fill(text, 110) for text in lines)
 
 
+def record(
+    cases: Sequence[Case],
+    settings: Settings,
+    machine: dict[str, Any],
+    notes: Sequence[str],
+    cold: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything, ready for JSON.
+
+    Args:
+        cases: what was measured.
+        settings: what was asked for.
+        machine: as `machine()` gives it.
+        notes: remarks for the reader, such as which engines are missing.
+        cold: as `measure_cold` gives it, or None.
+    """
+    query_file = None if settings.query_file is None else str(settings.query_file)
+    return {
+        "machine": machine,
+        "settings": asdict(settings) | {"query_file": query_file},
+        "notes": list(notes),
+        "cases": [case.to_dict() for case in cases],
+        "cold": cold,
+    }
+
+
+def refuse_to_replace(path: str | Path) -> None:
+    """Refuse to write a record over a file that is none.
+
+    Raises:
+        CmahError: if the file exists and is no record of a benchmark.
+    """
+    require_replaceable(path, b'"machine"')
+
+
 def plot(cases: Sequence[Case], path: Path) -> None:
-    """Draw time a query against bits, for the most codes, and against n, for the shortest codes.
+    """Draw the time per query against bits, for the most codes, and against n, for the shortest codes.
 
     Both are of the least k. What has one value only is drawn as a point.
+
+    Args:
+        cases: at least one.
+        path: the file, .png or .svg.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -151,12 +204,12 @@ def plot(cases: Sequence[Case], path: Path) -> None:
         if ordered[0].ceilings:
             bound = [1e3 * max(case.ceilings.values()) for case in ordered]
             axes.plot(x, bound, "k:", label="the machine's ceiling")
-        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds a query")
+        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="milliseconds per query")
         if name == "bits":
             axes.set_xticks(x, [str(value) for value in x])
             axes.minorticks_off()
         axes.set_title(
-            f"{title}, k = {ordered[0].k}, {ordered[0].queries} queries a call, {ordered[0].data}", size=9
+            f"{title}, k = {ordered[0].k}, {ordered[0].queries} queries per call, {ordered[0].data}", size=9
         )
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

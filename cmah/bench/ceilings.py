@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured beside the searches."""
+"""The machine's ceilings for an exact search, measured beside the searches."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,37 +7,37 @@ from itertools import pairwise
 import numpy as np
 
 from cmah.bench.timing import TURN, timed
-from cmah.search.blocks import Planes
-from cmah.search.scan import compiled
+from cmah.search.backend import compiled
+from cmah.search.blocks import CodeBlocks
 from cmah.threads import in_threads
 
 
 def ceilings(
-    planes: Planes, packed: np.ndarray, queries: int, threads: int
+    blocks: CodeBlocks, packed: np.ndarray, queries: int, threads: int
 ) -> dict[str, tuple[Callable[[int], object], float]]:
-    """What to time for each ceiling, and which share of that time is the least a query can take.
+    """What to time for each ceiling, and which share of that time is the least time of a query.
 
     Args:
-        planes: the codes that are searched.
+        blocks: the codes that are searched.
         packed: some queries, uint8 [q, width].
-        queries: how many a call has.
-        threads: at work at once.
+        queries: queries per call.
+        threads: threads that work at a time.
 
     Returns:
         "popcount": each thread xors, counts and takes the minimum over a block in its core's first cache.
-        "one thread": the same by one, which tells whether the others have cores of their own.
+        "one thread": the same by one thread, which shows whether the others have cores of their own.
         "memory": numpy.bitwise_or.reduce reads the codes once, where they lie, by one thread or all, whichever is
-        sooner done; a call must do so once for all its queries. Nothing without Numba.
+        faster; a call must do so once for all its queries. Without Numba the result is empty.
     """
     if compiled(1 << 62) is None:
         return {}
     from cmah.kernels.ceilings import least_distances
 
-    few = Planes(planes.bits)
-    few.append(planes.rows(np.arange(min(len(planes), planes.codes_in_block))))
-    block = (few.blocks if len(few.blocks) else few.last_block)[0]
-    words = planes.as_words(packed).copy()
-    unrolled = (0,) * planes.words
+    few = CodeBlocks(blocks.bits)
+    few.append(blocks.rows(np.arange(min(len(blocks), blocks.codes_in_block))))
+    block = (few.full_blocks if len(few.full_blocks) else few.last_block)[0]
+    words = blocks.as_words(packed).copy()
+    unrolled = (0,) * blocks.words
     results = [np.empty(len(words), words.dtype) for _ in range(threads)]
 
     def compare(count: int, repeat: int) -> None:
@@ -50,8 +50,8 @@ def ceilings(
     repeat = 1
     while timed(partial(compare, 1, repeat)) < TURN / 2:  # long beside the waking of threads
         repeat *= 2
-    share = len(planes) / (repeat * len(words) * block.shape[1])
-    whole = planes.blocks.reshape(-1).view(np.uint64)
+    share = len(blocks) / (repeat * len(words) * block.shape[1])
+    whole = blocks.full_blocks.reshape(-1).view(np.uint64)
 
     def read(parts: int) -> None:
         cuts = [len(whole) * part // parts for part in range(parts + 1)]

@@ -15,10 +15,10 @@ from cmah.errors import CmahError
 from cmah.search.index import HammingIndex
 
 BITS = 64
-BATCH = 256  # queries; enough for compiled code to be worth its while
-REPEATS = 5  # of a start with a warm cache
+BATCH = 256  # queries, enough for the compiled kernels to be used
+REPEATS = 5  # starts with a warm cache
 
-# Answers, says so, and then tells its memory: that of getrusage would include its parent's, before exec.
+# Searches, says so, and then prints its memory; getrusage would include its parent's, from before exec.
 _PROCESS = """
 import sys
 from cmah import BinaryCodes, HammingIndex
@@ -37,15 +37,16 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
     """Start Python, open an index of n 64-bit codes and search it, with an empty and a warm Numba cache.
 
     Args:
-        threads: of the search.
-        n: codes in the index.
-        seed: of the codes.
-        repeats: of what is not a first time; the median counts.
+        threads: number of threads that search.
+        n: number of codes in the index.
+        seed: random seed of the codes.
+        repeats: number of starts with a warm cache, of which the median counts.
 
     Returns:
         For "first_ever_batch" (256 queries, nothing compiled yet), "batch" (the same, with the cache of the
         former) and "one_query": "seconds" from the start of the process to the answer, and "resident_mib" and
-        "peak_mib" after it (None where the system does not tell); also n, bits, threads and the index's "index_mib".
+        "peak_mib" after it (None where the system does not report them); also n, bits, threads and the index's
+        "index_mib".
 
     Raises:
         CmahError: if a process fails.
@@ -73,7 +74,7 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
 
 
 def describe(cold: dict[str, Any]) -> str:
-    """The same in words."""
+    """The measurements of `measure_cold` as text."""
     size = f"{cold['n']:,} codes of {cold['bits']} bits, {cold['threads']} threads"
     lines = [f"From the start of Python to the answer, {size}:"]
     for key, words in (
@@ -88,12 +89,12 @@ def describe(cold: dict[str, Any]) -> str:
 
 
 def _median(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return statistics.median(numbers) if numbers else None
 
 
 def _start(index: Path, queries: Path, threads: int, cache: Path) -> dict[str, float | None]:
-    """One process: seconds to its answer, and its memory."""
+    """Start one process: seconds to its answer, and its memory."""
     home = str(Path(cmah.__file__).parents[1])
     path = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
     environment = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(cache)}

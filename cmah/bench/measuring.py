@@ -18,27 +18,27 @@ from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.search.index import HammingIndex
 
-POOL = 64  # queries at least, so that calls of few queries are not always the same
-_SAVED = 100_000  # codes in the index file that is weighed
+POOL = 64  # queries drawn at least, so that calls of few queries are not always the same
+_SAVED = 100_000  # codes in the index file whose size is measured, at most
 
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured of one length, number of codes and k.
+    """The measurements of one code length, number of codes and k.
 
     Attributes:
         data: name of the workload.
         bits: length of the codes.
-        n: how many are searched.
-        k: neighbours of each query.
-        queries: in a call.
-        threads: of every engine.
-        bytes_per_object: of an index file of `saved` of the codes, without ids.
-        saved: see there.
+        n: number of codes that are searched.
+        k: neighbours per query.
+        queries: queries per call.
+        threads: threads that every engine uses.
+        bytes_per_object: bytes per code of an index file of `saved` of the codes, without ids.
+        saved: number of codes in that file.
         ours: time of `HammingIndex.search`.
-        peers: of each peer.
-        ceilings: "popcount" and "memory": the least seconds a query that comparing n codes in a core's first
-            cache takes, and that reading all codes once for every call takes. Empty without Numba.
+        peers: time of each peer.
+        ceilings: the least seconds per query, "popcount" for comparing n codes in a core's first cache, "memory" for
+            reading all codes once per call. Empty without Numba.
         speedup: how many times as fast the threads reach the popcount ceiling as one of them; much less than
             their number where other processes are at work, or a core runs several. 0 without Numba.
     """
@@ -58,7 +58,7 @@ class Case:
 
     @property
     def comparisons_per_second(self) -> float:
-        """Codes with which our index compares a query, a second."""
+        """Number of codes that our index compares with a query in a second."""
         return self.n / self.ours.seconds
 
     @property
@@ -68,16 +68,16 @@ class Case:
 
     @property
     def fractions(self) -> dict[str, float]:
-        """How near our index is to each ceiling, 1 being at it."""
+        """Our speed as a share of each ceiling, 1 being the ceiling."""
         return {name: least / self.ours.seconds for name, least in self.ceilings.items()}
 
     @property
     def bound(self) -> str:
-        """The ceiling that is the lower one here; "" without any."""
+        """The lower one of the ceilings, "" without any."""
         return max(self.ceilings, key=lambda name: self.ceilings[name], default="")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Everything, ready for JSON."""
         derived = {
             name: getattr(self, name) for name in ("comparisons_per_second", "ratios", "fractions", "bound")
         }
@@ -89,16 +89,16 @@ class Settings:
     """What to measure: every length with every number of codes and every k.
 
     Attributes:
-        threads: of every engine.
-        bits: lengths; None for all of a file's codes.
+        threads: threads that every engine uses.
+        bits: code lengths; None for the whole codes of a file.
         n: numbers of codes; None for all of a file.
-        k: neighbours of each query.
-        queries: in a call.
-        peers: names of installed ones.
-        data: as in `make_workload`, as are the following.
-        seed: of the data.
-        query_file: of the queries.
-        rounds: how often each engine has its turn.
+        k: numbers of neighbours per query.
+        queries: queries per call.
+        peers: names of installed peers.
+        data: as in `make_workload`.
+        seed: as in `make_workload`.
+        query_file: as in `make_workload`.
+        rounds: number of turns of each engine.
     """
 
     threads: int
@@ -117,7 +117,7 @@ def measure(settings: Settings) -> Iterator[Case]:
     """Measure one case after another.
 
     Raises:
-        CmahError: for a file that cannot serve, or if a peer's results differ from ours.
+        CmahError: for a file without such codes, or if a peer's results differ from ours.
     """
     for bits, n in product(settings.bits, settings.n):
         yield from _of_one_size(settings, bits, n)
@@ -135,9 +135,9 @@ class Contest:
     """Our index and its peers over the same codes.
 
     Args:
-        workload: what is searched.
-        peers: names of installed ones.
-        threads: of every engine.
+        workload: codes and queries.
+        peers: names of installed peers.
+        threads: threads that every engine uses.
 
     Raises:
         CodesError: if there is nothing to search.
@@ -158,9 +158,9 @@ class Contest:
         """Compare results, then take times.
 
         Args:
-            k: neighbours of each query; n, if that is less.
-            queries: in a call, up to those of the workload.
-            rounds: how often each engine has its turn.
+            k: neighbours per query, at most n.
+            queries: queries per call, at most those of the workload.
+            rounds: number of turns of each engine.
 
         Raises:
             CmahError: if a peer's results differ.
@@ -179,11 +179,11 @@ class Contest:
             chosen[name] = way, count
             parts = [batch.packed[:count] for batch in batches]
             calls[name] = partial(_call, ways[way], parts, k)
-        limits = ceilings(self.index._planes, pool.packed, queries, self.threads)
+        limits = ceilings(self.index._blocks, pool.packed, queries, self.threads)
         times = in_turn(calls | {name: call for name, (call, _) in limits.items()}, rounds)
         least = {name: float(np.median(times[name])) * share for name, (_, share) in limits.items()}
         alone = least.pop("one thread", 0.0)
-        file_bytes, saved = self._weighed()
+        file_bytes, saved = self._saved_size()
         return Case(
             data=self.workload.name,
             bits=codes.bits,
@@ -206,20 +206,20 @@ class Contest:
     def _better(
         self, name: str, ways: dict[str, Search], k: int, queries: int, answer: Answer, label: str
     ) -> tuple[str, int]:
-        """The faster of a peer's ways, after all have been checked, and how many queries of a call it affords."""
+        """The fastest of a peer's ways, after all have been checked, and how many queries per call it can be given."""
         codes, packed = self.workload.codes, self.workload.queries.packed
-        found = []
+        timed_ways = []
         for way, search in ways.items():
             count, theirs = affordable(search, packed, k)
             ours = answer[0][: len(theirs[0])], answer[1][: len(theirs[0])]
             require_equal(codes, packed[: len(theirs[0])], ours, theirs, f"{name} ({way}), {label}")
             few = packed[: min(count, queries)]
             seconds = min(timed(partial(search, few, k)) for _ in range(3)) / len(few) if len(ways) > 1 else 0
-            found.append((seconds, way, len(few)))
-        return min(found)[1:]
+            timed_ways.append((seconds, way, len(few)))
+        return min(timed_ways)[1:]
 
-    def _weighed(self) -> tuple[int, int]:
-        """Bytes of an index file, and how many of the codes are in it."""
+    def _saved_size(self) -> tuple[int, int]:
+        """Bytes of an index file of the first codes, and how many of them are in it."""
         codes = self.workload.codes[:_SAVED]
         index = HammingIndex(codes.bits)
         index.add(codes)

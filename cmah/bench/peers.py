@@ -1,4 +1,4 @@
-"""The engines that are set beside ours, and the check that all give the same results."""
+"""The engines that ours is compared with, and the check that all give the same results."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,28 +9,25 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError
-from cmah.search.blocks import Planes
+from cmah.search.blocks import CodeBlocks
 from cmah.search.numpy_scan import differing_bits
 from cmah.threads import in_threads
 
 Answer = tuple[np.ndarray, np.ndarray]  # distances [q, k], ids [q, k]
 Search = Callable[[np.ndarray, int], Answer]  # of packed queries, uint8 [q, width], and k
 
-INSTALL = {
-    "faiss": "faiss-cpu",
-    "usearch": "usearch",
-    "numpy": "numpy",
-}  # name in Python: of the distribution
+# name of the Python package: name of the distribution
+INSTALL = {"faiss": "faiss-cpu", "usearch": "usearch", "numpy": "numpy"}
 
 
 def installed(names: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """Which peers can be had.
+    """Which peers are installed.
 
     Args:
-        names: of INSTALL.
+        names: keys of INSTALL.
 
     Returns:
-        The version of each that is installed, and a line about each other.
+        The version of each that is installed, and a line for each that is not.
 
     Raises:
         CmahError: for a peer that is not known.
@@ -50,9 +47,9 @@ def variants(name: str, codes: BinaryCodes, threads: int) -> dict[str, Search]:
     """The ways in which a peer searches exactly; where there are several, the faster one counts.
 
     Args:
-        name: of an installed peer.
-        codes: what is searched.
-        threads: how many it uses.
+        name: name of an installed peer.
+        codes: the codes that are searched.
+        threads: number of threads it uses.
     """
     if name == "faiss":
         return _faiss(import_module("faiss"), codes, threads)
@@ -68,7 +65,7 @@ def _faiss(faiss: ModuleType, codes: BinaryCodes, threads: int) -> dict[str, Sea
     def way(use_heap: bool) -> Search:
         def search(packed: np.ndarray, k: int) -> Answer:
             index.use_heap = use_heap
-            before = faiss.omp_get_max_threads()  # of the process: others, such as torch, have the same
+            before = faiss.omp_get_max_threads()  # a setting of the whole process, which torch shares
             faiss.omp_set_num_threads(threads)
             try:
                 distances, ids = index.search(packed, k)
@@ -83,16 +80,16 @@ def _faiss(faiss: ModuleType, codes: BinaryCodes, threads: int) -> dict[str, Sea
 
 def _usearch(usearch: ModuleType, codes: BinaryCodes, threads: int) -> Search:
     def search(packed: np.ndarray, k: int) -> Answer:
-        found = usearch.search(
+        matches = usearch.search(
             codes.packed, packed, k, usearch.MetricKind.Hamming, exact=True, threads=threads, dtype="b1"
         )
-        return found.distances.reshape(len(packed), -1), found.keys.reshape(len(packed), -1)
+        return matches.distances.reshape(len(packed), -1), matches.keys.reshape(len(packed), -1)
 
     return search
 
 
 def _numpy(codes: BinaryCodes, threads: int) -> Search:
-    layout = Planes(codes.bits)  # for the widest words that the codes consist of
+    layout = CodeBlocks(codes.bits)  # knows the widest words that the codes consist of
     words = layout.as_words(codes.packed)
 
     def one(query: np.ndarray, k: int) -> Answer:
@@ -113,33 +110,33 @@ def require_equal(codes: BinaryCodes, packed: np.ndarray, ours: Answer, theirs: 
     """Compare two answers to the same queries; at the k-th distance each may choose among ties.
 
     Args:
-        codes: what was searched.
+        codes: the codes that were searched.
         packed: the queries, uint8 [q, width].
-        ours: distances and positions.
-        theirs: the same.
-        label: names the peer and the case in an error.
+        ours: our distances and positions.
+        theirs: the peer's.
+        label: names the peer and the case in an error message.
 
     Raises:
         CmahError: where they differ, with the row; or where an id is not at its distance.
     """
     for row, query in enumerate(packed):
-        sides = [(side[0][row], side[1][row].astype(np.int64)) for side in (ours, theirs)]
-        (expected, own), (distances, ids) = sides
+        expected, positions = ours[0][row], ours[1][row].astype(np.int64)
+        distances, ids = theirs[0][row], theirs[1][row].astype(np.int64)
         fault = ""
         if not np.array_equal(expected, distances):
             fault = f"distances {_short(distances)}, ours are {_short(expected)}"
         elif not _at_their_distance(codes, query, ids, expected):
             fault = "an id that is not at its distance, or comes twice"
-        elif not _at_their_distance(codes, query, own, expected):
+        elif not _at_their_distance(codes, query, positions, expected):
             fault = "distances that are ours, but our ids are not at theirs"
-        elif set(own[expected < expected[-1]].tolist()) != set(ids[expected < expected[-1]].tolist()):
+        elif set(positions[expected < expected[-1]].tolist()) != set(ids[expected < expected[-1]].tolist()):
             fault = "other ids than ours nearer than the last"
         if fault:
             raise CmahError(f"{label}: query {row} has {fault}; one of the two is wrong")
 
 
 def _at_their_distance(codes: BinaryCodes, query: np.ndarray, ids: np.ndarray, distances: np.ndarray) -> bool:
-    """Whether all ids are there, are different ones, and are as far from the query as is said."""
+    """Whether all ids exist, are different, and are as far from the query as claimed."""
     if len(np.unique(ids)) < len(ids) or ids.min() < 0 or ids.max() >= len(codes):
         return False
     return np.array_equal(differing_bits(codes.packed[ids] ^ query).sum(axis=1, dtype=np.int64), distances)

@@ -1,4 +1,4 @@
-"""Taking times: everything in turn, so that what else the machine does falls on all alike."""
+"""Taking times, interleaved, so that background load affects all engines equally."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import numpy as np
 
 from cmah.bench.peers import Answer, Search
 
-ROUNDS = 7  # in each, all have their turn
-TURN = 0.02  # seconds; who is done sooner is called again
+ROUNDS = 7  # in each round every engine has one turn
+TURN = 0.02  # seconds per turn; a faster engine is called repeatedly
 CALLS = 64  # at most, in a turn
-SECONDS = 1.0  # a call; a slow peer gets as few queries as that takes
+SECONDS = 1.0  # per call, at most; a slow engine is given fewer queries
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Timing:
     """How long an engine takes.
 
     Attributes:
-        seconds: a query, the median over calls.
-        low: the lower quartile.
-        high: the upper quartile.
-        queries: in a call.
-        calls: how many were timed.
+        seconds: per query, the median over calls.
+        low: the lower quartile, likewise.
+        high: the upper quartile, likewise.
+        queries: queries per call.
+        calls: number of calls that were timed.
         way: which of its ways of searching the engine used.
     """
 
@@ -50,14 +50,14 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def in_turn(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
-    """Call each in turn, and go on with it for TURN seconds.
+    """Call each in turn, repeatedly for TURN seconds.
 
     Args:
-        calls: they are given the number of the call.
+        calls: functions by name; each is given the number of the call.
         rounds: how many turns each has.
 
     Returns:
-        The seconds that each call took; a first and a second one, which warm up, are left out.
+        The seconds that each call took, by name; the first two calls, which warm up, are left out.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     per_turn = {}
@@ -75,9 +75,9 @@ def affordable(search: Search, packed: np.ndarray, k: int) -> tuple[int, Answer]
     """How many queries an engine answers within SECONDS.
 
     Args:
-        search: of the engine.
+        search: the search of the engine.
         packed: the queries, uint8 [q, width].
-        k: neighbours of each.
+        k: neighbours per query.
 
     Returns:
         That number, from 1 to q; the answer to the first queries, as many as were tried.

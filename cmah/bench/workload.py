@@ -1,4 +1,4 @@
-"""What is searched in a benchmark: random codes, clustered codes as real ones are, or codes from a file."""
+"""The codes of a benchmark: random ones, clustered ones as real codes are, or those of a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,22 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from cmah.codes import BinaryCodes
+from cmah.codes.code_files import named
 from cmah.errors import CodesError
 
-MADE = RANDOM, CLUSTERED = "random", "clustered"  # on the spot
+GENERATED = RANDOM, CLUSTERED = "random", "clustered"  # names of generated data
 PER_CENTRE = 1000  # codes around each centre of clustered data
-FLIPPED = 0.06  # of the bits of a centre
+FLIPPED = 0.06  # share of the bits of a centre
 _AT_ONCE = 1 << 20  # codes that are made at a time
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Codes and the queries put to them, without what else is known of them.
+    """Codes and queries, without ids or categories.
 
     Attributes:
         name: "random", "clustered" or the name of a file.
-        codes: what is searched.
-        queries: of the same length; rows are drawn, so one may come twice.
+        codes: the codes that are searched.
+        queries: codes of the same length; they are drawn at random, so one may occur twice.
     """
 
     name: str
@@ -40,19 +41,19 @@ def make_workload(
     """Codes to search and queries; the same arguments give the same codes.
 
     Args:
-        data: "random": every bit by a coin. "clustered": 1,000 codes around each random centre, 6 % of its bits
+        data: "random": every bit by a fair coin. "clustered": 1,000 codes around each random centre, 6 % of its bits
             flipped, and queries of the same kind around the same centres. Else the path of a code file.
-        bits: length of the codes; of a file, one of its prefixes, by default the whole.
-        n: how many codes; of a file, its first, by default all.
-        queries: how many to draw.
-        seed: of everything random.
+        bits: length of the codes; for a file one of its prefixes, by default the whole code.
+        n: number of codes; for a file its first n, by default all.
+        queries: number of queries to draw.
+        seed: random seed of codes and queries.
         query_file: code file to draw the queries from; by default they are drawn from the codes of the data file.
 
     Raises:
-        CodesError: for a file that cannot serve.
+        CodesError: for a file without such codes.
     """
     random = np.random.default_rng(seed)
-    if data not in MADE:
+    if data not in GENERATED:
         return _from_files(Path(data), bits, n, queries, random, query_file)
     if query_file is not None:
         raise CodesError(f"{query_file}: queries from a file are for codes from a file, not for {data} ones")
@@ -60,12 +61,12 @@ def make_workload(
         raise CodesError(f"{data} codes need a number of bits and of codes")
     BinaryCodes(np.empty((0, (bits + 7) // 8), dtype=np.uint8), bits)  # refuses an impossible length
     if data == RANDOM:
-        sides = [_coins(random, count, bits) for count in (n, queries)]
+        packed, drawn = (_coins(random, count, bits) for count in (n, queries))
     else:
         centres = _coins(random, max(n // PER_CENTRE, 1), bits)
         places = np.arange(n) % len(centres), random.integers(0, len(centres), queries)
-        sides = [_around(random, centres, chosen, bits) for chosen in places]
-    return Workload(data, BinaryCodes(sides[0], bits), BinaryCodes(sides[1], bits))
+        packed, drawn = (_around(random, centres, chosen, bits) for chosen in places)
+    return Workload(data, BinaryCodes(packed, bits), BinaryCodes(drawn, bits))
 
 
 def _from_files(
@@ -76,18 +77,8 @@ def _from_files(
     random: np.random.Generator,
     query_file: str | Path | None,
 ) -> Workload:
-    sides: list[BinaryCodes] = []
-    for file in (path, query_file or path):
-        if sides and file == path:
-            sides.append(sides[0])
-            continue
-        rows = BinaryCodes.load(file)
-        try:
-            rows = rows if bits is None else rows.truncate(bits)
-        except CodesError as error:
-            raise CodesError(f"{file}: {error}") from None
-        sides.append(rows)
-    codes, pool = sides
+    codes = _read(path, bits)
+    pool = codes if query_file in (None, path) else _read(query_file, bits)
     if pool.bits != codes.bits or (pool.space and codes.space and pool.space != codes.space):
         raise CodesError(
             f"{query_file}: codes of {pool.bits} bits, space {pool.space or 'unknown'}; "
@@ -102,6 +93,12 @@ def _from_files(
     return Workload(path.name, BinaryCodes(packed, codes.bits), BinaryCodes(pool.packed[drawn], codes.bits))
 
 
+def _read(path: str | Path, bits: int | None) -> BinaryCodes:
+    codes = BinaryCodes.load(path)
+    with named(path):
+        return codes if bits is None else codes.truncate(bits)
+
+
 def _coins(random: np.random.Generator, n: int, bits: int) -> np.ndarray:
     """Packed codes whose every bit is set with probability 1/2."""
     packed = random.integers(0, 256, (n, (bits + 7) // 8), dtype=np.uint8)
@@ -111,7 +108,7 @@ def _coins(random: np.random.Generator, n: int, bits: int) -> np.ndarray:
 
 def _around(random: np.random.Generator, centres: np.ndarray, chosen: np.ndarray, bits: int) -> np.ndarray:
     """The chosen centres, each with FLIPPED of its bits changed."""
-    out = centres[chosen]
+    out: np.ndarray = centres[chosen]  # a copy
     for first in range(0, len(out), _AT_ONCE):
         part = out[first : first + _AT_ONCE]
         part ^= _rare(random, len(part), bits)

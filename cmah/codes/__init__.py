@@ -1,4 +1,4 @@
-"""Binary codes and embeddings with what is known of each row, and the files they are kept in."""
+"""Binary codes and embeddings with an id, category, … per row, and the files they are kept in."""
 
 from cmah.codes.binary_codes import BinaryCodes, Embeddings, read_codes, write_codes
 

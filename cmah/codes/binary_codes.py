@@ -1,4 +1,4 @@
-"""Binary codes and embeddings with what is known of each row, and the files they are kept in.
+"""Binary codes and embeddings with an id, category, … per row, and the files they are kept in.
 
 A code of b bits is a row of b signs. Packed (`numpy.packbits` order), the first sign is the highest bit of
 byte 0, +1 is a set bit, and the unused low bits of the last byte are zero.
@@ -7,14 +7,14 @@ byte 0, +1 is a set bit, and the unused low bits of the last byte are zero.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cmah.checks import as_int
-from cmah.codes.code_files import named, read_members, write_faiss, write_matrix, write_members
-from cmah.codes.vector_table import TEXTS, Rows, check_values, described, matrix_of
+from cmah.codes.code_files import Format, named, read_members, write_faiss, write_matrix, write_members
+from cmah.codes.vector_table import COLUMNS, VectorTable, check_values, described, matrix_of
 from cmah.errors import CodesError
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ MAX_BITS = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class BinaryCodes(Rows):
-    """Codes of 1 to 4,096 bits, packed, with what is known of each.
+class BinaryCodes(VectorTable):
+    """Codes of 1 to 4,096 bits, packed, with an id, category, … for each (see `VectorTable`).
 
-    Make them with `from_signs`, `from_bits` or `from_packed`. `codes[rows]` selects rows by slice, mask,
-    index array or number (one row) with all that is known of them; `==` compares everything.
+    Make them with `from_signs`, `from_bits` or `from_packed`. `codes[rows]` selects rows by slice, mask, index array or
+    number (one row), together with their columns; `==` compares everything.
 
     Attributes:
         packed: uint8 [n, ceil(bits / 8)].
@@ -37,6 +37,13 @@ class BinaryCodes(Rows):
 
     Raises:
         CodesError: for a wrong width or type, or set bits beyond the last, with shape and row.
+
+    Example:
+        >>> codes = BinaryCodes.from_signs([[1, -1, -1], [1, 1, 1]], ids=["chair", "lamp"])
+        >>> codes
+        BinaryCodes(2 x 3 bits)
+        >>> codes.packed.tolist(), codes[1:].ids.tolist()
+        ([[128], [224]], ['lamp'])
     """
 
     packed: np.ndarray
@@ -68,16 +75,19 @@ class BinaryCodes(Rows):
             )
         for name, value in (("packed", np.ascontiguousarray(packed)), ("bits", bits), ("prefixes", prefixes)):
             object.__setattr__(self, name, value)
-        self._check_texts()
+        self._check_columns()
 
     @classmethod
-    def from_signs(cls, signs: npt.ArrayLike, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+    def from_signs(cls, signs: npt.ArrayLike, prefixes: tuple[int, ...] = (), **row_data: Any) -> Self:
         """Pack a matrix of ±1 (signed integers or floats) [n, bits].
 
         Args:
-            signs: the matrix; a 0 or NaN is refused, for its sign is anyone's guess.
+            signs: the matrix; 0 and NaN have no sign and are refused.
             prefixes: as in the class.
-            **known: `ids`, `categories`, … as in the class.
+            **row_data: `ids`, `categories`, `space`, … as in `VectorTable`.
+
+        Raises:
+            CodesError: for another value or type, with row and column.
         """
         matrix = matrix_of(signs, "signs")
         if matrix.dtype.kind not in "if":
@@ -85,47 +95,70 @@ class BinaryCodes(Rows):
                 f"signs are {matrix.dtype} {list(matrix.shape)}, expected -1 and +1 (int8 or float)"
             )
         check_values(matrix, (-1, 1), "signs")
-        return cls(np.packbits(matrix > 0, axis=1), matrix.shape[1], prefixes, **known)
+        return cls(np.packbits(matrix > 0, axis=1), matrix.shape[1], prefixes, **row_data)
 
     @classmethod
-    def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+    def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **row_data: Any) -> Self:
         """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`."""
         matrix = matrix_of(values, "bits")
         if matrix.dtype.kind not in "buif":
             raise CodesError(f"bits are {matrix.dtype} {list(matrix.shape)}, expected 0 and 1")
         check_values(matrix, (0, 1), "bits")
-        return cls(np.packbits(matrix.astype(bool), axis=1), matrix.shape[1], prefixes, **known)
+        return cls(np.packbits(matrix.astype(bool), axis=1), matrix.shape[1], prefixes, **row_data)
 
     @classmethod
-    def from_packed(cls, packed: np.ndarray, bits: int, prefixes: tuple[int, ...] = (), **known: Any) -> Self:
+    def from_packed(
+        cls, packed: np.ndarray, bits: int, prefixes: tuple[int, ...] = (), **row_data: Any
+    ) -> Self:
         """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class."""
-        return cls(packed, bits, prefixes, **known)
+        return cls(packed, bits, prefixes, **row_data)
 
     @classmethod
-    def from_bitarrays(cls, rows: "Sequence[bitarray]", prefixes: tuple[int, ...] = (), **known: Any) -> Self:
-        """Take one or more `bitarray`s of one length, bit 0 first whatever their endianness; see `from_signs`."""
+    def from_bitarrays(
+        cls, rows: "Sequence[bitarray]", prefixes: tuple[int, ...] = (), **row_data: Any
+    ) -> Self:
+        """Take one or more `bitarray`s of one length, bit 0 first whatever their endianness.
+
+        Args:
+            rows: the codes.
+            prefixes: as in the class.
+            **row_data: as in `from_signs`.
+
+        Raises:
+            CodesError: if there are none, or their lengths differ, with the row.
+
+        Example:
+            >>> from bitarray import bitarray
+            >>> BinaryCodes.from_bitarrays([bitarray("100"), bitarray("011")]).signs().tolist()
+            [[1, -1, -1], [-1, 1, 1]]
+        """
         from bitarray import bitarray
 
         if not len(rows):
             raise CodesError("no bitarrays, expected one or more: their length is that of a code")
         for number, row in enumerate(rows):
             if not isinstance(row, bitarray) or not 0 < len(row) == len(rows[0]):
-                found = f"{len(row)} bits" if isinstance(row, bitarray) else type(row).__name__
+                actual = f"{len(row)} bits" if isinstance(row, bitarray) else type(row).__name__
                 raise CodesError(
-                    f"bitarrays [{len(rows)}]: row {number} is {found}, expected as many bits in each"
+                    f"bitarrays [{len(rows)}]: row {number} is {actual}, expected as many bits in each"
                 )
         data = b"".join(bitarray(row, endian="big").tobytes() for row in rows)
-        return cls(np.frombuffer(data, np.uint8).reshape(len(rows), -1), len(rows[0]), prefixes, **known)
+        return cls(np.frombuffer(data, np.uint8).reshape(len(rows), -1), len(rows[0]), prefixes, **row_data)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Codes one behind the other.
+        """Concatenate codes.
 
-        What is known of each row is kept where it is known of all, the modality if they share it, and the prefixes
-        that they have in common.
+        A column is kept where all parts have it, the modality where they share it, and of the prefixes those that they
+        have in common.
 
         Raises:
             CodesError: if there are none, or they differ in length or space.
+
+        Example:
+            >>> parts = [BinaryCodes.from_bits([[0, 1]], ids=["a"]), BinaryCodes.from_bits([[1, 1]], ids=["b"])]
+            >>> BinaryCodes.concatenate(parts).ids.tolist()
+            ['a', 'b']
         """
         if not parts:
             raise CodesError("no codes to concatenate")
@@ -135,19 +168,19 @@ class BinaryCodes(Rows):
                 raise CodesError(f"part {number} has codes of {part.bits} bits, expected {bits} as in part 0")
             if part.space and part.space != space:
                 raise CodesError(f"part {number} has codes of space {part.space}, expected {space} as before")
-        texts: dict[str, Any] = {}
-        filled = [part for part in parts if len(part)] or parts[:1]  # nothing is unknown of no rows
-        for name in TEXTS:
+        row_data: dict[str, Any] = {}
+        filled = [part for part in parts if len(part)] or parts[:1]  # empty parts must not erase columns
+        for name in COLUMNS:
             columns = [getattr(part, name) for part in filled]
             if all(column is not None for column in columns):
-                texts[name] = np.concatenate(columns)
+                row_data[name] = np.concatenate(columns)
         return cls(
             np.concatenate([part.packed for part in parts]),
             bits,
             tuple(sorted(set.intersection(*(set(part.prefixes) for part in parts)))),
             modality=parts[0].modality if len({part.modality for part in parts}) == 1 else "",
             space=space,
-            **texts,
+            **row_data,
         )
 
     @property
@@ -169,11 +202,16 @@ class BinaryCodes(Rows):
         return signs
 
     def unpacked(self) -> np.ndarray:
-        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` makes truth values of them."""
+        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` gives booleans without a copy."""
         return np.unpackbits(self.packed, axis=1, count=self.bits)
 
     def bitarrays(self) -> "list[bitarray]":
-        """The codes as big-endian `bitarray`s of `bits` bits."""
+        """The codes as big-endian `bitarray`s of `bits` bits.
+
+        Example:
+            >>> BinaryCodes.from_bits([[0, 1, 1]]).bitarrays()
+            [bitarray('011')]
+        """
         from bitarray import bitarray
 
         return [bitarray(endian="big", buffer=code.tobytes())[: self.bits] for code in self.packed]
@@ -196,21 +234,25 @@ class BinaryCodes(Rows):
         """Write a code file (.npz), whole or not at all; see docs/formats.md."""
         prefixes = np.array(self.prefixes)
         write_members(
-            path, "cmah-codes", packed=self.packed, bits=self.bits, prefixes=prefixes, **self._known()
+            path, "cmah-codes", packed=self.packed, bits=self.bits, prefixes=prefixes, **self._row_data()
         )
 
     @staticmethod
     def load(path: str | Path) -> "BinaryCodes":
-        """Read a code file; `read_codes` that must be codes."""
-        rows = read_codes(path)
-        if not isinstance(rows, BinaryCodes):
+        """Read a code file, as `read_codes`.
+
+        Raises:
+            CodesError: if it holds embeddings, or is no code file.
+        """
+        table = read_codes(path)
+        if not isinstance(table, BinaryCodes):
             raise CodesError(f"{path}: embeddings, expected binary codes")
-        return rows
+        return table
 
 
 @dataclass(frozen=True, eq=False)
-class Embeddings(Rows):
-    """Real vectors with what is known of each; the counterpart of `BinaryCodes` before hashing.
+class Embeddings(VectorTable):
+    """Real vectors with an id, category, … for each (see `VectorTable`): `BinaryCodes` before hashing.
 
     Attributes:
         embeddings: float32 [n, d], finite.
@@ -233,7 +275,7 @@ class Embeddings(Rows):
                 f"embeddings {list(matrix.shape)}: row {int(np.flatnonzero(bad)[0])} is not finite"
             )
         object.__setattr__(self, "embeddings", matrix)
-        self._check_texts()
+        self._check_columns()
 
     @property
     def matrix(self) -> np.ndarray:
@@ -248,15 +290,19 @@ class Embeddings(Rows):
 
     def save(self, path: str | Path) -> None:
         """Write an embedding file (.npz), whole or not at all; see docs/formats.md."""
-        write_members(path, "cmah-embeddings", embeddings=self.embeddings, **self._known())
+        write_members(path, "cmah-embeddings", embeddings=self.embeddings, **self._row_data())
 
     @staticmethod
     def load(path: str | Path) -> "Embeddings":
-        """Read an embedding file; `read_codes` that must be embeddings."""
-        rows = read_codes(path)
-        if not isinstance(rows, Embeddings):
+        """Read an embedding file, as `read_codes`.
+
+        Raises:
+            CodesError: if it holds binary codes, or is no embedding file.
+        """
+        table = read_codes(path)
+        if not isinstance(table, Embeddings):
             raise CodesError(f"{path}: binary codes, expected embeddings")
-        return rows
+        return table
 
 
 def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
@@ -279,14 +325,14 @@ def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
 def write_codes(
     codes: BinaryCodes | Embeddings,
     path: str | Path,
-    format: Literal["npz", "pm1", "packed", "faiss"] = "npz",
+    format: Format = "npz",
 ) -> None:
     """Write codes for `cmah` or for other software.
 
     Args:
         codes: what to write; embeddings only as "npz".
         path: the file.
-        format: "npz" = code file with all that is known; "pm1" = .npy, int8 [n, bits] of ±1; "packed" = .npy,
+        format: "npz" = code file with all columns; "pm1" = .npy, int8 [n, bits] of ±1; "packed" = .npy,
             uint8 [n, ceil(bits / 8)]; "faiss" = a file for `faiss.read_index_binary` (IndexBinaryFlat), whose
             dimension is `bits` rounded up to full bytes (FAISS knows no other; distances do not change).
 

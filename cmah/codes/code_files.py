@@ -2,20 +2,23 @@
 
 import struct
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from cmah.checks import as_int
 from cmah.codes.npz import NpzReader, read_npy
-from cmah.codes.vector_table import TEXTS, as_text
+from cmah.codes.vector_table import COLUMNS, as_text
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file
+from cmah.files import atomic_path, require_file, require_replaceable
 
 VERSION = 1
+
+Format = Literal["npz", "pm1", "packed", "faiss"]  # in which codes are written; see `cmah.codes.write_codes`
+_MARKS = {"npz": b"packed.npy", "pm1": b"\x93NUMPY", "packed": b"\x93NUMPY", "faiss": b"IBxF"}
 
 
 def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
@@ -59,14 +62,31 @@ def write_faiss(path: str | Path, packed: np.ndarray) -> None:
     """Write packed codes, uint8 [n, width], as FAISS writes an IndexBinaryFlat of 8 × width bits."""
     n, width = packed.shape
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        # fourcc, dimension, bytes a code, number, is_trained, metric (1 = L2), bytes to follow
+        # fourcc, dimension, bytes per code, number, is_trained, metric (1 = L2), bytes to follow
         file.write(struct.pack("<4siiq?iQ", b"IBxF", 8 * width, width, n, True, 1, n * width))
         file.write(packed.tobytes())
 
 
+def refuse_to_replace(
+    path: str | Path, inputs: Iterable[str | Path] = (), *, format: Format = "npz", embeddings: bool = False
+) -> None:
+    """Refuse to write codes or embeddings over a file of another format, or over a file that is read.
+
+    Args:
+        path: the file that is to be written.
+        inputs: files that are read.
+        format: the format it is to be written in.
+        embeddings: whether it is to hold embeddings, not codes.
+
+    Raises:
+        CmahError: if it is one of `inputs`, or exists and is of another format.
+    """
+    require_replaceable(path, b"embeddings.npy" if embeddings else _MARKS[format], inputs)
+
+
 @contextmanager
 def named(path: str | Path) -> Iterator[None]:
-    """Errors about codes raised inside begin with the file that they come from."""
+    """Let the messages of `CodesError`s raised inside begin with the file that they are about."""
     try:
         yield
     except CodesError as error:
@@ -75,25 +95,25 @@ def named(path: str | Path) -> Iterator[None]:
 
 def _from_npz(file: NpzReader) -> dict[str, Any]:
     if "packed" not in file and "embeddings" not in file:
-        raise CodesError(f"neither codes (`packed`) nor `embeddings` in it (found: {file.listing()})")
+        raise CodesError(f"neither codes (`packed`) nor `embeddings` in it (members: {file.listing()})")
     name = "cmah-codes" if "packed" in file else "cmah-embeddings"
-    if "format" in file and (found := str(file.read("format"))) != name:
-        raise CodesError(f"format is {found!r}, expected {name!r}")
+    if "format" in file and (format := str(file.read("format"))) != name:
+        raise CodesError(f"format is {format!r}, expected {name!r}")
     if "version" in file and not 1 <= (version := as_int(file.read("version"), "version")) <= VERSION:
         raise CodesError(f"version {version}; this cmah reads up to version {VERSION}")
-    known: dict[str, Any] = {key: file.read(key) for key in TEXTS if key in file}
-    for key, values in known.items():
+    row_data: dict[str, Any] = {key: file.read(key) for key in COLUMNS if key in file}
+    for key, values in row_data.items():
         if values.dtype.kind not in "UiuS":
             raise CodesError(f"{key} are {values.dtype}, expected text")
-        known[key] = texts = as_text(values)
+        row_data[key] = texts = as_text(values)
         for text in texts.ravel().tolist():
             _printable(text, key)
-    known |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
+    row_data |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
     if name == "cmah-embeddings":
-        return {"embeddings": file.read("embeddings"), **known}
+        return {"embeddings": file.read("embeddings"), **row_data}
     bits = as_int(file.read("bits"), "bits")
     prefixes = tuple(np.atleast_1d(file.read("prefixes")).ravel().tolist()) if "prefixes" in file else ()
-    return {"packed": file.read("packed"), "bits": bits, "prefixes": prefixes, **known}
+    return {"packed": file.read("packed"), "bits": bits, "prefixes": prefixes, **row_data}
 
 
 def _printable(text: str, name: str) -> str:

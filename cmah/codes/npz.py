@@ -86,7 +86,7 @@ class NpzReader:
             CodesError: if it is missing, damaged, holds Python objects, or declares a size it does not have.
         """
         if name not in self:
-            raise CodesError(f"{self.path}: no member {name!r} (found: {self.listing()})")
+            raise CodesError(f"{self.path}: no member {name!r} (members: {self.listing()})")
         info = self.members[f"{name}.npy"]
         if info.file_size > LARGE and info.file_size > RATIO * max(info.compress_size, 1):
             raise CodesError(
@@ -103,7 +103,7 @@ class NpzReader:
 
 
 def _read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """Read an array of which, header included, exactly `size` bytes are there."""
+    """Read an array from a file of exactly `size` bytes, header included."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -120,7 +120,7 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
     if not dtype.itemsize and prod(shape) > LARGE:
         raise ValueError(f"its header promises {dtype} {list(shape)} of no bytes at all")
     if min(shape, default=0) < 0 or wanted + header > size:
-        raise ValueError(f"its header promises {dtype} {list(shape)}, more than the {size} bytes there")
+        raise ValueError(f"its header promises {dtype} {list(shape)}, more than its {size} bytes")
     data = file.read(wanted)
     if len(data) != wanted or file.read(1):
         raise ValueError(f"its header promises {dtype} {list(shape)}, which is not what follows")

@@ -5,7 +5,7 @@ learned hash head must beat.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,11 +15,12 @@ import numpy as np
 from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
 from cmah.codes.code_files import named
 from cmah.codes.npz import NpzReader
+from cmah.codes.vector_table import COLUMNS
 from cmah.errors import CodesError
-from cmah.files import atomic_path
+from cmah.files import atomic_path, require_replaceable
 from cmah.vectors import unit_rows
 
-Method = Literal["lsh", "pca", "itq"]
+HashMethod = Literal["lsh", "pca", "itq"]
 Sharing = Literal["all", "projection", "nothing"]
 VERSION = 1
 ITERATIONS = 50  # of ITQ, as in its paper
@@ -34,7 +35,10 @@ class PostHocHash:
         sharing: what the sets it was fitted on have in common; see `fit_hash`.
         means: float32 [sets, d], taken from unit-length embeddings before they are projected.
         projections: float32 [sets, d, bits].
-        modalities: text [sets], of each set; "" where unknown.
+        modalities: text [sets], the modality of each set; "" where unknown.
+
+    Raises:
+        CodesError: for an unknown method or sharing, arrays of other shapes, or values that are not finite.
     """
 
     method: str
@@ -45,8 +49,7 @@ class PostHocHash:
 
     def __post_init__(self) -> None:
         sets, d = self.means.shape if self.means.ndim == 2 else (0, 0)
-        if self.method not in get_args(Method) or self.sharing not in get_args(Sharing):
-            raise CodesError(f"method {self.method!r} or sharing {self.sharing!r} is none of those known")
+        _check_names(self.method, self.sharing)
         if not sets or self.projections.ndim != 3 or self.projections.shape[:2] != (sets, d):
             raise CodesError(
                 f"means {list(self.means.shape)} and projections {list(self.projections.shape)}, expected "
@@ -62,11 +65,11 @@ class PostHocHash:
     @property
     def bits(self) -> int:
         """Length of its codes."""
-        return self.projections.shape[2]
+        return int(self.projections.shape[2])
 
     @property
     def sets(self) -> int:
-        """How many sets of embeddings (modalities) it was fitted on."""
+        """How many sets of embeddings (one per modality) it was fitted on."""
         return len(self.means)
 
     def space(self, which: int = 0) -> str:
@@ -78,31 +81,28 @@ class PostHocHash:
         return digest.hexdigest()[:16]
 
     def encode(self, embeddings: Embeddings, which: int = 0) -> BinaryCodes:
-        """The codes of embeddings, with all that is known of the rows.
+        """The codes of embeddings, with their columns.
 
         Args:
             embeddings: of the width it was fitted on.
-            which: the set they belong to, by its place in `fit_hash`.
+            which: number of the set in `fit_hash` that they belong to, from 0.
 
         Raises:
-            CodesError: for another width, or a set that there is not.
+            CodesError: for another width, or a set that does not exist.
         """
         if not 0 <= which < self.sets:
             raise CodesError(f"set {which}, expected 0 to {self.sets - 1}")
         width = self.means.shape[1]
         if embeddings.embeddings.shape[1] != width:
             raise CodesError(f"embeddings have width {embeddings.embeddings.shape[1]}, expected {width}")
-        # in float64, so that a row's signs do not hang on how many rows come with it
+        # in float64, so that a row's signs do not depend on how many rows are encoded with it
         centred = unit_rows(embeddings.embeddings) - self.means[which].astype(np.float64)
         packed = np.packbits(centred @ self.projections[which].astype(np.float64) >= 0, axis=1)
-        known = {
-            name: getattr(embeddings, name)
-            for name in ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
-        }
-        return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **known)
+        row_data = {name: getattr(embeddings, name) for name in (*COLUMNS, "modality")}
+        return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **row_data)
 
     def save(self, path: str | Path) -> None:
-        """Write it as .npz, whole or not at all."""
+        """Write a hash file (.npz), whole or not at all; see docs/formats.md."""
         members = {field.name: getattr(self, field.name) for field in fields(self)}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, format="cmah-hash", version=VERSION, **members)
@@ -112,7 +112,7 @@ class PostHocHash:
         """Read what `save` wrote.
 
         Raises:
-            CodesError: if the file is none, or is damaged.
+            CodesError: if the file is no hash file, or is damaged.
         """
         file = NpzReader(path)
         if "format" not in file or str(file.read("format")) != "cmah-hash":
@@ -131,10 +131,23 @@ class PostHocHash:
             return cls(str(file.read("method")), str(file.read("sharing")), means, projections, modalities)
 
 
+def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse to write a hash over a file of another format, or over a file that is read.
+
+    Args:
+        path: the file that is to be written.
+        inputs: files that are read.
+
+    Raises:
+        CmahError: if it is one of `inputs`, or exists and is no hash file.
+    """
+    require_replaceable(path, b"projections.npy", inputs)
+
+
 def fit_hash(
     sets: Sequence[Embeddings],
     bits: int,
-    method: Method = "itq",
+    method: HashMethod = "itq",
     *,
     sharing: Sharing = "projection",
     seed: int = 0,
@@ -152,13 +165,17 @@ def fit_hash(
         sharing: "projection": each set has its own mean, which removes the constant gap between modalities, and all
             are projected alike; "all": one mean too; "nothing": each is fitted for itself, and its codes can be
             compared within the set only.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         CodesError: for sets of different widths, too few rows, or more bits than the method can give.
+
+    Example:
+        >>> rows = Embeddings(np.random.default_rng(0).standard_normal((100, 16)))
+        >>> len(fit_hash([rows], bits=8).encode(rows))
+        100
     """
-    if method not in get_args(Method) or sharing not in get_args(Sharing):
-        raise CodesError(f"method {method!r} or sharing {sharing!r} is none of those known")
+    _check_names(method, sharing)
     widths = [embeddings.embeddings.shape[1] for embeddings in sets]
     if not sets or len(set(widths)) > 1:
         raise CodesError(f"embeddings have widths {widths}, expected one width")
@@ -192,8 +209,17 @@ def fit_hash(
     )
 
 
+def _check_names(method: str, sharing: str) -> None:
+    for name, value, choices in (
+        ("method", method, get_args(HashMethod)),
+        ("sharing", sharing, get_args(Sharing)),
+    ):
+        if value not in choices:
+            raise CodesError(f"{name} is {value!r}, expected {', '.join(choices)}")
+
+
 def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.Generator) -> np.ndarray:
-    """float64 [d, bits]."""
+    """The map from centred embeddings, float64 [n, d], to real values whose signs are the bits: float64 [d, bits]."""
     if method == "lsh":
         return random.standard_normal((centred.shape[1], bits))
     _, vectors = np.linalg.eigh(centred.T @ centred)
@@ -208,4 +234,4 @@ def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.G
             signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
             left, _, right = np.linalg.svd(signs.T @ reduced)
             rotation = (left @ right).T  # the rotation that brings `reduced` nearest to the signs
-    return components @ rotation
+    return np.asarray(components @ rotation)

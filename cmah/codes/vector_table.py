@@ -1,4 +1,4 @@
-"""What `BinaryCodes` and `Embeddings` share: a matrix with what is known of each row, and the checks of values."""
+"""What `BinaryCodes` and `Embeddings` share: a matrix with columns of text beside it, and the checks of values."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from cmah.errors import CodesError
 
-TEXTS = ("ids", "shape_ids", "categories", "kinds", "splits")
+COLUMNS = ("ids", "shape_ids", "categories", "kinds", "splits")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Rows:
-    """What may be known of the rows of a code or embedding array; every text array is unicode [n] or None.
+class VectorTable:
+    """A matrix of n rows with an id, category, … for each; every column is unicode [n], or None where unknown.
 
     Attributes:
-        ids: name of each row.
-        shape_ids: the shape that each row shows, "" where unknown.
+        ids: the id of each row.
+        shape_ids: id of the shape that each row shows, "" where unknown.
         categories: its category, "" where unknown.
         kinds: "render", "picture", "photo" or "shape".
         splits: "train", "val", "test" or another name.
@@ -39,9 +39,9 @@ class Rows:
         """The rows themselves: `packed` or `embeddings`."""
         raise NotImplementedError
 
-    def _check_texts(self) -> None:
-        """Turn the text fields into unicode arrays of the right length."""
-        for name in TEXTS:
+    def _check_columns(self) -> None:
+        """Turn the columns into unicode arrays of the right length."""
+        for name in COLUMNS:
             values = getattr(self, name)
             if values is None:
                 continue
@@ -69,14 +69,14 @@ class Rows:
                 raise IndexError(f"row {rows} of {len(self)}")
             rows = [rows]
         chosen: dict[str, Any] = {
-            name: values[rows] for name in TEXTS if (values := getattr(self, name)) is not None
+            name: values[rows] for name in COLUMNS if (values := getattr(self, name)) is not None
         }
         return replace(self, **{matrix_name: self.matrix[rows]}, **chosen)
 
-    def _known(self) -> dict[str, Any]:
-        """What is known of the rows, as members of a file."""
-        texts = {key: getattr(self, key) for key in TEXTS if getattr(self, key) is not None}
-        return {**texts, "modality": self.modality, "space": self.space}
+    def _row_data(self) -> dict[str, Any]:
+        """The columns that there are, modality and space, by name, as the members of a file."""
+        columns = {name: getattr(self, name) for name in COLUMNS if getattr(self, name) is not None}
+        return {**columns, "modality": self.modality, "space": self.space}
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -86,7 +86,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
-    """An array of text, numbers, or bytes that are UTF-8, as one of text.
+    """An array of text, numbers or UTF-8 bytes as an array of text.
 
     Raises:
         CodesError: for bytes that are not UTF-8.
@@ -127,7 +127,7 @@ def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> Non
         )
 
 
-def described(rows: Rows) -> str:
+def described(table: VectorTable) -> str:
     """Modality and space, where known, as the end of a representation."""
-    parts = [f"{key}={value!r}" for key in ("modality", "space") if (value := getattr(rows, key))]
+    parts = [f"{key}={value!r}" for key in ("modality", "space") if (value := getattr(table, key))]
     return "".join(f", {part}" for part in parts)

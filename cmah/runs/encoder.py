@@ -241,7 +241,9 @@ class Encoder:
 
             cloud = points_of_mesh(path, 4 * self.model.points, up)
         else:
-            raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)")
+            raise CmahError(
+                f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
+            )
         return "shape", self.outputs("shape", [self._shape(cloud)])
 
 

@@ -1,6 +1,6 @@
 """Exact search in Hamming space: `HammingIndex`, and `MultiIndex` for codes that lie in clusters."""
 
-from cmah.search.index import HammingIndex, Hits, RadiusHits
-from cmah.search.multi_index import MultiIndex
+from cmah.search.hits import Hit, Hits, QueryHits, RadiusHits
+from cmah.search.index import HammingIndex, MultiIndex
 
-__all__ = ["HammingIndex", "Hits", "MultiIndex", "RadiusHits"]
+__all__ = ["HammingIndex", "Hit", "Hits", "MultiIndex", "QueryHits", "RadiusHits"]

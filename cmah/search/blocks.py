@@ -1,4 +1,4 @@
-"""How an index keeps its codes: word planes in blocks, the same bytes in memory and in the index file."""
+"""How an index keeps its codes: in blocks of word planes, the same bytes in memory and in the index file."""
 
 from collections.abc import Iterator
 
@@ -8,24 +8,27 @@ from cmah.checks import as_int
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
 
-BLOCK_BYTES, MOST_CODES, FEWEST_CODES = (
-    16 << 10,
-    512,
-    64,
-)  # of a block; it and a batch of queries fit into a core's cache
+# A block has about BLOCK_BYTES: it and a batch of queries fit into a core's cache. Its number of codes is bounded.
+BLOCK_BYTES, MOST_CODES, FEWEST_CODES = 16 << 10, 512, 64
 ALIGNMENT = 64  # bytes; a vector load that straddles two cache lines costs twice
 _AT_ONCE = 1 << 16  # codes that are rearranged at a time
 
 
-class Planes:
+class CodeBlocks:
     """Codes of one length in blocks of word planes.
 
     A code's bytes are taken as words of 8, 4, 2 or 1 bytes, the widest that its number of bytes is a multiple of.
-    Each `codes_in_block` codes make a block: first word 0 of all of them, then word 1, and so on. The last codes,
-    too few for a block, make a shorter one. So n codes take exactly n × ceil(bits / 8) bytes.
+    Each `codes_in_block` codes make a block: first word 0 of all of them (a word plane), then word 1, and so on. The
+    last codes, too few for a block, make a shorter one. So n codes take exactly n × ceil(bits / 8) bytes.
 
     Args:
         bits: length of a code, 1 to 4,096.
+
+    Attributes:
+        width: bytes per code.
+        word: type of a word, unsigned.
+        words: words per code.
+        codes_in_block: codes per full block.
 
     Raises:
         CodesError: for an impossible length.
@@ -41,27 +44,27 @@ class Planes:
         self.words = self.width // self.word.itemsize
         codes = 1 << (BLOCK_BYTES // self.width).bit_length() - 1
         self.codes_in_block = min(max(codes, FEWEST_CODES), MOST_CODES)
-        self._data = _aligned(0)  # full blocks, and behind them room for more
+        self._data = _aligned(0)  # full blocks, followed by room for more
         self._full = 0
         self._tail = np.empty((0, self.width), dtype=np.uint8)  # the last codes, as rows
 
     @classmethod
-    def from_bytes(cls, bits: int, n: int, data: np.ndarray) -> "Planes":
-        """Planes over bytes as `chunks` gives them, uint8 [n × width], read in place; the last block is copied."""
-        planes = cls(bits)
-        planes._full = n // planes.codes_in_block
-        used = planes._full * planes.codes_in_block * planes.width
-        planes._data = data[:used]
-        rest = n % planes.codes_in_block
-        words = np.ascontiguousarray(data[used : n * planes.width]).view(planes.word)
-        planes._tail = planes._rows_of(words.reshape(1, planes.words, rest))
-        return planes
+    def from_bytes(cls, bits: int, n: int, data: np.ndarray) -> "CodeBlocks":
+        """Blocks over bytes as `chunks` gives them, uint8 [n × width], read in place; the last block is copied."""
+        blocks = cls(bits)
+        blocks._full = n // blocks.codes_in_block
+        used = blocks._full * blocks.codes_in_block * blocks.width
+        blocks._data = data[:used]
+        rest = n % blocks.codes_in_block
+        words = np.ascontiguousarray(data[used : n * blocks.width]).view(blocks.word)
+        blocks._tail = blocks._rows_of(words.reshape(1, blocks.words, rest))
+        return blocks
 
     def __len__(self) -> int:
         return self._full * self.codes_in_block + len(self._tail)
 
     @property
-    def blocks(self) -> np.ndarray:
+    def full_blocks(self) -> np.ndarray:
         """The full blocks, words [blocks, words, codes in a block], read-only."""
         used = self._full * self.codes_in_block * self.width
         view = self._data[:used].view(self.word).reshape(self._full, self.words, self.codes_in_block)
@@ -70,7 +73,7 @@ class Planes:
 
     @property
     def last_block(self) -> np.ndarray:
-        """The codes behind the full blocks, filled up to a block with zeros; words [1 or 0, words, codes]."""
+        """The codes after the full blocks, filled up to a block with zeros; words [1 or 0, words, codes]."""
         block = _aligned(self.codes_in_block * self.width if len(self._tail) else 0).view(self.word)
         block = block.reshape(-1, self.words, self.codes_in_block)
         block[...] = 0
@@ -84,7 +87,7 @@ class Planes:
         return words if words.flags.aligned else words.copy()
 
     def append(self, packed: np.ndarray) -> None:
-        """Take in packed codes, uint8 [n, width], behind those that are here."""
+        """Append packed codes, uint8 [n, width]."""
         rows = np.concatenate([self._tail, packed]) if len(self._tail) else packed
         codes = self.codes_in_block
         more = len(rows) // codes
@@ -107,7 +110,7 @@ class Planes:
         inside = block < self._full
         packed = np.empty((len(positions), self.width), dtype=np.uint8)
         packed[inside] = (
-            np.ascontiguousarray(self.blocks[block[inside], :, place[inside]])
+            np.ascontiguousarray(self.full_blocks[block[inside], :, place[inside]])
             .view(np.uint8)
             .reshape(-1, self.width)
         )
@@ -119,10 +122,10 @@ class Planes:
         return np.concatenate([np.empty((0, self.width), dtype=np.uint8), *self.parts()])
 
     def parts(self) -> Iterator[np.ndarray]:
-        """All codes packed, uint8 [m, width], some 65,536 at a time; not to be written to."""
+        """All codes packed, uint8 [m, width], about 65,536 at a time; read-only where they are not copies."""
         step = max(_AT_ONCE // self.codes_in_block, 1)
         for first in range(0, self._full, step):
-            yield self._rows_of(self.blocks[first : first + step])
+            yield self._rows_of(self.full_blocks[first : first + step])
         if len(self._tail):
             tail = self._tail.view()
             tail.flags.writeable = False
@@ -137,7 +140,7 @@ class Planes:
         yield np.ascontiguousarray(self.as_words(self._tail).T).view(np.uint8).ravel()
 
     def unused_bits_set(self) -> bool:
-        """Whether a code has bits behind its last one set, which no sound file has."""
+        """Whether a code has bits set beyond its last one, which no sound file has."""
         mask = np.uint8((1 << (8 * self.width - self.bits)) - 1)
         return bool(mask) and any((rows[:, -1] & mask).any() for rows in self.parts())
 
@@ -145,7 +148,7 @@ class Planes:
         return np.ascontiguousarray(blocks.transpose(0, 2, 1)).view(np.uint8).reshape(-1, self.width)
 
     def _reserve(self, size: int) -> None:
-        """Room for `size` bytes of full blocks, in memory of our own."""
+        """Make room for `size` bytes of full blocks, in memory that can be written to (a mapped file cannot)."""
         if self._data.flags.writeable and len(self._data) >= size:
             return
         used = self._full * self.codes_in_block * self.width
@@ -155,7 +158,7 @@ class Planes:
 
 
 def _aligned(size: int) -> np.ndarray:
-    """Bytes, uninitialised, whose address is a multiple of ALIGNMENT."""
+    """Uninitialised bytes whose address is a multiple of ALIGNMENT."""
     room = np.empty(size + ALIGNMENT, dtype=np.uint8)
     begin = -room.ctypes.data % ALIGNMENT
     return room[begin : begin + size]

@@ -4,14 +4,15 @@ import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.kernels import hamming
+from cmah.search.numpy_scan import ScanResult
 
-UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words for which a loop of its own is compiled
-ROOM = 4096  # entries at first
+UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words per code for which a loop of its own is compiled
+ROOM = 4096  # entries that there is room for at first
 
 
 def scan_tile(
     segments: list[tuple[np.ndarray, int]], n: int, queries: np.ndarray, k: int | None, radius: int, bits: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> ScanResult:
     """As `cmah.search.numpy_scan.scan_tile`, compiled."""
     q, words = queries.shape
     most = hamming.EVERY if k is None else k
@@ -19,7 +20,7 @@ def scan_tile(
     counts = np.zeros((q, 0 if k is None else bits + 2), dtype=np.int64)
     entries, used = np.empty((ROOM, 3), dtype=np.int64), 0
     unrolled = (0,) * words if words in UNROLLED else ()
-    queries = queries.view()
+    queries = queries.view()  # read-only, as the blocks are: another mutability would be compiled anew
     queries.flags.writeable = False
     for blocks, begin in segments:
         entries, used = hamming.scan(blocks, begin, n, queries, unrolled, most, limit, counts, entries, used)

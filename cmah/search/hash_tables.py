@@ -1,4 +1,4 @@
-"""The tables of a multi-index: all codes by the value of a part of them; the same bytes in memory and in the file."""
+"""The hash tables of a multi-index: all codes by the value of a part of them; the same bytes in memory and file."""
 
 import math
 import struct
@@ -6,20 +6,34 @@ import struct
 import numpy as np
 
 from cmah.errors import CodesError
-from cmah.search.blocks import Planes
+from cmah.search.blocks import CodeBlocks
 from cmah.search.index_file import ALIGNMENT
 
-MOST_TABLES = 8  # each has a copy of all codes
-SHORTEST, LONGEST = 8, 24  # bits of a part, as we choose them
-MOST_READ, LONGEST_READ = 15, 26  # tables, and bits of a part, of a file; a table has an entry for each value
+MOST_TABLES = 8  # that are built; each has a copy of all codes
+SHORTEST, LONGEST = 8, 24  # bits of a part that is built
+MOST_READ, LONGEST_READ = (
+    15,
+    26,
+)  # tables, and bits of a part, that a file may have; a table has an entry per value
 _HEADER = struct.Struct(f"<I{MOST_READ}I")  # number of tables, and how many bits the part of each has
 
 
 def part_lengths(bits: int, n: int) -> tuple[int, ...]:
-    """How to deal out a code's bits: the lengths of the parts.
+    """How to split a code's bits into parts, one per table.
 
-    A part has about as many values as there are codes, so that a value has about one. Long codes have bits that
-    are in no part, which costs time (the parts found must be nearer to the query's), but memory grows less.
+    A part has about as many values as there are codes, so that a value has about one code. Long codes have bits that
+    are in no part, which costs time (parts must be nearer to the query's to rule a code out) but saves memory.
+
+    Args:
+        bits: length of a code.
+        n: how many codes.
+
+    Returns:
+        The lengths of the parts in bits.
+
+    Example:
+        >>> part_lengths(64, 1_000_000)
+        (21, 21, 22)
     """
     wanted = min(max(math.log2(max(n, 1)), SHORTEST), LONGEST)
     tables = min(max(round(bits / wanted), math.ceil(bits / LONGEST), 1), MOST_TABLES)
@@ -27,84 +41,84 @@ def part_lengths(bits: int, n: int) -> tuple[int, ...]:
     return tuple(covered * (t + 1) // tables - covered * t // tables for t in range(tables))
 
 
-class Tables:
+class HashTables:
     """All codes, once for each part, in order of the value of that part and then of position.
 
     Args:
-        planes: the codes that they are of.
+        blocks: the codes that the tables list.
         data: uint8, as docs/index-format.md describes it; used in place.
 
     Attributes:
-        lengths: bits of the parts, which lie one behind the other from the first bit of a code on.
-        parts: int64 [m, 2], the first bit and the length of each.
+        lengths: bits of the parts, which follow each other from the first bit of a code on.
+        parts: int64 [m, 2], the first bit and the length of each part.
         starts: uint32: for each table in turn, where the codes of each value of its part begin, and their end.
         bases: int64 [m + 1], where the starts of each table begin, and their end.
         order: uint32 [m, n], positions.
         codes: words [m, n, words].
         masks: words [m, words], the bits of each part.
-        ways: int64 [m, longest + 2], in how many ways a value of the part can differ in 0, 1, ... bits.
+        ways: int64 [m, longest + 2], in how many ways a value of the part can differ in 0, 1, … bits.
 
     Raises:
-        CodesError: for data of a size, or parts of lengths, that cannot be.
+        CodesError: for data of the wrong size, or parts of invalid lengths.
     """
 
-    def __init__(self, planes: Planes, data: np.ndarray) -> None:
+    def __init__(self, blocks: CodeBlocks, data: np.ndarray) -> None:
         self.data = data
-        self.lengths = lengths = _read_lengths(data, planes.bits)
-        m, n = len(lengths), len(planes)
+        self.lengths = lengths = _read_lengths(data, blocks.bits)
+        m, n = len(lengths), len(blocks)
         begin, parts = _HEADER.size, []
-        for size in _sizes(lengths, n, planes.width):
+        for size in _sizes(lengths, n, blocks.width):
             parts.append(data[begin : begin + size])
             begin += -(-size // ALIGNMENT) * ALIGNMENT
         if len(data) != begin:
             raise CodesError(f"{len(data)} bytes of tables, expected {begin}")
         self.starts = parts[0].view("<u4")
         self.order = parts[1].view("<u4").reshape(m, n)
-        self.codes = parts[2].view(planes.word).reshape(m, n, planes.words)
+        self.codes = parts[2].view(blocks.word).reshape(m, n, blocks.words)
         self.parts = np.array([(sum(lengths[:t]), length) for t, length in enumerate(lengths)])
         self.bases = np.cumsum([0, *((1 << length) + 1 for length in lengths)])
         self.ways = np.array([[math.comb(length, a) for a in range(max(lengths) + 2)] for length in lengths])
-        bits = np.zeros((m, 8 * planes.width), dtype=bool)
+        bits = np.zeros((m, 8 * blocks.width), dtype=bool)
         for t, (first, length) in enumerate(self.parts):
             bits[t, first : first + length] = True
-        self.masks = planes.as_words(np.packbits(bits, axis=1))
+        self.masks = blocks.as_words(np.packbits(bits, axis=1))
 
     @classmethod
-    def build(cls, planes: Planes, lengths: tuple[int, ...]) -> "Tables":
-        """Tables of codes, with parts of `lengths` bits."""
-        sizes = _sizes(lengths, len(planes), planes.width)
+    def build(cls, blocks: CodeBlocks, lengths: tuple[int, ...]) -> "HashTables":
+        """Build the tables of codes, with parts of `lengths` bits."""
+        sizes = _sizes(lengths, len(blocks), blocks.width)
         data = np.zeros(
             _HEADER.size + sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), dtype=np.uint8
         )
         header = _HEADER.pack(len(lengths), *lengths, *[0] * (MOST_READ - len(lengths)))
         data[: _HEADER.size] = np.frombuffer(header, dtype=np.uint8)
-        tables = cls(planes, data)
-        rows = planes.all_rows()
+        tables = cls(blocks, data)
+        rows = blocks.all_rows()
         for t in range(len(lengths)):
             begin, end = tables.bases[t : t + 2]
             tables.starts[begin:end], tables.order[t] = tables._sorted(rows, t)
-            np.take(planes.as_words(rows), tables.order[t], axis=0, out=tables.codes[t])
+            np.take(blocks.as_words(rows), tables.order[t], axis=0, out=tables.codes[t])
         for array in (data, tables.starts, tables.order, tables.codes):
-            array.flags.writeable = (
-                False  # as are those of a mapped file: the same compiled kernel takes both
-            )
+            # read-only, as those of a mapped file are: the same compiled kernel takes both
+            array.flags.writeable = False
         return tables
 
-    def belong_to(self, planes: Planes) -> bool:
-        """Whether they are what `build` makes of these codes; takes as long as that."""
-        rows = planes.all_rows()
+    def belong_to(self, blocks: CodeBlocks) -> bool:
+        """Whether the tables are what `build` makes of these codes; takes as long as building."""
+        rows = blocks.all_rows()
         for t in range(len(self.lengths)):
             starts, order = self._sorted(rows, t)
             if not np.array_equal(self.starts[self.bases[t] : self.bases[t + 1]], starts):
                 return False
             if not np.array_equal(self.order[t], order):
                 return False
-            if not np.array_equal(self.codes[t], planes.as_words(rows)[order]):
+            if not np.array_equal(self.codes[t], blocks.as_words(rows)[order]):
                 return False
         return True
 
     def _sorted(self, rows: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """The starts and the order of table t."""
+        """The starts and the order of table t, from packed codes, uint8 [n, width]."""
+        # Sorting (value, position) as one number is stable and much faster than argsort.
         keys = _values(rows, *self.parts[t].tolist()) << np.uint64(32)
         keys |= np.arange(len(rows), dtype=np.uint64)
         keys.sort()
@@ -134,7 +148,10 @@ def _read_lengths(data: np.ndarray, bits: int) -> tuple[int, ...]:
     parts = lengths[:m]
     sound = 1 <= m <= MOST_READ and all(1 <= length <= LONGEST_READ for length in parts)
     if not sound or sum(parts) > bits or any(lengths[m:]):
-        raise CodesError(f"{m} tables of parts {parts} of codes of {bits} bits, which cannot be")
+        raise CodesError(
+            f"{m} tables of parts of {parts} bits, expected 1 to {MOST_READ} tables, parts of 1 to {LONGEST_READ} bits "
+            f"and at most {bits} bits together"
+        )
     return tuple(parts)
 
 

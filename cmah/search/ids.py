@@ -1,4 +1,4 @@
-"""The names of an index's codes: positions, whole numbers or text."""
+"""The ids of an index's codes: positions, whole numbers or text."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from cmah.errors import CodesError
 
-POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # kinds of ids
+POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # types of ids
 
-MOST = np.iinfo(np.int64).max
+MOST = np.iinfo(np.int64).max  # the greatest number that can be an id
 
 IdsLike = np.ndarray | Sequence[int] | Sequence[str]
 
 
 class Ids:
-    """Unique names in order of position; changing them makes new ones.
+    """Unique ids in order of position; an object is never changed, changes make a new one.
 
     Numbers are kept as int64; text as UTF-8 with the place where each ends, so that the ids of an index file are
-    used as they lie there. POSITIONS, 0 to n - 1, take no room.
+    used as they lie there. POSITIONS, 0 to n - 1, take no memory.
 
     Args:
         n: how many.
@@ -44,18 +44,18 @@ class Ids:
         """Ids of whole numbers or unicode values [n].
 
         Raises:
-            CodesError: for one that is there twice, is beyond int64, or is not Unicode text.
+            CodesError: for a duplicate, a number beyond int64, or text that is not Unicode.
         """
         if values.dtype.kind != "U":
             if values.dtype.kind == "u" and (values > MOST).any():
                 raise CodesError(f"id {values[values > MOST][0]} is too large, expected at most {MOST}")
             ordered = np.sort(values)
-            _refuse_double(ordered[1:][ordered[1:] == ordered[:-1]])
+            _refuse_duplicates(ordered[1:][ordered[1:] == ordered[:-1]])
             return cls(len(values), NUMBERS, values.astype(np.int64))
         listed = values.tolist()
         if len(set(listed)) < len(listed):
             unique, counts = np.unique(values, return_counts=True)
-            _refuse_double(unique[counts > 1])
+            _refuse_duplicates(unique[counts > 1])
         try:
             encoded = [value.encode() for value in listed]
         except UnicodeEncodeError as error:
@@ -68,7 +68,7 @@ class Ids:
 
     @property
     def values(self) -> np.ndarray:
-        """All of them, int64 or unicode [n]."""
+        """All ids, int64 or unicode [n]."""
         return self.take(np.arange(self.n))
 
     def take(self, positions: np.ndarray) -> np.ndarray:
@@ -76,20 +76,20 @@ class Ids:
         if self.kind == POSITIONS:
             return positions.astype(np.int64)
         if self.kind == NUMBERS:
-            return self.numbers[positions].astype(np.int64)
+            return np.asarray(self.numbers[positions], dtype=np.int64)
         begins, ends = self.numbers[positions].ravel().tolist(), self.numbers[positions + 1].ravel().tolist()
         texts = [self.text[a:b].tobytes().decode() for a, b in zip(begins, ends, strict=True)]
         return np.array(texts, dtype=str).reshape(positions.shape)
 
     def extended(self, given: np.ndarray | None, count: int) -> "Ids":
-        """With the ids of `count` more codes, behind these.
+        """These ids, followed by those of `count` more codes.
 
         Args:
             given: whole numbers or text [count]; None for the numbers that follow the greatest.
             count: how many.
 
         Raises:
-            CodesError: for one that is there already, of the other kind, or beyond int64.
+            CodesError: for a duplicate, an id of the other type, or a number beyond int64.
         """
         if count == 0:
             return self
@@ -99,11 +99,13 @@ class Ids:
             if self.kind == NUMBERS:
                 last = int(self.numbers.max(initial=-1))
                 if last > MOST - count:
-                    raise CodesError(f"no {count} numbers follow id {last}; name the codes that are added")
+                    raise CodesError(
+                        f"no {count} numbers follow id {last}; give ids for the codes that are added"
+                    )
                 given = last + 1 + np.arange(count)
         text = given is None or given.dtype.kind == "U"
         if (self.n and text != (self.kind == TEXTS)) or given is None:
-            raise CodesError("some ids are text and some numbers; expected one kind in an index")
+            raise CodesError("some ids are text and some numbers; expected one type per index")
         new = Ids.of(given)
         if not self.n:
             return new
@@ -111,7 +113,7 @@ class Ids:
             both = np.concatenate([self.values, new.numbers])
             return Ids.of(both)
         places = self._lookup()
-        _refuse_double(given[[value in places for value in given.tolist()]])
+        _refuse_duplicates(given[[value in places for value in given.tolist()]])
         ends = np.concatenate([self.numbers, new.numbers[1:] + self.numbers[-1]])
         extended = Ids(self.n + count, TEXTS, ends, np.concatenate([self.text, new.text]))
         extended._places, self._places = places, None
@@ -119,14 +121,14 @@ class Ids:
         return extended
 
     def kept(self, keep: np.ndarray) -> "Ids":
-        """Those at the positions where bool [n] is set; they keep their names, so positions become numbers."""
+        """The ids at the positions where bool [n] is set; ids stay, so that positions become numbers."""
         return Ids.of(self.values[keep])
 
     def positions_of(self, ids: IdsLike) -> np.ndarray:
         """The position of each id, int64.
 
         Raises:
-            CodesError: for an id that is not here.
+            CodesError: for an id that is not in the index.
         """
         wanted = as_ids(ids)
         if wanted.ndim != 1 or (len(wanted) and wanted.dtype.kind not in "iuU"):
@@ -165,7 +167,7 @@ class Ids:
 
 
 def as_ids(ids: IdsLike) -> np.ndarray:
-    """Ids as an array; not every array is fit to be ids.
+    """Ids as an array, which may still be of a type that ids cannot have.
 
     Raises:
         CodesError: for a list of text and numbers, of which NumPy would make text.
@@ -180,6 +182,6 @@ def as_ids(ids: IdsLike) -> np.ndarray:
     return array
 
 
-def _refuse_double(doubles: np.ndarray) -> None:
-    if len(doubles):
-        raise CodesError(f"id {doubles[0]!s} is there twice; ids must be unique")
+def _refuse_duplicates(duplicates: np.ndarray) -> None:
+    if len(duplicates):
+        raise CodesError(f"duplicate id {duplicates[0]!s}; the ids of an index must be unique")

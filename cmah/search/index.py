@@ -1,57 +1,34 @@
-"""`HammingIndex`: codes with names, searched exactly."""
+"""`HammingIndex` and `MultiIndex`: codes with ids, searched exactly."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from threading import Lock
 
 import numpy as np
 
 from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search.blocks import Planes
+from cmah.search.backend import compiled
+from cmah.search.blocks import CodeBlocks
+from cmah.search.hash_tables import HashTables, part_lengths
+from cmah.search.hits import Hits, RadiusHits
 from cmah.search.ids import Ids, IdsLike, as_ids
+from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
+from cmah.search.numpy_scan import ScanResult, differing_bits
 from cmah.search.scan import scan
+from cmah.search.table_scan import search_tables
 from cmah.threads import thread_count
 
-
-@dataclass(frozen=True)
-class Hits:
-    """The nearest items of each query, ordered by (distance, position).
-
-    Attributes:
-        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items searched.
-        distances: int32 [q, k], in bits.
-        positions: int64 [q, k], the place of the item in the index, from 0 in order of adding.
-    """
-
-    ids: np.ndarray
-    distances: np.ndarray
-    positions: np.ndarray
-
-
-@dataclass(frozen=True)
-class RadiusHits:
-    """All items within a radius: query i has the entries offsets[i] to offsets[i + 1], ordered as in `Hits`.
-
-    Attributes:
-        offsets: int64 [q + 1].
-        ids: int64 or text [m].
-        distances: int32 [m], in bits.
-        positions: int64 [m].
-    """
-
-    offsets: np.ndarray
-    ids: np.ndarray
-    distances: np.ndarray
-    positions: np.ndarray
+MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
+_building = Lock()
 
 
 class HammingIndex:
-    """An exact index over binary codes: a flat scan of bits / 8 bytes an item.
+    """An exact index over binary codes: a flat scan of bits / 8 bytes per item.
 
-    Searching is safe from several threads at once; changing the index is not.
+    Results are ordered by (distance, position). Searching is safe from several threads at once; changing the index is
+    not.
 
     Args:
         bits: length of the codes, 1 to 4,096.
@@ -59,17 +36,24 @@ class HammingIndex:
 
     Raises:
         CodesError: for an impossible length.
+
+    Example:
+        >>> codes = BinaryCodes.from_signs([[-1, -1, -1, -1], [-1, 1, 1, 1]])
+        >>> index = HammingIndex(bits=4)
+        >>> index.add(codes, ids=["zero", "three"])
+        >>> index.search(codes[:1], k=2).to_list()[0][1]
+        {'id': 'three', 'distance': 3, 'position': 1}
     """
 
     kind = "flat"
 
     def __init__(self, bits: int, space: str | None = None) -> None:
-        self._planes = Planes(bits)
+        self._blocks = CodeBlocks(bits)
         self._ids = Ids()
         self.space = space or ""
 
     def __len__(self) -> int:
-        return len(self._planes)
+        return len(self._blocks)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} x {self.bits} bits)"
@@ -77,7 +61,7 @@ class HammingIndex:
     def __iter__(self) -> Iterator[tuple[int | str, np.ndarray]]:
         """Each id with its packed code, uint8 [ceil(bits / 8)], in order of position."""
         first = 0
-        for part in self._planes.parts():
+        for part in self._blocks.parts():
             names = self._ids.take(np.arange(first, first + len(part))).tolist()
             yield from zip(names, part, strict=True)
             first += len(part)
@@ -85,7 +69,7 @@ class HammingIndex:
     @property
     def bits(self) -> int:
         """Length of the codes."""
-        return self._planes.bits
+        return self._blocks.bits
 
     @property
     def ids(self) -> np.ndarray:
@@ -99,19 +83,19 @@ class HammingIndex:
 
     @property
     def codes(self) -> BinaryCodes:
-        """The codes in order of position, with the ids of their own that they have."""
-        return self._codes(self._planes.all_rows(), self._ids.values if self._ids.kind else None)
+        """The codes in order of position, with their ids unless those are the positions."""
+        return self._as_codes(self._blocks.all_rows(), self._ids.values if self._ids.kind else None)
 
     def add(self, codes: BinaryCodes, ids: IdsLike | None = None) -> None:
         """Append codes.
 
         Args:
             codes: of this index's length and space.
-            ids: their names, whole numbers or text (one kind per index), unique in the index; by default
-                `codes.ids`, else the numbers that follow the greatest one here, from 0.
+            ids: their ids, whole numbers or text (one type per index), unique in the index; by default `codes.ids`,
+                else the numbers that follow the greatest one of the index, from 0.
 
         Raises:
-            CodesError: for codes that do not belong here, or ids that are doubled, of a wrong number or kind.
+            CodesError: for codes of another length or space, duplicate ids, or ids of the wrong number or type.
         """
         self._check(codes)
         given = codes.ids if ids is None else as_ids(ids)
@@ -123,32 +107,32 @@ class HammingIndex:
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
         names = self._ids.extended(given, len(codes))
-        self._planes.append(codes.packed)
+        self._blocks.append(codes.packed)
         self._ids = names
         self.space = self.space or codes.space
 
     def remove(self, ids: IdsLike) -> None:
-        """Take items out; those behind them move up, all keep their ids. Costs a copy of the index.
+        """Remove items; later positions shift down, ids stay. Costs a copy of the index.
 
         Raises:
-            CodesError: for an id that is not here; then nothing is removed.
+            CodesError: for an id that is not in the index; then nothing is removed.
         """
         keep = np.ones(len(self), dtype=bool)
         keep[self._ids.positions_of(ids)] = False
-        planes, first = Planes(self.bits), 0
-        for part in self._planes.parts():
-            planes.append(part[keep[first : first + len(part)]])
+        blocks, first = CodeBlocks(self.bits), 0
+        for part in self._blocks.parts():
+            blocks.append(part[keep[first : first + len(part)]])
             first += len(part)
-        self._ids, self._planes = self._ids.kept(keep), planes
+        self._ids, self._blocks = self._ids.kept(keep), blocks
 
     def codes_of(self, ids: IdsLike) -> BinaryCodes:
         """The codes of some items, in the order of `ids`.
 
         Raises:
-            CodesError: for an id that is not here.
+            CodesError: for an id that is not in the index.
         """
         positions = self._ids.positions_of(ids)
-        return self._codes(self._planes.rows(positions), self._ids.take(positions))
+        return self._as_codes(self._blocks.rows(positions), self._ids.take(positions))
 
     def search(
         self, queries: BinaryCodes, k: int = 10, *, subset: IdsLike | None = None, threads: int | None = None
@@ -159,49 +143,67 @@ class HammingIndex:
             queries: of this index's length and space.
             k: 1 or more.
             subset: search these items only: their ids, or bool [n] by position.
-            threads: how many to use; by default one a core.
+            threads: how many to use; by default one per core.
+
+        Returns:
+            Arrays over all queries; `hits[i]` has the hits of query i.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not here, or a `k` or `threads` that
-                is no whole number or below 1.
+            CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
+                that is no whole number or below 1.
         """
         self._check(queries)
         if as_int(k, "k") < 1:
             raise CodesError(f"k is {k}, expected 1 or more")
-        planes, places = self._searched(subset)
-        k = int(min(k, len(planes)))
-        _, positions, distances = self._scan(planes, queries.packed, k, self.bits, threads)
+        blocks, places = self._searched(subset)
+        k = int(min(k, len(blocks)))
+        _, positions, distances = self._scan(blocks, queries.packed, k, self.bits, threads)
         positions = (positions if places is None else places[positions]).reshape(len(queries), k)
         return Hits(self._ids.take(positions), distances.reshape(len(queries), k), positions)
 
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
     ) -> RadiusHits:
-        """All items at most `radius` bits from each query; arguments as in `search`.
+        """All items at most `radius` bits from each query.
+
+        Args:
+            queries: of this index's length and space.
+            radius: the greatest Hamming distance in bits, 0 or more.
+            subset: as in `search`.
+            threads: as in `search`.
+
+        Returns:
+            The hits of all queries one after the other; `near[i]` has those of query i.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not here, a radius that is no whole
-                number or negative, or `threads` below 1.
+            CodesError: for queries of another length or space, an id that is not in the index, a radius that is no
+                whole number or negative, or `threads` below 1.
         """
         self._check(queries)
         if as_int(radius, "radius") < 0:
             raise CodesError(f"radius is {radius}, expected 0 or more")
-        planes, places = self._searched(subset)
-        offsets, positions, distances = self._scan(planes, queries.packed, None, radius, threads)
+        blocks, places = self._searched(subset)
+        offsets, positions, distances = self._scan(blocks, queries.packed, None, radius, threads)
         positions = positions if places is None else places[positions]
         return RadiusHits(offsets, self._ids.take(positions), distances, positions)
 
     @staticmethod
     def distances(a: BinaryCodes, b: BinaryCodes) -> np.ndarray:
-        """The distance of every code of `a` from every code of `b`, int32 [len(a), len(b)], in bits.
+        """The distance of every code of `a` from every code of `b`: the whole matrix, for looking into small sets.
+
+        Returns:
+            int32 [len(a), len(b)], in bits.
 
         Raises:
             CodesError: for codes of different lengths or spaces.
+
+        Example:
+            >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 1, 1]])
+            >>> HammingIndex.distances(codes, codes).tolist()
+            [[0, 2], [2, 0]]
         """
         _refuse_others(a)
         HammingIndex(a.bits, a.space)._check(b)
-        from cmah.search.numpy_scan import differing_bits
-
         out = np.empty((len(a), len(b)), dtype=np.int32)
         for row, code in zip(out, a.packed, strict=True):
             row[:] = differing_bits(b.packed ^ code).sum(axis=1, dtype=np.int32)
@@ -209,50 +211,48 @@ class HammingIndex:
 
     def save(self, path: str | Path) -> None:
         """Write the index file, whole or not at all; see docs/index-format.md."""
-        from cmah.search.index_file import write_index
-
-        write_index(path, self._planes, self._ids, self.space)
+        write_index(path, self._blocks, self._ids, self.space, (NO_TABLES, ()))
 
     @classmethod
-    def open(cls, path: str | Path, *, mmap: bool = True, verify: bool = False) -> Self:
-        """Open an index file.
+    def open(cls, path: str | Path, *, mmap: bool = True, verify: bool = False) -> "HammingIndex":
+        """Open an index file: a `MultiIndex` if it has tables, else an index of this class.
 
         Args:
             path: the file.
             mmap: search the codes where they lie in the file, which takes no time to open; else read them. A
                 file that is open must not be written to; `save` replaces it as a whole, which is no harm.
-            verify: check the checksum of the codes too, which reads them all, and make the tables of a multi-index
-                anew to compare them; header, sizes and ids are always checked.
+            verify: check the checksum of the codes too, which reads them all, and rebuild the tables of a
+                multi-index to compare them; header, sizes and ids are always checked.
 
         Raises:
             CodesError: if it is missing, of another version, truncated or damaged.
         """
-        from cmah.search.index_file import read_index
-
         content = read_index(path, mmap=mmap, verify=verify)
-        if len(content.tables):
-            from cmah.search.multi_index import MultiIndex
-
-            try:
-                return cast(Self, MultiIndex.of(content, verify))
-            except CodesError as error:
-                raise CodesError(f"{path}: {error}") from None
-        index = cls(content.planes.bits, content.space)
-        index._planes, index._ids = content.planes, content.ids
+        kind = MultiIndex if len(content.tables) else cls
+        index = kind(content.blocks.bits, content.space)
+        try:
+            index._take_over(content, verify)
+        except CodesError as error:
+            raise CodesError(f"{path}: {error}") from None
         return index
 
+    def _take_over(self, content: IndexContent, verify: bool) -> None:
+        """Become the index that a file holds; `verify` as in `open`."""
+        self._blocks, self._ids = content.blocks, content.ids
+
     def _scan(
-        self, planes: Planes, packed: np.ndarray, k: int | None, radius: int, threads: int | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
+    ) -> ScanResult:
+        """As `cmah.search.scan.scan`, but `k` may be 0: where there is nothing to search."""
         if k == 0:
             thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
-        return scan(planes, packed, k, radius, threads)
+        return scan(blocks, packed, k, radius, threads)
 
-    def _searched(self, subset: IdsLike | None) -> tuple[Planes, np.ndarray | None]:
+    def _searched(self, subset: IdsLike | None) -> tuple[CodeBlocks, np.ndarray | None]:
         """The codes to search and, of a subset, their positions in the index, ascending."""
         if subset is None:
-            return self._planes, None
+            return self._blocks, None
         chosen = np.asarray(subset)
         if chosen.dtype == bool:
             if chosen.shape != (len(self),):
@@ -260,11 +260,11 @@ class HammingIndex:
             places = np.flatnonzero(chosen)
         else:
             places = np.unique(self._ids.positions_of(subset))
-        planes = Planes(self.bits)
-        planes.append(self._planes.rows(places))
-        return planes, places
+        blocks = CodeBlocks(self.bits)
+        blocks.append(self._blocks.rows(places))
+        return blocks, places
 
-    def _codes(self, packed: np.ndarray, ids: np.ndarray | None) -> BinaryCodes:
+    def _as_codes(self, packed: np.ndarray, ids: np.ndarray | None) -> BinaryCodes:
         return BinaryCodes(packed, self.bits, ids=ids, space=self.space)
 
     def _check(self, codes: BinaryCodes) -> None:
@@ -276,6 +276,81 @@ class HammingIndex:
             raise CodesError(
                 f"codes of space {codes.space}, expected {self.space}: they come from another model than this index"
             )
+
+
+class MultiIndex(HammingIndex):
+    """An index with hash tables (multi-index hashing): the same answers as `HammingIndex`, sooner for clustered codes.
+
+    The tables are built by the first search or by `save`, and dropped when the index changes. Where they do not pay
+    (codes that are spread evenly, a wide radius), the search is the flat scan. So is that of a subset, and all
+    searching without Numba. How much memory the tables take: docs/index-format.md.
+
+    After Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index hashing" (2014).
+
+    Args:
+        bits: length of the codes, 1 to 4,096.
+        space: the space of the codes, as in `HammingIndex`.
+
+    Raises:
+        CodesError: for an impossible length.
+
+    Example:
+        >>> index = MultiIndex(bits=8)
+        >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0, 1, 1, 1, 1]]), ids=["half"])
+        >>> index.search(BinaryCodes.from_bits([[0, 0, 0, 0, 0, 1, 1, 1]]), k=1)[0].to_list()
+        [{'id': 'half', 'distance': 1, 'position': 0}]
+    """
+
+    kind = "multi"
+
+    def __init__(self, bits: int, space: str | None = None) -> None:
+        super().__init__(bits, space)
+        self._tables: HashTables | None = None
+
+    def add(self, codes: BinaryCodes, ids: IdsLike | None = None) -> None:
+        """Append codes, as `HammingIndex.add`; the tables are rebuilt when they are next needed."""
+        super().add(codes, ids)
+        self._tables = None
+
+    def remove(self, ids: IdsLike) -> None:
+        """Remove items, as `HammingIndex.remove`; the tables are rebuilt when they are next needed."""
+        super().remove(ids)
+        self._tables = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the index file with its tables, whole or not at all; see docs/index-format.md.
+
+        Raises:
+            CodesError: for more than 2^32 - 1 items, for which no tables can be built.
+        """
+        if len(self) > MOST_WITH_TABLES:
+            raise CodesError(
+                f"{len(self)} items, expected at most {MOST_WITH_TABLES} in an index with tables"
+            )
+        write_index(path, self._blocks, self._ids, self.space, (TABLES, [self.tables().data]))
+
+    def tables(self) -> HashTables:
+        """The tables, built now if there are none."""
+        with _building:
+            if self._tables is None:
+                self._tables = HashTables.build(self._blocks, part_lengths(self.bits, len(self)))
+            return self._tables
+
+    def _take_over(self, content: IndexContent, verify: bool) -> None:
+        super()._take_over(content, verify)
+        if len(content.tables):
+            self._tables = HashTables(content.blocks, content.tables)
+            if verify and not self._tables.belong_to(content.blocks):
+                raise CodesError("the tables are not those of the codes")
+
+    def _scan(
+        self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
+    ) -> ScanResult:
+        work = len(packed) * len(blocks) * blocks.width
+        whole = blocks is self._blocks  # the tables are of all codes, not of a subset
+        if not whole or not 0 < len(self) <= MOST_WITH_TABLES or k == 0 or compiled(work) is None:
+            return super()._scan(blocks, packed, k, radius, threads)
+        return search_tables(self.tables(), blocks, packed, k, radius, threads)
 
 
 def _refuse_others(codes: BinaryCodes) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file
-from cmah.search.blocks import Planes
+from cmah.files import atomic_path, require_file, require_replaceable
+from cmah.search.blocks import CodeBlocks
 from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
 
 MAGIC = b"CMAH-IDX"
@@ -24,10 +24,10 @@ VERSION = 1
 HEADER = 256
 ALIGNMENT = 64
 SECTIONS = ("codes", "ids", "space", "tables")
+NO_TABLES, TABLES = 0, 1  # kinds of tables: none in a flat index; those of a multi-index
 ALWAYS_VERIFIED = 16 << 20  # bytes of codes whose checksum costs nothing to speak of
-_FIELDS = struct.Struct(
-    "<8sIIQIIII"
-)  # magic, version, bits, n, kind of ids, bytes a word, codes a block, tables
+# magic, version, bits, n, kind of ids, bytes per word, codes per block, kind of tables
+_FIELDS = struct.Struct("<8sIIQIIII")
 _SECTION = struct.Struct("<QQII")  # offset, size, CRC-32, 0
 _CHECKSUM = struct.Struct("<I")  # CRC-32 of what precedes it in the header
 _END = _FIELDS.size + len(SECTIONS) * _SECTION.size
@@ -38,29 +38,33 @@ class IndexContent:
     """What an index file holds.
 
     Attributes:
-        planes: the codes.
-        ids: their names.
+        blocks: the codes.
+        ids: their ids.
         space: of the codes, "" if unknown.
-        tables: uint8 [m], those of a multi-index; empty in a flat one.
+        tables: uint8 [m], those of a multi-index; empty in a flat index.
     """
 
-    planes: Planes
+    blocks: CodeBlocks
     ids: Ids
     space: str
     tables: np.ndarray
 
 
 def write_index(
-    path: str | Path, planes: Planes, ids: Ids, space: str, tables: tuple[int, Iterable[np.ndarray]] = (0, ())
+    path: str | Path,
+    blocks: CodeBlocks,
+    ids: Ids,
+    space: str,
+    tables: tuple[int, Iterable[np.ndarray]] = (NO_TABLES, ()),
 ) -> None:
     """Write an index file, whole or not at all.
 
     Args:
         path: the file.
-        planes: the codes.
-        ids: their names.
-        space: of the codes.
-        tables: kind of tables, and their bytes in parts, uint8.
+        blocks: the codes.
+        ids: their ids.
+        space: of the codes, "" if unknown.
+        tables: NO_TABLES or TABLES, and the bytes of the tables in parts, uint8.
 
     Raises:
         CodesError: if `space` is no Unicode text.
@@ -71,7 +75,7 @@ def write_index(
         space_bytes = np.frombuffer(space.encode(), dtype=np.uint8)
     except UnicodeEncodeError:
         raise CodesError(f"space {space!r} cannot be written as UTF-8") from None
-    parts = (planes.chunks(), named, [space_bytes], tables[1])
+    parts = (blocks.chunks(), named, [space_bytes], tables[1])
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(bytes(HEADER))
         sections, offset = b"", HEADER
@@ -83,9 +87,9 @@ def write_index(
             file.write(bytes(_aligned(size) - size))
             sections += _SECTION.pack(offset, size, checksum, 0)
             offset += _aligned(size)
-        word, block = planes.word.itemsize, planes.codes_in_block
+        word, block = blocks.word.itemsize, blocks.codes_in_block
         header = (
-            _FIELDS.pack(MAGIC, VERSION, planes.bits, len(planes), ids.kind, word, block, tables[0])
+            _FIELDS.pack(MAGIC, VERSION, blocks.bits, len(blocks), ids.kind, word, block, tables[0])
             + sections
         )
         file.seek(0)
@@ -93,9 +97,24 @@ def write_index(
 
 
 def is_index(path: str | Path) -> bool:
-    """Whether a file begins as an index does."""
+    """Whether a file begins as an index file does."""
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
+
+
+def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse to write an index over a file of another format, or over a file that is read.
+
+    Args:
+        path: the file that is to be written.
+        inputs: files that are read.
+
+    Raises:
+        CmahError: if it exists and is no index file, or is one of `inputs`.
+    """
+    if Path(path).is_file() and not is_index(path):
+        raise CodesError(f"{path}: exists and is not an index; choose another name")
+    require_replaceable(path, MAGIC, inputs)
 
 
 def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> IndexContent:
@@ -129,11 +148,11 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
             small = name in ("ids", "space") or length <= ALWAYS_VERIFIED
             if (verify or small) and zlib.crc32(parts[name].data) != checksum:
                 raise CodesError(f"the section of {name} is damaged")
-        planes = Planes.from_bytes(bits, n, parts["codes"])
-        if (verify or len(parts["codes"]) <= ALWAYS_VERIFIED) and planes.unused_bits_set():
+        blocks = CodeBlocks.from_bytes(bits, n, parts["codes"])
+        if (verify or len(parts["codes"]) <= ALWAYS_VERIFIED) and blocks.unused_bits_set():
             raise CodesError(f"a code has bits set beyond bit {bits}")
         ids = _read_ids(parts["ids"], kind, n)
-        return IndexContent(planes, ids, parts["space"].tobytes().decode(), parts["tables"])
+        return IndexContent(blocks, ids, parts["space"].tobytes().decode(), parts["tables"])
     except (CodesError, UnicodeDecodeError) as error:
         raise CodesError(f"{path}: {error}") from None
     except OSError as error:
@@ -155,11 +174,14 @@ def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[in
     if _CHECKSUM.unpack_from(header, _END)[0] != zlib.crc32(header[:_END]) or any(header[_END + 4 :]):
         raise CodesError("the header is damaged")
     if not 1 <= bits <= MAX_BITS or kind > TEXTS:
-        raise CodesError(f"the header names {bits} bits and ids of kind {kind}, which cannot be")
-    layout = Planes(bits)
-    if (word, block) != (layout.word.itemsize, layout.codes_in_block) or tables > 1:
         raise CodesError(
-            f"the header names blocks of {block} codes in words of {word} bytes, which cannot be"
+            f"the header names {bits} bits and ids of kind {kind}, expected 1 to {MAX_BITS} bits and kind 0 to {TEXTS}"
+        )
+    layout = CodeBlocks(bits)
+    if (word, block) != (layout.word.itemsize, layout.codes_in_block) or tables > TABLES:
+        raise CodesError(
+            f"the header names blocks of {block} codes in words of {word} bytes and tables of kind {tables}, expected "
+            f"{layout.codes_in_block} codes, {layout.word.itemsize} bytes and kind {NO_TABLES} or {TABLES}"
         )
     sections = []
     expected = HEADER
@@ -174,7 +196,8 @@ def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[in
     if sections[0][1] != n * layout.width:
         raise CodesError(f"{sections[0][1]} bytes of codes, expected {n * layout.width}")
     if bool(tables) != bool(sections[3][1]):
-        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}")
+        some = "none" if tables == NO_TABLES else "some"
+        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}, expected {some}")
     return bits, n, kind, sections
 
 

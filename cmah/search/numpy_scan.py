@@ -2,14 +2,15 @@
 
 import numpy as np
 
-AT_ONCE = 1 << 15  # codes
+AT_ONCE = 1 << 15  # codes that are compared with a query at a time
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+# offsets int64 [q + 1], positions int64 [m], distances int32 [m]: query i has the entries offsets[i] to offsets[i + 1]
+ScanResult = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def scan_tile(
     segments: list[tuple[np.ndarray, int]], n: int, queries: np.ndarray, k: int | None, radius: int, bits: int
-) -> Found:
+) -> ScanResult:
     """The codes at most `radius` from each query, or the `k` nearest of those, ordered by (distance, position).
 
     Args:
@@ -43,6 +44,8 @@ def _scan_one(
             first = begin + b * codes
             near = np.flatnonzero(part[: n - first] < limit)
             waiting.append((near + first, part[near]))
+            # With k codes at hand, only what is nearer than the k-th can still enter: of equally near codes the
+            # first stay.
             if k is not None and len(near):
                 positions, distances = _in_order([(positions, distances), *waiting], k)
                 waiting = []
@@ -52,7 +55,7 @@ def _scan_one(
 
 
 def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Parts, each behind the one before, put in order of (distance, position); the first k."""
+    """Codes of successive parts in order of (distance, position), at most k of them."""
     positions = np.concatenate([part[0] for part in parts])
     distances = np.concatenate([part[1] for part in parts])
     order = np.lexsort((positions, distances))[:k]
@@ -62,7 +65,8 @@ def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tupl
 def differing_bits(words: np.ndarray) -> np.ndarray:
     """The number of set bits of each word, uint8 of the same shape."""
     if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(words)
+        return np.asarray(np.bitwise_count(words))
     table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
     per_byte = table[np.ascontiguousarray(words).view(np.uint8)]
-    return per_byte.reshape(*words.shape, words.itemsize).sum(axis=-1, dtype=np.uint8)
+    counts: np.ndarray = per_byte.reshape(*words.shape, words.itemsize).sum(axis=-1, dtype=np.uint8)
+    return counts

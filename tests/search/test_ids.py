@@ -101,7 +101,7 @@ def test_ids_after_removing_and_adding():
     assert index.ids.tolist() == [0, 2, 3, 4, 5]
     index.add(clustered(1, 24), ids=[1])
     assert index.ids.tolist() == [0, 2, 3, 4, 5, 1]
-    with pytest.raises(CodesError, match="id 2 is there twice"):
+    with pytest.raises(CodesError, match="duplicate id 2"):
         index.add(clustered(1, 24), ids=[2])
 
 
@@ -121,10 +121,10 @@ def test_what_is_there_twice(ids):
     index = index_of(3, ids)
     double = index.ids[1]
     for more in ([double], [double, double]):
-        with pytest.raises(CodesError, match=f"id {double} is there twice"):
+        with pytest.raises(CodesError, match=f"duplicate id {double}"):
             index.add(clustered(len(more), 24), ids=more)
     new = "new" if isinstance(double, str) else 100
-    with pytest.raises(CodesError, match=f"id {new} is there twice"):
+    with pytest.raises(CodesError, match=f"duplicate id {new}"):
         index.add(clustered(2, 24), ids=[new, new])
     assert len(index) == 3
     with pytest.raises(CodesError, match="some ids are text and some numbers"):

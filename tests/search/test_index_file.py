@@ -19,7 +19,7 @@ from slow_search import clustered
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError, CodesError
 from cmah.search import HammingIndex
-from cmah.search.index_file import HEADER
+from cmah.search.index_file import HEADER, refuse_to_replace
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CHECKSUM = 136  # offset of the header's CRC-32
@@ -245,3 +245,15 @@ def test_opening_does_not_read_the_codes(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 32  # MiB of memory
+
+
+def test_only_index_files_are_replaced(tmp_path):
+    path, foreign = tmp_path / "index.cmah", tmp_path / "foreign"
+    refuse_to_replace(path)
+    HammingIndex(8).save(path)
+    refuse_to_replace(path, [foreign])
+    with pytest.raises(CmahError, match="is read here"):
+        refuse_to_replace(path, [path])
+    foreign.write_bytes(b"something and CMAH-IDX")
+    with pytest.raises(CodesError, match="exists and is not an index"):
+        refuse_to_replace(foreign)

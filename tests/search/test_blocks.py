@@ -8,14 +8,14 @@ from slow_search import clustered
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search.blocks import ALIGNMENT, Planes
+from cmah.search.blocks import ALIGNMENT, CodeBlocks
 
 LENGTHS = (1, 8, 9, 16, 24, 31, 48, 64, 72, 96, 200, 1000, 4096)
 
 
 def sizes(bits):
     """Numbers of codes around the borders of blocks."""
-    block = Planes(bits).codes_in_block
+    block = CodeBlocks(bits).codes_in_block
     return [0, 1, *(block * blocks + more for blocks in (1, 2) for more in (-1, 0, 1))]
 
 
@@ -33,22 +33,22 @@ def plain_layout(packed, bits):
 
 
 def filled(bits, n, seed=0):
-    planes = Planes(bits)
+    blocks = CodeBlocks(bits)
     codes = clustered(n, bits, seed)
-    planes.append(codes.packed)
-    return planes, codes.packed
+    blocks.append(codes.packed)
+    return blocks, codes.packed
 
 
 @pytest.mark.parametrize("bits", LENGTHS)
 def test_bytes(bits):
     for n in sizes(bits):
-        planes, packed = filled(bits, n)
-        data = b"".join(chunk.tobytes() for chunk in planes.chunks())
+        blocks, packed = filled(bits, n)
+        data = b"".join(chunk.tobytes() for chunk in blocks.chunks())
         assert data == plain_layout(packed, bits)
         assert len(data) == n * ((bits + 7) // 8)
-        again = Planes.from_bytes(bits, n, np.frombuffer(data, dtype=np.uint8))
-        assert len(again) == len(planes) == n
-        for each in (planes, again):
+        again = CodeBlocks.from_bytes(bits, n, np.frombuffer(data, dtype=np.uint8))
+        assert len(again) == len(blocks) == n
+        for each in (blocks, again):
             np.testing.assert_array_equal(each.all_rows(), packed)
             every = np.arange(n)[::-1]
             np.testing.assert_array_equal(each.rows(every), packed[every])
@@ -58,28 +58,28 @@ def test_bytes(bits):
 
 @pytest.mark.parametrize("bits", [8, 40, 64, 4096])
 def test_blocks_are_whole_words_of_neighbours(bits):
-    block = Planes(bits).codes_in_block
-    planes, packed = filled(bits, 2 * block + 3)
-    words = planes.as_words(packed)
-    assert planes.blocks.shape == (2, planes.words, block)
-    np.testing.assert_array_equal(planes.blocks[1, :, 5], words[block + 5])
-    last = planes.last_block
-    assert last.shape == (1, planes.words, block)
+    block = CodeBlocks(bits).codes_in_block
+    blocks, packed = filled(bits, 2 * block + 3)
+    words = blocks.as_words(packed)
+    assert blocks.full_blocks.shape == (2, blocks.words, block)
+    np.testing.assert_array_equal(blocks.full_blocks[1, :, 5], words[block + 5])
+    last = blocks.last_block
+    assert last.shape == (1, blocks.words, block)
     np.testing.assert_array_equal(last[0, :, :3], words[2 * block :].T)
     assert not last[0, :, 3:].any()
-    for array in (planes.blocks, last):
+    for array in (blocks.full_blocks, last):
         assert array.ctypes.data % ALIGNMENT == 0
         assert array.flags.c_contiguous
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0, 0] = 1
-    assert filled(bits, 2 * block)[0].last_block.shape == (0, planes.words, block)
+    assert filled(bits, 2 * block)[0].last_block.shape == (0, blocks.words, block)
 
 
 @pytest.mark.parametrize("bits", [16, 24, 4096])
 def test_appending_in_parts_is_appending_at_once(bits):
-    block = Planes(bits).codes_in_block
+    block = CodeBlocks(bits).codes_in_block
     packed = clustered(3 * block + 7, bits).packed
-    parts = Planes(bits)
+    parts = CodeBlocks(bits)
     borders = [0, 1, 1, block - 1, block, 2 * block + 1, 3 * block, len(packed)]
     for first, last in pairwise(borders):
         parts.append(packed[first:last])
@@ -89,56 +89,56 @@ def test_appending_in_parts_is_appending_at_once(bits):
 def test_appending_behind_bytes_that_cannot_be_written_to():
     packed = clustered(1030, 64).packed
     data = np.frombuffer(plain_layout(packed[:600], 64), dtype=np.uint8)
-    planes = Planes.from_bytes(64, 600, data)
-    planes.append(packed[600:])
-    np.testing.assert_array_equal(planes.all_rows(), packed)
+    blocks = CodeBlocks.from_bytes(64, 600, data)
+    blocks.append(packed[600:])
+    np.testing.assert_array_equal(blocks.all_rows(), packed)
     assert data.tobytes() == plain_layout(packed[:600], 64)
 
 
 def test_many_codes_are_rearranged_some_at_a_time(monkeypatch):
     monkeypatch.setattr("cmah.search.blocks._AT_ONCE", 1024)
-    planes, packed = filled(16, 5000)
-    np.testing.assert_array_equal(planes.all_rows(), packed)
-    assert [len(part) for part in planes.parts()] == [1024, 1024, 1024, 1024, 512, 392]
-    assert b"".join(chunk.tobytes() for chunk in planes.chunks()) == plain_layout(packed, 16)
+    blocks, packed = filled(16, 5000)
+    np.testing.assert_array_equal(blocks.all_rows(), packed)
+    assert [len(part) for part in blocks.parts()] == [1024, 1024, 1024, 1024, 512, 392]
+    assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == plain_layout(packed, 16)
 
 
 def test_what_is_handed_out_cannot_change_the_codes():
-    planes, packed = filled(24, 600)
+    blocks, packed = filled(24, 600)
     original = packed.copy()
     packed[:] = 0
-    planes.all_rows()[:] = 0
-    planes.rows(np.arange(600))[:] = 0
-    for part in planes.parts():
+    blocks.all_rows()[:] = 0
+    blocks.rows(np.arange(600))[:] = 0
+    for part in blocks.parts():
         if part.flags.writeable:
             part[:] = 0
-    np.testing.assert_array_equal(planes.all_rows(), original)
+    np.testing.assert_array_equal(blocks.all_rows(), original)
 
 
 def test_words_are_aligned_wherever_the_codes_lie():
     data = np.zeros(8 * 5 + 3, dtype=np.uint8)
     data[3:] = np.arange(40)
     codes = BinaryCodes.from_packed(data[3:].reshape(5, 8), 64)
-    words = Planes(64).as_words(codes.packed)
+    words = CodeBlocks(64).as_words(codes.packed)
     assert words.flags.aligned
     assert words.tobytes() == bytes(range(40))
 
 
 def test_bits_beyond_the_last_are_seen():
     for bits, n in ((9, 1), (9, 515), (63, 512), (1, 513)):
-        planes, packed = filled(bits, n)
-        assert not planes.unused_bits_set()
+        blocks, packed = filled(bits, n)
+        assert not blocks.unused_bits_set()
         for row in {0, n - 1}:
             bad = packed.copy()
             bad[row, -1] |= 1
-            planes = Planes(bits)
-            planes.append(bad)
-            assert planes.unused_bits_set()
+            blocks = CodeBlocks(bits)
+            blocks.append(bad)
+            assert blocks.unused_bits_set()
     assert not filled(64, 3)[0].unused_bits_set()
 
 
 @pytest.mark.parametrize("bits", [0, -1, 4097, 8.0, "8", None, True, float("nan"), 10**30])
 def test_impossible_lengths(bits):
     with pytest.raises(CodesError, match="bits is"):
-        Planes(bits)
-    assert Planes(np.int32(8)).bits == 8
+        CodeBlocks(bits)
+    assert CodeBlocks(np.int32(8)).bits == 8

@@ -12,9 +12,8 @@ from slow_search import BACKENDS, backend, clustered, distances, found
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search import HammingIndex, MultiIndex, index_file, multi_index
-from cmah.search.blocks import Planes
-from cmah.search.hash_tables import MOST_READ, Tables, part_lengths
+from cmah.search import HammingIndex, MultiIndex, index_file, table_scan
+from cmah.search.hash_tables import MOST_READ
 
 FREE, NONE = 1e9, 0.0  # shares of the flat scan's cost that are always and never enough
 
@@ -22,13 +21,13 @@ FREE, NONE = 1e9, 0.0  # shares of the flat scan's cost that are always and neve
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """Search by tables however much it costs, so that these tests test it."""
-    monkeypatch.setattr(multi_index, "SHARE", FREE)
+    monkeypatch.setattr(table_scan, "SHARE", FREE)
 
 
 @pytest.fixture
 def refused_scan(monkeypatch):
     """Fail where the flat scan is used."""
-    monkeypatch.setattr(multi_index, "scan", None)
+    monkeypatch.setattr(table_scan, "scan", None)
 
 
 def index_of(codes, ids=None, kind=MultiIndex):
@@ -72,7 +71,7 @@ def test_the_same_as_plain_distances(bits, n, refused_scan):
 
 @pytest.mark.parametrize("bits", [24, 64, 72, 320, 4096])
 def test_the_same_as_the_flat_index_where_it_may_give_up(bits, monkeypatch):
-    monkeypatch.setattr(multi_index, "SHARE", 0.5)
+    monkeypatch.setattr(table_scan, "SHARE", 0.5)
     codes, queries = clustered(2000, bits), clustered(150, bits, 1)
     with backend("compiled"):
         assert_searches_alike(index_of(codes, kind=HammingIndex), index_of(codes), queries)
@@ -90,26 +89,26 @@ def test_whatever_is_given_up(n, q, k, share):
     near, far = clustered(q, 24, 1), BinaryCodes.from_bits(random.integers(0, 2, (q, 24)))
     queries = BinaryCodes.from_packed(np.where(random.random((q, 1)) < 0.5, near.packed, far.packed), 24)
     codes = clustered(n, 24)
-    before, multi_index.SHARE = multi_index.SHARE, share
+    before, table_scan.SHARE = table_scan.SHARE, share
     try:
         with backend("compiled"):
             flat, index = index_of(codes, kind=HammingIndex), index_of(codes)
             assert_same(flat.search(queries, k), index.search(queries, k))
             assert_same(flat.search_radius(queries, 4), index.search_radius(queries, 4))
     finally:
-        multi_index.SHARE = before
+        table_scan.SHARE = before
 
 
 @pytest.fixture
 def scanned(monkeypatch):
     """The numbers of queries that were given to the flat scan, call by call."""
-    counts, scan = [], multi_index.scan
+    counts, scan = [], table_scan.scan
 
-    def counting(planes, packed, *rest):
+    def counting(blocks, packed, *rest):
         counts.append(len(packed))
-        return scan(planes, packed, *rest)
+        return scan(blocks, packed, *rest)
 
-    monkeypatch.setattr(multi_index, "scan", counting)
+    monkeypatch.setattr(table_scan, "scan", counting)
     return counts
 
 
@@ -118,14 +117,14 @@ def test_a_search_that_is_not_worth_it_is_the_flat_scan(monkeypatch, scanned):
     with backend("compiled"):
         index, flat = index_of(codes), index_of(codes, kind=HammingIndex)
         for share, expected in ((FREE, []), (NONE, [500])):
-            monkeypatch.setattr(multi_index, "SHARE", share)
+            monkeypatch.setattr(table_scan, "SHARE", share)
             scanned.clear()
             assert_same(index.search(queries, 5), flat.search(queries, 5))
             assert scanned == expected
 
 
 def test_some_queries_by_tables_and_some_by_the_scan(monkeypatch, scanned):
-    monkeypatch.setattr(multi_index, "PATIENCE", 1000)
+    monkeypatch.setattr(table_scan, "PATIENCE", 1000)
     random = np.random.default_rng(0)
     codes, far = clustered(3000, 64), BinaryCodes.from_bits(random.integers(0, 2, (200, 64)))
     mixed = np.where(random.random((200, 1)) < 0.5, codes.packed[:200], far.packed)
@@ -133,7 +132,7 @@ def test_some_queries_by_tables_and_some_by_the_scan(monkeypatch, scanned):
     with backend("compiled"):
         index, flat = index_of(codes), index_of(codes, kind=HammingIndex)
         for share in (20.0, 40.0, 80.0, 160.0):
-            monkeypatch.setattr(multi_index, "SHARE", share)
+            monkeypatch.setattr(table_scan, "SHARE", share)
             assert_same(index.search(queries, 5), flat.search(queries, 5))
     assert any(20 < count < 180 for count in scanned), scanned
 
@@ -209,16 +208,6 @@ def test_threads_and_batches_change_nothing():
         with ThreadPoolExecutor(4) as pool:
             for hits in pool.map(lambda _: fresh.search(queries, 10), range(8)):
                 assert_same(hits, flat.search(queries, 10))
-
-
-@pytest.mark.parametrize("bits", [1, 8, 16, 24, 25, 48, 64, 65, 100, 256, 1000, 4096])
-@pytest.mark.parametrize("n", [0, 1, 1000, 10**6, 10**7, 5 * 10**7, 2**32 - 1])
-def test_parts(bits, n):
-    lengths = part_lengths(bits, n)
-    assert 1 <= len(lengths) <= 8
-    assert max(lengths) - min(lengths) <= 1
-    assert set(lengths) <= set(range(1, 25))
-    assert sum(lengths) == bits or (len(lengths) == 8 and sum(lengths) < bits)
 
 
 def rewritten(path, change):
@@ -303,22 +292,3 @@ def test_a_flipped_bit_in_the_tables_is_found(saved, tmp_path, monkeypatch):
     HammingIndex.open(tmp_path / "flipped.cmah")
     with pytest.raises(CodesError, match="tables"):
         HammingIndex.open(tmp_path / "flipped.cmah", verify=True)
-
-
-def test_tables_are_what_sorting_gives():
-    codes = clustered(700, 40)
-    planes = Planes(40)
-    planes.append(codes.packed)
-    tables = Tables.build(planes, (9, 11))
-    bits = np.unpackbits(codes.packed, axis=1)
-    for t, (a, b) in enumerate(((0, 9), (9, 20))):
-        values = bits[:, a:b] @ (1 << np.arange(b - a)[::-1])
-        order = np.argsort(values, kind="stable")
-        np.testing.assert_array_equal(tables.order[t], order)
-        np.testing.assert_array_equal(tables.codes[t].view(np.uint8).reshape(700, 5), codes.packed[order])
-        starts = tables.starts[tables.bases[t] : tables.bases[t + 1]]
-        np.testing.assert_array_equal(np.diff(starts), np.bincount(values, minlength=1 << (b - a)))
-        assert starts[0] == 0
-    assert tables.belong_to(planes)
-    planes.append(codes.packed[:1])
-    assert not tables.belong_to(planes)

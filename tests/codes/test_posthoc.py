@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cmah.codes import Embeddings
-from cmah.codes.posthoc import ITERATIONS, PostHocHash, fit_hash
-from cmah.errors import CodesError
+from cmah.codes.posthoc import ITERATIONS, PostHocHash, fit_hash, refuse_to_replace
+from cmah.errors import CmahError, CodesError
 from cmah.evaluation import evaluate
 
 
@@ -182,3 +182,17 @@ def test_refusals():
 def test_rows_of_zeros():
     rows = Embeddings(np.zeros((5, 4), np.float32))
     assert len(fit_hash([rows], 3).encode(rows)) == 5
+
+
+def test_only_hash_files_are_replaced(tmp_path):
+    path, foreign = tmp_path / "hash.npz", tmp_path / "codes.npz"
+    rows = Embeddings(np.random.default_rng(0).standard_normal((9, 4)))
+    refuse_to_replace(path)
+    fitted = fit_hash([rows], 2)
+    fitted.save(path)
+    refuse_to_replace(path, [foreign])
+    with pytest.raises(CmahError, match="is read here"):
+        refuse_to_replace(path, [path])
+    fitted.encode(rows).save(foreign)
+    with pytest.raises(CmahError, match="exists and is not such a file"):
+        refuse_to_replace(foreign)

@@ -1,0 +1,100 @@
+"""Files of embeddings to files of codes, by a post-hoc hash that is fitted on them or was fitted before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmah.checks import as_int
+from cmah.codes import code_files, posthoc
+from cmah.codes.binary_codes import BinaryCodes, Embeddings
+from cmah.codes.npz import read_npy
+from cmah.codes.posthoc import HashMethod, PostHocHash, Sharing, fit_hash
+from cmah.errors import CmahError, CodesError
+from cmah.files import require_file
+
+
+def hash_files(
+    files: Sequence[str | Path],
+    out: str | Path,
+    bits: int = 64,
+    method: HashMethod = "itq",
+    *,
+    sharing: Sharing = "projection",
+    seed: int = 0,
+    fitted: str | Path | None = None,
+) -> tuple[PostHocHash, dict[Path, BinaryCodes]]:
+    """Hash files of embeddings and write a code file for each, named alike, and the hash.
+
+    Args:
+        files: embedding files (.npz) or matrices of floats [n, d] (.npy), one for each modality. A file's modality is
+            the one it names; a matrix is of the modality "image" or "shape" if it is named image.npy or shape.npy.
+        out: folder for the code files and hash.npz.
+        bits: length of the codes, as in `fit_hash`.
+        method: as in `fit_hash`.
+        sharing: as in `fit_hash`.
+        seed: seed of the random numbers of the fit.
+        fitted: hash.npz of an earlier call, which is applied instead of fitting one; the four arguments before are
+            ignored and no hash is written. A file is encoded as the set of its modality; where a modality is unknown,
+            the files must be as many as the hash was fitted on, in the same order.
+
+    Returns:
+        The hash, and for each code file its path and codes, in order of `files`.
+
+    Raises:
+        CmahError: if a file cannot be used, files have equal names, or a file of another kind would be replaced.
+    """
+    paths, out = [Path(file) for file in files], Path(out)
+    targets = [out / f"{path.stem}.npz" for path in paths]
+    if len({*targets, out / "hash.npz"}) <= len(paths):
+        raise CmahError("the files need names of their own, other than hash, for the codes are named alike")
+    for target in targets:
+        code_files.refuse_to_replace(target, paths)
+    if fitted is None:
+        posthoc.refuse_to_replace(out / "hash.npz", paths)
+    sets = [read_embeddings(path) for path in paths]
+    if fitted is not None:
+        chosen = PostHocHash.load(fitted)
+        places = _places(chosen, sets, paths, Path(fitted))
+    else:
+        chosen = fit_hash(sets, as_int(bits, "bits"), method, sharing=sharing, seed=seed)
+        places = list(range(len(sets)))
+        chosen.save(out / "hash.npz")
+    written = {}
+    for path, target, embeddings, place in zip(paths, targets, sets, places, strict=True):
+        with code_files.named(path):
+            codes = chosen.encode(embeddings, place)
+            codes.save(target)
+        written[target] = codes
+    return chosen, written
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+    """Read an embedding file, or a matrix of floats (.npy) whose modality is its name, if that is image or shape.
+
+    Raises:
+        CodesError: if the file is neither.
+    """
+    path = Path(path)
+    require_file(path, "expected embeddings, .npz or .npy", CodesError)
+    if path.suffix != ".npy":
+        return Embeddings.load(path)
+    with code_files.named(path):
+        return Embeddings(read_npy(path), modality=path.stem if path.stem in ("image", "shape") else "")
+
+
+def _places(
+    chosen: PostHocHash, sets: Sequence[Embeddings], files: Sequence[Path], fitted: Path
+) -> list[int]:
+    """The number of the fitted set that each file belongs to: by modality, or by order if one is unknown."""
+    modalities = chosen.modalities.tolist()
+    if all(embeddings.modality and embeddings.modality in modalities for embeddings in sets):
+        return [modalities.index(embeddings.modality) for embeddings in sets]
+    if len(files) != chosen.sets:
+        raise CodesError(
+            f"{fitted}: was fitted on {chosen.sets} files, got {len(files)}; give them in that order"
+        )
+    for path, embeddings, modality in zip(files, sets, modalities, strict=True):
+        if embeddings.modality and modality and embeddings.modality != modality:
+            raise CodesError(
+                f"{path}: of modality {embeddings.modality!r}, expected {modality!r} at its place"
+            )
+    return list(range(len(files)))

@@ -1,0 +1,90 @@
+"""cmah eval of code and embedding files, as a user calls it; no torch."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.evaluation import evaluate
+
+
+def test_eval(call, files):
+    status, out, _ = call(
+        "eval", "--query", files / "image.npz", "--database", files / "shape.npz", "--both", "--kind", "render",
+        "--json", files / "e.json",
+    )  # fmt: skip
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()[2:6]]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("image", "shape", "16"), ("image", "shape", "40"), ("shape", "image", "16"), ("shape", "image", "40"),
+    ]  # fmt: skip
+    for rule in (
+        "the paired item stays",
+        "expectation over all orders",
+        "12 queries, 6 items",
+        "same category",
+    ):
+        assert rule in out
+    record = json.loads((files / "e.json").read_text())
+    images = BinaryCodes.load(files / "image.npz")
+    expected = evaluate(
+        images[images.kinds == "render"].truncate(16), BinaryCodes.load(files / "shape.npz").truncate(16)
+    )
+    assert record["results"][0]["values"] == expected.to_dict()["values"]
+    assert [entry["direction"] for entry in record["results"]] == ["image -> shape"] * 2 + [
+        "shape -> image"
+    ] * 2
+    _, out, _ = call(
+        "eval", "--query", files / "image.npz", "--database", files / "image.npz", "--bits", 40, "-k", "1,3",
+        "--relevance", "instance", "--ties", "position", "--map-depth", 5, "--denominator", "hits", "--json", "-",
+    )  # fmt: skip
+    result = json.loads(out)["results"][0]
+    assert result["rules"]["self_left_out"] == 15
+    assert result["rules"]["map_depth"] == 5
+    assert {"p@1", "p@3", "map"} < set(result["values"])
+
+
+def test_eval_of_embeddings(call, files):
+    codes = BinaryCodes.load(files / "shape.npz")
+    floats = Embeddings(
+        codes.signs().astype(np.float32), ids=codes.ids, categories=codes.categories, modality="shape"
+    )
+    floats.save(files / "floats.npz")
+    status, out, _ = call("eval", "--query", files / "floats.npz", "--database", files / "floats.npz")
+    assert status == 0
+    assert "ranking by cosine" in out
+    assert "the query itself is left out" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--bits", "32"),
+            "cannot be cut to 32 bits",
+        ),
+        (
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--bits", "x"),
+            "expected whole numbers",
+        ),
+        (
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--kind", "picture"),
+            "image.npz: has no picture",
+        ),
+        (("eval", "--query", "shape.npz", "--database", "shape.npz", "--kind", "photo"), "holds images"),
+        (("eval", "--query", "image.npz", "--database", "shape.npz", "--seed", "-1"), "not in the range"),
+        (("eval", "--query", "image.npz", "--database", "shape.npz", "-k", "9" * 30), "expected 1 to 2^63"),
+        (
+            ("eval", "--query", "image.npz", "--database", "shape.npz", "--json", "."),
+            ".: cannot be written",
+        ),
+    ],
+)
+def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message):
+    monkeypatch.chdir(files)
+    call("index", "shape.npz", "s.cmah")
+    status, _, err = call(*arguments)
+    assert status == 2
+    assert message in err.splitlines()[-1]
+    assert "Traceback" not in err

@@ -1,0 +1,63 @@
+"""Options that several commands have."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cmah.cli.options import Numbers
+
+
+def given(text, *arguments, **keywords):
+    @click.command()
+    @click.option("--n", type=Numbers(*arguments, **keywords))
+    def command(n):
+        click.echo(repr(n))
+
+    return CliRunner().invoke(command, [] if text is None else ["--n", text])
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "expected"),
+    [
+        ("16", True, "(16,)"),
+        ("16,32,1e6", True, "(16, 32, 1000000)"),
+        ("9" * 30, True, f"({'9' * 30},)"),
+        ("-3,0", True, "(-3, 0)"),
+        ("", True, "()"),
+        (None, True, "None"),
+        ("0,20.5,-1e-2", False, "(0.0, 20.5, -0.01)"),
+    ],
+)
+def test_numbers(text, whole, expected):
+    result = given(text, whole=whole)
+    assert (result.exit_code, result.output.strip()) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("x", {}, "'x', expected whole numbers such as 16,32 or 1e6"),
+        ("1,,2", {}, "expected whole numbers such as"),
+        ("inf", {}, "expected whole numbers such as"),
+        ("nan", {}, "expected whole numbers such as"),
+        ("1.5", {"minimum": 1}, "'1.5', expected whole numbers, 1 or more"),
+        ("3,0", {"minimum": 1}, "'3,0', expected whole numbers, 1 or more"),
+        ("", {"whole": False}, "expected numbers such as 0,20.5"),
+        ("-1", {"whole": False, "minimum": 0}, "expected numbers, 0 or more"),
+    ],
+)
+def test_refusals(text, options, message):
+    result = given(text, **options)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_default_may_be_text_or_a_tuple():
+    for default in ("1,2", (1, 2)):
+
+        @click.command()
+        @click.option("--n", type=Numbers(), default=default)
+        def command(n):
+            click.echo(repr(n))
+
+        assert CliRunner().invoke(command, []).output == "(1, 2)\n"

@@ -1,0 +1,93 @@
+"""Searching by code files and by files that a run encodes, from Python: as the command does, and without torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cmah.codes import BinaryCodes
+from cmah.errors import CmahError
+from cmah.runs.searching import search_codes, search_files
+from cmah.search import HammingIndex
+
+
+@pytest.fixture
+def files(tmp_path):
+    """items.npz (20 codes of two categories), its index, and queries.npz."""
+    random = np.random.default_rng(0)
+    categories = ["chair" if i % 2 else "lamp" for i in range(20)]
+    items = BinaryCodes.from_bits(
+        random.integers(0, 2, (20, 16)), ids=[f"s{i}" for i in range(20)], categories=categories, space="one"
+    )
+    items.save(tmp_path / "items.npz")
+    items[:3].save(tmp_path / "queries.npz")
+    index = HammingIndex(16)
+    index.add(items)
+    index.save(tmp_path / "items.cmah")
+    return tmp_path
+
+
+def test_codes_give_the_hits_of_the_index(files):
+    queries = BinaryCodes.load(files / "queries.npz")
+    items = BinaryCodes.load(files / "items.npz")
+    categories = dict(zip(items.ids.tolist(), items.categories.tolist(), strict=True))
+    for limit in ({"k": 4}, {"radius": 6}):
+        records = search_codes(
+            files / "items.cmah", files / "queries.npz", database=files / "items.npz", threads=1, **limit
+        )
+        index = HammingIndex.open(files / "items.cmah")
+        hits = index.search(queries, 4) if "k" in limit else index.search_radius(queries, 6)
+        assert [record["query"] for record in records] == queries.ids.tolist()
+        assert [record["category"] for record in records] == queries.categories.tolist()
+        for record, expected in zip(records, hits.to_list(), strict=True):
+            assert record["hits"] == [
+                {"rank": rank, **hit, "category": categories[hit["id"]]}
+                for rank, hit in enumerate(expected, start=1)
+            ]
+
+
+def test_files_of_a_run(toy_run, toy, files):
+    from cmah.runs.encoder import Encoder
+
+    encoder = Encoder.load(toy_run)
+    pictures = sorted((toy / "renders").glob("*.png"))[:3]
+    (files / "broken.png").write_bytes(b"no picture")
+    codes, _ = encoder.encode_files(pictures)
+    index = HammingIndex(codes.bits)
+    index.add(codes)
+    index.save(files / "toy.cmah")
+    lines = []
+    records, skipped = search_files(
+        files / "toy.cmah", toy_run, [*pictures, files / "broken.png"], 2,
+        dataset=toy, sheet=files / "sheet.html", report=lines.append,
+    )  # fmt: skip
+    assert [record["query"] for record in records] == list(map(str, pictures))
+    assert [record["hits"][0]["distance"] for record in records] == [0, 0, 0]
+    assert all(record["category"] in ("flat", "tall") for record in records)
+    assert [path for path, _ in skipped] == [str(files / "broken.png")]
+    assert lines == [f"skipped {skipped[0][1]}"]
+    assert (files / "sheet.html").read_text(encoding="utf-8").count('class="search"') == 3
+    with pytest.raises(CmahError, match="none of the 1 files could be read"):
+        search_files(files / "toy.cmah", toy_run, [files / "broken.png"])
+
+
+def test_a_sheet_is_refused_before_anything_is_encoded(files):
+    with pytest.raises(CmahError, match="a sheet needs a dataset folder"):
+        search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html")
+    (files / "o.html").write_text("mine")
+    with pytest.raises(CmahError, match="exists and is not such a file"):
+        search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html", dataset=files)
+
+
+def test_codes_need_no_torch(files):
+    code = """
+import sys
+from cmah.runs.searching import search_codes
+assert len(search_codes("items.cmah", "queries.npz", database="items.npz")) == 3
+assert not {"torch", "PIL", "trimesh", "numba"} & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=files, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

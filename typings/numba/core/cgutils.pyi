@@ -1,0 +1,3 @@
+from typing import Any
+
+ir: Any  # llvmlite.ir, which Numba brings along

@@ -1,0 +1,5 @@
+from typing import Any
+
+int64: Any
+
+def none(*arguments: Any) -> Any: ...
