@@ -7,6 +7,36 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class Numbers(click.ParamType):
+    """Whole numbers with commas between them, such as 16,32; an empty text is no number.
+
+    Args:
+        minimum: the smallest number that is allowed.
+    """
+
+    name = "numbers"
+
+    def __init__(self, minimum: int = 1) -> None:
+        self.minimum = minimum
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The numbers of a text."""
+        if not value:
+            return ()
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r}, expected whole numbers such as 16,32", param, ctx)
+        if min(numbers) < self.minimum:
+            self.fail(f"{value!r}, expected {self.minimum} or more", param, ctx)
+        return numbers
+
+
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 
 

@@ -7,7 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from cmah.codes import BinaryCodes
-    from cmah.report.hits_page import DatasetPictures
+    from cmah.data.pictures import DatasetPictures
     from cmah.search import HammingIndex
 
 
@@ -52,11 +52,12 @@ def command(
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
-    from cmah.files import require_replaceable
     from cmah.search import HammingIndex
 
     if sheet:
-        require_replaceable(sheet, b'content="cmah"')
+        from cmah.report.hits_page import refuse_to_replace
+
+        refuse_to_replace(sheet)
     index = HammingIndex.open(index_path)
     known = _Known(dataset, database)
     queries, skipped = _queries(codes_path, run, files, device, up)
@@ -130,10 +131,10 @@ class _Known:
         self.pictures: DatasetPictures | None = None
         self.categories: dict[str, str] = {}
         if dataset is not None:
+            from cmah.data import pictures
             from cmah.data.dataset import Dataset
-            from cmah.report import hits_page
 
-            self.pictures = hits_page.DatasetPictures(Dataset.read(dataset))
+            self.pictures = pictures.DatasetPictures(Dataset.read(dataset))
         if database is not None:
             from cmah.codes import read_codes
             from cmah.errors import CodesError
@@ -206,7 +207,9 @@ def _print_csv(found: list[dict[str, Any]]) -> None:
 def _write(
     path: Path, found: list[dict[str, Any]], pictures: "DatasetPictures", up: str, index: "HammingIndex"
 ) -> None:
-    from cmah.report.hits_page import Row, Tile, picture_of_file, write_sheet
+    from cmah.data.pictures import picture_of_file
+    from cmah.report.hit_tiles import QueryHits, Tile
+    from cmah.report.hits_page import write_sheet
 
     rows = []
     for entry in found:
@@ -222,6 +225,6 @@ def _write(
             )
             for hit in entry["hits"]
         ]
-        rows.append(Row(Tile(entry["query"], picture, wanted, "query"), tiles))
+        rows.append(QueryHits(Tile(entry["query"], picture, wanted, "query"), tiles))
     notes = [f"{len(index)} items, codes of {index.bits} bits; under each hit its Hamming distance."]
     write_sheet(path, "Queries and their nearest items", rows, notes)

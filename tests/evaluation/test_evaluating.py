@@ -7,7 +7,7 @@ import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
-from cmah.evaluation import evaluate
+from cmah.evaluation import comparison, evaluate
 
 
 def random_codes(n, bits=12, seed=0, **known):
@@ -148,7 +148,7 @@ def test_cosine_of_signs_ranks_as_hamming_does():
         assert set(embeddings.curves) == {"rank"}
         np.testing.assert_allclose(codes.curves["rank"]["recall"], embeddings.curves["rank"]["recall"])
         assert codes.per_class["category"] == embeddings.per_class["category"]
-    assert "cosine" in embeddings.table()
+    assert "cosine" in comparison([("", embeddings)])
 
 
 def test_embeddings_by_cosine():
@@ -169,13 +169,13 @@ def test_queries_without_a_relevant_item_are_left_out_and_reported():
     assert np.isnan(report.per_query["p@10"]).tolist() == [False, False, True, True, False]
     assert report["map"] == pytest.approx(np.nanmean(report.per_query["ap"]))
     assert (report.rules.left_out, report.rules.without_instance) == (2, 3)
-    text = report.table()
+    text = comparison([("", report)])
     assert "2 queries have no relevant item and are left out" in text
     assert "3 queries have no item of their shape" in text
     nothing = evaluate(query, database, ["x"] * 5)
     assert np.isnan(nothing["map"])
     assert json.loads(nothing.to_json())["values"]["map"] is None
-    assert " - " in nothing.table()
+    assert " - " in comparison([("", nothing)])
 
 
 def test_unknown_labels_are_not_relevant_to_each_other():
@@ -218,8 +218,8 @@ def test_the_query_itself_is_left_out_within_a_modality_only():
             }:  # asks for the largest class
                 np.testing.assert_allclose(without.per_query[name][i], alone.per_query[name][0], err_msg=name)
     without = evaluate(images, images)
-    assert "the query itself is left out" in without.table()
-    assert "the paired item stays" in evaluate(images, shapes).table()
+    assert "the query itself is left out" in comparison([("", without)])
+    assert "the paired item stays" in comparison([("", evaluate(images, shapes))])
     nameless = random_codes(20, seed=3)
     assert evaluate(nameless, nameless[:20], exclude_self=True)["map"] == pytest.approx(without["map"])
     with pytest.raises(CodesError, match="without ids"):
@@ -232,11 +232,11 @@ def test_interval():
     assert (one["map_low"], one["map_high"]) == (same["map_low"], same["map_high"])
     assert one["map_low"] != other["map_low"]
     assert one.rules.clusters == 10
-    assert "draws of the shapes" in one.table()
+    assert "draws of the shapes" in comparison([("", one)])
     assert "map_low" not in evaluate(query, database, bootstrap=0)
     single = evaluate(BinaryCodes.from_packed(query.packed, 12), database, query.categories)
     assert single.rules.clusters is None
-    assert "draws of queries" in single.table()
+    assert "draws of queries" in comparison([("", single)])
 
 
 def test_edges():
