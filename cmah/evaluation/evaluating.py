@@ -58,7 +58,7 @@ def evaluate(
 
     Args:
         query: codes or embeddings.
-        database: the same kind and width, of the same `space` where both name one.
+        database: codes or embeddings, as the queries, of the same width, and the same `space` where both name one.
         query_labels: category of each query, text or numbers; by default `query.categories`. "" = unknown.
         database_labels: category of each item; by default `database.categories`.
         protocol: the rules; by default `Protocol()`.
@@ -74,7 +74,7 @@ def evaluate(
 
     Raises:
         CodesError: for rows that cannot be compared, labels that are missing or of a wrong length, or a rule that
-            there is not.
+            `Protocol` does not allow.
 
     Example:
         >>> bits = [[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]]
@@ -89,12 +89,14 @@ def evaluate(
     instances = _either(query_instances, query.shape_ids), _either(database_instances, database.shape_ids)
     relations = _relations({"category": categories, "instance": instances}, query, database, protocol)
     skip = own_positions(query, database, protocol.exclude_self)
-    relevant = [each.count(skip) for each in relations]  # of the same shape last
+    with_instances = len(relations) > 1
+    if cloud_of is not None and not with_instances:
+        raise CodesError("HAU: the queries, the database or both do not name the shapes they show")
+    relevant = [each.count(skip) for each in relations]
     counted = relevant[0] > 0
     per_query, curves = _measure(query, database, relations, skip, relevant[0], protocol, threads)
 
     values = means(per_query)
-    with_instances = len(relations) > 1
     clusters = _clusters(instances[0] if with_instances else None, len(query))[counted]
     if protocol.bootstrap > 0:
         low, high = bootstrap_interval(per_query["ap"][counted], clusters, protocol.bootstrap, protocol.seed)
@@ -103,8 +105,6 @@ def evaluate(
     if per_class["category"]:
         values["map_class"] = float(np.mean(per_class["map"]))
     if cloud_of is not None:
-        if not with_instances:
-            raise CodesError("HAU: the queries, the database or both do not name the shapes they show")
         shown, held = (np.asarray(labels).astype(str) for labels in instances)
         distances = first_hit_measures(query, database, skip, shown, held, cloud_of, threads)
         per_query |= distances
@@ -132,9 +132,9 @@ def _relations(
 ) -> list[Relation]:
     """The relation that the protocol asks for, and behind it that by instance where the shapes are named."""
     known = {
-        name: relation(asked, stored, len(query), len(database))
-        for name, (asked, stored) in labels.items()
-        if asked is not None and stored is not None
+        name: relation(of_query, of_item, len(query), len(database))
+        for name, (of_query, of_item) in labels.items()
+        if of_query is not None and of_item is not None
     }
     if protocol.relevance not in known:
         raise CodesError(

@@ -43,7 +43,7 @@ class Protocol:
         seed: random seed of the bootstrap, 0 or more.
 
     Raises:
-        CodesError: for a value that is not allowed, when one is made.
+        CodesError: for a value that is not allowed.
 
     Example:
         >>> Protocol(ties="position").ties

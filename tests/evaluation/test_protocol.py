@@ -1,0 +1,79 @@
+"""The rules of an evaluation: as one object, as keywords of evaluate, and in the record."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cmah.codes import BinaryCodes
+from cmah.errors import CodesError
+from cmah.evaluation import Protocol, evaluate
+from cmah.evaluation.protocol import RECORDED, ProtocolFields, Rules
+
+
+def codes(n=12, seed=0):
+    bits = np.random.default_rng(seed).integers(0, 2, (n, 6))
+    return BinaryCodes.from_bits(
+        bits, categories=["a", "b", "c"] * (n // 3), shape_ids=list("abcd") * (n // 4)
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"ties": "position", "map_depth": 4, "denominator": "hits"},
+        {"relevance": "instance", "k": (1, 3), "accuracy_at": (2,), "bootstrap": 7, "seed": 3},
+        {"exclude_self": True},
+    ],
+)
+def test_a_protocol_says_what_the_keywords_say(settings):
+    query, database = codes(), codes(seed=1)
+    by_keyword, by_protocol = (
+        evaluate(query, database, **settings),
+        evaluate(query, database, protocol=Protocol(**settings)),
+    )
+    assert by_keyword.to_json() == by_protocol.to_json()
+    assert by_protocol.rules.settings() == Protocol(**settings).settings()
+    again = evaluate(query, database, protocol=by_protocol.rules)  # what came out goes in
+    assert again.rules == by_protocol.rules
+
+
+def test_keywords_change_a_protocol():
+    query, database = codes(), codes(seed=1)
+    report = evaluate(query, database, protocol=Protocol(ties="position", k=(2,)), k=(3,))
+    assert (report.rules.ties, report.rules.k) == ("position", (3,))
+    assert "p@3" in report
+    with pytest.raises(TypeError, match="tie"):
+        evaluate(query, database, tie="position")
+
+
+def test_keywords_of_evaluate_are_the_fields_of_a_protocol():
+    assert list(ProtocolFields.__annotations__) == [field.name for field in dataclasses.fields(Protocol)]
+
+
+def test_the_record_has_every_rule_but_the_depths_that_names_tell():
+    names = {field.name for field in dataclasses.fields(Rules)}
+    assert names - set(RECORDED) == {"k", "accuracy_at", "exclude_self"}
+    assert list(evaluate(codes(), codes(seed=1)).rules.record()) == list(RECORDED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"relevance": "colour"}, "relevance 'colour' is unknown, expected 'category' or 'instance'"),
+        ({"ties": "random"}, "ties 'random' is unknown, expected 'expected' or 'position'"),
+        (
+            {"denominator": "k"},
+            r"denominator 'k' is unknown, expected 'relevant' or 'min\(relevant,k\)' or 'hits'",
+        ),
+        ({"k": (0,)}, r"k is \[0\], expected 1 to"),
+        ({"map_depth": 0}, r"map_depth is \[0\]"),
+        ({"accuracy_at": (1.5,)}, "expected a whole number"),
+    ],
+)
+def test_what_is_no_rule_is_refused(settings, message):
+    with pytest.raises(CodesError, match=message):
+        Protocol(**settings)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Protocol().k = (1,)
