@@ -44,7 +44,6 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--bits",
     default="",
     type=Numbers(minimum=1),
-    metavar="N,...",
     help="Code lengths to measure, such as 16,32.  [default: all that the codes have]",
 )
 @click.option(
@@ -53,7 +52,6 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     default="10",
     show_default=True,
     type=Numbers(minimum=1),
-    metavar="N,...",
     help="Depths K of P@K, R@K and NDCG@K, such as 1,10.",
 )
 @click.option(

@@ -41,7 +41,7 @@ def picture_of_points(points: np.ndarray) -> str:
     depth = xyz @ toward
     far, near = np.array([176, 196, 222]), np.array([28, 60, 110])
     canvas = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8)
-    for i in np.argsort(depth):
+    for i in np.argsort(depth):  # from far to near
         nearness = (depth[i] + 1) / 2
         canvas[line[i] - 1 : line[i] + 1, column[i] - 1 : column[i] + 1] = far + nearness * (near - far)
     return _encoded(canvas, "PNG")
@@ -70,8 +70,8 @@ class DatasetPictures:
     """Pictures and categories of a dataset folder's shapes and images, by id.
 
     Args:
-        dataset: the folder. Where a shape and an image bear the same id, it names the shape, unless it is said to
-            be that of an image.
+        dataset: the dataset folder. An id that a shape and an image share means the shape, unless `picture` is asked
+            for an image.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -96,9 +96,9 @@ class DatasetPictures:
         """The image of this id, or the first render of the shape (else its picture, else its points); "" if none."""
         try:
             if name in self._shapes and not (modality == "image" and name in self._images):
-                own = [image for image in self._views[name] if image.kind != "photo"]
-                if own:
-                    first = min(own, key=lambda image: (image.kind != "render", image.view or 0))
+                views = [image for image in self._views[name] if image.kind != "photo"]
+                if views:
+                    first = min(views, key=lambda image: (image.kind != "render", image.view or 0))
                     return picture_of_image(load_image(self.dataset.root / first.path))
                 return picture_of_points(self.dataset.load_points(self._shapes[name]))
             if name in self._images:
@@ -108,9 +108,10 @@ class DatasetPictures:
         return ""
 
 
-def _encoded(image: np.ndarray, kind: str) -> str:
+def _encoded(image: np.ndarray, file_format: str) -> str:
+    """An image, uint8 [h, w, 3], as a file of "JPEG" or "PNG" in a `data:` address."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kind, quality=82, optimize=True)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    Image.fromarray(image).save(stream, file_format, quality=82, optimize=True)
+    return f"data:image/{file_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -64,10 +64,9 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for name, allowed in ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                raise CodesError(
-                    f"{name} {getattr(self, name)!r} is unknown, expected {' or '.join(allowed)}"
-                )
+            value = getattr(self, name)
+            if value not in allowed:
+                raise CodesError(f"{name} {value!r} is unknown, expected {' or '.join(map(repr, allowed))}")
         object.__setattr__(self, "k", _depths("k", self.k))
         object.__setattr__(self, "accuracy_at", _depths("accuracy_at", self.accuracy_at))
         if self.map_depth is not None:

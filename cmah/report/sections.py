@@ -116,7 +116,7 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
 
 
 def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
-    """The first hits of each direction at the longest codes."""
+    """The first hits of the longest codes of each direction."""
     return [
         (evaluation, *nearest(evaluation.query, evaluation.database, HITS))
         for evaluation in longest(evaluations)
@@ -145,7 +145,7 @@ def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
             title += f", the {BARS} largest of {len(words)} categories"
         parts.append(panels.heat_panel(title, square, axes, what, drawn))
         rows = [
-            [escape(asked), escape(other), f"{share:.0%}"] for asked, other, share in mix_ups(words, shares)
+            [escape(wanted), escape(other), f"{share:.0%}"] for wanted, other, share in mix_ups(words, shares)
         ]
         tables.append(
             Table(f"Most frequent mix-ups, {evaluation.arrow}", ("asked for", "found", "of hits"), rows)
@@ -168,11 +168,9 @@ def plane_section(
     pairs += [("after training" if pairs else "", longest(evaluations)[0])]
     drawn, counts = [], []
     for when, evaluation in pairs:
-        parts = (
-            [evaluation.query]
-            if evaluation.query == evaluation.database
-            else [evaluation.query, evaluation.database]
-        )
+        parts = [evaluation.query]
+        if evaluation.query != evaluation.database:
+            parts.append(evaluation.database)
         chosen: list[Vectors] = [
             part[rows] for part, rows in zip(parts, sample(parts, PLANE_ROWS, seed), strict=True)
         ]
@@ -225,9 +223,9 @@ def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
     return Section("bits", "Bits", text, notes=notes, figures=figures, columns=4)
 
 
-def categories_of(rows: Vectors) -> np.ndarray:
+def categories_of(vectors: Vectors) -> np.ndarray:
     """The category of each row, text [n]; "" where unknown."""
-    return np.full(len(rows), "") if rows.categories is None else rows.categories
+    return np.full(len(vectors), "") if vectors.categories is None else vectors.categories
 
 
 def number_of(value: float | None) -> float:
