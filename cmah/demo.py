@@ -277,7 +277,9 @@ class _Demo:
 
     def show(self, searches: list[dict[str, Any]], maps: Maps, dataset: Dataset) -> None:
         """Print the searches, and write the page with their pictures."""
-        from cmah.report.hits_page import DatasetPictures, Row, Tile, picture_of_file, write_sheet
+        from cmah.data.pictures import DatasetPictures, picture_of_file
+        from cmah.report.hit_tiles import Tile, TileRow
+        from cmah.report.hits_page import write_sheet
         from cmah.runs.metrics_log import read_metrics
 
         pictures = DatasetPictures(dataset)
@@ -292,7 +294,7 @@ class _Demo:
             for name, distance in zip(search["hits"], search["distances"], strict=True):
                 category, shown = pictures.category(name), pictures.picture(portraits.get(name, name))
                 hits.append(Tile(name, shown, category, f"{distance} bits", category == wanted))
-            rows.append(Row(Tile(search["id"], picture, wanted, f"query: a {kind}"), hits))
+            rows.append(TileRow(Tile(search["id"], picture, wanted, f"query: a {kind}"), hits))
             nearest = "  ".join(
                 f"{hit.category} {distance}" for hit, distance in zip(hits, search["distances"], strict=True)
             )

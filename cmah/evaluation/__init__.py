@@ -1,7 +1,8 @@
-"""Retrieval metrics whose rules are named: `evaluate` gives a `Report`."""
+"""Retrieval metrics whose rules are named: `evaluate` gives a `Report` of the numbers under a `Protocol`."""
 
-from cmah.evaluation.protocol import evaluate
-from cmah.evaluation.report import Report
-from cmah.evaluation.terminal import comparison
+from cmah.evaluation.evaluating import evaluate
+from cmah.evaluation.protocol import Protocol
+from cmah.evaluation.report_numbers import Report
+from cmah.evaluation.report_text import comparison
 
-__all__ = ["Report", "comparison", "evaluate"]
+__all__ = ["Protocol", "Report", "comparison", "evaluate"]

@@ -1,4 +1,4 @@
-"""How far the first hit lies from the truth as a shape, between point clouds."""
+"""How far the shape of the first hit lies from that of the query, as a distance between point clouds."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,13 +6,13 @@ from functools import partial
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
 from cmah.evaluation.histograms import Distances, chunks
+from cmah.evaluation.relevance import Vectors
 from cmah.kernels import clouds
-from cmah.threads import in_threads
+from cmah.threads import in_threads, thread_count
 
-CloudOf = Callable[[str], np.ndarray | None]
+CloudOf = Callable[[str], np.ndarray | None]  # the points of a shape by its id, None where it has none
 
 
 def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -35,23 +35,21 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Raises:
         CodesError: if one has no points.
     """
-    sides = []
+    clean = []
     for cloud in (a, b):
         xyz = np.asarray(cloud)
         if xyz.ndim != 2 or xyz.shape[1] < 3 or not len(xyz):
             raise CodesError(f"a point cloud has shape {list(xyz.shape)}, expected [n, 3]")
-        sides.append(np.ascontiguousarray(xyz[:, :3], dtype=np.float32))
+        clean.append(np.ascontiguousarray(xyz[:, :3], dtype=np.float32))
     from_a, from_b = (
         np.sqrt(clouds.nearest_squared(np.ascontiguousarray(one.T), other)).astype(np.float64)
-        for one, other in (sides, sides[::-1])
+        for one, other in (clean, clean[::-1])
     )
     hau = (from_a.sum() + from_b.sum()) / (len(from_a) + len(from_b))
     return float(hau), float((from_a.mean() + from_b.mean()) / 2)
 
 
-def first_hits(
-    query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings, skip: np.ndarray
-) -> np.ndarray:
+def first_hits(query: Vectors, database: Vectors, skip: np.ndarray) -> np.ndarray:
     """Position of the first item by (distance, position); int64 [q], -1 where there is none.
 
     Args:
@@ -71,6 +69,35 @@ def first_hits(
     return first
 
 
+def first_hit_measures(
+    query: Vectors,
+    database: Vectors,
+    skip: np.ndarray,
+    shown: np.ndarray,
+    held: np.ndarray,
+    cloud_of: CloudOf,
+    threads: int | None = None,
+) -> dict[str, np.ndarray]:
+    """HAU and Chamfer distance of each query.
+
+    Args:
+        query: the queries.
+        database: the items.
+        skip: int64 [q], position of an item to leave out, or -1.
+        shown: text [q], the shapes that the queries show; "" where unknown.
+        held: text [n], the shapes that the items show; "" where unknown.
+        cloud_of: the points of a shape, float [n, 3 or more], or None where it has none.
+        threads: number of threads; None for one per core.
+
+    Returns:
+        "hau" and "chamfer", float64 [q]; NaN where a cloud is missing.
+    """
+    hit = first_hits(query, database, skip)
+    hit_shape = np.where(hit >= 0, np.append(held, "")[hit], "")  # the last entry is that of -1
+    hau, chamfer = first_hit_distances(shown, hit_shape, cloud_of, thread_count(threads))
+    return {"hau": hau, "chamfer": chamfer}
+
+
 def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, threads: int) -> np.ndarray:
     """`cloud_distances` between the shape of each query and that of its first hit.
 
@@ -78,11 +105,12 @@ def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, t
         truth: text [q], the shapes that the queries show; "" where unknown.
         hit: text [q], the shapes of the hits; "" where unknown or where there is no hit.
         cloud_of: the points of a shape, float [n, 3 or more], or None where it has none.
-        threads: how many to use.
+        threads: number of threads.
 
     Returns:
         float64 [2, q]: HAU and Chamfer distance; NaN where one of the clouds is unknown.
     """
+    # each pair of shapes once, however many queries show it
     wanted = sorted({(a, b) for a, b in zip(truth.tolist(), hit.tolist(), strict=True) if a and b})
     points = {name: cloud_of(name) for name in sorted({name for pair in wanted for name in pair})}
 
@@ -92,8 +120,8 @@ def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, t
             return float("nan"), float("nan")
         return (0.0, 0.0) if pair[0] == pair[1] else cloud_distances(a, b)
 
-    found = in_threads([partial(distances, pair) for pair in wanted], threads)
-    known = dict(zip(wanted, found, strict=True))
-    nothing = float("nan"), float("nan")
-    rows = [known.get(pair, nothing) for pair in zip(truth.tolist(), hit.tolist(), strict=True)]
+    measured = in_threads([partial(distances, pair) for pair in wanted], threads)
+    by_pair = dict(zip(wanted, measured, strict=True))
+    unknown = float("nan"), float("nan")
+    rows = [by_pair.get(pair, unknown) for pair in zip(truth.tolist(), hit.tolist(), strict=True)]
     return np.array(rows, dtype=np.float64).reshape(-1, 2).T

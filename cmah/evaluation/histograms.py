@@ -10,21 +10,21 @@ from typing import Protocol
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.codes import BinaryCodes, Embeddings
-from cmah.evaluation.relevance import Relation
+from cmah.codes import BinaryCodes
+from cmah.evaluation.relevance import Relation, Vectors
 from cmah.kernels import hamming, histograms
 from cmah.vectors import unit_rows
 
 Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
-CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at once
-TOGETHER = 256  # queries at once, if their histograms are small: they share what the cache holds of the codes
+CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at a time
+TOGETHER = 256  # queries per chunk, if their histograms are small: they share the codes that the cache holds
 DECIMALS = 12  # cosines that agree to this many are tied
 
 
 class Counter(Protocol):
-    """Counts for some queries at a time."""
+    """Counts items by level, for some queries at a time."""
 
-    width: int  # cells that a query takes
+    width: int  # cells per query
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
@@ -38,24 +38,25 @@ class DistanceCounter:
     ) -> None:
         self.query, self.bits, self.width = hamming.to_words(query.packed), query.bits, query.bits + 1
         words = hamming.to_words(database.packed)
-        self.sides = []
+        # for each relation the codes in order of class, as word planes, and where each skipped item lies in them
+        self.ordered = []
         for relation in relations:
             planes = np.ascontiguousarray(words[relation.order].T)
             place = np.full(len(words) + 1, -1, dtype=np.int64)  # the last entry is that of skip = -1
             place[relation.order] = np.arange(len(words))
-            self.sides.append((relation, planes, place[skip]))
+            self.ordered.append((relation, planes, place[skip]))
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
         query = self.query[begin:end]
-        first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.sides[0][1].shape[1])
-        _, planes, skip = self.sides[0]
+        first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.ordered[0][1].shape[1])
+        _, planes, skip = self.ordered[0]
         total = histograms.count_codes(query, planes, first, last, skip[begin:end], self.bits)
         relevant = [
             histograms.count_codes(
                 query, planes, relation.begin[begin:end], relation.end[begin:end], skip[begin:end], self.bits
             )
-            for relation, planes, skip in self.sides
+            for relation, planes, skip in self.ordered
         ]
         return total, relevant
 
@@ -68,8 +69,8 @@ class LevelCounter:
 
     def __init__(
         self,
-        query: BinaryCodes | Embeddings,
-        database: BinaryCodes | Embeddings,
+        query: Vectors,
+        database: Vectors,
         relations: Sequence[Relation],
         skip: np.ndarray,
         by_position: bool,
@@ -95,9 +96,9 @@ class LevelCounter:
 
 
 class Distances:
-    """Hamming distances, uint16, or negative cosines rounded to `DECIMALS`, of some queries from all items."""
+    """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items."""
 
-    def __init__(self, query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings) -> None:
+    def __init__(self, query: Vectors, database: Vectors) -> None:
         self.codes = isinstance(query, BinaryCodes)
         if self.codes:
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
@@ -109,13 +110,13 @@ class Distances:
         if self.codes:
             # two bytes, which NumPy sorts by their digits
             return np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
-        return -np.round(self.query[begin:end] @ self.database.T, DECIMALS)
+        return np.asarray(-np.round(self.query[begin:end] @ self.database.T, DECIMALS))
 
 
 def chunks(queries: int, width: int) -> list[tuple[int, int]]:
     """Begin and end of the queries that are counted together, at `width` cells each; at least one chunk.
 
-    The same whatever the threads, so that sums are rounded alike.
+    Chunks do not depend on the number of threads, so that sums are rounded alike.
     """
     step = min(TOGETHER, max(1, CELLS // max(width, 1)))
     return [(begin, min(begin + step, queries)) for begin in range(0, max(queries, 1), step)]

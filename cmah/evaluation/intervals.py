@@ -11,16 +11,20 @@ def bootstrap_interval(
     """The 95 % percentile interval of the mean of `values`, resampling whole clusters.
 
     Views of one shape are not independent of each other, so they are drawn together (Field and Welsh 2007). The
-    database stays as it is: the interval speaks of other queries, not of other databases.
+    database stays as it is: the interval tells how the mean varies with the queries, not with the database.
 
     Args:
-        values: float64 [n].
-        clusters: [n], equal entries are drawn together.
+        values: value of each query, float64 [n].
+        clusters: cluster of each query, [n]; equal entries are drawn together.
         draws: number of resamples.
-        seed: of the generator; the same seed gives the same interval.
+        seed: random seed; the same seed gives the same interval.
 
     Returns:
         low and high; NaN for both if there are no values.
+
+    Example:
+        >>> bootstrap_interval(np.array([0.5, 0.5]), np.array([0, 1]))
+        (0.5, 0.5)
     """
     if values.size == 0:
         return float("nan"), float("nan")

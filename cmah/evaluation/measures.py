@@ -1,7 +1,8 @@
 """The measures of each query, from histograms of its ranking.
 
 Every measure comes three times: as expected over all orders of ties, with the relevant items first in each tie,
-and with them last.
+and with them last. A new measure is computed in the function below that has the histograms it needs, under the name
+of its column, and gets a row in `cmah.evaluation.measure_table`.
 """
 
 from dataclasses import dataclass, replace
@@ -12,20 +13,18 @@ import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.evaluation.histograms import Counts
 from cmah.kernels import ranking
 
-DENOMINATORS = (
-    "relevant",
-    "min(relevant,k)",
-    "hits",
-)  # in the order of the constants of cmah.kernels.ranking
-F_DEPTH = 20  # of the F-measure
-INSTANCE_DEPTH = 10  # of the mAP over items of the same shape
-RADIUS = 2  # of the precision within a radius
+# in the order of the constants of cmah.kernels.ranking
+DENOMINATORS = ("relevant", "min(relevant,k)", "hits")
+F_DEPTH = 20  # ranks of the F-measure
+INSTANCE_DEPTH = 10  # ranks of the mAP over items of the same shape
+RADIUS = 2  # Hamming distance of the precision within a radius
+# ranks of the curves: 1, 2, 3, 5, 7, 10, 15, 20, ...
 CURVE = sorted({int(step * 10**power) for power in range(18) for step in (1, 1.5, 2, 3, 5, 7)})
 
 
 @dataclass(frozen=True)
 class Depths:
-    """How deep to look.
+    """How many ranks each measure looks at.
 
     Attributes:
         precision: int64, ranks of P@K, R@K and NDCG@K.
@@ -44,7 +43,7 @@ class Depths:
     penalty: np.ndarray
 
     def of(self, begin: int, end: int) -> "Depths":
-        """Those of the queries `begin` to `end`."""
+        """The depths of the queries `begin` to `end`."""
         return replace(self, penalty=self.penalty[begin:end])
 
 
@@ -69,8 +68,20 @@ class Gains:
 
 
 def anmrr_depths(relevant: np.ndarray, largest: int) -> np.ndarray:
-    """K of ANMRR, int64 [q], for queries with so many relevant items, and the largest class of the database."""
-    return np.minimum(4 * relevant, 2 * largest)
+    """Ranks K that ANMRR looks at (MPEG-7: Manjunath et al. 2001).
+
+    Args:
+        relevant: number of relevant items of each query, int64 [q].
+        largest: items of the largest class of the database.
+
+    Returns:
+        int64 [q].
+
+    Example:
+        >>> anmrr_depths(np.array([1, 10]), largest=8).tolist()
+        [4, 16]
+    """
+    return np.asarray(np.minimum(4 * relevant, 2 * largest))
 
 
 def category_measures(
@@ -79,9 +90,9 @@ def category_measures(
     """Measures of how relevant items are ranked.
 
     Args:
-        total: int64 [c, levels].
-        relevant: int64 [c, levels].
-        depths: how deep to look; `penalty` of these queries.
+        total: items of each query at each level, int64 [c, levels], nearest level first.
+        relevant: relevant items of each query at each level, int64 [c, levels].
+        depths: ranks to look at; its `penalty` is that of these queries.
         gains: of as many ranks as there are items.
 
     Returns:
@@ -91,10 +102,12 @@ def category_measures(
     """
     some = relevant.sum(axis=1)
     known = some > 0
-    number = np.maximum(some, 1)
+    number = np.maximum(some, 1)  # queries without a relevant item become NaN below
+    # one pass over the histograms counts the hits at every depth that any measure needs: first those that all
+    # queries share (K, 1, 20, the curve), then each query's R, 2R and K of ANMRR
     shared = np.concatenate([depths.precision, [1, F_DEPTH], depths.curve])
-    own = np.stack([number, 2 * number, depths.penalty], axis=1)
-    every = np.concatenate([np.broadcast_to(shared, (len(some), len(shared))), own], axis=1)
+    single = np.stack([number, 2 * number, depths.penalty], axis=1)
+    every = np.concatenate([np.broadcast_to(shared, (len(some), len(shared))), single], axis=1)
     hits = ranking.gains(total, relevant, gains.hits, every)
     k = len(depths.precision)
     curve = hits[0, known, k + 2 : len(shared)]
@@ -104,7 +117,7 @@ def category_measures(
     measures = {"ap": ap}
     at = np.broadcast_to(depths.precision, (len(some), k))
     discounted = ranking.gains(total, relevant, gains.ndcg, np.ascontiguousarray(at))
-    last = len(gains.hits) - 1
+    last = len(gains.hits) - 1  # rank of the last item
     for d, depth in enumerate(depths.precision.tolist()):
         measures[f"p@{depth}"] = hits[:, :, d] / depth
         measures[f"r@{depth}"] = hits[:, :, d] / number
@@ -140,22 +153,28 @@ def instance_measures(
 ) -> dict[str, np.ndarray]:
     """Measures of where items of the same shape are ranked.
 
+    Args:
+        total: items of each query at each level, int64 [c, levels], nearest level first.
+        relevant: items of the same shape at each level, int64 [c, levels].
+        accuracy: depths K of Acc@K, int64.
+        gains: of as many ranks as there are items.
+
     Returns:
         "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
         for queries without such an item.
     """
-    found, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
-    measures = {f"acc@{depth}": found[:, :, d] for d, depth in enumerate(accuracy.tolist())}
+    within, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
+    measures = {f"acc@{depth}": within[:, :, d] for d, depth in enumerate(accuracy.tolist())}
     ap = ranking.average_precision(total, relevant, INSTANCE_DEPTH, ranking.MIN_RELEVANT_K, gains.harmonic)
     return {**measures, "rr": reciprocal, "rank": rank, f"ap_instance@{INSTANCE_DEPTH}": ap}
 
 
 def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What lies within each Hamming radius.
+    """Precision, recall and number of items within each Hamming radius.
 
     Args:
-        total: int64 [c, bits + 1], by distance.
-        relevant: the same.
+        total: items of each query at each distance, int64 [c, bits + 1].
+        relevant: relevant items of each query at each distance, int64 [c, bits + 1].
 
     Returns:
         precision within radius 2, float64 [c], NaN without a relevant item; and the sums, over the other queries, of

@@ -1,4 +1,4 @@
-"""Who is relevant to whom: labels to classes, and which database item is the query itself."""
+"""Which items are relevant to which query: from labels to classes, and which item is the query itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
 
 Labels = np.ndarray | Sequence[str] | Sequence[int]
+Vectors = BinaryCodes | Embeddings
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Relation:
             return np.zeros(len(self.begin), dtype=np.int64)
         place = np.empty(len(self.order), dtype=np.int64)
         place[self.order] = np.arange(len(self.order))
-        own = place[skip]
-        return self.end - self.begin - ((skip >= 0) & (self.begin <= own) & (own < self.end))
+        skipped = place[skip]
+        inside = (skip >= 0) & (self.begin <= skipped) & (skipped < self.end)
+        return np.asarray(self.end - self.begin - inside)
 
 
 def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> Relation:
@@ -48,13 +50,13 @@ def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_data
 
 
 def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> np.ndarray:
-    """Number the labels of both sides, so that equal labels have equal numbers.
+    """Number the labels of queries and database, so that equal labels have equal numbers.
 
     Args:
         query_labels: text or whole numbers; "" is an unknown label, relevant to nothing.
-        database_labels: the same.
-        n_query: how many of the first there must be.
-        n_database: how many of the second.
+        database_labels: text or whole numbers, as those of the queries.
+        n_query: number of queries.
+        n_database: size of the database.
 
     Returns:
         int64 [n_query + n_database]; -1 (query) and -2 (database) where unknown.
@@ -62,17 +64,17 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
     Raises:
         CodesError: for a wrong number or type of labels.
     """
-    sides = []
+    arrays = []
     for name, labels, n in (("query", query_labels, n_query), ("database", database_labels, n_database)):
         array = np.asarray(labels)
         if array.shape != (n,):
             raise CodesError(f"{name} labels have shape {list(array.shape)}, expected [{n}]")
         if array.dtype.kind not in "Uiu" and n > 0:
             raise CodesError(f"{name} labels are {array.dtype}, expected text or whole numbers")
-        sides.append(array)
-    if len({array.dtype.kind == "U" for array in sides if array.size}) > 1:
+        arrays.append(array)
+    if len({array.dtype.kind == "U" for array in arrays if array.size}) > 1:
         raise CodesError("the labels of one side are text, those of the other numbers")
-    together = np.concatenate([array for array in sides if array.size] or [np.empty(0, dtype=np.int64)])
+    together = np.concatenate([array for array in arrays if array.size] or [np.empty(0, dtype=np.int64)])
     _, numbers = np.unique(together, return_inverse=True)
     numbers = numbers.astype(np.int64)
     if together.dtype.kind == "U":
@@ -82,15 +84,38 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
     return numbers
 
 
-def own_positions(
-    query: BinaryCodes | Embeddings, database: BinaryCodes | Embeddings, exclude_self: bool | None
-) -> np.ndarray:
+def width(vectors: Vectors) -> int:
+    """Bits of a code, or components of an embedding."""
+    return vectors.bits if isinstance(vectors, BinaryCodes) else vectors.embeddings.shape[1]
+
+
+def require_comparable(query: Vectors, database: Vectors) -> None:
+    """See that queries can be ranked against a database.
+
+    Raises:
+        CodesError: if one are codes and the other embeddings, or width or `space` differ.
+    """
+    if isinstance(query, BinaryCodes) is not isinstance(database, BinaryCodes):
+        raise CodesError(
+            f"queries are {query!r}, the database {database!r}; expected both codes or both embeddings"
+        )
+    if width(query) != width(database):
+        raise CodesError(
+            f"queries have width {width(query)}, the database has {width(database)}; expected the same"
+        )
+    if query.space and database.space and query.space != database.space:
+        raise CodesError(
+            f"queries are of space {query.space}, the database of {database.space}: not comparable"
+        )
+
+
+def own_positions(query: Vectors, database: Vectors, exclude_self: bool | None) -> np.ndarray:
     """Where each query itself lies in the database, if it is to be left out.
 
     Args:
         query: the queries.
         database: the database.
-        exclude_self: None = leave it out if both name the same modality and rows can be told by their ids or
+        exclude_self: None = leave it out if both name the same modality and ids tell the rows apart, or if
             `query is database`.
 
     Returns:

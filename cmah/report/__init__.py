@@ -1,1 +1,1 @@
-"""The HTML page of an evaluation, and sheets of queries and hits."""
+"""The HTML page of an evaluation, and sheets of queries and hits, without torch."""

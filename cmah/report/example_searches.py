@@ -1,15 +1,17 @@
-"""Sheets of the best, the worst and random queries with their first hits."""
+"""The section of example searches: the best, the worst and random queries with their first hits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from cmah.codes import BinaryCodes
-from cmah.evaluation.findings import Result, Rows, chosen_queries
-from cmah.report.hit_tiles import Row, Tile
-from cmah.report.sections import HITS, Found, Section, categories_of
+from cmah.evaluation.evaluations import Evaluation
+from cmah.evaluation.relevance import Vectors
+from cmah.report.hit_tiles import Tile, TileRow
+from cmah.report.nearest_items import chosen_queries
+from cmah.report.sections import HITS, FirstHits, Section, categories_of
 
-# id and modality of a row to a picture, a `data:` address; "" if there is none
+# from id and modality of an item to its picture, a `data:` address; "" if there is none
 Pictures = Callable[[str, str], str]
 WHY = {
     "best": "Highest average precision; each of another category.",
@@ -18,19 +20,19 @@ WHY = {
 }
 
 
-def searches(found: Found, pictures: Pictures | None, seed: int) -> Section | None:
-    """Sheets of the best, the worst and random queries."""
+def searches_section(hits: Sequence[FirstHits], pictures: Pictures | None, seed: int) -> Section | None:
+    """The best, the worst and random queries of each evaluation; None without a query that has a relevant item."""
     groups = []
-    for result, positions, distances in found:
-        for why, queries in chosen_queries(result, seed=seed):
+    for evaluation, positions, distances in hits:
+        for why, queries in chosen_queries(evaluation, seed=seed):
             if len(queries):
                 rows = [
-                    _search(result, int(row), positions[row], distances[row], pictures) for row in queries
+                    _search(evaluation, int(row), positions[row], distances[row], pictures) for row in queries
                 ]
-                groups.append((f"{result.arrow}: {why} queries", WHY[why], rows))
+                groups.append((f"{evaluation.arrow}: {why} queries", WHY[why], rows))
     if not groups:
         return None
-    relevance = found[0][0].report.rules.relevance
+    relevance = hits[0][0].report.rules.relevance
     what = "category" if relevance == "category" else "shape"
     text = [
         f"A query (blue) and its first {HITS} hits, nearest first. Green ✓: of the query's {what}; red ✗: of another. "
@@ -40,28 +42,33 @@ def searches(found: Found, pictures: Pictures | None, seed: int) -> Section | No
 
 
 def _search(
-    result: Result, row: int, positions: np.ndarray, distances: np.ndarray, pictures: Pictures | None
-) -> Row:
-    ap = result.report.per_query["ap"][row]
-    query = _tile(result.query, row, pictures, f"query, AP {ap:.2f}", None)
-    by = "shape_ids" if result.report.rules.relevance == "instance" else "categories"
-    asked, held = getattr(result.query, by), getattr(result.database, by)
+    evaluation: Evaluation, row: int, positions: np.ndarray, distances: np.ndarray, pictures: Pictures | None
+) -> TileRow:
+    ap = evaluation.report.per_query["ap"][row]
+    query = _tile(evaluation.query, row, pictures, f"query, AP {ap:.2f}", None)
+    by = "shape_ids" if evaluation.report.rules.relevance == "instance" else "categories"
+    of_query, of_item = getattr(evaluation.query, by), getattr(evaluation.database, by)
     tiles = []
     for position, distance in zip(positions.tolist(), distances, strict=True):
-        note = f"{distance} bits" if isinstance(result.query, BinaryCodes) else f"cosine {distance:.2f}"
-        if _same(result.query.shape_ids, row, result.database.shape_ids, position):
+        note = f"{distance} bits" if isinstance(evaluation.query, BinaryCodes) else f"cosine {distance:.2f}"
+        if _same(evaluation.query.shape_ids, row, evaluation.database.shape_ids, position):
             note = f"★ {note}"
-        known = asked is not None and held is not None and asked[row] != "" and held[position] != ""
-        relevant = bool(asked[row] == held[position]) if known else None
-        tiles.append(_tile(result.database, position, pictures, note, relevant))
-    return Row(query, tiles)
+        known = (
+            of_query is not None and of_item is not None and of_query[row] != "" and of_item[position] != ""
+        )
+        relevant = bool(of_query[row] == of_item[position]) if known else None
+        tiles.append(_tile(evaluation.database, position, pictures, note, relevant))
+    return TileRow(query, tiles)
 
 
-def _tile(rows: Rows, row: int, pictures: Pictures | None, note: str, relevant: bool | None) -> Tile:
-    name = str(rows.ids[row]) if rows.ids is not None else f"row {row}"
-    picture = pictures(name, rows.modality) if pictures else ""
-    return Tile(name, picture, str(categories_of(rows)[row]), note, relevant)
+def _tile(vectors: Vectors, row: int, pictures: Pictures | None, note: str, relevant: bool | None) -> Tile:
+    name = str(vectors.ids[row]) if vectors.ids is not None else f"row {row}"
+    picture = pictures(name, vectors.modality) if pictures else ""
+    return Tile(name, picture, str(categories_of(vectors)[row]), note, relevant)
 
 
-def _same(asked: np.ndarray | None, row: int, held: np.ndarray | None, position: int) -> bool:
-    return asked is not None and held is not None and asked[row] != "" and bool(asked[row] == held[position])
+def _same(of_query: np.ndarray | None, row: int, of_item: np.ndarray | None, position: int) -> bool:
+    """Whether a query and an item have the same known label."""
+    if of_query is None or of_item is None or of_query[row] == "":
+        return False
+    return bool(of_query[row] == of_item[position])

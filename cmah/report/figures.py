@@ -1,7 +1,7 @@
 """The figures of a report: for a paper as SVG and PNG, and for the page as SVG that takes the page's colours.
 
-A figure is drawn once, in the colours of a light page; on the page each of these becomes a CSS variable, so that
-the same drawing is readable in the dark.
+A figure is drawn in the colours of a light page; on the page each of these becomes a CSS variable, so that the same
+drawing is readable on a dark screen.
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy as np
 from cmah.files import atomic_path
 from cmah.report.hit_tiles import COLOURS
 
-# code lengths, short to long
+# colours of code lengths, short to long: (on a light page, on a dark page)
 RAMP = {
     "ramp0": ("#86c5b4", "#2f7f75"),
     "ramp1": ("#4aa3b5", "#3796a8"),
@@ -25,7 +25,7 @@ RAMP = {
     "ramp3": ("#2c4fa3", "#84c6f2"),
     "ramp4": ("#3a2c86", "#c3e1fb"),
 }
-# things without an order: methods, directions
+# colours of things without an order: methods, directions
 SERIES = {
     "series0": ("#3568c8", "#7ba7f8"),
     "series1": ("#d96d20", "#f39a5b"),
@@ -39,7 +39,7 @@ PALETTE = COLOURS | RAMP | SERIES
 INK, SOFT, LINE, CARD = (COLOURS[name][0] for name in ("text", "soft", "line", "card"))
 DASHES = ("-", "--", ":", "-.")
 
-Axes = Any  # of matplotlib, which is imported late
+Axes = Any  # matplotlib.axes.Axes; matplotlib is imported inside functions
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title: what stands above it.
+        title: its heading.
         draw: draws on the axes it is given.
-        text: what it shows, for those who cannot see it.
+        text: description for readers who cannot see it.
         width: in inches.
         height: in inches.
     """
@@ -66,7 +66,7 @@ class Figure:
     """Panels that belong together: one file for a paper, side by side on the page.
 
     Attributes:
-        name: of the files, without suffix.
+        name: name of the files, without suffix.
         panels: left to right.
     """
 
@@ -99,7 +99,7 @@ def inline(figure: Figure) -> list[str]:
 
 
 def save(figure: Figure, folder: str | Path) -> list[Path]:
-    """Write NAME.svg and NAME.png (200 dpi) with all panels, each whole or not at all; their paths."""
+    """Write NAME.svg and NAME.png (200 dpi) with all panels, each whole or not at all; return their paths."""
     paths = []
     with _settings("path", figure.name):
         sheet, axes = _sheet(figure.panels, titles=True)
@@ -155,7 +155,7 @@ def _settings(text: str, salt: str) -> Any:
 
 
 def _for_page(svg: str, name: str, panel: Panel) -> str:
-    """A drawing as an element of a page: no header, ids of its own, colours as variables, titles to hover over."""
+    """A drawing as an element of a page: no header, unique ids, colours as variables, titles to hover over."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)

@@ -1,6 +1,6 @@
 """Pictures with captions in HTML: queries and their hits in rows, framed by relevance, enlarged by a click.
 
-Colours are CSS variables with a light and a dark value, so that every page made of these looks alike. Nothing is
+Colours are CSS variables with a light and a dark value, so that all pages look alike. Nothing is
 loaded from elsewhere.
 """
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-MARKS = {True: ("good", "✓"), False: ("bad", "✗"), None: ("", "")}
+MARK = b'content="cmah"'  # bytes that each page of cmah has near its beginning
+FRAMES = {True: ("good", "✓"), False: ("bad", "✗"), None: ("", "")}  # class and sign by relevance
 
 # name of the variable: (on a light page, on a dark page)
 COLOURS = {
@@ -26,14 +27,14 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture with what is written under it.
+    """A picture with the lines under it.
 
     Attributes:
         name: id of the item.
         picture: a `data:` address; "" = an empty frame.
         category: "" if unknown.
         note: one more short line, for example the distance.
-        relevant: whether it is what was looked for; None if unknown. Frames it green or red.
+        relevant: whether it is relevant to the query; frames it green or red. None if unknown: no frame colour.
     """
 
     name: str
@@ -44,15 +45,15 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Row:
+class TileRow:
     """A query and its hits, nearest first."""
 
     query: Tile
     hits: Sequence[Tile] = field(default_factory=tuple)
 
 
-def rows_html(rows: Sequence[Row]) -> str:
-    """The rows as HTML, everything in them escaped."""
+def rows_html(rows: Sequence[TileRow]) -> str:
+    """Queries and their hits as HTML, a row each; all text is escaped."""
     return "".join(map(_row, rows))
 
 
@@ -65,13 +66,13 @@ def colour_rules(colours: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _row(row: Row) -> str:
+def _row(row: TileRow) -> str:
     hits = "".join(f"<li>{_tile(hit)}</li>" for hit in row.hits)
     return f'<div class="search"><div class="query">{_tile(row.query)}</div><ol>{hits}</ol></div>\n'
 
 
 def _tile(tile: Tile) -> str:
-    kind, mark = MARKS[tile.relevant]
+    frame, sign = FRAMES[tile.relevant]
     name, shown = escape(tile.name), escape(Path(tile.name).name)
     label = escape(" ".join(part for part in (tile.category, tile.note, tile.name) if part))
     picture = '<div class="empty"></div>'
@@ -79,9 +80,9 @@ def _tile(tile: Tile) -> str:
         image = f'<img src="{escape(tile.picture)}" alt="{label}">'
         picture = f'<button type="button" class="zoom" title="enlarge">{image}</button>'
     category = f"<b>{escape(tile.category.replace('_', ' '))}</b>" if tile.category else ""
-    note = f"<span>{mark} {escape(tile.note)}</span>" if mark or tile.note else ""
+    note = f"<span>{sign} {escape(tile.note)}</span>" if sign or tile.note else ""
     caption = f"<figcaption>{category}{note}<i>{shown}</i></figcaption>"
-    return f'<figure class="{f"tile {kind}".strip()}" title="{name}">{picture}{caption}</figure>'
+    return f'<figure class="{f"tile {frame}".strip()}" title="{name}">{picture}{caption}</figure>'
 
 
 STYLE = (
@@ -116,7 +117,7 @@ body { font: 14px/1.45 system-ui, sans-serif; background: var(--back); color: va
 """
 )
 
-# The keyboard needs nothing of its own: pictures are buttons, and a dialog closes with Escape.
+# The keyboard needs no code: pictures are buttons, and a dialog closes with Escape.
 SCRIPT = """
 const enlarged = document.getElementById("enlarged");
 document.addEventListener("click", event => {

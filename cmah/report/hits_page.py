@@ -1,152 +1,11 @@
 """Sheets of queries and hits: one self-contained HTML page, pictures inside, readable on a phone, light or dark."""
 
-import base64
-import io
 from collections.abc import Sequence
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
-from cmah.data.dataset import Dataset
-from cmah.data.images import fit_square, load_image
-from cmah.data.point_clouds import load_points_file
-from cmah.errors import CmahError
-from cmah.files import atomic_path
-from cmah.meshes import MESH_SUFFIXES
-from cmah.meshes.point_sampling import points_of_mesh
-from cmah.report.hit_tiles import DIALOG, STYLE, Row, Tile, rows_html
-
-__all__ = [
-    "DatasetPictures",
-    "Row",
-    "Tile",
-    "picture_of_file",
-    "picture_of_image",
-    "picture_of_points",
-    "write_sheet",
-]
-
-SIDE = 176  # pixels of a picture in the page
-
-
-def write_sheet(path: str | Path, title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
-    """Write the page, whole or not at all.
-
-    Args:
-        path: the .html file.
-        title: heading of the page.
-        rows: one for each query.
-        notes: lines of plain text under the heading.
-    """
-    judged = [hit.relevant for row in rows for hit in row.hits if hit.relevant is not None]
-    legend = f"{sum(judged)} of {len(judged)} hits are of the query's category (green)." if judged else ""
-    lines = "".join(f"<p>{escape(note)}</p>" for note in (*notes, legend) if note)
-    body = rows_html(rows) or "<p>No query.</p>"
-    page = _PAGE.format(title=escape(title), style=STYLE + _STYLE, lines=lines, body=body, dialog=DIALOG)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def picture_of_image(image: np.ndarray) -> str:
-    """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address."""
-    return _encoded(fit_square(image, min(SIDE, max(image.shape[:2]))), "JPEG")
-
-
-def picture_of_points(points: np.ndarray) -> str:
-    """A point cloud, float [n, 3 or more], y up, seen from the front right and above, in a `data:` address.
-
-    Orthographic; near points are darker and hide those behind them.
-    """
-    xyz = np.asarray(points, dtype=np.float64)[:, :3]
-    xyz = xyz - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
-    xyz /= max(float(np.linalg.norm(xyz, axis=1).max()), 1e-12)
-    azimuth, elevation = np.radians(35), np.radians(20)
-    right = np.array([np.cos(azimuth), 0, -np.sin(azimuth)])
-    toward = np.array(
-        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-    )
-    up = np.cross(toward, right)
-    column = np.round(SIDE / 2 + xyz @ right * (SIDE / 2 - 6)).astype(int)
-    line = np.round(SIDE / 2 - xyz @ up * (SIDE / 2 - 6)).astype(int)
-    depth = xyz @ toward
-    far, near = np.array([176, 196, 222]), np.array([28, 60, 110])
-    canvas = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8)
-    for i in np.argsort(depth):
-        nearness = (depth[i] + 1) / 2
-        canvas[line[i] - 1 : line[i] + 1, column[i] - 1 : column[i] + 1] = far + nearness * (near - far)
-    return _encoded(canvas, "PNG")
-
-
-def picture_of_file(path: str | Path, up: str = "y") -> str:
-    """A picture of a query file: an image as it is, a mesh or `.npy` point cloud as points; "" if unreadable.
-
-    Args:
-        path: the file.
-        up: "y" or "z", the up axis of a mesh or point cloud.
-    """
-    suffix = Path(path).suffix.lower()
-    try:
-        if suffix == ".npy":
-            points = load_points_file(path)
-            return picture_of_points(points[:, [0, 2, 1]] * [1, 1, -1] if up == "z" else points)
-        if suffix in MESH_SUFFIXES:
-            return picture_of_points(points_of_mesh(path, 6000, up))
-        return picture_of_image(load_image(path))
-    except CmahError:
-        return ""
-
-
-class DatasetPictures:
-    """Pictures and categories of a dataset folder's shapes and images, by id.
-
-    Args:
-        dataset: the folder. Where a shape and an image bear the same id, it names the shape, unless it is said to
-            be that of an image.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self._shapes = {shape.shape_id: shape for shape in dataset.shapes}
-        self._images = {image.image_id: image for image in dataset.images}
-        self._by_path = {(dataset.root / image.path).resolve(): image.image_id for image in dataset.images}
-        self._by_path |= {(dataset.root / shape.points).resolve(): shape.shape_id for shape in dataset.shapes}
-        self._views = dataset.views()
-        self.picture = lru_cache(maxsize=4096)(self._picture)
-
-    def category(self, name: str) -> str:
-        """The category of a shape, an image, or a file of the dataset; "" if unknown."""
-        row = self._shapes.get(name) or self._images.get(name) or self._images.get(self._id_of_file(name))
-        row = row or self._shapes.get(self._id_of_file(name))
-        return row.category if row else ""
-
-    def _id_of_file(self, name: str) -> str:
-        return self._by_path.get(Path(name).resolve(), "")
-
-    def _picture(self, name: str, modality: str = "") -> str:
-        """The image of this id, or the first render of the shape (else its picture, else its points); "" if none."""
-        try:
-            if name in self._shapes and not (modality == "image" and name in self._images):
-                own = [image for image in self._views[name] if image.kind != "photo"]
-                if own:
-                    first = min(own, key=lambda image: (image.kind != "render", image.view or 0))
-                    return picture_of_image(load_image(self.dataset.root / first.path))
-                return picture_of_points(self.dataset.load_points(self._shapes[name]))
-            if name in self._images:
-                return picture_of_image(load_image(self.dataset.root / self._images[name].path))
-        except CmahError:
-            return ""  # a missing picture costs one empty frame, not the page
-        return ""
-
-
-def _encoded(image: np.ndarray, kind: str) -> str:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, kind, quality=82, optimize=True)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
-
+from cmah.files import atomic_path, require_replaceable
+from cmah.report.hit_tiles import DIALOG, MARK, STYLE, TileRow, rows_html
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -160,3 +19,30 @@ body { max-width: 1500px; }
 h1 { font-size: 1.35rem; margin: 0 0 .3rem; }
 p { color: var(--soft); margin: .15rem 0; overflow-wrap: anywhere; }
 """
+
+
+def refuse_to_replace(path: str | Path) -> None:
+    """See that a sheet may be written to a path.
+
+    Raises:
+        CmahError: if there is a file that no command of cmah wrote as a page.
+    """
+    require_replaceable(path, MARK)
+
+
+def write_sheet(path: str | Path, title: str, rows: Sequence[TileRow], notes: Sequence[str] = ()) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: the .html file.
+        title: heading of the page.
+        rows: queries with their hits, in order.
+        notes: lines of plain text under the heading.
+    """
+    judged = [hit.relevant for row in rows for hit in row.hits if hit.relevant is not None]
+    legend = f"{sum(judged)} of {len(judged)} hits are of the query's category (green)." if judged else ""
+    lines = "".join(f"<p>{escape(note)}</p>" for note in (*notes, legend) if note)
+    body = rows_html(rows) or "<p>No query.</p>"
+    page = _PAGE.format(title=escape(title), style=STYLE + _STYLE, lines=lines, body=body, dialog=DIALOG)
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")

@@ -8,22 +8,28 @@ from pathlib import Path
 
 from cmah import __version__
 from cmah.errors import CmahError
-from cmah.evaluation.findings import Result
-from cmah.files import atomic_path
+from cmah.evaluation.evaluations import Evaluation
+from cmah.files import atomic_path, require_replaceable
 from cmah.progress import progress
-from cmah.report import sections as make
-from cmah.report.curves import curves
-from cmah.report.example_searches import Pictures, searches
+from cmah.report.curves import curves_section
+from cmah.report.example_searches import Pictures, searches_section
 from cmah.report.figures import PALETTE, inline, save
-from cmah.report.hit_tiles import DIALOG, STYLE, colour_rules, rows_html
-from cmah.report.numbers import numbers
-from cmah.report.sections import Section
+from cmah.report.hit_tiles import DIALOG, MARK, STYLE, colour_rules, rows_html
+from cmah.report.numbers import numbers_section
+from cmah.report.sections import (
+    Section,
+    bits_section,
+    category_section,
+    confusion_section,
+    hits_of_longest,
+    plane_section,
+)
 
 NEEDED = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "jinja2": "jinja2"}
 
 
 def require_report_packages() -> None:
-    """See that what a page is made with is installed.
+    """See that the packages that draw a page are installed.
 
     Raises:
         CmahError: naming what is missing and how to install it.
@@ -33,15 +39,24 @@ def require_report_packages() -> None:
         raise CmahError(f'a report needs {", ".join(missing)}: pip install ".[report]"')
 
 
+def refuse_to_replace(folder: str | Path) -> None:
+    """See that a page may be written into a folder.
+
+    Raises:
+        CmahError: if its index.html is no page of cmah.
+    """
+    require_replaceable(Path(folder) / "index.html", MARK)
+
+
 def write_report(
     folder: str | Path,
-    results: Sequence[Result],
+    evaluations: Sequence[Evaluation],
     *,
     title: str = "Retrieval report",
     lead: Sequence[str] = (),
-    before: Sequence[Result] = (),
+    before: Sequence[Evaluation] = (),
     pictures: Pictures | None = None,
-    made: Sequence[tuple[str, str]] = (),
+    provenance: Sequence[tuple[str, str]] = (),
     settings: tuple[str, str] = ("", ""),
     seed: int = 0,
 ) -> Path:
@@ -51,38 +66,42 @@ def write_report(
     and one set of curves; those of one method get everything.
 
     Args:
-        folder: made if missing.
-        results: one for each method, direction and code length.
+        folder: created if missing.
+        evaluations: one for each method, direction and code length.
         title: of the page.
-        lead: lines of text under it.
-        before: results of the same directions before training, for the numbers and the t-SNE.
-        pictures: of the rows, by id and modality; None = hits are shown in words.
-        made: (name, value) pairs that say how the page was made; versions are added.
-        settings: heading and text of a listing under it, for example of a run's configuration.
-        seed: of the t-SNE and the random queries.
+        lead: lines of text under the title.
+        before: evaluations of the same directions from before training, for the numbers and the t-SNE.
+        pictures: from id and modality of an item to its picture; None = hits are shown in words.
+        provenance: (name, value) pairs that say how the page was made; versions are added.
+        settings: heading and text of a listing under them, for example of a run's configuration.
+        seed: random seed of the t-SNE and of the choice of random queries.
 
     Returns:
         The path of the page.
 
     Raises:
-        CmahError: if packages are missing, there is no result, or a file cannot be written.
+        CmahError: if packages are missing, there is no evaluation, or a file cannot be written.
     """
     require_report_packages()
-    if not results:
-        raise CmahError("a report needs results, got none")
-    parts: list[Section | None] = [numbers(results, before), curves(results), make.classes(results)]
-    if len({result.name for result in results}) == 1:
-        found = make.hits(results)
+    if not evaluations:
+        raise CmahError("a report needs evaluations, got none")
+    parts: list[Section | None] = [
+        numbers_section(evaluations, before),
+        curves_section(evaluations),
+        category_section(evaluations),
+    ]
+    if len({evaluation.name for evaluation in evaluations}) == 1:
+        hits = hits_of_longest(evaluations)
         parts += [
-            make.confusions(found),
-            make.planes(results, before, seed),
-            make.bits(results),
-            searches(found, pictures, seed),
+            confusion_section(hits),
+            plane_section(evaluations, before, seed),
+            bits_section(evaluations),
+            searches_section(hits, pictures, seed),
         ]
     versions = [("cmah", __version__), ("Python", platform.python_version())]
     versions += [(name, _version(name)) for name in ("numpy", "matplotlib", "scikit-learn")]
-    facts = [*made, ("seed", str(seed)), ("versions", ", ".join(" ".join(pair) for pair in versions))]
-    parts.append(Section("made", "How it was made", facts=facts, listing=settings))
+    details = [*provenance, ("seed", str(seed)), ("versions", ", ".join(" ".join(pair) for pair in versions))]
+    parts.append(Section("made", "How it was made", details=details, listing=settings))
     shown = [part for part in parts if part is not None]
     for figure in progress([figure for part in shown for figure in part.figures], "drawing"):
         save(figure, Path(folder) / "figures")

@@ -1,4 +1,4 @@
-"""The kinds of panels in a report: curves, bars, squares, planes. Each gives a `Panel` that draws itself."""
+"""The panels of a report: curves, bars, heat maps, scatter plots. Each function gives a `Panel` that draws itself."""
 
 import colorsys
 import math
@@ -9,7 +9,7 @@ import numpy as np
 
 from cmah.report.figures import CARD, INK, LINE, SERIES, SOFT, Axes, Panel
 
-BLUE, RED = (0.25, 0.52, 0.93), (0.90, 0.38, 0.28)  # of heat maps; readable on a light and a dark page
+BLUE, RED = (0.25, 0.52, 0.93), (0.90, 0.38, 0.28)  # in heat maps; readable on a light and a dark page
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Line:
     """A curve; NaN makes a gap.
 
     Attributes:
-        label: its name.
-        x: places.
+        label: name in the legend.
+        x: horizontal positions.
         y: values.
         colour: one of the colours of a light page.
         dash: as matplotlib writes it.
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Span:
-    """A curve with what it may vary by.
+    """A curve with its uncertainty.
 
     Attributes:
         line: the curve.
@@ -54,11 +54,11 @@ def line_panel(
     """Curves over one axis, y from 0.
 
     Args:
-        title: of the panel.
+        title: title of the panel.
         lines: the curves.
-        axes: what x and y are.
-        text: what they show, in words.
-        logarithmic: of x.
+        axes: labels of x and y.
+        text: what the curves show, in words.
+        logarithmic: whether x is logarithmic.
     """
 
     def draw(axis: Axes) -> None:
@@ -114,7 +114,7 @@ def length_panel(title: str, spans: Sequence[Span]) -> Panel:
 
 
 def _from_zero(axis: Axes, values: Sequence[float]) -> None:
-    """A y axis of rates, from 0 to 1 or not far above the largest value."""
+    """Set the y axis of rates: from 0 to 1, or to a little above the largest value."""
     largest = max((value for value in values if not math.isnan(value)), default=1)
     axis.set_ylim(0, min(1.02, max(0.1, largest * 1.12)))
 
@@ -129,10 +129,10 @@ def bar_panel(
     """Horizontal bars: for each name one bar of each group, top to bottom.
 
     Args:
-        title: of the panel.
-        names: of the rows.
+        title: title of the panel.
+        names: names of the rows.
         groups: label, a value in 0..1 for each name, colour.
-        unit: what the values are.
+        unit: label of the values.
         top: end of the axis.
     """
     thickness = 0.8 / len(groups)
@@ -149,9 +149,9 @@ def bar_panel(
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x", color=LINE, linewidth=0.6)
         if len(groups) > 1:
-            beside = max(1, 55 // max(len(label) + 6 for label, _, _ in groups))  # what fits above the bars
+            columns = max(1, 55 // max(len(label) + 6 for label, _, _ in groups))  # what fits above the bars
             axis.legend(
-                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), beside)
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), columns)
             )
 
     ends = f" Best: {names[0]}; worst: {names[-1]}." if names else ""
@@ -168,18 +168,18 @@ def heat_panel(
     """A matrix as squares: blue for positive values, red for negative ones, the stronger the nearer to ±1.
 
     Args:
-        title: of the panel.
+        title: title of the panel.
         values: [n, n] in -1..1; NaN is left empty.
-        axes: what columns and rows are.
-        text: what it shows, in words.
-        names: of rows and columns; None = numbers.
+        axes: labels of columns and rows.
+        text: what the matrix shows, in words.
+        names: names of rows and columns; None = their numbers.
     """
 
     def draw(axis: Axes) -> None:
         known = np.nan_to_num(values)
         image = np.empty((*known.shape, 4))
         image[..., :3] = np.where(known[..., None] < 0, RED, BLUE)
-        image[..., 3] = np.minimum(np.abs(known), 1) ** 0.6  # so that small values are seen at all
+        image[..., 3] = np.minimum(np.abs(known), 1) ** 0.6  # so that small values are visible at all
         axis.imshow(image, interpolation="none", aspect="equal")
         axis.set(xlabel=axes[0], ylabel=axes[1])
         if names is not None:
@@ -191,8 +191,8 @@ def heat_panel(
             axis.set_yticks(np.arange(len(names)) - 0.5, minor=True)
             axis.grid(which="minor", color=LINE, linewidth=0.25)
             axis.tick_params(which="minor", length=0)
-        for side in axis.spines.values():
-            side.set_visible(True)
+        for spine in axis.spines.values():
+            spine.set_visible(True)
 
     side = 3.3 if names is None else min(max(3.6, 1.3 + 0.112 * len(names)), 12.0)
     return Panel(title, draw, text, side, side)
@@ -215,24 +215,24 @@ def balance_panel(title: str, ones: np.ndarray, text: str) -> Panel:
 def plane_panel(
     title: str, points: np.ndarray, categories: np.ndarray, is_shape: np.ndarray, text: str
 ) -> Panel:
-    """Points in a plane, a colour a category: circles are images, triangles are shapes.
+    """Points in a plane, a colour per category: circles are images, triangles are shapes.
 
     Args:
-        title: of the panel.
+        title: title of the panel.
         points: float [n, 2].
         categories: text [n]; "" is drawn in grey.
         is_shape: bool [n].
-        text: what it shows, in words.
+        text: what the points show, in words.
     """
     names = sorted({*categories.tolist()} - {""})
 
     def draw(axis: Axes) -> None:
         for name, colour in [("", SOFT), *zip(names, _hues(len(names)), strict=True)]:
-            for side, marker, size, kind in ((~is_shape, "o", 11, "image"), (is_shape, "^", 30, "shape")):
-                chosen = (categories == name) & side
+            for mask, marker, size, modality in ((~is_shape, "o", 11, "image"), (is_shape, "^", 30, "shape")):
+                chosen = (categories == name) & mask
                 if chosen.any():
                     edge = {"edgecolors": CARD, "linewidths": 0.4} if marker == "^" else {"linewidths": 0}
-                    label = f"title:{_words(name)} ({kind})"
+                    label = f"title:{_words(name)} ({modality})"
                     axis.scatter(
                         *points[chosen].T, s=size, marker=marker, color=colour, gid=label, zorder=2, **edge
                     )
@@ -240,7 +240,7 @@ def plane_panel(
         span = np.ptp(points, axis=0).max() or 1.0
         for name in sorted(names, key=lambda name: -int((categories == name).sum())):
             place = _densest(points[categories == name])
-            # a name that would lie on another is left out: its points tell it when pointed at
+            # a name that would overlap another is left out; hovering over its points shows it
             if all(
                 abs(place - other)[1] > span * 0.035 or abs(place - other)[0] > span * 0.15 for other in taken
             ):
@@ -257,7 +257,7 @@ def plane_panel(
 
 
 def _densest(points: np.ndarray) -> np.ndarray:
-    """The point with the nearest neighbours: the middle of the largest heap."""
+    """The point with the nearest neighbours: the middle of the largest cluster."""
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     few = np.sort(distances, axis=1)[:, : max(2, len(points) // 3)]
     middle: np.ndarray = points[few.mean(axis=1).argmin()]
@@ -265,7 +265,7 @@ def _densest(points: np.ndarray) -> np.ndarray:
 
 
 def _hues(count: int) -> list[tuple[float, float, float]]:
-    """Colours around the circle, of three lightnesses in turn, readable on light and dark."""
+    """Colours around the hue circle, of three lightnesses in turn, readable on light and dark."""
     return [
         colorsys.hls_to_rgb(i / max(count, 1), (0.50, 0.62, 0.40)[i % 3], (0.65, 0.70, 0.60)[i % 3])
         for i in range(count)

@@ -1,4 +1,4 @@
-"""The parts of a report, from results to what the page shows."""
+"""The sections of a page, from evaluations to tables, texts and figures: categories, confusion, t-SNE, bits."""
 
 import math
 from collections import Counter
@@ -9,37 +9,31 @@ from html import escape
 import numpy as np
 
 from cmah.codes import BinaryCodes
-from cmah.evaluation.findings import (
-    Result,
-    Rows,
-    bit_statistics,
-    confusion,
-    directions,
-    longest,
-    mix_ups,
-    nearest,
-    plane,
-    sample,
-)
+from cmah.evaluation.evaluations import Evaluation, by_direction, longest
+from cmah.evaluation.relevance import Vectors
 from cmah.report import panels
 from cmah.report.figures import Figure, series
-from cmah.report.hit_tiles import Row
+from cmah.report.hit_tiles import TileRow
+from cmah.report.nearest_items import nearest
+from cmah.report.statistics import bit_statistics, confusion, mix_ups, sample, tsne_plane
 
-HITS = 10  # of a query, that are shown and counted in the confusion
-PLANE_ROWS = 1500
-BARS = 60  # categories that get a bar
-Found = list[tuple[Result, np.ndarray, np.ndarray]]  # with positions and distances of the first hits
+HITS = 10  # of each query: shown, and counted in the confusion
+PLANE_ROWS = 1500  # most codes in the t-SNE
+BARS = 60  # most categories with a bar of their own
+FirstHits = tuple[
+    Evaluation, np.ndarray, np.ndarray
+]  # with positions and distances [q, HITS] of the first hits
 
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers in words, ready to be shown.
+    """A table as text.
 
     Attributes:
-        caption: what they are.
-        head: of the columns; the first `labels` of them name the row.
+        caption: its title.
+        head: headings of the columns; the first `labels` of them name the row.
         rows: a cell for each column, in HTML.
-        labels: how many columns are not numbers.
+        labels: number of columns that are not numbers.
     """
 
     caption: str
@@ -50,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; what it lacks is not shown.
+    """A section of the page; empty parts are not shown.
 
     Attributes:
         name: anchor of the section.
@@ -62,7 +56,7 @@ class Section:
         figures: curves and the like.
         columns: how many panels a wide screen shows side by side.
         searches: (title, text, queries with their hits).
-        facts: (name, value) pairs.
+        details: (name, value) pairs.
         listing: heading and preformatted text that opens on demand.
         plain: whether hits are shown without pictures.
     """
@@ -75,20 +69,20 @@ class Section:
     notes: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     columns: int = 3
-    searches: Sequence[tuple[str, str, Sequence[Row]]] = ()
-    facts: Sequence[tuple[str, str]] = ()
+    searches: Sequence[tuple[str, str, Sequence[TileRow]]] = ()
+    details: Sequence[tuple[str, str]] = ()
     listing: tuple[str, str] = ("", "")
     plain: bool = False
 
 
-def classes(results: Sequence[Result]) -> Section | None:
-    """The mAP of each category, best first."""
-    shown = [result for result in longest(results) if result.report.per_class.get("category")]
+def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
+    """The mAP of each category, best first; None where categories are unknown."""
+    shown = [evaluation for evaluation in longest(evaluations) if evaluation.report.per_class.get("category")]
     if not shown:
         return None
-    several = len({result.name for result in shown}) > 1
+    several = len({evaluation.name for evaluation in shown}) > 1
     parts, all_drawn = [], True
-    for direction, group in directions(shown) if several else [(shown[0].width, shown)]:
+    for direction, group in by_direction(shown) if several else [(shown[0].width, shown)]:
         columns = [
             dict(zip(*(r.report.per_class[key] for key in ("category", "map")), strict=True)) for r in group
         ]
@@ -102,11 +96,11 @@ def classes(results: Sequence[Result]) -> Section | None:
             all_drawn, order = False, order[: BARS // 2] + order[-BARS // 2 :]
         bars = [
             (
-                result.name if several else result.arrow,
+                evaluation.name if several else evaluation.arrow,
                 [number_of(column.get(name)) for name in order],
                 series(number)[0],
             )
-            for number, (result, column) in enumerate(zip(group, columns, strict=True))
+            for number, (evaluation, column) in enumerate(zip(group, columns, strict=True))
         ]
         words = [name.replace("_", " ") for name in order]
         top = min(1.0, max((value for _, values, _ in bars for value in values), default=1.0) * 1.05)
@@ -121,37 +115,40 @@ def classes(results: Sequence[Result]) -> Section | None:
     return Section("classes", "Categories", text, figures=[Figure("categories", parts)], columns=2)
 
 
-def hits(results: Sequence[Result]) -> Found:
-    """The first hits of each direction at the longest codes."""
-    return [(result, *nearest(result.query, result.database, HITS)) for result in longest(results)]
+def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
+    """The first hits of the longest codes of each direction."""
+    return [
+        (evaluation, *nearest(evaluation.query, evaluation.database, HITS))
+        for evaluation in longest(evaluations)
+    ]
 
 
-def confusions(found: Found) -> Section | None:
-    """Which categories the first hits have."""
+def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
+    """Which categories the first hits have; None where categories are unknown."""
     parts, tables = [], []
-    for result, positions, _ in found:
-        if result.query.categories is None or result.database.categories is None:
+    for evaluation, positions, _ in hits:
+        if evaluation.query.categories is None or evaluation.database.categories is None:
             continue
-        names, shares = confusion(result.query, result.database, positions)
+        names, shares = confusion(evaluation.query, evaluation.database, positions)
         if not names:
             continue
         words = [name.replace("_", " ") for name in names]
         mean = float(np.nanmean(np.diag(shares)))
         what = f"Categories of the first {HITS} hits by category of the query; {mean:.0%} are of the query's."
         axes = ("category of the hit", "category of the query")
-        drawn, title = words, f"{result.arrow}, {result.width}"
+        drawn, title = words, f"{evaluation.arrow}, {evaluation.width}"
         square = shares
         if len(words) > BARS:
-            counts = Counter(result.query.categories.tolist())
+            counts = Counter(evaluation.query.categories.tolist())
             kept = sorted(sorted(range(len(names)), key=lambda i: -counts[names[i]])[:BARS])
             drawn, square = [words[i] for i in kept], shares[np.ix_(kept, kept)]
             title += f", the {BARS} largest of {len(words)} categories"
         parts.append(panels.heat_panel(title, square, axes, what, drawn))
         rows = [
-            [escape(asked), escape(other), f"{share:.0%}"] for asked, other, share in mix_ups(words, shares)
+            [escape(wanted), escape(other), f"{share:.0%}"] for wanted, other, share in mix_ups(words, shares)
         ]
         tables.append(
-            Table(f"Most frequent mix-ups, {result.arrow}", ("asked for", "found", "of hits"), rows)
+            Table(f"Most frequent mix-ups, {evaluation.arrow}", ("asked for", "found", "of hits"), rows)
         )
     if not parts:
         return None
@@ -163,23 +160,27 @@ def confusions(found: Found) -> Section | None:
     return Section("confusion", "Confusion", text, tables=tables, figures=figures, columns=2)
 
 
-def planes(results: Sequence[Result], before: Sequence[Result], seed: int) -> Section | None:
-    """The t-SNE of codes of both modalities."""
+def plane_section(
+    evaluations: Sequence[Evaluation], before: Sequence[Evaluation], seed: int
+) -> Section | None:
+    """The t-SNE of codes of both modalities, before training too where there are such; None for under four codes."""
     pairs = [("before training", pair) for pair in longest(before)[:1]]
-    pairs += [("after training" if pairs else "", longest(results)[0])]
+    pairs += [("after training" if pairs else "", longest(evaluations)[0])]
     drawn, counts = [], []
-    for when, result in pairs:
-        parts = [result.query] if result.query == result.database else [result.query, result.database]
-        chosen: list[Rows] = [
+    for when, evaluation in pairs:
+        parts = [evaluation.query]
+        if evaluation.query != evaluation.database:
+            parts.append(evaluation.database)
+        chosen: list[Vectors] = [
             part[rows] for part, rows in zip(parts, sample(parts, PLANE_ROWS, seed), strict=True)
         ]
         if sum(map(len, chosen)) < 4:
             return None
         categories = np.concatenate([categories_of(part) for part in chosen])
         is_shape = np.concatenate([np.full(len(part), part.modality == "shape") for part in chosen])
-        title = ", ".join(part for part in (when, result.width) if part)
+        title = ", ".join(part for part in (when, evaluation.width) if part)
         what = f"t-SNE of {len(categories)} rows ({title}), coloured by category."
-        drawn.append(panels.plane_panel(title, plane(chosen, seed), categories, is_shape, what))
+        drawn.append(panels.plane_panel(title, tsne_plane(chosen, seed), categories, is_shape, what))
         counts = [f"{len(part)} {part.modality or 'row'}s" for part in chosen]
     text = [
         f"{' and '.join(counts)} in one plane (t-SNE, seed {seed}), ● image, ▲ shape, a colour a category. Where both "
@@ -188,28 +189,29 @@ def planes(results: Sequence[Result], before: Sequence[Result], seed: int) -> Se
     return Section("plane", "Map of the codes", text, figures=[Figure("tsne", drawn)], columns=2)
 
 
-def bits(results: Sequence[Result]) -> Section | None:
-    """Balance and correlation of the bits of each modality."""
-    result = longest(results)[0]
-    sides = {
-        side.modality or name: side for name, side in (("database", result.database), ("query", result.query))
+def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
+    """Balance and correlation of the bits of each modality; None without codes."""
+    evaluation = longest(evaluations)[0]
+    codes_of = {
+        codes.modality or role: codes
+        for role, codes in (("database", evaluation.database), ("query", evaluation.query))
     }
     balances, correlations, notes = [], [], []
-    for name, side in reversed(sides.items()):
-        if not isinstance(side, BinaryCodes) or not len(side):
+    for name, codes in reversed(codes_of.items()):
+        if not isinstance(codes, BinaryCodes) or not len(codes):
             continue
-        found = bit_statistics(side)
-        off = float(np.abs(found.ones - 0.5).mean())
-        chance = math.sqrt(2 / (math.pi * found.rows))
+        bits = bit_statistics(codes)
+        off = float(np.abs(bits.ones - 0.5).mean())
+        chance = math.sqrt(2 / (math.pi * bits.rows))
         words = (
             f"{name} codes: bits are off balance by {off:.3f} on average; mean |correlation| of two bits "
-            f"{found.mean_correlation:.3f} (independent bits would show {chance:.3f} at {found.rows} rows); "
-            f"{found.constant} constant bits; {found.distinct} different codes among {found.rows}."
+            f"{bits.mean_correlation:.3f} (independent bits would show {chance:.3f} at {bits.rows} rows); "
+            f"{bits.constant} constant bits; {bits.distinct} different codes among {bits.rows}."
         )
         notes.append(words)
-        balances.append(panels.balance_panel(f"balance, {name} codes", found.ones, words))
+        balances.append(panels.balance_panel(f"balance, {name} codes", bits.ones, words))
         correlations.append(
-            panels.heat_panel(f"correlation, {name} codes", found.correlation, ("bit", "bit"), words)
+            panels.heat_panel(f"correlation, {name} codes", bits.correlation, ("bit", "bit"), words)
         )
     if not balances:
         return None
@@ -221,11 +223,11 @@ def bits(results: Sequence[Result]) -> Section | None:
     return Section("bits", "Bits", text, notes=notes, figures=figures, columns=4)
 
 
-def categories_of(rows: Rows) -> np.ndarray:
-    """The category of each row, "" where unknown."""
-    return np.full(len(rows), "") if rows.categories is None else rows.categories
+def categories_of(vectors: Vectors) -> np.ndarray:
+    """The category of each row, text [n]; "" where unknown."""
+    return np.full(len(vectors), "") if vectors.categories is None else vectors.categories
 
 
 def number_of(value: float | None) -> float:
-    """A value that may be unknown as a number, NaN if so."""
+    """A value as a float; NaN for None."""
     return math.nan if value is None else float(value)

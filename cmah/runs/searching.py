@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError
-from cmah.files import Skipped, require_replaceable
+from cmah.files import Skipped
+from cmah.report.hit_tiles import Tile, TileRow
+from cmah.report.hits_page import refuse_to_replace, write_sheet
 from cmah.search import HammingIndex
 from cmah.search.hit_records import QueryRecord, read_categories, search_records
 
 if TYPE_CHECKING:
-    from cmah.report.hits_page import DatasetPictures
+    from cmah.data.pictures import DatasetPictures
 
 
 def search_files(
@@ -105,15 +107,15 @@ class _Search:
         if sheet is not None and dataset is None:
             raise CmahError(f"{sheet}: a sheet needs a dataset folder, from which the pictures are taken")
         if sheet is not None:
-            require_replaceable(sheet, b'content="cmah"')
+            refuse_to_replace(sheet)
         self.sheet = sheet
         self.index = HammingIndex.open(index)
         self.pictures: DatasetPictures | None = None
         if dataset is not None:
+            from cmah.data import pictures
             from cmah.data.dataset import Dataset
-            from cmah.report import hits_page
 
-            self.pictures = hits_page.DatasetPictures(Dataset.read(dataset))
+            self.pictures = pictures.DatasetPictures(Dataset.read(dataset))
         self.categories = {} if database is None else read_categories(database)
 
     def category_of(self, name: str) -> str:
@@ -137,7 +139,7 @@ def _write_sheet(
     up: str,
     index: HammingIndex,
 ) -> None:
-    from cmah.report.hits_page import Row, Tile, picture_of_file, write_sheet
+    from cmah.data.pictures import picture_of_file
 
     rows = []
     for record in records:
@@ -153,6 +155,6 @@ def _write_sheet(
             for hit in record["hits"]
         ]
         picture = pictures.picture(record["query"]) or picture_of_file(record["query"], up)
-        rows.append(Row(Tile(record["query"], picture, category, "query"), tiles))
+        rows.append(TileRow(Tile(record["query"], picture, category, "query"), tiles))
     notes = [f"{len(index)} items, codes of {index.bits} bits; under each hit its Hamming distance."]
     write_sheet(path, "Queries and their nearest items", rows, notes)

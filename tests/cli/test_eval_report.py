@@ -13,7 +13,6 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes import write_codes as write_code_file
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.evaluation import evaluate
-from cmah.evaluation.inputs import names_of
 
 
 def write_codes(folder, seed, names="abcdef", prefixes=(4, 8)):
@@ -166,16 +165,6 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
     assert not (files / "o").exists()
-
-
-def test_names_of_folders(tmp_path):
-    def names(*paths):
-        return names_of([tmp_path / path for path in paths])
-
-    assert names("a", "b") == ["a", "b"]
-    assert names("a/codes", "b/codes") == ["a", "b"]
-    assert names("x/a", "y/a/codes", "z/b") == ["a", "codes", "b"]
-    assert names("x/a/c/d", "y/a/c/d", "y/b/c/d") == ["x/a", "y/a", "y/b"]
 
 
 def test_report_does_not_load_torch(files):

@@ -5,7 +5,7 @@ import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
-from cmah.evaluation import evaluate
+from cmah.evaluation import comparison, evaluate
 from cmah.evaluation.clouds import cloud_distances, first_hits
 
 
@@ -54,7 +54,7 @@ def test_hau_of_evaluate():
     assert report["hau"] == pytest.approx(np.nanmean(expected), rel=1e-5)
     assert report["chamfer"] == pytest.approx(np.nanmean(report.per_query["chamfer"]))
     assert report.rules.without_cloud == 2
-    text = report.table(("hau", "chamfer"))
+    text = comparison([("", report)], ("hau", "chamfer"))
     assert "2 queries or their first hits have no point cloud" in text
     assert f"{report['hau']:.4f}" in text
     nameless = BinaryCodes.from_signs(signs, categories=list("abcd"))

@@ -1,4 +1,4 @@
-"""The page: whole, escaped, self-contained; and the pictures in it."""
+"""Pictures of images, point clouds and query files, as they stand in a page."""
 
 import base64
 import io
@@ -7,33 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.report.hits_page import (
-    SIDE,
-    Row,
-    Tile,
-    picture_of_file,
-    picture_of_image,
-    picture_of_points,
-    write_sheet,
-)
+from cmah.data.pictures import SIDE, picture_of_file, picture_of_image, picture_of_points
 
 
 def decoded(address):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
-
-
-def test_page(tmp_path):
-    hits = [Tile("a<b>", "data:image/png;base64,AA", "sofa_bench", "3 bits", True), Tile("b", relevant=False)]
-    write_sheet(
-        tmp_path / "x.html", "Title & more", [Row(Tile("q"), hits), Row(Tile("r"))], ["a note", "<script>"]
-    )
-    page = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>")
-    for part in ("Title &amp; more", "a&lt;b&gt;", "sofa bench", "✓ 3 bits", "&lt;script&gt;", "1 of 2 hits"):
-        assert part in page
-    assert page.count("<script>") == 1  # the page's own, which enlarges pictures
-    assert "prefers-color-scheme: dark" in page
-    assert "max-width: 640px" in page
 
 
 def test_picture_of_image():

@@ -10,8 +10,9 @@ import pytest
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CmahError
 from cmah.evaluation import evaluate
-from cmah.evaluation.findings import Result, nearest
+from cmah.evaluation.evaluations import Evaluation
 from cmah.report import sections
+from cmah.report.nearest_items import nearest
 from cmah.report.page import write_report
 
 ODD = "<script>alert('&')</script>"
@@ -73,7 +74,7 @@ def measured(pair, lengths, name="", **settings):
     for direction, a, b in (("image -> shape", *pair), ("shape -> image", *pair[::-1])):
         for length in lengths:
             cut = a.truncate(length), b.truncate(length)
-            results.append(Result(direction, *cut, evaluate(*cut, bootstrap=20, **settings), name))
+            results.append(Evaluation(direction, *cut, evaluate(*cut, bootstrap=20, **settings), name))
     return results
 
 
@@ -88,7 +89,7 @@ def made(tmp_path_factory):
         lead=["a lead"],
         before=measured(sides(noise=0.5, seed=1), (16,)),
         pictures=lambda name, modality: "" if name == "s3" else PICTURE,
-        made=[("command", "cmah eval <x>")],
+        provenance=[("command", "cmah eval <x>")],
         settings=("Settings", '{"a": "<b>"}'),
     )
     return results, path, Page(path.read_text(encoding="utf-8"))
@@ -231,7 +232,7 @@ def test_embeddings_beside_codes_show_what_hashing_costs(tmp_path):
         Embeddings(rows.signs() + np.float32(0.5), categories=rows.categories, modality=rows.modality)
         for rows in (image, shape)
     ]
-    results.append(Result("image -> shape", *floats, evaluate(*floats, bootstrap=0)))
+    results.append(Evaluation("image -> shape", *floats, evaluate(*floats, bootstrap=0)))
     page = Page(write_report(tmp_path, results).read_text(encoding="utf-8"))
     cost = results[1].report["map"] - results[0].report["map"]
     assert f"cost of hashing, image → shape, 16 bits: {cost:+.3f} (float mAP − code mAP)" in page.text
@@ -243,7 +244,9 @@ def test_rows_of_which_little_is_known(tmp_path):
     """No categories, no ids, one modality, instances only: the page leaves out what cannot be shown."""
     rng = np.random.default_rng(0)
     rows = BinaryCodes.from_bits(rng.integers(0, 2, (6, 8)), shape_ids=[f"s{i % 3}" for i in range(6)])
-    result = Result("query -> database", rows, rows, evaluate(rows, rows, relevance="instance", bootstrap=0))
+    result = Evaluation(
+        "query -> database", rows, rows, evaluate(rows, rows, relevance="instance", bootstrap=0)
+    )
     page = Page(write_report(tmp_path, [result]).read_text(encoding="utf-8"))
     assert {"#searches", "#bits", "#plane"} < {attributes["href"] for attributes in page.all("a")}
     assert "#confusion" not in {attributes["href"] for attributes in page.all("a")}
@@ -270,7 +273,7 @@ def test_many_categories():
         BinaryCodes.from_bits(rng.random((70, 8)) < 0.5, categories=names, modality=modality)
         for modality in ("image", "shape")
     ]
-    result = Result("image -> shape", *codes, evaluate(*codes, bootstrap=0))
+    result = Evaluation("image -> shape", *codes, evaluate(*codes, bootstrap=0))
     hits = np.arange(70)[:, None]
-    found = sections.confusions([(result, hits, np.zeros_like(hits))])
+    found = sections.confusion_section([(result, hits, np.zeros_like(hits))])
     assert "the 60 largest of 70 categories" in found.figures[0].panels[0].title

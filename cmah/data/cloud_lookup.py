@@ -1,0 +1,37 @@
+"""The point clouds of a dataset by shape id, as measures of the distance between shapes take them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cmah.data.dataset import Dataset
+from cmah.data.point_clouds import normalise
+from cmah.errors import CmahError
+
+
+def cloud_lookup(
+    dataset: Dataset, warn: Callable[[str], None] | None = None
+) -> Callable[[str], np.ndarray | None]:
+    """The points of a shape by its id, for `cloud_of` of `cmah.evaluation.evaluate`.
+
+    Args:
+        dataset: the folder that has the clouds.
+        warn: called with a line of text for each cloud that cannot be read.
+
+    Returns:
+        A function from a shape id to float32 [n, 3], centred and scaled to largest norm 1, or to None if the dataset
+        has no such shape or cannot read it.
+    """
+    shapes = {shape.shape_id: shape for shape in dataset.shapes}
+
+    def cloud_of(shape_id: str) -> np.ndarray | None:
+        if shape_id not in shapes:
+            return None
+        try:
+            return normalise(dataset.load_points(shapes[shape_id])[:, :3])
+        except CmahError as error:
+            if warn:
+                warn(f"no distance to shape {shape_id}: {error}")
+            return None
+
+    return cloud_of

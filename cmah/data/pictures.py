@@ -1,0 +1,117 @@
+"""Pictures of shapes and images for a page: small JPEGs and drawn point clouds as `data:` addresses."""
+
+import base64
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from cmah.data.dataset import Dataset
+from cmah.data.images import fit_square, load_image
+from cmah.data.point_clouds import load_points_file
+from cmah.errors import CmahError
+from cmah.meshes import MESH_SUFFIXES
+from cmah.meshes.point_sampling import points_of_mesh
+
+SIDE = 176  # pixels of a picture in the page
+
+
+def picture_of_image(image: np.ndarray) -> str:
+    """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address."""
+    return _encoded(fit_square(image, min(SIDE, max(image.shape[:2]))), "JPEG")
+
+
+def picture_of_points(points: np.ndarray) -> str:
+    """A point cloud, float [n, 3 or more], y up, seen from the front right and above, in a `data:` address.
+
+    Orthographic; near points are darker and hide those behind them.
+    """
+    xyz = np.asarray(points, dtype=np.float64)[:, :3]
+    xyz = xyz - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
+    xyz /= max(float(np.linalg.norm(xyz, axis=1).max()), 1e-12)
+    azimuth, elevation = np.radians(35), np.radians(20)
+    right = np.array([np.cos(azimuth), 0, -np.sin(azimuth)])
+    toward = np.array(
+        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
+    up = np.cross(toward, right)
+    column = np.round(SIDE / 2 + xyz @ right * (SIDE / 2 - 6)).astype(int)
+    line = np.round(SIDE / 2 - xyz @ up * (SIDE / 2 - 6)).astype(int)
+    depth = xyz @ toward
+    far, near = np.array([176, 196, 222]), np.array([28, 60, 110])
+    canvas = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8)
+    for i in np.argsort(depth):  # from far to near
+        nearness = (depth[i] + 1) / 2
+        canvas[line[i] - 1 : line[i] + 1, column[i] - 1 : column[i] + 1] = far + nearness * (near - far)
+    return _encoded(canvas, "PNG")
+
+
+def picture_of_file(path: str | Path, up: str = "y") -> str:
+    """A picture of a query file: an image as it is, a mesh or `.npy` point cloud as points; "" if unreadable.
+
+    Args:
+        path: the file.
+        up: "y" or "z", the up axis of a mesh or point cloud.
+    """
+    suffix = Path(path).suffix.lower()
+    try:
+        if suffix == ".npy":
+            points = load_points_file(path)
+            return picture_of_points(points[:, [0, 2, 1]] * [1, 1, -1] if up == "z" else points)
+        if suffix in MESH_SUFFIXES:
+            return picture_of_points(points_of_mesh(path, 6000, up))
+        return picture_of_image(load_image(path))
+    except CmahError:
+        return ""
+
+
+class DatasetPictures:
+    """Pictures and categories of a dataset folder's shapes and images, by id.
+
+    Args:
+        dataset: the dataset folder. An id that a shape and an image share means the shape, unless `picture` is asked
+            for an image.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._shapes = {shape.shape_id: shape for shape in dataset.shapes}
+        self._images = {image.image_id: image for image in dataset.images}
+        self._by_path = {(dataset.root / image.path).resolve(): image.image_id for image in dataset.images}
+        self._by_path |= {(dataset.root / shape.points).resolve(): shape.shape_id for shape in dataset.shapes}
+        self._views = dataset.views()
+        self.picture = lru_cache(maxsize=4096)(self._picture)
+
+    def category(self, name: str) -> str:
+        """The category of a shape, an image, or a file of the dataset; "" if unknown."""
+        row = self._shapes.get(name) or self._images.get(name) or self._images.get(self._id_of_file(name))
+        row = row or self._shapes.get(self._id_of_file(name))
+        return row.category if row else ""
+
+    def _id_of_file(self, name: str) -> str:
+        return self._by_path.get(Path(name).resolve(), "")
+
+    def _picture(self, name: str, modality: str = "") -> str:
+        """The image of this id, or the first render of the shape (else its picture, else its points); "" if none."""
+        try:
+            if name in self._shapes and not (modality == "image" and name in self._images):
+                views = [image for image in self._views[name] if image.kind != "photo"]
+                if views:
+                    first = min(views, key=lambda image: (image.kind != "render", image.view or 0))
+                    return picture_of_image(load_image(self.dataset.root / first.path))
+                return picture_of_points(self.dataset.load_points(self._shapes[name]))
+            if name in self._images:
+                return picture_of_image(load_image(self.dataset.root / self._images[name].path))
+        except CmahError:
+            return ""  # a missing picture costs one empty frame, not the page
+        return ""
+
+
+def _encoded(image: np.ndarray, file_format: str) -> str:
+    """An image, uint8 [h, w, 3], as a file of "JPEG" or "PNG" in a `data:` address."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, file_format, quality=82, optimize=True)
+    return f"data:image/{file_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,73 @@
+"""From the measures of each query to those of a report: means over all queries, and over those of each category."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cmah.evaluation.measure_table import BOUNDS, mean_name
+from cmah.evaluation.relevance import Labels
+
+
+def means(per_query: dict[str, np.ndarray]) -> dict[str, float]:
+    """The value of each measure over all queries that have one.
+
+    Args:
+        per_query: float64 [q] by name, NaN for queries left out.
+
+    Returns:
+        Means (for "median_rank" the median) by the name of the value, "map" for "ap" and so on; NaN without queries.
+    """
+    values = {}
+    for column, numbers in per_query.items():
+        name, measure = mean_name(column)
+        values[name] = _average(numbers, measure.average)
+    return values
+
+
+def class_means(
+    categories: Labels | None, per_query: dict[str, np.ndarray], counted: np.ndarray
+) -> dict[str, list[Any]]:
+    """Means over the queries of each category that has a query with a relevant item.
+
+    Args:
+        categories: category of each query, "" where unknown; None if none is known.
+        per_query: float64 [q] by name.
+        counted: bool [q], the queries with a relevant item.
+
+    Returns:
+        "category": the names in order, "queries": how many count, and the means "map", "nn" and "p@K".
+    """
+    columns = {"map": "ap", "nn": "nn"}
+    columns |= {name: name for name in per_query if name.startswith("p@") and not name.endswith(BOUNDS)}
+    if categories is None:
+        return {"category": [], "queries": [], **{title: [] for title in columns}}
+    texts = np.asarray(categories)[counted].astype(str)
+    names, class_of, sizes = np.unique(texts, return_inverse=True, return_counts=True)
+    known = names != ""
+    result: dict[str, list[Any]] = {"category": names[known].tolist(), "queries": sizes[known].tolist()}
+    for title, name in columns.items():
+        sums = np.bincount(class_of, per_query[name][counted], minlength=len(names))
+        result[title] = (sums / sizes)[known].tolist()
+    return result
+
+
+def mean_curves(sums: Sequence[np.ndarray], count: int) -> list[list[float]]:
+    """Mean curves from sums over chunks of queries.
+
+    Args:
+        sums: for each chunk float64 [curves, points].
+        count: number of queries in the sums.
+
+    Returns:
+        [curves, points]; NaN where there are no queries.
+    """
+    total = np.sum(sums, axis=0)
+    curves: list[list[float]] = (total / count if count else np.full_like(total, np.nan)).tolist()
+    return curves
+
+
+def _average(numbers: np.ndarray, average: Callable[[np.ndarray], np.floating]) -> float:
+    """The average of what is not NaN; NaN if nothing is."""
+    known = numbers[~np.isnan(numbers)]
+    return float(average(known)) if known.size else float("nan")

@@ -1,0 +1,225 @@
+"""From code files to a comparison: what `cmah eval` measures, of one pair of files or of several methods.
+
+`evaluate_files` takes the files of queries and database, `compare_folders` a folder per method; both give a
+`Comparison`, which has the text for the terminal and the JSON record.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cmah.errors import CodesError
+from cmah.evaluation.clouds import CloudOf
+from cmah.evaluation.evaluating import evaluate
+from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
+from cmah.evaluation.protocol import Protocol
+from cmah.evaluation.relevance import Vectors
+from cmah.evaluation.report_text import comparison
+from cmah.evaluation.vector_files import (
+    FilePair,
+    code_lengths,
+    files_of,
+    names_of,
+    read_pair,
+    same_items,
+)
+from cmah.files import require_replaceable, write_json
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Evaluations that stand in one table.
+
+    Attributes:
+        evaluations: one for each method, direction and code length.
+        files: queries and database of each method.
+        protocol: the rules.
+        inputs: the paths that were given, under their names in the record: "query" and "database", or "folders".
+        kind: the kind of the images that were measured, None for all.
+        warnings: why numbers of different methods do not compare.
+    """
+
+    evaluations: Sequence[Evaluation]
+    files: Sequence[FilePair]
+    protocol: Protocol
+    inputs: dict[str, str | list[str]]
+    kind: str | None = None
+    warnings: Sequence[str] = ()
+
+    def text(self, metrics: Sequence[str] = ()) -> str:
+        """The table for the terminal, with what hashing costs under it; `metrics` as in `comparison`."""
+        lines = [comparison([(each.label, each.report) for each in self.evaluations], metrics)]
+        lines += [
+            f"cost of hashing, {each.label}, {each.report.rules.width} bits: {cost:+.3f} (float mAP - code mAP)"
+            for each, cost in costs_of_hashing(self.evaluations)
+        ]
+        return "\n".join(lines)
+
+    def record(self) -> dict[str, Any]:
+        """All reports and costs of hashing as plain data, as they stand in JSON."""
+        return {
+            **self.inputs,
+            "kind": self.kind,
+            "results": [{**_who(each), **each.report.to_dict()} for each in self.evaluations],
+            "costs": [
+                {**_who(each), "bits": each.report.rules.width, "map": cost}
+                for each, cost in costs_of_hashing(self.evaluations)
+            ],
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write the record as JSON, whole or not at all."""
+        write_json(path, self.record())
+
+
+def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """See that a record may be written to a path.
+
+    Args:
+        path: the file that is to be written.
+        inputs: files that are read.
+
+    Raises:
+        CmahError: if it is one of `inputs`, or exists and is no record of `Comparison.write`.
+    """
+    require_replaceable(path, b'"query"', inputs)
+
+
+def evaluate_files(
+    query: str | Path,
+    database: str | Path,
+    *,
+    protocol: Protocol | None = None,
+    both: bool = False,
+    kind: str | None = None,
+    bits: Sequence[int] = (),
+    unhashed: tuple[str | Path, str | Path] | None = None,
+    cloud_of: CloudOf | None = None,
+) -> Comparison:
+    """Evaluate one file against another, at each code length.
+
+    Args:
+        query: code or embedding file of the queries.
+        database: code or embedding file of the database.
+        protocol: the rules; by default `Protocol()`. Where both files are one, each query is left out.
+        both: measure the other direction too.
+        kind: "render", "picture" or "photo": of the images only these.
+        bits: code lengths; by default all that both files have.
+        unhashed: embedding files (.npz, .npy) of queries and database before hashing, row by row: what does hashing
+            cost?
+        cloud_of: as in `evaluate`.
+
+    Raises:
+        CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item.
+    """
+    protocol = protocol or Protocol()
+    files = read_pair(query, database, kind, unhashed)
+    evaluations = measure(files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of)
+    return Comparison(evaluations, [files], protocol, {"query": str(query), "database": str(database)}, kind)
+
+
+def compare_folders(
+    folders: Sequence[str | Path],
+    *,
+    protocol: Protocol | None = None,
+    kind: str | None = None,
+    bits: Sequence[int] = (),
+    cloud_of: CloudOf | None = None,
+) -> Comparison:
+    """Evaluate several methods in both directions; a method is a folder that cmah export or cmah hash wrote.
+
+    What competes stands together: evaluations are sorted by direction and code length, then in order of the folders.
+
+    Args:
+        folders: each with image.npz and shape.npz, or the same with _embeddings behind the name.
+        protocol: the rules; by default `Protocol()`.
+        kind: "render", "picture" or "photo": of the images only these.
+        bits: code lengths; by default all that both files of a folder have.
+        cloud_of: as in `evaluate`.
+
+    Raises:
+        CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item;
+            naming the folder, if it is given twice or is a run.
+    """
+    protocol = protocol or Protocol()
+    pairs = [files_of(Path(folder)) for folder in folders]
+    names = names_of([Path(folder) for folder in folders])
+    files: list[FilePair] = []
+    evaluations: list[Evaluation] = []
+    warnings = []
+    for name, pair in zip(names, pairs, strict=True):
+        files.append(read_pair(*pair, kind))
+        if not same_items(files[0], files[-1]):
+            warnings.append(f"{name} holds other items than {names[0]}: their numbers do not compare")
+        lengths = code_lengths(files[-1], bits)
+        evaluations += measure(files[-1], lengths, protocol, both=True, name=name, cloud_of=cloud_of)
+    evaluations.sort(key=lambda each: (each.direction, each.report.rules.width))
+    return Comparison(
+        evaluations, files, protocol, {"folders": [str(folder) for folder in folders]}, kind, warnings
+    )
+
+
+def evaluate_before(query: str | Path, database: str | Path, after: Comparison) -> Comparison:
+    """Evaluate codes from before training under the rules, and in the directions and lengths, of those after it.
+
+    Raises:
+        CodesError: as in `evaluate_files`.
+    """
+    files = read_pair(query, database, after.kind)
+    widths = {each.report.rules.width for each in after.evaluations}
+    lengths = [length for length in code_lengths(files) if length is None or length in widths]
+    both = len({each.direction for each in after.evaluations}) > 1
+    evaluations = measure(files, lengths, after.protocol, both=both)
+    return Comparison(
+        evaluations, [files], after.protocol, {"query": str(query), "database": str(database)}, after.kind
+    )
+
+
+def measure(
+    files: FilePair,
+    lengths: Sequence[int | None],
+    protocol: Protocol,
+    *,
+    both: bool = False,
+    name: str = "",
+    cloud_of: CloudOf | None = None,
+) -> list[Evaluation]:
+    """Evaluate one direction or both at each length, and the embeddings before hashing where they are given.
+
+    Args:
+        files: queries and database.
+        lengths: as `code_lengths` gives them.
+        protocol: the rules. Where both files are one, each query is left out, with or without ids.
+        both: measure the other direction too.
+        name: of the method or run.
+        cloud_of: as in `evaluate`.
+
+    Raises:
+        CodesError: naming the file, for a length it does not have, or if no query has a relevant item.
+    """
+    names = [file.vectors.modality or role for file, role in zip(files, ("query", "database"), strict=True)]
+    if protocol.exclude_self is None and files[0].path.resolve() == files[1].path.resolve():
+        protocol = replace(protocol, exclude_self=True)
+    evaluations = []
+    for a, b in [(0, 1), (1, 0)] if both else [(0, 1)]:
+        query, database = files[a], files[b]
+        pairs: list[tuple[Vectors, Vectors]] = [
+            (query.truncated(length), database.truncated(length)) for length in lengths
+        ]
+        if query.unhashed is not None and database.unhashed is not None:
+            pairs.append((query.unhashed, database.unhashed))
+        for queries, items in pairs:
+            report = evaluate(queries, items, protocol=protocol, cloud_of=cloud_of)
+            if report.rules.left_out == report.rules.queries:
+                raise CodesError(
+                    f"{query.path}: none of the {report.rules.queries} queries has a relevant item in "
+                    f"{database.path} (relevant: the same {report.rules.relevance})"
+                )
+            evaluations.append(Evaluation(f"{names[a]} -> {names[b]}", queries, items, report, name))
+    return evaluations
+
+
+def _who(evaluation: Evaluation) -> dict[str, str]:
+    name = {"name": evaluation.name} if evaluation.name else {}
+    return {**name, "direction": evaluation.direction}

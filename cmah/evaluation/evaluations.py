@@ -1,0 +1,80 @@
+"""`Evaluation`: a report with what it was measured on, and the orders in which several are shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cmah.codes import BinaryCodes
+from cmah.evaluation.relevance import Vectors
+from cmah.evaluation.report_numbers import Report
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report with what it was measured on.
+
+    Attributes:
+        direction: for example "image -> shape".
+        query: the queries.
+        database: the items that were ranked.
+        report: the numbers.
+        name: of the method or run, "" where there is only one.
+    """
+
+    direction: str
+    query: Vectors
+    database: Vectors
+    report: Report
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and direction, as in the terminal's tables."""
+        return f"{self.name}: {self.direction}" if self.name else self.direction
+
+    @property
+    def arrow(self) -> str:
+        """The direction as it is written on a page."""
+        return self.direction.replace("->", "→")
+
+    @property
+    def width(self) -> str:
+        """Length of a code or embedding with its unit, as "64 bits"."""
+        return self.report.rules.width_text
+
+
+def by_direction(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
+    """Evaluations by direction as it is written on a page, in order of first appearance."""
+    names = list(dict.fromkeys(each.arrow for each in evaluations))
+    return [(name, [each for each in evaluations if each.arrow == name]) for name in names]
+
+
+def longest(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """For each method and direction the evaluation of its longest codes, or of embeddings if there are no codes."""
+    best: dict[tuple[str, str], Evaluation] = {}
+    for each in evaluations:
+        key = each.name, each.direction
+        if key not in best or _length(each) > _length(best[key]):
+            best[key] = each
+    return list(best.values())
+
+
+def _length(evaluation: Evaluation) -> tuple[bool, int]:
+    return isinstance(evaluation.query, BinaryCodes), evaluation.report.rules.width
+
+
+def costs_of_hashing(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, float]]:
+    """What hashing costs: embedding mAP - code mAP.
+
+    Returns:
+        Each evaluation of codes that has one of embeddings of the same method and direction beside it, with the cost.
+    """
+    unhashed = {
+        (each.name, each.direction): each.report["map"]
+        for each in evaluations
+        if not isinstance(each.query, BinaryCodes)
+    }
+    return [
+        (each, unhashed[key] - each.report["map"])
+        for each in evaluations
+        if isinstance(each.query, BinaryCodes) and (key := (each.name, each.direction)) in unhashed
+    ]

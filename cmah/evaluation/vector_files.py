@@ -1,0 +1,175 @@
+"""The files that are evaluated: codes or embeddings of queries and database, and of which lengths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cmah.codes import BinaryCodes, Embeddings, read_codes
+from cmah.codes.npz import read_npy
+from cmah.errors import CodesError
+from cmah.evaluation.relevance import Vectors
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """What is evaluated of a code or embedding file.
+
+    Attributes:
+        path: the file.
+        vectors: its codes or embeddings, of the images only those of the wanted kind.
+        unhashed: embeddings of the same rows before hashing, where they are given.
+    """
+
+    path: Path
+    vectors: Vectors
+    unhashed: Embeddings | None = None
+
+    def truncated(self, bits: int | None) -> Vectors:
+        """The codes cut to `bits`; None, and embeddings, leave them as they are.
+
+        Raises:
+            CodesError: naming the file, for a length it does not have.
+        """
+        if bits is None or not isinstance(self.vectors, BinaryCodes):
+            return self.vectors
+        try:
+            return self.vectors.truncate(bits)
+        except CodesError as error:
+            raise CodesError(f"{self.path}: {error}") from None
+
+
+FilePair = tuple[VectorFile, VectorFile]  # of queries and database
+
+
+def read_pair(
+    query: str | Path,
+    database: str | Path,
+    kind: str | None = None,
+    unhashed: tuple[str | Path, str | Path] | None = None,
+) -> FilePair:
+    """Read the files of queries and database.
+
+    Args:
+        query: code or embedding file of the queries.
+        database: code or embedding file of the database.
+        kind: "render", "picture" or "photo": of the images only these; shapes are of no kind and stay.
+        unhashed: embedding files (.npz, .npy) of both, with the same rows in the same order.
+
+    Raises:
+        CodesError: naming the file that is not what is expected, or has no row of the kind.
+    """
+    embeddings = unhashed or (None, None)
+    files = _read(Path(query), kind, embeddings[0]), _read(Path(database), kind, embeddings[1])
+    if kind and all(file.vectors.modality == "shape" for file in files):
+        raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
+    return files
+
+
+def _read(path: Path, kind: str | None, unhashed: str | Path | None) -> VectorFile:
+    vectors = read_codes(path)
+    embeddings = None if unhashed is None else _embeddings_of(Path(unhashed), vectors, path)
+    chosen = _of_kind(vectors, kind, path)
+    return VectorFile(path, vectors[chosen], None if embeddings is None else embeddings[chosen])
+
+
+def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
+    """The code lengths to measure: `bits`, or all that both files have; None alone for embeddings.
+
+    Raises:
+        CodesError: if they have none in common, or `bits` are given for embeddings.
+    """
+    prefixes = [set(file.vectors.prefixes) for file in files if isinstance(file.vectors, BinaryCodes)]
+    if len(prefixes) < len(files):
+        if bits:
+            raise CodesError("--bits is for codes, not for embeddings")
+        return [None]
+    lengths: list[int | None] = [*(bits or sorted(set.intersection(*prefixes)))]
+    if not lengths:
+        texts = [
+            f"{file.path} has codes of {sorted(known)} bits"
+            for file, known in zip(files, prefixes, strict=True)
+        ]
+        raise CodesError(", ".join(texts))
+    return lengths
+
+
+def same_items(a: FilePair, b: FilePair) -> bool:
+    """Whether two pairs of files hold the same items, as far as their ids tell; only then can they be compared."""
+    for one, other in zip(a, b, strict=True):
+        ids = one.vectors.ids, other.vectors.ids
+        if len(one.vectors) != len(other.vectors):
+            return False
+        if ids[0] is not None and ids[1] is not None and sorted(ids[0]) != sorted(ids[1]):
+            return False
+    return True
+
+
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """The files of images and shapes that cmah export or cmah hash left in a folder: codes, else embeddings.
+
+    Raises:
+        CodesError: if the folder is a run.
+    """
+    ending = ".npz"
+    if not (folder / "image.npz").exists():
+        if (folder / "config.json").exists():
+            raise CodesError(
+                f"{folder}: a run; give a folder of its codes: cmah export {folder} DATASET --out CODES"
+            )
+        if (folder / "image_embeddings.npz").exists():
+            ending = "_embeddings.npz"
+    return folder / f"image{ending}", folder / f"shape{ending}"
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """A short name for each folder: the part of its path that tells it from the others, as "a" of RUNS/a/codes.
+
+    Raises:
+        CodesError: if one is given twice.
+
+    Example:
+        >>> names_of([Path("runs/a/codes"), Path("runs/b/codes")])
+        ['a', 'b']
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    if len({*parts}) < len(parts):
+        twice = next(folder for folder, path in zip(folders, parts, strict=True) if parts.count(path) > 1)
+        raise CodesError(f"{twice}: the folder is given twice")
+    # drop what all paths end with, then take as many parts as tell them apart
+    while len(parts) > 1 and len({path[-1] for path in parts}) == 1 and min(map(len, parts)) > 1:
+        parts = [path[:-1] for path in parts]
+    count = 1
+    while len({path[-count:] for path in parts}) < len(parts):
+        count += 1
+    return ["/".join(path[-count:]) for path in parts]
+
+
+def _embeddings_of(path: Path, codes: Vectors, codes_path: Path) -> Embeddings:
+    """The embeddings of the same rows as the codes, with what the code file knows of them."""
+    if not isinstance(codes, BinaryCodes):
+        raise CodesError(f"{codes_path}: holds embeddings, expected codes to compare with {path}")
+    rows = Embeddings(read_npy(path)) if path.suffix == ".npy" else Embeddings.load(path)
+    if len(rows) != len(codes):
+        raise CodesError(f"{path}: {len(rows)} rows, expected {len(codes)} as in {codes_path}")
+    if rows.ids is not None and codes.ids is not None and (rows.ids != codes.ids).any():
+        row = int((rows.ids != codes.ids).argmax())
+        raise CodesError(
+            f"{path}: row {row} is {str(rows.ids[row])!r}, but {str(codes.ids[row])!r} in {codes_path}"
+        )
+    # the code file's labels, so that both are measured alike
+    labels = ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
+    return replace(rows, **{name: getattr(codes, name) for name in labels})
+
+
+def _of_kind(vectors: Vectors, kind: str | None, path: Path) -> np.ndarray:
+    """Which rows are of a kind, bool [n]; shapes are of no kind and stay."""
+    if kind is None or vectors.modality == "shape":
+        return np.ones(len(vectors), dtype=bool)
+    if vectors.kinds is None:
+        raise CodesError(f"{path}: does not name the kinds of its rows, which --kind needs")
+    chosen = vectors.kinds == kind
+    if not chosen.any():
+        raise CodesError(f"{path}: has no {kind} (it has: {', '.join(sorted(set(vectors.kinds.tolist())))})")
+    return np.asarray(chosen)
