@@ -18,7 +18,7 @@ Weights of shape encoders (--shape-weights) are the files as published; cmah enc
 Nothing is downloaded but what download: asks for."""
 
 
-@click.command("encoders", short_help="published encoders that train takes")
+@click.command("encoders")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(name: str | None, as_json: bool) -> None:

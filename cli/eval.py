@@ -18,7 +18,7 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     return tuple(part.strip().lower() for part in (text or "").split(",") if part.strip())
 
 
-@click.command("eval", short_help="mAP and other measures of queries against a database")
+@click.command("eval")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--query", type=click.Path(path_type=Path), help="Code or embedding file of the queries.")
 @click.option("--database", type=click.Path(path_type=Path), help="Code or embedding file of the database.")
@@ -58,7 +58,7 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--metrics",
     callback=_words,
     metavar="NAME,...",
-    help="Columns behind mAP, such as nn,ft,st,ndcg,anmrr; an unknown name lists all.  [default: p,ndcg,nn,acc]",
+    help="Columns after mAP, such as nn,ft,st,ndcg,anmrr; an unknown name lists all.  [default: p,ndcg,nn,acc]",
 )
 @click.option(
     "--map-depth",
@@ -278,6 +278,3 @@ def _write_report(
         run=run,
         command=command,
     )
-
-
-command = eval_  # for cmah.cli.main

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 
-@click.command("info", short_help="what is this dataset, run, code file or index?")
+@click.command("info")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Check every checksum of an index, which reads all of it.")
 @click.option(
@@ -151,6 +151,3 @@ def _print(description: dict[str, Any], indent: str = "") -> None:
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
             click.echo(f"{indent}{name:<{width}}  {text}")
-
-
-command = info

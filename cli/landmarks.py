@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cmah.landmarks import Coverage, Generated
 
 
-@click.command("landmarks", short_help="what objects of a category can look like, in words")
+@click.command("landmarks")
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
@@ -164,6 +164,3 @@ def _first_names(names: Iterable[str]) -> str:
     """The first twenty names, between commas."""
     names = list(names)
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-command = landmarks

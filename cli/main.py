@@ -40,9 +40,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"cmah.cli.{cmd_name}")
-        command: click.Command = (
-            getattr(module, cmd_name, None) or getattr(module, cmd_name + "_", None) or module.command
-        )
+        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

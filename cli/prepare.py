@@ -184,6 +184,3 @@ def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]
             err=True,
         )
     click.echo(f"next: cmah train {out} --recipe cmah --out RUN")
-
-
-command = prepare

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from cmah.cli import options
+
 
 @click.command("search")
 @click.argument("index_path", metavar="INDEX", type=click.Path(path_type=Path))
@@ -51,6 +53,7 @@ import click
 @click.option(
     "--device", default="cpu", show_default=True, help="Device that encodes FILES: auto, cpu, cuda or cuda:N."
 )
+@options.verify
 @click.option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the hits as CSV.")
 def search(
@@ -66,6 +69,7 @@ def search(
     dataset: Path | None,
     sheet: Path | None,
     device: str,
+    verify: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -92,7 +96,7 @@ def search(
         )  # fmt: skip
     else:
         records, skipped = search_files(
-            index_path, run, files, k or 10, radius=radius, threads=threads, up=up, device=device,
+            index_path, run, files, k or 10, radius=radius, threads=threads, up=up, device=device, verify=verify,
             database=database, dataset=dataset, sheet=sheet, report=lambda line: click.echo(line, err=True),
         )  # fmt: skip
     if as_json:

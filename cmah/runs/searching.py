@@ -26,6 +26,7 @@ def search_files(
     threads: int | None = None,
     up: str = "y",
     device: str = "cpu",
+    verify: bool = False,
     database: str | Path | None = None,
     dataset: str | Path | None = None,
     sheet: str | Path | None = None,
@@ -42,6 +43,7 @@ def search_files(
         threads: how many to search with; None for one per core.
         up: "y" or "z", the up axis of meshes and point clouds.
         device: "auto", "cpu", "cuda" or "cuda:N", to encode on.
+        verify: read weights files anew instead of trusting the digests that the cache remembers.
         database: code file with ids and categories, from which the hits' categories are taken.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
@@ -56,7 +58,7 @@ def search_files(
     search = _Search(index, database, dataset, sheet)
     from cmah.runs.encoder import Encoder
 
-    queries, skipped = Encoder.load(run, device=device).encode_files(files, up=up)
+    queries, skipped = Encoder.load(run, device, verify=verify).encode_files(files, up=up)
     if report is not None:
         for _, reason in skipped:
             report(f"skipped {reason}")

@@ -23,9 +23,12 @@ def fails_with(error: BaseException) -> Callable[[str], ModuleType]:
     def command() -> NoReturn:
         raise error
 
-    module = ModuleType("stand-in")
-    module.command = command  # type: ignore[attr-defined]
-    return lambda name: module
+    def stand_in(name: str) -> ModuleType:
+        module = ModuleType(name)
+        setattr(module, name.rpartition(".")[2], command)
+        return module
+
+    return stand_in
 
 
 def exit_status(arguments: list[str]) -> int | str | None:
