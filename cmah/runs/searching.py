@@ -58,7 +58,7 @@ def search_files(
     search = _Search(index, database, dataset, sheet)
     from cmah.runs.encoder import Encoder
 
-    queries, skipped = Encoder.load(run, device, verify=verify).encode_files(files, up=up)
+    queries, skipped = Encoder.load(run, device=device, verify=verify).encode_files(files, up=up)
     if report is not None:
         for _, reason in skipped:
             report(f"skipped {reason}")

@@ -71,7 +71,7 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
 
     class Encoder:
         @classmethod
-        def load(cls, run, device):
+        def load(cls, run, device, verify):
             return cls()
 
         def encode_files(self, paths, up):
