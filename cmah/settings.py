@@ -22,7 +22,9 @@ class Range:
     high: float = math.inf
     open: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float):
+            return False
         return self.low <= value < self.high if self.open else self.low <= value <= self.high
 
     def __str__(self) -> str:

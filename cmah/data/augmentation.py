@@ -6,6 +6,7 @@ Everything random is drawn from the generator that is passed in, so that a sampl
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import PIL.Image
@@ -13,6 +14,7 @@ from scipy import ndimage
 
 from cmah.data.images import border, border_colour, fit_square
 from cmah.errors import ConfigError
+from cmah.settings import Range, Settings, Share
 
 # Rec. 709 luma weights, and the sine part of a hue rotation (SVG 1.1, feColorMatrix hueRotate)
 LUMA = np.tile([0.213, 0.715, 0.072], (3, 1))
@@ -26,58 +28,54 @@ UNIFORM_BORDER = 0.8
 # Difference from the background at which a pixel on the outline counts as fully covered by the object
 OPAQUE = 96
 ERASED = (0.02, 0.25)  # range of the erased part of the area
-
-
-def _check(config: object, names: tuple[str, ...], least: float, most: float) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, int | float) or not least <= value <= most:
-            raise ConfigError(f"{name} is {value!r} (expected a number from {least} to {most})")
+Turn = Annotated[float, Range(0, 0.5)]
+Part = Annotated[float, Range(0, 0.99)]
+Factor = Annotated[float, Range(1, 10)]  # 1: no change
+Degrees = Annotated[float, Range(0, 180)]
+Length = Annotated[float, Range(0, 10)]  # in units of the normalised cloud
 
 
 @dataclass(frozen=True)
-class ImageAugmentation:
+class ImageAugmentation(Settings):
     """How training images vary; the defaults suit rendered views of 128 to 224 pixels."""
 
-    crop: float = 0.5  # smallest part of the area that a crop keeps; 1: no crop
-    stretch: float = 1.25  # largest factor by which a crop changes width : height, either way; 1: none
-    flip: float = 0.5  # probability of a mirror image
-    brightness: float = 0.3  # factor from 1 - x to 1 + x
-    contrast: float = 0.3  # factor from 1 - x to 1 + x, about the mean grey
-    saturation: float = 0.3  # factor from 1 - x to 1 + x
-    hue: float = 0.05  # largest turn of the colour circle, either way; 0.5: half of it
-    greyscale: float = 0.2  # probability of losing the colours
-    background: float = 0.5  # probability of another background: a colour, a gradient or clutter
-    erase: float = 0.0  # probability that a rectangle is painted over
+    table = "image_augmentation"
+
+    crop: Share = 0.5  # smallest part of the area that a crop keeps; 1: no crop
+    stretch: Factor = 1.25  # largest factor by which a crop changes width : height, either way; 1: none
+    flip: Share = 0.5  # probability of a mirror image
+    brightness: Share = 0.3  # factor from 1 - x to 1 + x
+    contrast: Share = 0.3  # factor from 1 - x to 1 + x, about the mean grey
+    saturation: Share = 0.3  # factor from 1 - x to 1 + x
+    hue: Turn = 0.05  # largest turn of the colour circle, either way; 0.5: half of it
+    greyscale: Share = 0.2  # probability of losing the colours
+    background: Share = 0.5  # probability of another background: a colour, a gradient or clutter
+    erase: Share = 0.0  # probability that a rectangle is painted over
 
     def __post_init__(self) -> None:
-        _check(self, ("crop", "flip", "greyscale", "background", "erase"), 0, 1)
-        _check(self, ("brightness", "contrast", "saturation"), 0, 1)
-        _check(self, ("hue",), 0, 0.5)
-        _check(self, ("stretch",), 1, 10)
+        super().__post_init__()
         if self.crop == 0:
-            raise ConfigError("crop is 0 (expected more: the smallest part of the area that is kept)")
+            raise ConfigError(
+                "image_augmentation.crop = 0: expected a number above 0: the smallest part of the area that is kept"
+            )
 
 
 @dataclass(frozen=True)
-class PointAugmentation:
+class PointAugmentation(Settings):
     """How training clouds vary, in units of the normalised cloud (largest norm 1)."""
 
-    rotation: float = 180.0  # degrees, largest turn about the up axis, either way; 180: any direction
-    tilt: float = 0.0  # degrees, largest tilt of the up axis
-    scale: float = 1.25  # largest factor of each axis, either way; 1: none
-    shift: float = 0.1  # largest shift along each axis
-    jitter: float = 0.01  # standard deviation of the noise on each coordinate
-    jitter_clip: float = 0.05  # largest noise on a coordinate
-    dropout: float = 0.3  # largest part of the points that is replaced by repeats of the others
-    mirror: float = 0.5  # probability of a mirror image (left and right exchanged)
+    table = "point_augmentation"
 
-    def __post_init__(self) -> None:
-        _check(self, ("rotation", "tilt"), 0, 180)
-        _check(self, ("scale",), 1, 10)
-        _check(self, ("shift", "jitter", "jitter_clip"), 0, 10)
-        _check(self, ("dropout",), 0, 0.99)
-        _check(self, ("mirror",), 0, 1)
+    rotation: Degrees = 180.0  # degrees, largest turn about the up axis, either way; 180: any direction
+    tilt: Degrees = 0.0  # degrees, largest tilt of the up axis
+    scale: Factor = 1.25  # largest factor of each axis, either way; 1: none
+    shift: Length = 0.1  # largest shift along each axis
+    jitter: Length = 0.01  # standard deviation of the noise on each coordinate
+    jitter_clip: Length = 0.05  # largest noise on a coordinate
+    dropout: Annotated[float, Range(0, 0.99)] = (
+        0.3  # largest part of the points that is replaced by repeats of the others
+    )
+    mirror: Share = 0.5  # probability of a mirror image (left and right exchanged)
 
 
 NO_IMAGE_AUGMENTATION = ImageAugmentation(1, 1, 0, 0, 0, 0, 0, 0, 0, 0)

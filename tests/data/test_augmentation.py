@@ -266,7 +266,7 @@ def test_mirror_exchanges_left_and_right(cloud):
     ],
 )
 def test_impossible_settings_are_refused(kind, settings):
-    with pytest.raises(ConfigError, match=rf"{next(iter(settings))} is .* \(expected"):
+    with pytest.raises(ConfigError, match=rf"_augmentation\.{next(iter(settings))} = .*: expected"):
         kind(**settings)
 
 
