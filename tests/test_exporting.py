@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy import make_toy
+from toy_dataset import make_toy
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.config.schema import make_config
 from cmah.errors import ConfigError

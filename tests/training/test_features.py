@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset

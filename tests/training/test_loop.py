@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toy import MICRO, make_toy
+from toy_dataset import MICRO, make_toy
 
 from cmah.config.schema import TrainingConfig
 from cmah.data.dataset import Dataset

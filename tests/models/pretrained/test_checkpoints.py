@@ -7,7 +7,7 @@ import os
 
 import pytest
 import torch
-from official import Official
+from official_encoders import Official
 from safetensors.torch import save_file
 from torch import nn
 

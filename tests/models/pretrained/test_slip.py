@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import timm
 import torch
-from official import Official, _fill
+from official_encoders import Official, _fill
 from torch.nn import functional
 
 from cmah.config.schema import make_config
