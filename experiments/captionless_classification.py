@@ -47,7 +47,7 @@ from cmah.data.augmentation import PointAugmentation, augment_points
 from cmah.data.dataset import Dataset, Shape
 from cmah.data.encoding_batches import PointBatches
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.errors import DatasetError
 from cmah.files import write_json
 from cmah.models.pretrained.text_towers import require_text
@@ -257,7 +257,7 @@ def _predict(
     predicted: list[int] = []
     known: list[Shape] = []
     net.eval()
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), full_float32():
         for batch, rows in PointBatches(paths, recipe.points, BATCH, recipe.colours, data.up_axis):
             predicted += net(batch["points"].to(device)).argmax(dim=1).tolist()
             known += [shapes[i] for i in rows]

@@ -17,7 +17,7 @@ import torch
 
 from cmah.data.dataset import Image
 from cmah.data.encoding_batches import ImageBatches
-from cmah.devices import exact, keep_freed_memory
+from cmah.devices import full_float32, keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.shards import VERSION, Lost, Shards
 from cmah.files import MappedArrays, Skipped, digest, require_file, sha256
@@ -262,7 +262,7 @@ def in_batches(
     parts = [np.zeros((0, dim), np.float32)]
     was_training = net.training
     net.eval()
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), full_float32():
         for batch in batches:
             for rows in batch.split(BATCH):
                 padded = torch.cat([rows, rows[:1].expand(BATCH - len(rows), *rows.shape[1:])])

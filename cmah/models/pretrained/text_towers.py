@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.errors import ConfigError, RunError
 from cmah.models.pretrained import slip
 from cmah.models.pretrained.foreign_weights import load_strictly, read_weights
@@ -114,7 +114,7 @@ class TextEncoder:
             RunError: if the tower gives anything but finite numbers.
         """
         parts = []
-        with torch.inference_mode(), exact():
+        with torch.inference_mode(), full_float32():
             for first in range(0, len(texts), BATCH):
                 tokens = self.tokenize(list(texts[first : first + BATCH]))
                 count = len(tokens)
