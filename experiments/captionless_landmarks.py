@@ -45,7 +45,8 @@ from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.files import write_json
-from cmah.negatives.weights import NegativesConfig, landmark_texts
+from cmah.negatives.negatives_config import NegativesConfig
+from cmah.negatives.weights import landmark_texts
 
 COUNTS = (32, 64, 128, 256, 512)
 COLUMNS = (

@@ -86,6 +86,8 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(kind) is typing.Literal:
+        kind = str  # the dataclass checks which words it takes
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, where + ".")
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:

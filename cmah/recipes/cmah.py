@@ -24,12 +24,8 @@ from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_network import Cmah, CmahOutput, ModelConfig
-from cmah.negatives.weights import (
-    NegativesConfig,
-    NegativeWeights,
-    described,
-    make_negative_weights,
-)
+from cmah.negatives.negatives_config import NegativesConfig, described
+from cmah.negatives.weights import NegativeWeights, make_negative_weights
 from cmah.recipes import Recipe
 
 
