@@ -21,7 +21,8 @@ from cmah.devices import full_float32, keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.shards import VERSION, Lost, Shards
 from cmah.files import MappedArrays, Skipped, digest, require_file, sha256
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.progress import progress
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.point_backbone import PointEncoder

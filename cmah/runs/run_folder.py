@@ -17,7 +17,7 @@ from cmah.config.schema import Config, stored_config
 from cmah.errors import CmahError, RunError
 from cmah.files import atomic_path, read_json, require_file, sha256, write_json
 from cmah.models.backbones import Frozen
-from cmah.models.pretrained.image_towers import weights_file
+from cmah.models.pretrained.backbone_spec import weights_file
 
 FORMAT, VERSION = "cmah-run", 1
 

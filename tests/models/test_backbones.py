@@ -7,9 +7,10 @@ from safetensors.torch import save_file
 
 from cmah.errors import ConfigError, RunError
 from cmah.models.backbones import Frozen, Tuned
-from cmah.models.pretrained import image_towers as images_module
+from cmah.models.pretrained import backbone_spec
+from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
 from cmah.models.pretrained.foreign_weights import load_strictly, read_weights
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.pointnet import PointNet
 from cmah.models.pretrained.text_towers import TextEncoder, ensembled, has_text
 
@@ -289,9 +290,9 @@ def test_a_tag_brings_its_pixel_statistics(tiny_clip, monkeypatch):
 
 def test_pixels_on_which_all_tags_agree():
     """SigLIP's file alone does not say that it takes pixels from -1 to 1; ViT-B-32's tags do not differ from CLIP's."""
-    assert images_module._usual_pixels("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
-    assert images_module._usual_pixels("ViT-B-32")["mean"][0] == pytest.approx(0.48145466)
-    assert images_module._usual_pixels("no-such-model") == {}
+    assert backbone_spec.usual_pixels("ViT-B-16-SigLIP")["mean"] == (0.5, 0.5, 0.5)
+    assert backbone_spec.usual_pixels("ViT-B-32")["mean"][0] == pytest.approx(0.48145466)
+    assert backbone_spec.usual_pixels("no-such-model") == {}
 
 
 def test_quick_gelu_must_fit(monkeypatch, tiny_clip):

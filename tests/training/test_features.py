@@ -9,7 +9,8 @@ from toy_dataset import MICRO
 from cmah.config.schema import make_config
 from cmah.data.dataset import Dataset
 from cmah.features.augmented_batches import IMAGE_STREAM, FeatureBatches
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.pointnet import PointNet
 from cmah.recipes import load_recipe
 from cmah.runs.metrics_log import read_metrics

@@ -13,7 +13,8 @@ from torch.nn import functional
 from cmah.config.schema import make_config
 from cmah.errors import ConfigError, RunError
 from cmah.models.pretrained import image_towers, point_encoder, slip, text_towers
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.text_towers import TextEncoder, has_text
 from cmah.recipes.prealigned import Method
 
