@@ -1,4 +1,4 @@
-"""The CMAH model: two masked autoencoders, a fusion block and a hash head a modality.
+"""The CMAH model: two masked autoencoders, a fusion block, and a hash head for each modality.
 
 After "Contrastive masked auto-encoders based self-supervised hashing for 2D image and 3D point cloud cross-modal
 retrieval" (Wei et al., arXiv 2408.05711). A reconstruction: the paper's layer sizes, mask ratios and hash layers
@@ -6,7 +6,9 @@ are not known here. Sizes and ratios are those of its closest published relative
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,39 +24,66 @@ from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, pos
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the CMAH model. Defaults are the `small` preset: the lineage's sizes."""
+    """Sizes of the CMAH model. Defaults are the `small` preset: the lineage's sizes.
 
-    bits: tuple[int, ...] = (64,)  # code lengths; each is a prefix of the longest
-    width: int = 384  # of a token, both modalities
-    depth: int = 12  # transformer blocks of an encoder
+    Attributes:
+        bits: code lengths; each is a prefix of the longest.
+        width: of a token, both modalities; a multiple of 4 and of `heads`.
+        depth: transformer blocks of each encoder.
+        heads: attention heads of each encoder.
+        drop_path: largest rate of stochastic depth in the encoders, from 0 up to 1.
+        image_size: pixels; a multiple of `patch_size`.
+        patch_size: pixels.
+        image_mask: share of the patches that is masked, from 0 up to 1 (MAE).
+        points: points drawn from each cloud.
+        groups: point groups, the tokens of a shape.
+        group_size: points per group.
+        token_width: width of the mini-PointNet that makes a token of a group.
+        point_mask: share of the groups that is masked, from 0 up to 1 (Point-MAE).
+        fusion_depth: layers of the fusion block; 0 leaves it out.
+        decoder_width: of a decoder's tokens; a multiple of 4 and of `decoder_heads`.
+        decoder_depth: transformer blocks of each decoder.
+        decoder_heads: attention heads of each decoder.
+        head: relaxation of the sign, see `HashHead`.
+        head_hidden: width of the hash heads' hidden layer; 0 for none.
+        head_dropout: dropout of the hash heads, from 0 up to 1.
+        image_encoder: tower for full images: timm:NAME, open_clip:NAME or slip:ViT-B-16; "" uses the model's ViT.
+        image_weights: its weights: a file or download:TAG.
+        image_frozen: whether that tower stays as loaded.
+        shape_encoder: tower for full shapes, a name that `cmah encoders` lists; "" uses the model's point
+            transformer.
+        shape_weights: file of its weights; "" trains it from random weights.
+        shape_frozen: whether that tower stays as loaded.
+        shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
+    """
+
+    bits: tuple[int, ...] = (64,)
+    width: int = 384
+    depth: int = 12
     heads: int = 6
     drop_path: float = 0.1
-    image_size: int = 224  # pixels
-    patch_size: int = 16  # pixels
-    image_mask: float = 0.75  # part of the patches that is masked (MAE)
-    points: int = 1024  # drawn from each cloud
-    groups: int = 64  # point groups, the tokens of a shape
-    group_size: int = 32  # points of a group
-    token_width: int = 256  # of the mini-PointNet
-    point_mask: float = 0.6  # part of the groups that is masked (Point-MAE)
-    fusion_depth: int = 1  # layers of the fusion block; 0 leaves it out
+    image_size: int = 224
+    patch_size: int = 16
+    image_mask: float = 0.75
+    points: int = 1024
+    groups: int = 64
+    group_size: int = 32
+    token_width: int = 256
+    point_mask: float = 0.6
+    fusion_depth: int = 1
     decoder_width: int = 384
     decoder_depth: int = 4
     decoder_heads: int = 6
-    head: str = "tanh"  # tanh | layernorm_ste
-    head_hidden: int = 0  # hidden width of the hash heads, 0 for none
+    head: Literal["tanh", "layernorm_ste"] = "tanh"
+    head_hidden: int = 0
     head_dropout: float = 0.0
-    image_encoder: str = (
-        ""  # full-stream image tower: timm:NAME or open_clip:NAME; empty: the model's own ViT
-    )
-    image_weights: str = ""  # file with its weights
+    image_encoder: str = ""
+    image_weights: str = ""
     image_frozen: bool = True
-    shape_encoder: str = (
-        ""  # full-stream shape tower, see `cmah encoders`; empty: the model's own point transformer
-    )
+    shape_encoder: str = ""
     shape_weights: str = ""
     shape_frozen: bool = False
-    shape_turns: int = 1  # turns about the up axis over which a shape's features are averaged, in evaluation
+    shape_turns: int = 1
 
     def __post_init__(self) -> None:
         check_lengths(self.bits)
@@ -62,7 +91,7 @@ class ModelConfig:
             "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
             "decoder_width", "decoder_heads", "shape_turns",
         ):  # fmt: skip
-            least = 2 if key == "token_width" else 1  # half of it is a width too
+            least = 2 if key == "token_width" else 1  # half of token_width is the width of a layer
             if getattr(self, key) < least:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least {least}")
         for side in ("image", "shape"):
@@ -96,7 +125,7 @@ class ModelConfig:
 
 @dataclass
 class CmahOutput:
-    """What the losses need of a batch of b pairs; the masked parts are None where no loss asks for them."""
+    """What the losses read of a batch of b pairs; the masked parts are None where no loss needs them."""
 
     full_image: Tensor  # [b, bits] relaxed codes of full images
     full_shape: Tensor
@@ -126,7 +155,7 @@ class Cmah(nn.Module):
         self.fusion = FusionBlock(c.width, c.fusion_depth, c.heads) if c.fusion_depth else None
         self.apply(_initialise)
         for decoder in (self.image_decoder, self.point_decoder):
-            # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
+            # so that training starts from predictions of 0 (a grey patch, the group's centre), not from noise of norm 1
             nn.init.zeros_(decoder.predict.weight)
         self.image_tower = self.shape_tower = None
         self.remarks: list[str] = []
@@ -141,8 +170,8 @@ class Cmah(nn.Module):
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
-        # a tower's features share a large mean and differ in scale by what they are: without this, retrieval
-        # from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
+        # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
+        # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
         self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
         self.shape_norm = _standardise(shape_width) if self.shape_tower else nn.Identity()
         longest = c.bits[-1]
@@ -162,9 +191,13 @@ class Cmah(nn.Module):
         tokens = self.image_tokenizer((scaled - self.mean) / self.std)
         return self.image_head(pool(self.image_encoder(tokens)))
 
-    def encode_points(self, points: Tensor) -> Tensor:
-        """Full clouds float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
-        turns = self.config.shape_turns
+    def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """A batch of full shapes to real outputs [b, bits].
+
+        Args:
+            shapes: "points": clouds float32 [b, points, 3], normalised, y up; other keys are not read.
+        """
+        turns, points = self.config.shape_turns, shapes["points"]
         features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
         return self.shape_head(self.shape_norm(torch.stack(features).mean(dim=0)))
 
@@ -188,10 +221,10 @@ class Cmah(nn.Module):
         Args:
             images: uint8 [b, 3, image_size, image_size].
             points: float32 [b, points, 3], row i the shape of image i.
-            generator: on the CPU; decides masks and the starts of farthest-point sampling.
+            generator: on the CPU; decides masks and the first points of farthest-point sampling.
             masked: how many pairs, from the first on, go through the masked streams and the decoders as well;
                 None means all of them.
-            features: of the images and of the shapes, where a frozen tower's were computed beforehand.
+            features: of the images and of the shapes, if those of a frozen tower were computed beforehand, else None.
         """
         masked = len(images) if masked is None else min(masked, len(images))
         normalised = (images.float() / 255 - self.mean) / self.std
@@ -238,7 +271,7 @@ class Cmah(nn.Module):
         point_tokens: Tensor,
         generator: torch.Generator,
     ) -> None:
-        """Codes of visible tokens, and what the decoders make of the masked ones, into `output`."""
+        """Add to `output` the codes of the visible tokens and the decoders' predictions of the masked ones."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
         point_visible, point_masked = random_split(b, c.groups, c.point_mask, generator)
@@ -258,7 +291,7 @@ class Cmah(nn.Module):
 
 
 def turned(points: Tensor, angle: float) -> Tensor:
-    """Points [b, n, 3] turned about the y axis by an angle in radians."""
+    """Points [b, n, 3] rotated about the y axis by an angle in radians."""
     if angle == 0:
         return points
     x, y, z = points.unbind(dim=2)
@@ -267,7 +300,7 @@ def turned(points: Tensor, angle: float) -> Tensor:
 
 
 def _standardise(width: int) -> nn.BatchNorm1d:
-    """Each feature minus its mean, over its deviation; an epsilon keeps those that hardly vary small."""
+    """Each feature minus its mean, divided by its deviation; a large epsilon keeps nearly constant ones small."""
     return nn.BatchNorm1d(width, eps=2.5e-3, affine=False)
 
 

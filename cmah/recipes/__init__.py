@@ -25,8 +25,8 @@ class Recipe(ABC):
     """A method: its configuration, its model, its batches and its loss.
 
     Attributes:
-        model: the network; `encode_images` (uint8 [b, 3, s, s] → [b, width]) and `encode_points`
-            (float32 [b, n, 3 or 6] → [b, width]) give real outputs.
+        model: the network; `encode_images` (uint8 [b, 3, s, s] → [b, width]) and `encode_shapes`
+            ({"points": float32 [b, n, 3 or 6]} → [b, width]) give real outputs.
         width: numbers in an output, of which `embeddings` and `code_outputs` make something to compare.
         prefixes: code lengths, each a prefix of the longest.
         learned_codes: whether the signs of `code_outputs` are the codes; else a hash is fitted to the embeddings

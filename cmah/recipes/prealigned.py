@@ -148,7 +148,7 @@ class Method(Recipe):
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrast of embeddings and that of learned codes; see `Recipe.loss`."""
         image = self.network.encode_image_features(batch["image_features"])
-        shape = self.network.encode_points(batch["points"])
+        shape = self.network.encode_shapes(batch)
         settings = self.config.loss
         with torch.autocast(
             shape.device.type, enabled=False

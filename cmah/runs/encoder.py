@@ -100,8 +100,13 @@ class Encoder:
                 (float32 [b, n, 3 or 6]).
         """
         model: Any = self.recipe.model
-        names = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_points"}
-        encode, what = getattr(model, names[kind]), f"model's output for {kind}s is"
+
+        def encode(batch: torch.Tensor) -> torch.Tensor:
+            if kind == "shape":
+                return model.encode_shapes({"points": batch})
+            return model.encode_images(batch) if kind == "image" else model.encode_image_features(batch)
+
+        what = f"model's output for {kind}s is"
         return in_batches(encode, batches, self.device, self.recipe.width, model, what)
 
     def codes(self, outputs: np.ndarray, modality: str, **known: Any) -> BinaryCodes:

@@ -56,7 +56,7 @@ def test_settings_that_are_refused(weights, changed, message):
 
 def test_without_a_head_the_output_is_the_unit_embedding(weights):
     model = towers(weights)
-    image, shape = model.encode_images(IMAGES), model.encode_points(CLOUDS)
+    image, shape = model.encode_images(IMAGES), model.encode_shapes({"points": CLOUDS})
     assert image.shape == shape.shape == (5, 96)
     assert model.width == model.dim == 96
     assert torch.allclose(image.norm(dim=1), torch.ones(5))

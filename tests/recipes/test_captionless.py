@@ -48,7 +48,7 @@ def slow_loss(recipe, batches, batch, by_category):
             if categories[i] == categories[j] or not by_category:
                 similarity[i, j] = ((views[i] * views[j]).sum(dim=1).mean().item() + 1) / 2
     image = normalize(recipe.network.encode_image_features(batch["image_features"]))
-    shape = normalize(recipe.network.encode_points(batch["points"]))
+    shape = normalize(recipe.network.encode_shapes(batch))
     s = (image @ shape.T).double().detach().numpy() / 0.07
     total = 0.0
     for i in range(b):
@@ -75,7 +75,7 @@ def test_without_weights_it_is_info_nce(toy, weights):
     recipe, _, batch = begun(toy, weights, "loss.negatives.kind=")
     recipe.model.eval()
     image = recipe.network.encode_image_features(batch["image_features"])
-    shape = recipe.network.encode_points(batch["points"])
+    shape = recipe.network.encode_shapes(batch)
     expected = (info_nce(image, shape, 0.07) + info_nce(shape, image, 0.07)) / 2
     assert recipe.loss(batch, torch.Generator())[0].item() == pytest.approx(expected.item(), rel=1e-5)
 

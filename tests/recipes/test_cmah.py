@@ -140,7 +140,9 @@ def test_averaging_over_turns_makes_codes_turn_with_them():
     recipe.model.eval()
     points = batch()["points"]
     with torch.no_grad():
-        outputs, quarter = (recipe.model.encode_points(p) for p in (points, turned(points, math.pi / 2)))
+        outputs, quarter = (
+            recipe.model.encode_shapes({"points": p}) for p in (points, turned(points, math.pi / 2))
+        )
     assert torch.allclose(outputs, quarter, atol=1e-5)
 
 

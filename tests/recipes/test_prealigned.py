@@ -72,7 +72,7 @@ def test_at_beta_and_tau_plus_zero_it_is_info_nce_both_ways(weights):
     recipe.model.eval()
     total, parts = recipe.loss(inputs, torch.Generator())
     image = recipe.network.encode_image_features(inputs["image_features"])
-    shape = recipe.network.encode_points(inputs["points"])
+    shape = recipe.network.encode_shapes(inputs)
     expected = (info_nce(image, shape, 0.07) + info_nce(shape, image, 0.07)) / 2
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     assert parts.keys() == {"embeddings"}
