@@ -14,8 +14,12 @@ The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape
 (modelnet.cs.princeton.edu) or ScanObjectNN (hkust-vgl.github.io/scanobjectnn) as --target. The paper's landmarks, its
 checkpoints and its way of fine-tuning were not published: the landmarks here are those that come with cmah, or
 --set loss.negatives.landmarks=FILE; fine-tuning follows Point-MAE (AdamW, 5e-4, weight decay 0.05, cosine) with
-label smoothing of 0.2, and the last epoch counts, not the best on the test data. Tolerances are not known: the paper
-gives one value each, and two of its tables differ by 0.3 for the same one. Not run at full size.
+label smoothing of 0.2, and the last epoch is measured, not the best on the test data.
+
+Expected: the published values, printed beside the measured ones with --published. Tolerances are not known: the paper
+gives one value each, and two of its tables differ by 0.3 for the same one.
+
+Hardware, time: not measured; not run at full size.
 """
 
 import math

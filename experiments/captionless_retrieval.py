@@ -11,13 +11,17 @@ are and with everything black that their mask says is background.
 Two rankings, which must not be compared with each other. "Whole base": all shapes, or all images, of the split.
 "Within 128": (image, shape) rows are shuffled (seed 0) and cut into batches of 128, an image is ranked against the
 shapes of its batch, and only its own row counts, so that a second row with the same shape is a miss; that is what the
-released test does, and what the published values most likely are. Ties count by expectation; in the released test,
-which samples the points of each row anew, there are none.
+released test does, and what the published values most likely are. Tied ranks count by their expected value; in the
+released test, which samples the points of each row anew, there are no ties.
 
 The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape, one every 12°
 (github.com/mortorit/ShapeNetRenderer), open_clip's ViT-B-32 of laion2b_s34b_b79k, 500 epochs, and as --target Pix3D
 (github.com/xingyuansun/pix3d) with its photos and masks. The paper's landmarks and checkpoints were not published.
-Tolerances are not known: the paper gives one value each. Not run at full size.
+
+Expected: the published values, printed beside the measured ones with --published. Tolerances are not known: the paper
+gives one value each.
+
+Hardware, time: not measured; not run at full size.
 """
 
 from collections.abc import Sequence

@@ -12,8 +12,16 @@ HCL is run with β on the similarity, as Kühn et al. write it, and on the logit
     python experiments/hard_negatives.py --smoke --out OUT        (seconds, synthetic shapes, random weights)
 
 By default the encoders are MobileNetV2 and PointNet: networks with known weights that a CPU can train in minutes; any
-others can be named with --set model.image_encoder=… . Settings are those of configs/hard_negatives.toml. Numbers seen
-on 41 categories, with time and hardware, are in the README. Killed and started again, it goes on where it was.
+others can be named with --set model.image_encoder=… . Settings are those of configs/hard_negatives.toml. A killed
+experiment, started again, resumes where it was.
+
+Expected, on 41 categories (1,567 training and 271 measured shapes), render → shape, mAP by category, mean ± standard
+deviation over three seeds: InfoNCE from random weights 0.424 ± 0.001 with floats and 0.412 ± 0.003 with 64 bits, HCL on
+the similarity 0.425 ± 0.003 and 0.412 ± 0.005. The whole table is in the README.
+
+Hardware: 2 cores of an AMD EPYC with AVX-512.
+
+Time: 151 to 170 s per run, two at a time; 30 runs.
 """
 
 from itertools import product
@@ -109,10 +117,12 @@ def measured(made: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
 def outputs(o: SimpleNamespace, run: Path) -> dict[str, tuple[Any, Any]]:
     """Images and shapes of --split as floats, as learned codes, and as codes by ITQ of the training split's floats."""
     target, out = o.target or o.dataset, o.out / "codes"
-    floats = tuple(map(Embeddings.load, export(run, target, out, split=o.split, embeddings=True)[:2]))
-    codes = tuple(map(BinaryCodes.load, export(run, target, out, split=o.split)[:2]))
+    image, shape, _ = export(run, target, out, split=o.split, embeddings=True)
+    floats = Embeddings.load(image), Embeddings.load(shape)
+    image, shape, _ = export(run, target, out, split=o.split)
+    codes = BinaryCodes.load(image), BinaryCodes.load(shape)
     fitted = fitted_codes(Encoder.load(run), Dataset.read(o.dataset).select("train"), ["render"], 4, 0)
-    itq = tuple(fitted.encode(rows, which) for which, rows in enumerate(floats))
+    itq = fitted.encode(floats[0], 0), fitted.encode(floats[1], 1)
     return {"floats": floats, "codes": codes, "itq": itq}
 
 

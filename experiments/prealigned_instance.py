@@ -17,7 +17,11 @@ StanfordCars or ModelNet40 (modelnet.cs.princeton.edu) with 12 renders of each s
 not public: the public checkpoint is openshape_g14, of another size. Point-BERT(S) and (L) are openshape_s1 and
 openshape_s5. Not known: the paper's databases and queries, its learning rate, batch, epochs and temperature, β after
 0.5, its definition of mAP@10 and its tolerances. Ours is the mean average precision of the first 10 ranks where only
-the very shape is relevant (so the mean reciprocal rank, 0 beyond 10), ties by expectation. Not run at full size.
+the very shape is relevant (so the mean reciprocal rank, 0 beyond 10), its expected value over ties.
+
+Expected: the published values, printed beside the measured ones with --published; tolerances are not known.
+
+Hardware, time: not measured; not run at full size.
 """
 
 from pathlib import Path
