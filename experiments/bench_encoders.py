@@ -1,7 +1,7 @@
 """Time to train published point encoders, and the share of it that the point operations take.
 
-A step is that of the recipe `prealigned`: clouds of the encoder's usual number of points through the encoder, contrast
-with image embeddings that were computed beforehand, gradients, AdamW. An epoch has --shapes / --batch steps. Point
+A step is that of the recipe `prealigned`: clouds of the encoder's usual number of points through the encoder,
+contrast with image embeddings that were computed beforehand, gradients, AdamW. An epoch has --shapes / --batch steps. Point
 operations are farthest-point sampling, neighbours and ball queries; on CUDA, pointnet2_ops is used where it is installed
 and supports the operation, else torch.
 
@@ -132,7 +132,7 @@ def timed_point_operations(device: torch.device) -> Iterator[list[float]]:
 
         return call
 
-    for name, run in own.items():
+    for name, run in original.items():
         setattr(point_ops, name, timed(run))
     try:
         yield spent

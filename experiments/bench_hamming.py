@@ -5,9 +5,9 @@
 
 Results are compared first; then both engines search the same batches on the same threads.
 
-Expected: faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the better of heap and counting) takes at least as
-many times as long as the column "at least" says, ± a tenth on an idle machine. Where other processes run, threads may
-share a core; the lines below the table say so.
+Expected: faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the better of heap and counting) takes at least
+as many times as long as the column "at least" says, ± a tenth on an idle machine. Where other processes run, threads
+may share a core; the lines below the table say so.
 
 Hardware: 2 cores of an AMD EPYC with AVX-512 VPOPCNTDQ.
 

@@ -144,7 +144,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         "cpu": cpu,
         "bytes": sum(path.stat().st_size for path in Path(task["folder"]).iterdir()),
         "peak": memory("VmHWM"),
-        "own": peak[0],
+        "resident": peak[0],
         "before": before,
         "batch": float(np.median(times)),
     }
@@ -167,15 +167,15 @@ def compare(data: Any, block: Any, measure: str, landmarks: Any, folder: Path) -
         lambda p: data[p].astype(np.float32),
         [landmarks] if measure == "i2l2" else None,
     )
-    own = time.perf_counter() - start
+    ours = time.perf_counter() - start
     np.fill_diagonal(whole, 1)
     error = float((np.abs(store.batch(block, 0.25) - whole) / whole).max())
     if error > 1.1 * ROUNDING:
         raise SystemExit(f"{measure}: differs from the dense matrix by {error:.2g}, more than float16 rounds")
     size = whole.nbytes / sum(path.stat().st_size for path in folder.glob("*.npy"))
     return (
-        f"{measure:5} {len(block):6,} shapes: equal to {error:.1e}; dense {peer:.2f} s, store {own:.2f} s "
-        f"({peer / own:.1f} times as fast), {size:.1f} times as small"
+        f"{measure:5} {len(block):6,} shapes: equal to {error:.1e}; dense {peer:.2f} s, store {ours:.2f} s "
+        f"({peer / ours:.1f} times as fast), {size:.1f} times as small"
     )
 
 
@@ -213,9 +213,9 @@ def main(
             f"views of {width}, {landmarks} landmarks: {pairs:,} pairs; {threads} thread{'s' * (threads > 1)}"
         )
         for measure in ("i2i", "i2l2"):
-            own = blocks[0][:2000]
+            chosen = blocks[0][:2000]
             marks = landmarks_of(seeds[0], landmarks, width)
-            click.echo(compare(data, own, measure, marks, folder / f"peer-{measure}"))
+            click.echo(compare(data, chosen, measure, marks, folder / f"peer-{measure}"))
         task = {"data": folder / "views.f16", "shape": data.shape, "blocks": blocks, "landmarks": landmarks}
         del data
         for measure in ("i2i", "i2l2"):
@@ -224,7 +224,7 @@ def main(
             click.echo(
                 f"{measure:5} all: {seen['seconds']:.1f} s ({seen['cpu']:.1f} s of CPU), "
                 f"{seen['bytes'] / 1e6:.1f} MB on disk; peak memory {seen['peak'] / 1e6:.0f} MB resident, "
-                f"{seen['own'] / 1e6:.0f} MB its own ({seen['before'] / 1e6:.0f} MB before); "
+                f"{seen['resident'] / 1e6:.0f} MB its own ({seen['before'] / 1e6:.0f} MB before); "
                 f"a batch of {BATCH} {seen['batch'] * 1e6:.0f} µs"
             )
     finally:

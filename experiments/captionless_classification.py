@@ -94,19 +94,39 @@ PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
 
 
 def arm_option(command: Any) -> Any:
-    """Which losses."""
+    """The option --arm."""
     return click.option(
-        "--arm", "arms", multiple=True, default=list(ARMS), show_default=True, type=click.Choice(list(ARMS))
+        "--arm",
+        "arms",
+        multiple=True,
+        default=list(ARMS),
+        show_default=True,
+        type=click.Choice(list(ARMS)),
+        help="Train with this loss; may be repeated.",
     )(command)
 
 
 def fine_tuning_options(command: Any) -> Any:
-    """The options of classification."""
+    """The options of zero-shot classification and fine-tuning."""
     for option in (
-        click.option("--points", default=0, help="Of a cloud in zero-shot.  [default: as in training]"),
-        click.option("--tuning-epochs", default=100, show_default=True, type=click.IntRange(min=1)),
-        click.option("--tuning-batch", default=32, show_default=True, type=click.IntRange(min=2)),
-        click.option("--tuning-lr", default=5e-4, show_default=True),
+        click.option(
+            "--points", default=0, help="Points per cloud in zero-shot; 0 takes as many as in training."
+        ),
+        click.option(
+            "--tuning-epochs",
+            default=100,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help="Epochs of fine-tuning.",
+        ),
+        click.option(
+            "--tuning-batch",
+            default=32,
+            show_default=True,
+            type=click.IntRange(min=2),
+            help="Shapes per batch of fine-tuning.",
+        ),
+        click.option("--tuning-lr", default=5e-4, show_default=True, help="Learning rate of fine-tuning."),
     ):
         command = option(command)
     return command
@@ -116,7 +136,11 @@ def fine_tuning_options(command: Any) -> Any:
 @shared_options
 @arm_option
 @fine_tuning_options
-@click.option("--published", type=click.Choice(sorted(PUBLISHED)), help="The data set of --target.")
+@click.option(
+    "--published",
+    type=click.Choice(sorted(PUBLISHED)),
+    help="Name of the data set of --target: prints its published values beside.",
+)
 def main(**options: Any) -> None:
     """Run every arm with every seed, then print the tables."""
     o = SimpleNamespace(**options)
@@ -139,8 +163,8 @@ def main(**options: Any) -> None:
 
 def align(o: SimpleNamespace, arm: str, seed: int, more: Sequence[str] = ()) -> tuple[Path, float]:
     """Train the run of an arm; its folder and the seconds it took."""
-    own = [f"loss.negatives.kind={ARMS[arm]}", f"training.seed={seed}", *more]
-    return trained(o, "captionless", [*model_settings(o), *own])
+    of_arm = [f"loss.negatives.kind={ARMS[arm]}", f"training.seed={seed}", *more]
+    return trained(o, "captionless", [*model_settings(o), *of_arm])
 
 
 def check_encoders(o: SimpleNamespace, texts: bool) -> None:
@@ -175,13 +199,13 @@ def classification(o: SimpleNamespace, run: Path, seed: int) -> dict[str, Any]:
     settings = [f"model.points={o.points}"] if o.points else []
 
     def zero_shot() -> dict[str, Any]:
-        found = {
+        reports = {
             name: classify(run, target, split=o.split, prompts=[prompt], device=o.device, settings=settings)
             for name, prompt in PROMPTS.items()
         }
         return {
             name: {key: report[key] for key in ("top1", "top5", "n", "candidates")}
-            for name, report in found.items()
+            for name, report in reports.items()
         }
 
     numbers: dict[str, Any] = kept(o.out / "zero_shot.json", zero_shot)
@@ -205,11 +229,9 @@ def fine_tuned(o: SimpleNamespace, run: Path, target: Path, seed: int) -> float:
     clouds = [with_colours(cloud) if recipe.colours else cloud[:, :3] for cloud in clouds]
     labels = np.array([categories.index(shape.category) for shape in train])
     _tune(net, clouds, labels, recipe.points, recipe.config.point_augmentation, o, seed, encoder.device)
-    predicted, known = _predict(net, data, test, recipe, encoder.device)
+    predicted, read = _predict(net, data, test, recipe, encoder.device)
     # a category that training lacks is never right
-    return float(
-        np.mean([categories[p] == shape.category for p, shape in zip(predicted, known, strict=True)])
-    )
+    return float(np.mean([categories[p] == shape.category for p, shape in zip(predicted, read, strict=True)]))
 
 
 def _tune(
@@ -256,16 +278,16 @@ def _drawn(
 def _predict(
     net: nn.Module, data: Dataset, shapes: Sequence[Shape], recipe: Any, device: torch.device
 ) -> tuple[list[int], list[Shape]]:
-    """The class of each shape that can be read."""
+    """The predicted class of each shape that can be read, and these shapes."""
     paths = [data.root / shape.points for shape in shapes]
     predicted: list[int] = []
-    known: list[Shape] = []
+    read: list[Shape] = []
     net.eval()
     with torch.inference_mode(), full_float32():
         for batch, rows in PointBatches(paths, recipe.points, BATCH, recipe.colours, data.up_axis):
             predicted += net(batch["points"].to(device)).argmax(dim=1).tolist()
-            known += [shapes[i] for i in rows]
-    return predicted, known
+            read += [shapes[i] for i in rows]
+    return predicted, read
 
 
 def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -284,14 +306,14 @@ def published_cells(values: tuple[float | None, ...]) -> tuple[float | None, ...
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
     """The measured table, then what is published."""
     rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)]) for arm in o.arms}
-    facts = next(iter(numbers.values()))["paper"]
-    known = None
+    first = next(iter(numbers.values()))["paper"]
+    published = None
     if o.published:
-        known = {label: published_cells(values) for label, values in PUBLISHED[o.published].items()}
+        published = {label: published_cells(values) for label, values in PUBLISHED[o.published].items()}
     text = [
-        f"{facts['n']} shapes of split {o.split}, {facts['candidates']} categories, percent, mean ± standard deviation "
+        f"{first['n']} shapes of split {o.split}, {first['candidates']} categories, percent, mean ± standard deviation "
         f"(seeds: {o.seeds})\n",
-        table("arm", COLUMNS, rows, known),
+        table("arm", COLUMNS, rows, published),
     ]
     columns = ("zero-shot top-1", "top-5", "fine-tuned top-1")
     values = {f"{name}, {row}": cell for name, lines in PUBLISHED.items() for row, cell in lines.items()}

@@ -73,13 +73,25 @@ PUBLISHED: dict[str, tuple[float | None, ...]] = {
 @shared_options
 @fine_tuning_options
 @kind_option
-@click.option("--retrieval", "retrieval_target", type=PATH, help="Dataset folder.  [default: --target]")
-@click.option("--retrieval-split", help="Of that folder.  [default: --split]")
-@click.option("--landmarks", type=PATH, help="Landmark file.  [default: the one that comes with cmah]")
 @click.option(
-    "--count", "counts", multiple=True, type=click.IntRange(min=1), default=COUNTS, show_default=True
+    "--retrieval", "retrieval_target", type=PATH, help="Dataset folder for retrieval.  [default: --target]"
 )
-@click.option("--published", is_flag=True, help="--target is ModelNet40, and --retrieval is Pix3D.")
+@click.option("--retrieval-split", help="Split of the retrieval dataset.  [default: --split]")
+@click.option("--landmarks", type=PATH, help="Landmark file.  [default: the one of cmah]")
+@click.option(
+    "--count",
+    "counts",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=COUNTS,
+    show_default=True,
+    help="Number of landmarks per category; may be repeated.",
+)
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Say that --target is ModelNet40 and --retrieval is Pix3D: prints their published values beside.",
+)
 def main(**options: Any) -> None:
     """Run every count with every seed, then print the table."""
     o = SimpleNamespace(**options)
@@ -105,7 +117,7 @@ def main(**options: Any) -> None:
 
 
 def possible_counts(o: SimpleNamespace) -> list[int]:
-    """Those of --count that every training category has landmarks for; the others are told.
+    """The counts of --count that every training category has landmarks for; a line names the others.
 
     Raises:
         ConfigError: if there are none, or a category has no landmarks at all.
@@ -132,11 +144,11 @@ def measure(o: SimpleNamespace, count: int, seed: int) -> None:
     if o.landmarks:
         settings.append(f"loss.negatives.landmarks={o.landmarks}")
     run, seconds = align(o, "(I2L)²", seed, settings)
-    there = SimpleNamespace(**{**vars(o), "split": o.retrieval_split or o.split})
+    at_retrieval = SimpleNamespace(**{**vars(o), "split": o.retrieval_split or o.split})
     target = o.retrieval_target or o.target or o.dataset
     numbers = {"seconds": seconds, **classification(o, run, seed)}
-    found = kept(o.out / "retrieval.json", lambda: retrieval(there, run, target))
-    write_json(o.out / "numbers.json", {**numbers, "retrieval": found})
+    accuracies = kept(o.out / "retrieval.json", lambda: retrieval(at_retrieval, run, target))
+    write_json(o.out / "numbers.json", {**numbers, "retrieval": accuracies})
 
 
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
@@ -147,17 +159,17 @@ def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
         values = [[run[prompt]["top1"] for run in runs] for prompt in PROMPTS]
         values.append([run["fine-tuned"] for run in runs])
         for ranking in RANKINGS:
-            found = [run["retrieval"]["keep"][ranking] for run in runs]
-            values.append([sum(each[way]["top1"] for way in DIRECTIONS) / 2 for each in found])
+            results = [run["retrieval"]["keep"][ranking] for run in runs]
+            values.append([sum(each[way]["top1"] for way in DIRECTIONS) / 2 for each in results])
         rows[f"L = {count}"] = [percent(column) for column in values]
-    known = None
+    published = None
     if o.published:  # the retrieval mean is most likely one within batches
-        known = {row: (zero, None, tuned, None, mean) for row, (zero, tuned, mean) in PUBLISHED.items()}
+        published = {row: (zero, None, tuned, None, mean) for row, (zero, tuned, mean) in PUBLISHED.items()}
     columns = ("zero-shot top-1, ModelNet40", "fine-tuned top-1, ModelNet40", "retrieval mean top-1, Pix3D")
     return "\n".join(
         [
             f"(I2L)², split {o.split}, percent, mean ± standard deviation (seeds: {o.seeds})\n",
-            table("landmarks a category", COLUMNS, rows, known),
+            table("landmarks per category", COLUMNS, rows, published),
             reference_list("arXiv 2406.02202, Table 3", "landmarks a category", columns, PUBLISHED),
         ]
     )

@@ -117,8 +117,8 @@ def measure(
     """One arm with one seed: train, export, write numbers.json."""
     from cmah.runs.metrics_log import read_metrics
 
-    made = run_and_encode(dataset, out, split, config, settings, floats=False)
-    image, shape = of_kind(made["codes"][0], ["render"]).truncate(bits), made["codes"][1].truncate(bits)
+    outputs = run_and_encode(dataset, out, split, config, settings, floats=False)
+    image, shape = of_kind(outputs["codes"][0], ["render"]).truncate(bits), outputs["codes"][1].truncate(bits)
     reports = zip(DIRECTIONS, both_ways(image, shape, bootstrap=0), strict=True)
     numbers = {direction: {key: report[key] for key in MEASURES} for direction, report in reports}
     seconds = read_metrics(out / "run")[-1]["seconds"]

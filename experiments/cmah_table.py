@@ -64,10 +64,10 @@ def main(
         dataset, settings = smoke_dataset(out / "data"), (*SMOKE, "model.bits=8,16", *settings)
     elif dataset is None:
         raise click.UsageError("give a DATASET, or --smoke")
-    made = run_and_encode(dataset, out, split, config, settings)
+    outputs = run_and_encode(dataset, out, split, config, settings)
     rows, numbers = [], []
     for name in ("codes", "floats"):
-        image, shape = of_kind(made[name][0], kinds), made[name][1]
+        image, shape = of_kind(outputs[name][0], kinds), outputs[name][1]
         for width in image.prefixes if name == "codes" else [image.embeddings.shape[1]]:
             pair = (image.truncate(width), shape.truncate(width)) if name == "codes" else (image, shape)
             for direction, report in zip(DIRECTIONS, both_ways(*pair), strict=True):

@@ -65,7 +65,11 @@ SMOKE = ("model.head_hidden=16", "model.image_size=32")
 
 @click.command(help=__doc__)
 @shared_options
-@click.option("--shape-weights", type=click.Path(path_type=Path), help="Where the arms 'weights' start from.")
+@click.option(
+    "--shape-weights",
+    type=click.Path(path_type=Path),
+    help="Weights file that the arms 'weights' start from.",
+)
 @click.option("--bits", default=64, show_default=True, help="Length of the codes in the table.")
 def main(**options: Any) -> None:
     """Run every arm from every start with every seed, then print the tables."""
@@ -91,25 +95,25 @@ def main(**options: Any) -> None:
 def measure(o: SimpleNamespace) -> None:
     """One run: train, export, write numbers.json."""
     arm, start, seed = o.one.split(":")
-    recipe, own = ARMS[arm]
-    chosen = [*model_settings(o), f"model.bits={o.bits}", *own, f"training.seed={seed}"]
+    recipe, of_arm = ARMS[arm]
+    chosen = [*model_settings(o), f"model.bits={o.bits}", *of_arm, f"training.seed={seed}"]
     if start == "weights":
         chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
     run, seconds = trained(o, recipe, chosen)
     write_json(o.out / "numbers.json", {"seconds": seconds, **measured(outputs(o, run))})
 
 
-def measured(made: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
+def measured(vectors: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
     """The measures of each kind of query in each output."""
     numbers: dict[str, dict[str, float]] = {}
-    for output, (images, database) in made.items():
+    for output, (images, database) in vectors.items():
         for kind in ("render", "picture"):
             queries = of_kind(images, [kind])
             if not len(queries):
                 continue
             report = evaluate(queries, database, bootstrap=0, map_depth=None)
-            found = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
-            values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: found["map"]}
+            of_instance = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
+            values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: of_instance["map"]}
             numbers[f"{kind} {output}"] = values
     return numbers
 
