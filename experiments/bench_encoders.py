@@ -1,9 +1,9 @@
 """Time to train published point encoders, and the share of it that the point operations take.
 
 A step is that of the recipe `prealigned`: clouds of the encoder's usual number of points through the encoder,
-contrast with image embeddings that were computed beforehand, gradients, AdamW. An epoch has --shapes / --batch steps. Point
-operations are farthest-point sampling, neighbours and ball queries; on CUDA, pointnet2_ops is used where it is installed
-and supports the operation, else torch.
+contrast with image embeddings that were computed beforehand, gradients, AdamW. An epoch has --shapes / --batch steps.
+Point operations are farthest-point sampling, neighbours and ball queries; on CUDA, pointnet2_ops is used where it is
+installed and supports the operation, else torch.
 
     python experiments/bench_encoders.py --device cuda --precision bfloat16 --batch 64
     python experiments/bench_encoders.py --smoke
