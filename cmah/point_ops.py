@@ -1,11 +1,11 @@
-"""Operations on batches of point clouds as torch tensors; picks the backend.
+"""Operations on batches of point clouds as torch tensors; chooses the backend.
 
 Three backends, with the same results to the bit where they overlap: "torch" (the reference, on any device),
 "numba" (CPU) and "pointnet2" (the CUDA extension pointnet2_ops, where installed). "auto" takes Numba on the CPU.
-On CUDA it takes pointnet2_ops only where that does what was asked, else torch: its farthest-point sampling always
-starts at point 0 and never picks a point with a squared norm up to 1e-3 (near the origin), which depends on where
-the cloud happens to lie. Here that rule is off unless `skip_origin` asks for it (encoders trained with it need it),
-and pointnet2_ops is not used then, since shifting the cloud away from the origin would change the rounding.
+On CUDA it takes pointnet2_ops only if that supports the call, else torch: its farthest-point sampling always starts at
+point 0 and never picks a point with a squared norm up to 1e-3 (near the origin), which depends on where the cloud
+happens to lie. Here that rule is off unless `skip_origin` asks for it (encoders trained with it need it), and
+pointnet2_ops is not used then, since shifting the cloud away from the origin would change the rounding.
 pointnet2_ops may fuse multiply-adds: where two distances differ by a rounding only, it may decide otherwise.
 
 Squared distances come from coordinate differences, (dx² + dy²) + dz², never from |a|² + |b|² - 2ab, whose
@@ -27,9 +27,9 @@ from cmah.errors import CmahError
 from cmah.kernels import points as kernels
 from cmah.threads import in_threads
 
-# Distances that the torch backend holds at a time: 2^24 are 64 MB
+# Number of distances that the torch backend holds at a time: 2^24 take 64 MB
 CHUNK = 1 << 24
-# Distances below which starting threads costs more than it gains
+# Number of distances below which starting threads costs more time than it saves
 WORTH_THREADS = 1 << 18
 
 
@@ -41,12 +41,20 @@ def farthest_points(
     Args:
         xyz: [b, n, 3].
         m: number of picks; beyond n, or when only repeated points are left, index 0 is picked again.
-        start: the first pick, or one of each cloud as a tensor [b].
+        start: index of the first pick, or of each cloud's as a tensor [b].
         skip_origin: never pick points with x² + y² + z² <= 1e-3 after the first, as pointnet2_ops does.
         backend: "auto", "torch", "numba" or "pointnet2".
 
     Returns:
         int64 [b, m]; on ties the smallest index wins.
+
+    Raises:
+        ValueError: for m < 1, a start outside the cloud, another shape, or a backend that cannot do it.
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
+        >>> farthest_points(xyz, 2)
+        tensor([[0, 2]])
     """
     xyz = _points(xyz)
     b, n, _ = xyz.shape
@@ -89,6 +97,14 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
 
     Returns:
         (index int64 [b, m, k], squared distances [b, m, k]), ordered by (distance, index); without gradient.
+
+    Raises:
+        ValueError: for k outside 1..n, another shape, or a backend that cannot do it.
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
+        >>> nearest(torch.tensor([[[2.5, 0, 0]]]), xyz, 2)
+        (tensor([[[2, 1]]]), tensor([[[0.2500, 2.2500]]]))
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
@@ -110,7 +126,8 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
             return distance.argmin(dim=2, keepdim=True)
         if distance.dtype == torch.float64:
             return distance.sort(dim=2, stable=True).indices[..., :k]
-        # bits of non-negative floats sort as the floats do; with the index below them, no two keys are equal
+        # the bits of non-negative floats, read as integers, sort as the floats do; with the index in the lower half, no
+        # two keys are equal, so that ties are broken by the index
         keys = (distance.view(torch.int32).long() << 32) | torch.arange(n, device=distance.device)
         return keys.topk(k, dim=2, largest=False).values & 0xFFFFFFFF
 
@@ -128,20 +145,23 @@ def ball_query(
         query: [b, m, 3].
         xyz: [b, n, 3].
         radius: its square is taken in the precision of `xyz`.
-        k: places of each query.
+        k: number of places per query.
         inclusive: whether points exactly on the radius count (OpenShape) or not (pointnet2_ops, openpoints).
         backend: "auto", "torch", "numba" or "pointnet2".
 
     Returns:
-        int64 [b, m, k]; places beyond the hits repeat the first hit, without any hit they are 0.
+        int64 [b, m, k]; places beyond the hits repeat the first hit; without any hit they are 0.
+
+    Raises:
+        ValueError: for another shape, or a backend that cannot do it.
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
     chosen = _backend(backend, xyz, not inclusive)
     if chosen == "pointnet2":
         return _pointnet2().ball_query(radius, k, xyz, query).long()
-    kind = np.float32 if xyz.dtype == torch.float32 else np.float64
-    squared_radius: Any = kind(radius) * kind(radius)
+    number = np.float32 if xyz.dtype == torch.float32 else np.float64
+    squared_radius: Any = number(radius) * number(radius)
     if chosen == "numba":
         index, a, cloud = np.empty((b, m, k), np.int64), query.numpy(), xyz.numpy()
 
@@ -152,6 +172,7 @@ def ball_query(
         return torch.from_numpy(index)
 
     def of_rows(distance: Tensor) -> Tensor:
+        # the index where a point is inside, n where it is not: the k smallest are the first hits
         limit = float(squared_radius)
         inside = distance <= limit if inclusive else distance < limit
         ranks = torch.where(inside, torch.arange(n, device=distance.device), n)
@@ -176,7 +197,7 @@ def group(
     Args:
         xyz: [b, n, 3], n >= size.
         groups: number of centres g.
-        size: neighbours of each centre, itself included.
+        size: number of neighbours of each centre, including itself.
         skip_origin: see `farthest_points`.
         backend: "auto", "torch" or "numba".
 
@@ -192,24 +213,36 @@ def chamfer(a: Tensor, b: Tensor, squared: bool = True, *, backend: str = "auto"
     """Chamfer distance of clouds a [c, n, 3] and b [c, m, 3], the mean over the clouds; differentiable in both.
 
     Args:
-        a: one side.
-        b: the other.
+        a: float [c, n, 3]; half precision is computed as float32.
+        b: float [c, m, 3].
         squared: mean squared distance to the nearest point, from a to b plus from b to a (Point-MAE's Chamfer-L2);
             False: half the sum of the mean distances (its Chamfer-L1), with gradient 0 where a distance is 0.
         backend: "auto", "torch" or "numba".
+
+    Returns:
+        Scalar ≥ 0.
+
+    Raises:
+        ValueError: for another shape, or a backend that cannot do it.
+
+    Example:
+        >>> chamfer(torch.zeros(1, 2, 3), torch.ones(1, 4, 3))
+        tensor(6.)
     """
     if not a.dtype.is_floating_point or a.dtype.itemsize < 4:
         a, b = a.float(), b.float()
+    # nearest points are found without gradient; the distances to them are then computed with it
     of_a, of_b = _mutual_nearest(_points(a), _points(b), backend)
-    forth = (a - gather(b, of_a)).square().sum(dim=2)
-    back = (b - gather(a, of_b)).square().sum(dim=2)
+    a_to_b = (a - gather(b, of_a)).square().sum(dim=2)
+    b_to_a = (b - gather(a, of_b)).square().sum(dim=2)
     if squared:
-        return forth.mean() + back.mean()
+        return a_to_b.mean() + b_to_a.mean()
     tiny = 1e-30  # the gradient of the root at 0 is infinite, that of the clamp is 0
-    return (forth.clamp_min(tiny).sqrt().mean() + back.clamp_min(tiny).sqrt().mean()) / 2
+    return (a_to_b.clamp_min(tiny).sqrt().mean() + b_to_a.clamp_min(tiny).sqrt().mean()) / 2
 
 
 def _mutual_nearest(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, Tensor]:
+    """The index of each point's nearest point in the other cloud: int64 [c, n] into b, [c, m] into a."""
     if _backend(backend, a) == "torch":
         return nearest(a, b, 1, backend="torch")[0][..., 0], nearest(b, a, 1, backend="torch")[0][..., 0]
     first, second = a.numpy(), b.numpy()
@@ -231,7 +264,7 @@ def _points(x: Tensor) -> Tensor:
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances along the last axis, rounded as the kernels do."""
+    """Squared distances along the last axis, added in the kernels' order, so that they round the same way."""
     d = (x - y).square()
     return (d[..., 0] + d[..., 1]) + d[..., 2]
 
@@ -247,7 +280,11 @@ def _by_rows(query: Tensor, xyz: Tensor, of_rows: Callable[[Tensor], Tensor]) ->
 
 
 def _backend(name: str, xyz: Tensor, suits_pointnet2: bool = False) -> str:
-    """The backend to use, once it is certain that it can do what is asked."""
+    """The backend to use.
+
+    Raises:
+        ValueError: for an unknown backend, or one that does not support the call.
+    """
     if name == "auto":
         if xyz.device.type == "cpu":
             return "numba"
@@ -275,7 +312,7 @@ def _pointnet2() -> Any:
 
 
 def _in_threads(run: Callable[[slice], None], batch: int, work: int) -> None:
-    """Split the clouds among as many threads as torch uses; the result does not depend on how."""
+    """Split the clouds among as many threads as torch uses; the result does not depend on the split."""
     count = min(torch.get_num_threads(), batch)
     if count <= 1 or work < WORTH_THREADS:
         run(slice(0, batch))
