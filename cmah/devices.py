@@ -29,7 +29,7 @@ def chosen_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
     if name.startswith("cuda") and int(name[5:] or 0) >= count:
-        raise ConfigError(f"device {name!r}: there is no such device here ({count} CUDA devices are)")
+        raise ConfigError(f"device {name!r}: no such device on this machine, which has {count} CUDA devices")
     device = torch.device("cuda" if count else "cpu") if name == "auto" else torch.device(name)
     if device.type == "cpu":
         keep_freed_memory()

@@ -121,7 +121,7 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index), torch.from_numpy(squared)
 
-    def of_rows(distance: Tensor) -> Tensor:
+    def k_smallest(distance: Tensor) -> Tensor:
         if k == 1:
             return distance.argmin(dim=2, keepdim=True)
         if distance.dtype == torch.float64:
@@ -131,7 +131,7 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
         keys = (distance.view(torch.int32).long() << 32) | torch.arange(n, device=distance.device)
         return keys.topk(k, dim=2, largest=False).values & 0xFFFFFFFF
 
-    position = _by_rows(query, xyz, of_rows)
+    position = _by_rows(query, xyz, k_smallest)
     neighbours = gather(xyz, position)
     return position, _squared(neighbours, query[:, :, None])
 
@@ -171,7 +171,7 @@ def ball_query(
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index)
 
-    def of_rows(distance: Tensor) -> Tensor:
+    def first_hits(distance: Tensor) -> Tensor:
         # the index where a point is inside, n where it is not: the k smallest are the first hits
         limit = float(squared_radius)
         inside = distance <= limit if inclusive else distance < limit
@@ -180,7 +180,7 @@ def ball_query(
         hits = torch.where(hits == n, hits[..., :1], hits) % n
         return torch.cat([hits, hits[..., :1].expand(-1, -1, k - hits.shape[2])], dim=2)
 
-    return _by_rows(query, xyz, of_rows)
+    return _by_rows(query, xyz, first_hits)
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
@@ -269,13 +269,13 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
     return (d[..., 0] + d[..., 1]) + d[..., 2]
 
 
-def _by_rows(query: Tensor, xyz: Tensor, of_rows: Callable[[Tensor], Tensor]) -> Tensor:
-    """`of_rows` of all squared distances [b, m, n], as many queries at a time as memory allows."""
+def _by_rows(query: Tensor, xyz: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply `choose` to the squared distances [b, m, n], `CHUNK` distances at a time."""
     rows = max(1, CHUNK // max(1, xyz.shape[0] * xyz.shape[1]))
     parts = []
     for part in query.split(rows, dim=1):
         x, y, z = ((part[:, :, None, axis] - xyz[:, None, :, axis]).square() for axis in range(3))
-        parts.append(of_rows((x + y) + z))
+        parts.append(choose((x + y) + z))
     return torch.cat(parts, dim=1)
 
 

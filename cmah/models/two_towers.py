@@ -75,7 +75,10 @@ class TowersConfig:
                 "or download:TAG"
             )
         if self.shape_frozen and not self.shape_weights:
-            raise ConfigError("model.shape_frozen is on without model.shape_weights: nothing would be known")
+            raise ConfigError(
+                "model.shape_frozen is on without model.shape_weights: the encoder would keep its random weights; set "
+                "model.shape_weights=FILE or model.shape_frozen=false"
+            )
 
 
 class TwoTowers(nn.Module):

@@ -93,7 +93,9 @@ def i2l2_all_pairs(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 def descriptors(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The cosine of each view with each landmark (equation 3).
+    """The descriptors of views: the cosine of each view with each landmark (equation 3).
+
+    `i2l2` computes them tile by tile; this is for looking at them.
 
     Args:
         views: [n, R, F], any norm.
@@ -104,6 +106,10 @@ def descriptors(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: for views or landmarks that are not finite.
+
+    Example:
+        >>> descriptors(np.array([[[2.0, 0.0]]]), np.array([[1.0, 0.0], [0.0, 3.0]])).tolist()
+        [[[1.0, 0.0]]]
     """
     return finite_unit_vectors(views) @ finite_unit_vectors(landmarks).T
 

@@ -51,7 +51,7 @@ class NegativeWeights:
         Args:
             config: its `kind` is not "".
             views: from int64 positions [k] to float32 [k, R, F], as `similarities.i2i` takes them.
-            categories: of each shape; a shape of category "" is in a category of its own.
+            categories: of each shape; a shape of category "" shares its category with no other.
             embed_texts: from texts to float32 [n, F]; for i2l2 and avg.
             folder: for these views and categories only: its name contains a hash of them.
 

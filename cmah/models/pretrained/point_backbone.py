@@ -1,4 +1,4 @@
-"""What every encoder of point clouds offers, whatever its own conventions are."""
+"""The interface of all encoders of point clouds, whatever convention each was trained with."""
 
 from abc import ABC, abstractmethod
 
