@@ -13,8 +13,7 @@ cancellation swaps neighbours. Half precision is computed as float32.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,8 +22,8 @@ import torch
 from torch import Tensor
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.errors import CmahError
 from cmah.kernels import points as kernels
+from cmah.point_backends import chosen_backend, pointnet2_utils
 from cmah.threads import in_threads
 
 # Number of distances that the torch backend holds at a time: 2^24 take 64 MB
@@ -59,12 +58,12 @@ def farthest_points(
     xyz = _points(xyz)
     b, n, _ = xyz.shape
     plain_start = isinstance(start, int) and start == 0
-    chosen = _backend(backend, xyz, skip_origin and plain_start)
+    chosen = chosen_backend(backend, xyz, skip_origin and plain_start)
     starts = torch.as_tensor(start, device=xyz.device).expand(b).long()
     if not (m >= 1 and n >= 1 and bool(((starts >= 0) & (starts < n)).all())):
         raise ValueError(f"expected m of at least 1 and start in 0..{n - 1}, got m = {m}, start = {start}")
     if chosen == "pointnet2":
-        return _pointnet2().furthest_point_sample(xyz, m).long()
+        return pointnet2_utils().furthest_point_sample(xyz, m).long()
     if chosen == "numba":
         cloud, first, picks = xyz.numpy(), starts.numpy(), np.empty((b, m), np.int64)
 
@@ -110,7 +109,7 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
     (b, m, _), n = query.shape, xyz.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"expected k in 1..{n} (the number of points), got {k}")
-    if _backend(backend, xyz) == "numba":
+    if chosen_backend(backend, xyz) == "numba":
         index = np.empty((b, m, k), np.int64)
         a, cloud = query.numpy(), xyz.numpy()
         squared = np.empty((b, m, k), cloud.dtype)
@@ -157,9 +156,9 @@ def ball_query(
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
-    chosen = _backend(backend, xyz, not inclusive)
+    chosen = chosen_backend(backend, xyz, not inclusive)
     if chosen == "pointnet2":
-        return _pointnet2().ball_query(radius, k, xyz, query).long()
+        return pointnet2_utils().ball_query(radius, k, xyz, query).long()
     number = np.float32 if xyz.dtype == torch.float32 else np.float64
     squared_radius: Any = number(radius) * number(radius)
     if chosen == "numba":
@@ -243,7 +242,7 @@ def chamfer(a: Tensor, b: Tensor, squared: bool = True, *, backend: str = "auto"
 
 def _mutual_nearest(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     """The index of each point's nearest point in the other cloud: int64 [c, n] into b, [c, m] into a."""
-    if _backend(backend, a) == "torch":
+    if chosen_backend(backend, a) == "torch":
         return nearest(a, b, 1, backend="torch")[0][..., 0], nearest(b, a, 1, backend="torch")[0][..., 0]
     first, second = a.numpy(), b.numpy()
     of_a, of_b = np.empty(a.shape[:2], np.int64), np.empty(b.shape[:2], np.int64)
@@ -277,38 +276,6 @@ def _by_rows(query: Tensor, xyz: Tensor, choose: Callable[[Tensor], Tensor]) -> 
         x, y, z = ((part[:, :, None, axis] - xyz[:, None, :, axis]).square() for axis in range(3))
         parts.append(choose((x + y) + z))
     return torch.cat(parts, dim=1)
-
-
-def _backend(name: str, xyz: Tensor, suits_pointnet2: bool = False) -> str:
-    """The backend to use.
-
-    Raises:
-        ValueError: for an unknown backend, or one that does not support the call.
-    """
-    if name == "auto":
-        if xyz.device.type == "cpu":
-            return "numba"
-        suits = suits_pointnet2 and xyz.is_cuda and xyz.dtype == torch.float32
-        return "pointnet2" if suits and find_spec("pointnet2_ops") else "torch"
-    if name not in ("torch", "numba", "pointnet2"):
-        raise ValueError(f"expected backend auto, torch, numba or pointnet2, got {name!r}")
-    if name == "numba" and xyz.device.type != "cpu":
-        raise ValueError(f"the numba backend works on the CPU, the points are on {xyz.device}")
-    if name == "pointnet2" and not (suits_pointnet2 and xyz.is_cuda):
-        raise ValueError(
-            "the pointnet2 backend works on CUDA and does farthest points with start=0 and skip_origin=True, "
-            "and ball queries that are not inclusive"
-        )
-    return name
-
-
-@lru_cache(maxsize=1)
-def _pointnet2() -> Any:
-    try:
-        from pointnet2_ops import pointnet2_utils
-    except ImportError as error:
-        raise CmahError(f"pointnet2_ops cannot be imported ({error})") from None
-    return pointnet2_utils
 
 
 def _in_threads(run: Callable[[slice], None], batch: int, work: int) -> None:
