@@ -16,10 +16,11 @@ demo: .venv/.installed ## install into .venv, then the whole way on shapes made 
 test: .venv/.dev ## install what it needs into .venv, then the tests; ARGS="-k search" goes to pytest
 	$(BIN)/pytest $(ARGS)
 
-check: .venv/.dev build/.installed ## formatting, lint, types of the installed wheel, direction of imports
+check: .venv/.dev build/.installed ## formatting, lint, types of the installed wheel and of experiments/, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python -p cmah
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python ../experiments/*.py
 	$(BIN)/pytest -q tests/test_imports.py
 
 dist: build/.smoked ## sdist and wheel in dist/, tried out from another folder

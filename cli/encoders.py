@@ -1,4 +1,4 @@
-"""cmah encoders: the published encoders that training takes."""
+"""cmah encoders: list the published encoders that `cmah train` accepts."""
 
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,19 @@ Image encoders (--image-encoder): SLIP, and any of open_clip or timm, with the l
   timm:NAME        such as timm:vit_base_patch16_224; options follow as ?KEY=VALUE&KEY=VALUE
 Their weights (--image-weights): a FILE, or download:TAG, such as download:laion2b_s34b_b79k for open_clip:ViT-B-32
 
-Weights of shape encoders (--shape-weights) are the files as published; cmah encoders NAME says more of one.
-Nothing is downloaded but what download: asks for."""
+Weights of shape encoders (--shape-weights) are the files as published; cmah encoders NAME shows the details of one.
+Nothing is downloaded unless download:TAG is given."""
 
 
 @click.command("encoders")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(name: str | None, as_json: bool) -> None:
-    """List the point-cloud encoders of --shape-encoder, and how image encoders are named; or tell all of NAME."""
+@click.option("--json", "as_json", is_flag=True, help="Print the list, or the encoder NAME, as JSON.")
+def encoders(name: str | None, as_json: bool) -> None:
+    """List the published encoders that cmah train accepts, or show the details of one.
+
+    Without NAME, print a table of the point-cloud encoders for --shape-encoder, and how image encoders are named for
+    --image-encoder. With the NAME of a point-cloud encoder, print its details and a command that trains with it.
+    """
     import json
     from dataclasses import asdict
 
@@ -38,7 +42,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _table(entries: "tuple[Entry, ...]") -> str:
-    """A row for each shape encoder, then how image encoders are named."""
+    """A table with a row for each shape encoder, then how image encoders are named."""
     rows = [("name", "parameters", "embedding", "points", "colours", "aligned with", "weights")]
     rows += [
         (
@@ -65,12 +69,12 @@ def _table(entries: "tuple[Entry, ...]") -> str:
 
 
 def _page(entry: "Entry") -> str:
-    """All of one encoder, with a command that uses it."""
+    """The details of one encoder, with a command that uses it."""
     from cmah.models.pretrained.encoder_table import SAME
 
-    aligned = entry.aligned_with or "nothing: training brings it to the image encoder"
+    aligned = entry.aligned_with or "nothing: training brings it to the image encoder's space"
     if entry.image_weights:
-        same = ", the same as of --shape-weights" if entry.image_weights == SAME else ""
+        same = ", the same file as for --shape-weights" if entry.image_weights == SAME else ""
         aligned += f", weights {entry.image_weights}{same}"
     image = entry.aligned_with or "open_clip:ViT-B-32"
     weights = entry.image_weights or "download:laion2b_s34b_b79k"
@@ -79,7 +83,7 @@ def _page(entry: "Entry") -> str:
         f"{entry.name}: {entry.method}",
         f"  parameters    {entry.parameters:,}",
         f"  embedding     {entry.dim} numbers",
-        f"  points        {entry.points:,} a cloud, as it was trained; other numbers work too",
+        f"  points        {entry.points:,} per cloud in its training; other numbers work too",
         f"  colours       {'yes' if entry.colours else 'no'}",
         f"  takes         {entry.takes}",
         f"  aligned with  {aligned}",
@@ -90,3 +94,6 @@ def _page(entry: "Entry") -> str:
         f"    --image-encoder {image} --image-weights {weights}",
     ]
     return "\n".join(lines)
+
+
+command = encoders

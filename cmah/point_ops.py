@@ -1,11 +1,11 @@
-"""Operations on batches of point clouds as torch tensors; picks the backend.
+"""Operations on batches of point clouds as torch tensors; chooses the backend.
 
 Three backends, with the same results to the bit where they overlap: "torch" (the reference, on any device),
 "numba" (CPU) and "pointnet2" (the CUDA extension pointnet2_ops, where installed). "auto" takes Numba on the CPU.
-On CUDA it takes pointnet2_ops only where that does what was asked, else torch: its farthest-point sampling always
-starts at point 0 and never picks a point with a squared norm up to 1e-3 (near the origin), which depends on where
-the cloud happens to lie. Here that rule is off unless `skip_origin` asks for it (encoders trained with it need it),
-and pointnet2_ops is not used then, since shifting the cloud away from the origin would change the rounding.
+On CUDA it takes pointnet2_ops only if that supports the call, else torch: its farthest-point sampling always starts at
+point 0 and never picks a point with a squared norm up to 1e-3 (near the origin), which depends on where the cloud
+happens to lie. Here that rule is off unless `skip_origin` asks for it (encoders trained with it need it), and
+pointnet2_ops is not used then, since shifting the cloud away from the origin would change the rounding.
 pointnet2_ops may fuse multiply-adds: where two distances differ by a rounding only, it may decide otherwise.
 
 Squared distances come from coordinate differences, (dx² + dy²) + dz², never from |a|² + |b|² - 2ab, whose
@@ -13,8 +13,7 @@ cancellation swaps neighbours. Half precision is computed as float32.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,13 +22,13 @@ import torch
 from torch import Tensor
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.errors import CmahError
 from cmah.kernels import points as kernels
+from cmah.point_backends import chosen_backend, pointnet2_utils
 from cmah.threads import in_threads
 
-# Distances that the torch backend holds at a time: 2^24 are 64 MB
+# Number of distances that the torch backend holds at a time: 2^24 take 64 MB
 CHUNK = 1 << 24
-# Distances below which starting threads costs more than it gains
+# Number of distances below which starting threads costs more time than it saves
 WORTH_THREADS = 1 << 18
 
 
@@ -41,22 +40,30 @@ def farthest_points(
     Args:
         xyz: [b, n, 3].
         m: number of picks; beyond n, or when only repeated points are left, index 0 is picked again.
-        start: the first pick, or one of each cloud as a tensor [b].
+        start: index of the first pick, or of each cloud's as a tensor [b].
         skip_origin: never pick points with x² + y² + z² <= 1e-3 after the first, as pointnet2_ops does.
         backend: "auto", "torch", "numba" or "pointnet2".
 
     Returns:
         int64 [b, m]; on ties the smallest index wins.
+
+    Raises:
+        ValueError: for m < 1, a start outside the cloud, another shape, or a backend that cannot do it.
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
+        >>> farthest_points(xyz, 2)
+        tensor([[0, 2]])
     """
     xyz = _points(xyz)
     b, n, _ = xyz.shape
     plain_start = isinstance(start, int) and start == 0
-    chosen = _backend(backend, xyz, skip_origin and plain_start)
+    chosen = chosen_backend(backend, xyz, skip_origin and plain_start)
     starts = torch.as_tensor(start, device=xyz.device).expand(b).long()
     if not (m >= 1 and n >= 1 and bool(((starts >= 0) & (starts < n)).all())):
         raise ValueError(f"expected m of at least 1 and start in 0..{n - 1}, got m = {m}, start = {start}")
     if chosen == "pointnet2":
-        return _pointnet2().furthest_point_sample(xyz, m).long()
+        return pointnet2_utils().furthest_point_sample(xyz, m).long()
     if chosen == "numba":
         cloud, first, picks = xyz.numpy(), starts.numpy(), np.empty((b, m), np.int64)
 
@@ -89,12 +96,20 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
 
     Returns:
         (index int64 [b, m, k], squared distances [b, m, k]), ordered by (distance, index); without gradient.
+
+    Raises:
+        ValueError: for k outside 1..n, another shape, or a backend that cannot do it.
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
+        >>> nearest(torch.tensor([[[2.5, 0, 0]]]), xyz, 2)
+        (tensor([[[2, 1]]]), tensor([[[0.2500, 2.2500]]]))
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"expected k in 1..{n} (the number of points), got {k}")
-    if _backend(backend, xyz) == "numba":
+    if chosen_backend(backend, xyz) == "numba":
         index = np.empty((b, m, k), np.int64)
         a, cloud = query.numpy(), xyz.numpy()
         squared = np.empty((b, m, k), cloud.dtype)
@@ -105,16 +120,17 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index), torch.from_numpy(squared)
 
-    def of_rows(distance: Tensor) -> Tensor:
+    def k_smallest(distance: Tensor) -> Tensor:
         if k == 1:
             return distance.argmin(dim=2, keepdim=True)
         if distance.dtype == torch.float64:
             return distance.sort(dim=2, stable=True).indices[..., :k]
-        # bits of non-negative floats sort as the floats do; with the index below them, no two keys are equal
+        # the bits of non-negative floats, read as integers, sort as the floats do; with the index in the lower half, no
+        # two keys are equal, so that ties are broken by the index
         keys = (distance.view(torch.int32).long() << 32) | torch.arange(n, device=distance.device)
         return keys.topk(k, dim=2, largest=False).values & 0xFFFFFFFF
 
-    position = _by_rows(query, xyz, of_rows)
+    position = _by_rows(query, xyz, k_smallest)
     neighbours = gather(xyz, position)
     return position, _squared(neighbours, query[:, :, None])
 
@@ -128,20 +144,23 @@ def ball_query(
         query: [b, m, 3].
         xyz: [b, n, 3].
         radius: its square is taken in the precision of `xyz`.
-        k: places of each query.
+        k: number of places per query.
         inclusive: whether points exactly on the radius count (OpenShape) or not (pointnet2_ops, openpoints).
         backend: "auto", "torch", "numba" or "pointnet2".
 
     Returns:
-        int64 [b, m, k]; places beyond the hits repeat the first hit, without any hit they are 0.
+        int64 [b, m, k]; places beyond the hits repeat the first hit; without any hit they are 0.
+
+    Raises:
+        ValueError: for another shape, or a backend that cannot do it.
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
-    chosen = _backend(backend, xyz, not inclusive)
+    chosen = chosen_backend(backend, xyz, not inclusive)
     if chosen == "pointnet2":
-        return _pointnet2().ball_query(radius, k, xyz, query).long()
-    kind = np.float32 if xyz.dtype == torch.float32 else np.float64
-    squared_radius: Any = kind(radius) * kind(radius)
+        return pointnet2_utils().ball_query(radius, k, xyz, query).long()
+    number = np.float32 if xyz.dtype == torch.float32 else np.float64
+    squared_radius: Any = number(radius) * number(radius)
     if chosen == "numba":
         index, a, cloud = np.empty((b, m, k), np.int64), query.numpy(), xyz.numpy()
 
@@ -151,7 +170,8 @@ def ball_query(
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index)
 
-    def of_rows(distance: Tensor) -> Tensor:
+    def first_hits(distance: Tensor) -> Tensor:
+        # the index where a point is inside, n where it is not: the k smallest are the first hits
         limit = float(squared_radius)
         inside = distance <= limit if inclusive else distance < limit
         ranks = torch.where(inside, torch.arange(n, device=distance.device), n)
@@ -159,7 +179,7 @@ def ball_query(
         hits = torch.where(hits == n, hits[..., :1], hits) % n
         return torch.cat([hits, hits[..., :1].expand(-1, -1, k - hits.shape[2])], dim=2)
 
-    return _by_rows(query, xyz, of_rows)
+    return _by_rows(query, xyz, first_hits)
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
@@ -176,7 +196,7 @@ def group(
     Args:
         xyz: [b, n, 3], n >= size.
         groups: number of centres g.
-        size: neighbours of each centre, itself included.
+        size: number of neighbours of each centre, including itself.
         skip_origin: see `farthest_points`.
         backend: "auto", "torch" or "numba".
 
@@ -192,25 +212,37 @@ def chamfer(a: Tensor, b: Tensor, squared: bool = True, *, backend: str = "auto"
     """Chamfer distance of clouds a [c, n, 3] and b [c, m, 3], the mean over the clouds; differentiable in both.
 
     Args:
-        a: one side.
-        b: the other.
+        a: float [c, n, 3]; half precision is computed as float32.
+        b: float [c, m, 3].
         squared: mean squared distance to the nearest point, from a to b plus from b to a (Point-MAE's Chamfer-L2);
             False: half the sum of the mean distances (its Chamfer-L1), with gradient 0 where a distance is 0.
         backend: "auto", "torch" or "numba".
+
+    Returns:
+        Scalar ≥ 0.
+
+    Raises:
+        ValueError: for another shape, or a backend that cannot do it.
+
+    Example:
+        >>> chamfer(torch.zeros(1, 2, 3), torch.ones(1, 4, 3))
+        tensor(6.)
     """
     if not a.dtype.is_floating_point or a.dtype.itemsize < 4:
         a, b = a.float(), b.float()
+    # nearest points are found without gradient; the distances to them are then computed with it
     of_a, of_b = _mutual_nearest(_points(a), _points(b), backend)
-    forth = (a - gather(b, of_a)).square().sum(dim=2)
-    back = (b - gather(a, of_b)).square().sum(dim=2)
+    a_to_b = (a - gather(b, of_a)).square().sum(dim=2)
+    b_to_a = (b - gather(a, of_b)).square().sum(dim=2)
     if squared:
-        return forth.mean() + back.mean()
+        return a_to_b.mean() + b_to_a.mean()
     tiny = 1e-30  # the gradient of the root at 0 is infinite, that of the clamp is 0
-    return (forth.clamp_min(tiny).sqrt().mean() + back.clamp_min(tiny).sqrt().mean()) / 2
+    return (a_to_b.clamp_min(tiny).sqrt().mean() + b_to_a.clamp_min(tiny).sqrt().mean()) / 2
 
 
 def _mutual_nearest(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    if _backend(backend, a) == "torch":
+    """The index of each point's nearest point in the other cloud: int64 [c, n] into b, [c, m] into a."""
+    if chosen_backend(backend, a) == "torch":
         return nearest(a, b, 1, backend="torch")[0][..., 0], nearest(b, a, 1, backend="torch")[0][..., 0]
     first, second = a.numpy(), b.numpy()
     of_a, of_b = np.empty(a.shape[:2], np.int64), np.empty(b.shape[:2], np.int64)
@@ -231,51 +263,23 @@ def _points(x: Tensor) -> Tensor:
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances along the last axis, rounded as the kernels do."""
+    """Squared distances along the last axis, added in the kernels' order, so that they round the same way."""
     d = (x - y).square()
     return (d[..., 0] + d[..., 1]) + d[..., 2]
 
 
-def _by_rows(query: Tensor, xyz: Tensor, of_rows: Callable[[Tensor], Tensor]) -> Tensor:
-    """`of_rows` of all squared distances [b, m, n], as many queries at a time as memory allows."""
+def _by_rows(query: Tensor, xyz: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply `choose` to the squared distances [b, m, n], `CHUNK` distances at a time."""
     rows = max(1, CHUNK // max(1, xyz.shape[0] * xyz.shape[1]))
     parts = []
     for part in query.split(rows, dim=1):
         x, y, z = ((part[:, :, None, axis] - xyz[:, None, :, axis]).square() for axis in range(3))
-        parts.append(of_rows((x + y) + z))
+        parts.append(choose((x + y) + z))
     return torch.cat(parts, dim=1)
 
 
-def _backend(name: str, xyz: Tensor, suits_pointnet2: bool = False) -> str:
-    """The backend to use, once it is certain that it can do what is asked."""
-    if name == "auto":
-        if xyz.device.type == "cpu":
-            return "numba"
-        suits = suits_pointnet2 and xyz.is_cuda and xyz.dtype == torch.float32
-        return "pointnet2" if suits and find_spec("pointnet2_ops") else "torch"
-    if name not in ("torch", "numba", "pointnet2"):
-        raise ValueError(f"expected backend auto, torch, numba or pointnet2, got {name!r}")
-    if name == "numba" and xyz.device.type != "cpu":
-        raise ValueError(f"the numba backend works on the CPU, the points are on {xyz.device}")
-    if name == "pointnet2" and not (suits_pointnet2 and xyz.is_cuda):
-        raise ValueError(
-            "the pointnet2 backend works on CUDA and does farthest points with start=0 and skip_origin=True, "
-            "and ball queries that are not inclusive"
-        )
-    return name
-
-
-@lru_cache(maxsize=1)
-def _pointnet2() -> Any:
-    try:
-        from pointnet2_ops import pointnet2_utils
-    except ImportError as error:
-        raise CmahError(f"pointnet2_ops cannot be imported ({error})") from None
-    return pointnet2_utils
-
-
 def _in_threads(run: Callable[[slice], None], batch: int, work: int) -> None:
-    """Split the clouds among as many threads as torch uses; the result does not depend on how."""
+    """Split the clouds among as many threads as torch uses; the result does not depend on the split."""
     count = min(torch.get_num_threads(), batch)
     if count <= 1 or work < WORTH_THREADS:
         run(slice(0, batch))

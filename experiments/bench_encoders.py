@@ -1,14 +1,14 @@
-"""Time to train published point encoders, and what part of it the point operations take.
+"""Time to train published point encoders, and the share of it that the point operations take.
 
-A step is the one of the recipe `prealigned`: clouds of the encoder's own number of points through the encoder,
-contrast with embeddings that are there already, gradients, AdamW. An epoch is --shapes divided by the batch size steps.
+A step is that of the recipe `prealigned`: clouds of the encoder's usual number of points through the encoder,
+contrast with image embeddings that were computed beforehand, gradients, AdamW. An epoch has --shapes / --batch steps.
 Point operations are farthest-point sampling, neighbours and ball queries; on CUDA, pointnet2_ops is used where it is
-installed and does what is asked, else torch.
+installed and supports the operation, else torch.
 
     python experiments/bench_encoders.py --device cuda --precision bfloat16 --batch 64
     python experiments/bench_encoders.py --smoke
 
-Not run on a GPU yet.
+Expected, hardware, time: not measured, in particular not on a GPU yet.
 """
 
 import json
@@ -30,19 +30,33 @@ OPERATIONS = ("farthest_points", "nearest", "ball_query")
 
 
 @click.command(help=__doc__)
-@click.option("--encoder", "encoders", multiple=True, default=ENCODERS, show_default=True)
-@click.option("--device", default="auto", show_default=True)
 @click.option(
-    "--precision", default="bfloat16", type=click.Choice(["bfloat16", "float32"]), show_default=True
+    "--encoder",
+    "encoders",
+    multiple=True,
+    default=ENCODERS,
+    show_default=True,
+    help="Measure this encoder; may be repeated.",
 )
-@click.option("--batch", default=64, show_default=True, help="Clouds a step.")
-@click.option("--points", default=0, help="Of each cloud; 0: as many as the encoder was trained on.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:N.")
 @click.option(
-    "--steps", default=10, show_default=True, help="Measured, after two to warm up; the median counts."
+    "--precision",
+    default="bfloat16",
+    type=click.Choice(["bfloat16", "float32"]),
+    show_default=True,
+    help="Precision of the encoder's forward pass.",
 )
-@click.option("--shapes", default=52_000, show_default=True, help="Of an epoch.")
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--smoke", is_flag=True, help="The smallest sizes, one step.")
+@click.option("--batch", default=64, show_default=True, help="Number of clouds per step.")
+@click.option("--points", default=0, help="Points per cloud; 0 takes as many as the encoder was trained on.")
+@click.option(
+    "--steps",
+    default=10,
+    show_default=True,
+    help="Steps measured, after two of warm-up; the median is shown.",
+)
+@click.option("--shapes", default=52_000, show_default=True, help="Number of shapes in an epoch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@click.option("--smoke", is_flag=True, help="Use the smallest sizes and one step.")
 def main(
     encoders: tuple[str, ...],
     device: str,
@@ -59,13 +73,13 @@ def main(
         encoders, batch, points, steps = ("openshape_s1", "pointnext"), 2, 256, 1
     chosen, rows, numbers = chosen_device(device), [], []
     for name in encoders:
-        found = measure(name, chosen, precision == "bfloat16", batch, points, steps)
-        found["epoch"] = found["step"] * shapes / batch
+        result = measure(name, chosen, precision == "bfloat16", batch, points, steps)
+        result["epoch"] = result["step"] * shapes / batch
         numbers.append(
-            {"encoder": name, "device": str(chosen), "precision": precision, "batch": batch, **found}
+            {"encoder": name, "device": str(chosen), "precision": precision, "batch": batch, **result}
         )
-        cells = [f"{found['points']:,}", f"{1e3 * found['step']:.0f} ms", f"{found['epoch'] / 60:.1f} min"]
-        rows.append([name, *cells, f"{100 * found['point_operations'] / found['step']:.0f} %"])
+        cells = [f"{result['points']:,}", f"{1e3 * result['step']:.0f} ms", f"{result['epoch'] / 60:.1f} min"]
+        rows.append([name, *cells, f"{100 * result['point_operations'] / result['step']:.0f} %"])
     if as_json:
         click.echo(json.dumps(numbers))
         return
@@ -107,7 +121,7 @@ def measure(
 def timed_point_operations(device: torch.device) -> Iterator[list[float]]:
     """The seconds of each point operation called within the block (which waits for the device)."""
     spent: list[float] = []
-    own = {name: getattr(point_ops, name) for name in OPERATIONS}
+    original = {name: getattr(point_ops, name) for name in OPERATIONS}
 
     def timed(run: Callable) -> Callable:
         def call(*args: object, **options: object) -> object:
@@ -118,17 +132,17 @@ def timed_point_operations(device: torch.device) -> Iterator[list[float]]:
 
         return call
 
-    for name, run in own.items():
+    for name, run in original.items():
         setattr(point_ops, name, timed(run))
     try:
         yield spent
     finally:
-        for name, run in own.items():
+        for name, run in original.items():
             setattr(point_ops, name, run)
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has done what it was given."""
+    """The clock in seconds, once the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -3,17 +3,21 @@
     python experiments/bench_hamming.py [--threads 2] [--json FILE]
     python experiments/bench_hamming.py --smoke                          (seconds, few codes)
 
-How many times as long faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the better of heap and counting)
-takes on the same threads stands in the last column, as a least value; it was seen on 2 cores of an AMD EPYC with
-AVX-512 VPOPCNTDQ. Results are compared first. Ratios hold within a tenth where nothing else runs; where other
-processes do, threads may share a core, which the lines below the table tell. A few minutes.
+Results are compared first; then both engines search the same batches on the same threads.
+
+Expected: faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the better of heap and counting) takes at least
+as many times as long as the column "at least" says, ± a tenth on an idle machine. Where other processes run, threads
+may share a core; the lines below the table say so.
+
+Hardware: 2 cores of an AMD EPYC with AVX-512 VPOPCNTDQ.
+
+Time: a few minutes.
 """
 
 import os
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # FAISS's threads must not spin while others have their turn
+# FAISS's threads must not spin while another engine is measured
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +30,9 @@ from cmah.bench.peers import installed
 from cmah.files import write_json
 from cmah.threads import thread_count
 
-EXPECTED = {  # (data, queries a call, n, k): {bits: least ratio}; None where none is promised
+EXPECTED: dict[
+    tuple[str, int, int, int], dict[int, float | None]
+] = {  # (data, queries per call, n, k): {bits: least ratio}; None: no promise
     ("random", 256, 1_000_000, 10): {16: 40, 32: 10, 64: 8, 128: 6, 256: 4, 512: None, 1024: None},
     ("random", 256, 1_000_000, 100): {16: None, 32: None, 64: 4},
     ("clustered", 256, 1_000_000, 10): {16: None, 32: None, 64: None, 128: None},
@@ -36,11 +42,15 @@ EXPECTED = {  # (data, queries a call, n, k): {bits: least ratio}; None where no
 
 
 @click.command(help=__doc__)
-@click.option("--threads", type=click.IntRange(min=1), help="Of both engines.  [default: one a core]")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write everything as JSON.")
-@click.option("--smoke", is_flag=True, help="2,000 codes, no ratio to be expected.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of both engines.  [default: one per core]"
+)
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Write all results to this JSON file."
+)
+@click.option("--smoke", is_flag=True, help="Use 2,000 codes; the ratios then mean nothing.")
 def main(threads: int | None, json_path: Path | None, smoke: bool) -> None:
-    """Measure row after row, print, name what was measured on."""
+    """Measure and print row after row, then the machine."""
     peers, notes = installed(("faiss",))
     base = Settings(thread_count(threads), peers=tuple(peers))
     if smoke:
@@ -54,11 +64,11 @@ def main(threads: int | None, json_path: Path | None, smoke: bool) -> None:
             least = "-" if ratio is None or smoke else str(ratio)
             click.echo(bench_report.line(case, base.peers) + least.rjust(12) + data.rjust(12))
             cases.append(case)
-    facts = bench_report.machine()
-    click.echo("\n" + "\n".join([*notes, bench_report.rules(cases, facts, base.seed)]))
+    machine = bench_report.machine()
+    click.echo("\n" + "\n".join([*notes, bench_report.rules(cases, machine, base.seed)]))
     if json_path:
         write_json(
-            json_path, {"machine": facts, "settings": asdict(base), "cases": [c.to_dict() for c in cases]}
+            json_path, {"machine": machine, "settings": asdict(base), "cases": [c.to_dict() for c in cases]}
         )
 
 

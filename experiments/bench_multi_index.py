@@ -1,23 +1,29 @@
 """Speed of `MultiIndex` beside `HammingIndex`, on codes that lie in clusters and on codes that do not.
 
-Clustered codes: 1,000 around each centre with 6 % of the bits flipped, the queries made the same way. Every answer
+Clustered codes: 1,000 around each centre with 6 % of the bits flipped, the queries drawn the same way. Every answer
 is compared with the flat index's before it is timed; then both search the same batches on the same threads, in
-turn, and the median of the rounds counts. The multi-index gets new queries in each round (its memory accesses are
-at random places, and would else find them in the cache).
+turn, and the median of the rounds is printed. The multi-index gets new queries in each round (it reads memory at
+random places, which would otherwise be in the cache from the round before).
 
     python experiments/bench_multi_index.py --n 1e6,1e7 [--bits 64] [--threads 2] [--data clustered|random]
     python experiments/bench_multi_index.py --n 1e6 --faiss        # FAISS's binary indexes, one query at a time
     python experiments/bench_multi_index.py --smoke
 
-Prints a table: microseconds a query. Expected, for 64 clustered bits, k = 10, batches of 256: 8 times as fast as
-the flat index at 1 M codes, 70 at 10 M, 110 at 50 M (a third less or more); within radius 0, 1, 2 and 3 of 10 M
-codes: 650, 430, 230 and 100 times. On random codes k = 10 takes 7 to 21 % longer than by the flat index. So
-measured on one core (2 threads) of an AMD EPYC with AVX-512 that others used too; 10 M take half a minute, 50 M two
-minutes and 4 GB.
+Prints a table of microseconds per query.
+
+Expected, for 64 clustered bits and batches of 256: k = 10 is 8 times as fast as with the flat index at 1 M codes, 70
+at 10 M, 110 at 50 M (± a third); within radius 0, 1, 2 and 3 of 10 M codes 650, 430, 230 and 100 times. On random
+codes k = 10 takes 7 to 21 % longer than with the flat index.
+
+Hardware: one core (2 threads) of an AMD EPYC with AVX-512, shared with other work.
+
+Time: half a minute for 10 M codes; two minutes and 4 GB of memory for 50 M.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import click
 import numpy as np
@@ -53,7 +59,7 @@ def make(n: int, queries: int, bits: int, data: str, seed: int) -> tuple[BinaryC
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """The seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -66,18 +72,24 @@ def require_equal(a: object, b: object) -> None:
             raise click.ClickException(f"the multi-index's {name} are not the flat index's")
 
 
+def nearest(k: int, threads: int | None) -> Search:
+    """The search for the k nearest codes."""
+    return lambda index, queries: index.search(queries, k, threads=threads)
+
+
+def within(radius: int, threads: int | None) -> Search:
+    """The search for all codes within a radius."""
+    return lambda index, queries: index.search_radius(queries, radius, threads=threads)
+
+
 def compare(
     flat: HammingIndex, multi: HammingIndex, queries: BinaryCodes, batch: int, threads: int | None
 ) -> None:
-    """Print the time of each kind of search by both."""
-    kinds: dict[str, Search] = {
-        f"k = {k}": lambda index, q, k=k: index.search(q, k, threads=threads) for k in (K, 100)
-    }
-    kinds |= {
-        f"radius {r}": lambda index, q, r=r: index.search_radius(q, r, threads=threads) for r in range(4)
-    }
+    """Print the time of each search by both indexes."""
+    searches: dict[str, Search] = {f"k = {k}": nearest(k, threads) for k in (K, 100)}
+    searches |= {f"radius {radius}": within(radius, threads) for radius in range(4)}
     print(f"  {'':10} {'flat':>9} {'multi':>9}   ratio   one at a time: {'flat':>9} {'multi':>9}   ratio")
-    for name, search in kinds.items():
+    for name, search in searches.items():
         require_equal(search(flat, queries[:batch]), search(multi, queries[:batch]))
         times: list[list[float]] = [[], [], [], []]
         for turn in range(ROUNDS):
@@ -95,7 +107,7 @@ def compare(
 
 
 def each(search: Search, index: HammingIndex, queries: BinaryCodes, batch: int) -> float:
-    """Seconds a query."""
+    """Seconds per query."""
     batches = [queries[a : a + batch] for a in range(0, len(queries), batch)]
     return seconds(lambda: [search(index, part) for part in batches]) / len(queries)
 
@@ -108,7 +120,7 @@ def peers(codes: BinaryCodes, queries: BinaryCodes, truth: np.ndarray, threads: 
     bits, n = codes.bits, len(codes)
     quantizer = faiss.IndexBinaryFlat(bits)
     width = 16
-    made = {
+    indexes: dict[str, Any] = {
         "Flat": faiss.IndexBinaryFlat(bits),
         "MultiHash": faiss.IndexBinaryMultiHash(bits, bits // width, width),
         "Hash": faiss.IndexBinaryHash(bits, 20),
@@ -122,39 +134,46 @@ def peers(codes: BinaryCodes, queries: BinaryCodes, truth: np.ndarray, threads: 
         "IVF": ("nprobe", [1, 4, 16]),
         "HNSW": ("efSearch", [16, 64, 256]),
     }
-    for name, index in made.items():
+    for name, index in indexes.items():
         if name == "HNSW" and n > 200_000:
             print("  faiss HNSW left out: it would take minutes to build; run it with --n 2e5")
             continue
-        train = seconds(lambda i=index: (i.train(codes.packed[: 40 * int(np.sqrt(n))]), i.add(codes.packed)))
+        built = seconds(partial(index.train, codes.packed[: 40 * int(np.sqrt(n))]))
+        built += seconds(partial(index.add, codes.packed))
         attribute, values = settings[name]
         for value in values:
             if attribute:
                 setattr(index.hnsw if name == "HNSW" else index, attribute, value)
-            spent = seconds(lambda i=index: i.search(queries.packed[:64], K))
+            spent = seconds(partial(index.search, queries.packed[:64], K))
             if spent * len(queries) / 64 > 20:
                 print(f"  faiss {name:10} {attribute:8} {value:4}: {1e6 * spent / 64:9.1f} us")
                 continue
-            spent = seconds(lambda i=index: i.search(queries.packed, K))
+            spent = seconds(partial(index.search, queries.packed, K))
             distances = np.sort(index.search(queries.packed, K)[0], axis=1)
             recall = float(np.mean((distances <= truth[:, -1:]) & (distances >= 0)))
             print(
                 f"  faiss {name:10} {attribute:8} {value:4}: {1e6 * spent / len(queries):9.1f} us, "
-                f"recall {recall:.4f}, made in {train:.1f} s",
+                f"recall {recall:.4f}, built in {built:.1f} s",
                 flush=True,
             )
 
 
 @click.command(help=__doc__)
-@click.option("--n", "sizes", default="1e6", show_default=True, help="Numbers of codes, with commas between.")
-@click.option("--bits", default=64, show_default=True)
-@click.option("--queries", default=4096, show_default=True)
-@click.option("--batch", default=256, show_default=True)
-@click.option("--threads", type=int, help="By default one a core.")
-@click.option("--data", type=click.Choice(["clustered", "random"]), default="clustered", show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--faiss", "with_faiss", is_flag=True, help="FAISS's binary indexes too.")
-@click.option("--smoke", is_flag=True, help="A small run that only shows that it works.")
+@click.option("--n", "sizes", default="1e6", show_default=True, help="Numbers of codes, separated by commas.")
+@click.option("--bits", default=64, show_default=True, help="Length of the codes in bits.")
+@click.option("--queries", default=4096, show_default=True, help="Number of queries.")
+@click.option("--batch", default=256, show_default=True, help="Number of queries per call.")
+@click.option("--threads", type=int, help="Number of threads.  [default: one per core]")
+@click.option(
+    "--data",
+    type=click.Choice(["clustered", "random"]),
+    default="clustered",
+    show_default=True,
+    help="How the codes are distributed.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed of codes and queries.")
+@click.option("--faiss", "with_faiss", is_flag=True, help="Time FAISS's binary indexes too.")
+@click.option("--smoke", is_flag=True, help="Do a small run that only shows that it works.")
 def main(
     sizes: str,
     bits: int,
@@ -176,15 +195,15 @@ def main(
     for n in (int(float(size)) for size in sizes.split(",")):
         codes, asked = make(n, queries, bits, data, seed)
         flat, multi = HammingIndex(bits), MultiIndex(bits)
-        added = seconds(lambda f=flat, c=codes: f.add(c))
+        added = seconds(partial(flat.add, codes))
         multi.add(codes)
         built = seconds(multi.tables)
         more, lengths = len(multi.tables().data) / n, multi.tables().lengths
         print(f"{n} {data} codes of {bits} bits, {thread_count(threads)} threads, batches of {batch}")
         print(
-            f"  codes added in {added:.2f} s; {len(lengths)} tables of parts of {lengths} bits made in {built:.2f} s"
+            f"  codes added in {added:.2f} s; {len(lengths)} tables of parts of {lengths} bits built in {built:.2f} s"
         )
-        print(f"  bytes an item: {codes.packed.shape[1]} flat, and {more:.1f} for the tables")
+        print(f"  bytes per item: {codes.packed.shape[1]} flat, and {more:.1f} for the tables")
         compare(flat, multi, asked, batch, threads)
         if with_faiss:
             part = asked[:1024]

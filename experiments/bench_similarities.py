@@ -7,11 +7,15 @@ Embeddings are random around a direction for each category, shape and view, floa
 in full size), shapes in random order. Sizes of the categories fall geometrically from 8,436 of 52,472, as ShapeNet-55's
 largest, down to 56 of 52,472, its smallest. First both are compared on the pairs of one category of at most 2,000
 shapes, where they must be equal to float16's rounding; the ratio of times is of the same task. Then each measure is
-built in full by a process of its own. All files are removed at the end.
+built in full by a separate process. All files are removed at the end.
 
-Seen with one thread on an AMD EPYC with AVX-512, in full size, 115,808,259 pairs: i2i 51 s and i2l2 25 s, 232 MB on
-disk each, at most 324 MB resident of which 37 MB were there before (312 MB with half the shapes), 0.3 ms for a batch
-of 64; 1.5 times as fast as the dense matrix, a quarter of its size.
+Expected in full size, 115,808,259 pairs: i2i 51 s and i2l2 25 s, 232 MB on disk each, at most 324 MB resident, 37 MB
+of it before the build (312 MB with half the shapes), 0.3 ms for a batch of 64; 1.5 times as fast as the dense matrix,
+a quarter of its size. Tolerance: not measured.
+
+Hardware: one thread of an AMD EPYC with AVX-512.
+
+Time: that of the two builds, and of writing 1.6 GB of embeddings.
 """
 
 import multiprocessing
@@ -42,9 +46,9 @@ def category_sizes(shapes: int, categories: int) -> list[int]:
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(sizes(middle)) < shapes else (low, middle)
-    found = sizes(low)
-    found[min(1, categories - 1)] += shapes - sum(found)
-    return found
+    result = sizes(low)
+    result[min(1, categories - 1)] += shapes - sum(result)
+    return result
 
 
 def make_embeddings(path: Path, sizes: list[int], views: int, width: int) -> tuple[Any, list[Any], list[Any]]:
@@ -59,11 +63,11 @@ def make_embeddings(path: Path, sizes: list[int], views: int, width: int) -> tup
     for block in blocks:
         centre = rng.standard_normal(width, dtype=np.float32)
         for first in range(0, len(block), 256):
-            own = block[first : first + 256]
-            rows = centre + 0.6 * rng.standard_normal((len(own), 1, width), dtype=np.float32)
-            rows = rows + 0.3 * rng.standard_normal((len(own), views, width), dtype=np.float32)
+            chosen = block[first : first + 256]
+            rows = centre + 0.6 * rng.standard_normal((len(chosen), 1, width), dtype=np.float32)
+            rows = rows + 0.3 * rng.standard_normal((len(chosen), views, width), dtype=np.float32)
             rows /= np.linalg.norm(rows, axis=2, keepdims=True)
-            data[own] = rows
+            data[chosen] = rows
     data.flush()
     return data, blocks, list(range(len(sizes)))
 
@@ -92,7 +96,7 @@ def dense(measure: str, views: Any, landmarks: Any) -> Any:
 
 
 def memory(name: str) -> int:
-    """A figure of this process in bytes, as Linux tells it; 0 elsewhere."""
+    """A figure of this process in bytes, from Linux's /proc/self/status; 0 on other systems."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -110,7 +114,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     marks = [landmarks_of(seed, task["landmarks"], shape[2]) for seed in range(len(task["blocks"]))]
 
     def views(positions: Any) -> Any:
-        # mapped anew each time, as a table of embeddings lets go of what it read before
+        # mapped anew each time, as a table of embeddings releases the pages that it read before
         return np.memmap(task["data"], np.float16, "r", shape=shape)[positions].astype(np.float32)
 
     before, peak, done = memory("RssAnon"), [0], threading.Event()
@@ -140,7 +144,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         "cpu": cpu,
         "bytes": sum(path.stat().st_size for path in Path(task["folder"]).iterdir()),
         "peak": memory("VmHWM"),
-        "own": peak[0],
+        "resident": peak[0],
         "before": before,
         "batch": float(np.median(times)),
     }
@@ -163,15 +167,15 @@ def compare(data: Any, block: Any, measure: str, landmarks: Any, folder: Path) -
         lambda p: data[p].astype(np.float32),
         [landmarks] if measure == "i2l2" else None,
     )
-    own = time.perf_counter() - start
+    ours = time.perf_counter() - start
     np.fill_diagonal(whole, 1)
     error = float((np.abs(store.batch(block, 0.25) - whole) / whole).max())
     if error > 1.1 * ROUNDING:
         raise SystemExit(f"{measure}: differs from the dense matrix by {error:.2g}, more than float16 rounds")
     size = whole.nbytes / sum(path.stat().st_size for path in folder.glob("*.npy"))
     return (
-        f"{measure:5} {len(block):6,} shapes: equal to {error:.1e}; dense {peer:.2f} s, store {own:.2f} s "
-        f"({peer / own:.1f} times as fast), {size:.1f} times as small"
+        f"{measure:5} {len(block):6,} shapes: equal to {error:.1e}; dense {peer:.2f} s, store {ours:.2f} s "
+        f"({peer / ours:.1f} times as fast), {size:.1f} times as small"
     )
 
 
@@ -209,9 +213,9 @@ def main(
             f"views of {width}, {landmarks} landmarks: {pairs:,} pairs; {threads} thread{'s' * (threads > 1)}"
         )
         for measure in ("i2i", "i2l2"):
-            own = blocks[0][:2000]
+            chosen = blocks[0][:2000]
             marks = landmarks_of(seeds[0], landmarks, width)
-            click.echo(compare(data, own, measure, marks, folder / f"peer-{measure}"))
+            click.echo(compare(data, chosen, measure, marks, folder / f"peer-{measure}"))
         task = {"data": folder / "views.f16", "shape": data.shape, "blocks": blocks, "landmarks": landmarks}
         del data
         for measure in ("i2i", "i2l2"):
@@ -220,7 +224,7 @@ def main(
             click.echo(
                 f"{measure:5} all: {seen['seconds']:.1f} s ({seen['cpu']:.1f} s of CPU), "
                 f"{seen['bytes'] / 1e6:.1f} MB on disk; peak memory {seen['peak'] / 1e6:.0f} MB resident, "
-                f"{seen['own'] / 1e6:.0f} MB its own ({seen['before'] / 1e6:.0f} MB before); "
+                f"{seen['resident'] / 1e6:.0f} MB its own ({seen['before'] / 1e6:.0f} MB before); "
                 f"a batch of {BATCH} {seen['batch'] * 1e6:.0f} µs"
             )
     finally:

@@ -14,8 +14,12 @@ The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape
 (modelnet.cs.princeton.edu) or ScanObjectNN (hkust-vgl.github.io/scanobjectnn) as --target. The paper's landmarks, its
 checkpoints and its way of fine-tuning were not published: the landmarks here are those that come with cmah, or
 --set loss.negatives.landmarks=FILE; fine-tuning follows Point-MAE (AdamW, 5e-4, weight decay 0.05, cosine) with
-label smoothing of 0.2, and the last epoch counts, not the best on the test data. Tolerances are not known: the paper
-gives one value each, and two of its tables differ by 0.3 for the same one. Not run at full size.
+label smoothing of 0.2, and the last epoch is measured, not the best on the test data.
+
+Expected: the published values, printed beside the measured ones with --published. Tolerances are not known: the paper
+gives one value each, and two of its tables differ by 0.3 for the same one.
+
+Hardware, time: not measured; not run at full size.
 """
 
 import math
@@ -46,7 +50,7 @@ from cmah.data.augmentation import PointAugmentation, augment_points
 from cmah.data.dataset import Dataset, Shape
 from cmah.data.encoding_batches import PointBatches
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.errors import DatasetError
 from cmah.files import write_json
 from cmah.models.pretrained.text_towers import require_text
@@ -91,19 +95,39 @@ PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
 
 
 def arm_option(command: Any) -> Any:
-    """Which losses."""
+    """The option --arm."""
     return click.option(
-        "--arm", "arms", multiple=True, default=list(ARMS), show_default=True, type=click.Choice(list(ARMS))
+        "--arm",
+        "arms",
+        multiple=True,
+        default=list(ARMS),
+        show_default=True,
+        type=click.Choice(list(ARMS)),
+        help="Train with this loss; may be repeated.",
     )(command)
 
 
 def fine_tuning_options(command: Any) -> Any:
-    """The options of classification."""
+    """The options of zero-shot classification and fine-tuning."""
     for option in (
-        click.option("--points", default=0, help="Of a cloud in zero-shot.  [default: as in training]"),
-        click.option("--tuning-epochs", default=100, show_default=True, type=click.IntRange(min=1)),
-        click.option("--tuning-batch", default=32, show_default=True, type=click.IntRange(min=2)),
-        click.option("--tuning-lr", default=5e-4, show_default=True),
+        click.option(
+            "--points", default=0, help="Points per cloud in zero-shot; 0 takes as many as in training."
+        ),
+        click.option(
+            "--tuning-epochs",
+            default=100,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help="Epochs of fine-tuning.",
+        ),
+        click.option(
+            "--tuning-batch",
+            default=32,
+            show_default=True,
+            type=click.IntRange(min=2),
+            help="Shapes per batch of fine-tuning.",
+        ),
+        click.option("--tuning-lr", default=5e-4, show_default=True, help="Learning rate of fine-tuning."),
     ):
         command = option(command)
     return command
@@ -113,7 +137,11 @@ def fine_tuning_options(command: Any) -> Any:
 @shared_options
 @arm_option
 @fine_tuning_options
-@click.option("--published", type=click.Choice(sorted(PUBLISHED)), help="The data set of --target.")
+@click.option(
+    "--published",
+    type=click.Choice(sorted(PUBLISHED)),
+    help="Name of the data set of --target: prints its published values beside.",
+)
 def main(**options: Any) -> None:
     """Run every arm with every seed, then print the tables."""
     o = SimpleNamespace(**options)
@@ -136,8 +164,8 @@ def main(**options: Any) -> None:
 
 def align(o: SimpleNamespace, arm: str, seed: int, more: Sequence[str] = ()) -> tuple[Path, float]:
     """Train the run of an arm; its folder and the seconds it took."""
-    own = [f"loss.negatives.kind={ARMS[arm]}", f"training.seed={seed}", *more]
-    return trained(o, "captionless", [*model_settings(o), *own])
+    of_arm = [f"loss.negatives.kind={ARMS[arm]}", f"training.seed={seed}", *more]
+    return trained(o, "captionless", [*model_settings(o), *of_arm])
 
 
 def check_encoders(o: SimpleNamespace, texts: bool) -> None:
@@ -172,13 +200,13 @@ def classification(o: SimpleNamespace, run: Path, seed: int) -> dict[str, Any]:
     settings = [f"model.points={o.points}"] if o.points else []
 
     def zero_shot() -> dict[str, Any]:
-        found = {
+        reports = {
             name: classify(run, target, split=o.split, prompts=[prompt], device=o.device, settings=settings)
             for name, prompt in PROMPTS.items()
         }
         return {
             name: {key: report[key] for key in ("top1", "top5", "n", "candidates")}
-            for name, report in found.items()
+            for name, report in reports.items()
         }
 
     numbers: dict[str, Any] = kept(o.out / "zero_shot.json", zero_shot)
@@ -203,11 +231,9 @@ def fine_tuned(o: SimpleNamespace, run: Path, target: Path, seed: int) -> float:
     clouds = [with_colours(cloud) if model.colours else cloud[:, :3] for cloud in clouds]
     labels = np.array([categories.index(shape.category) for shape in train])
     _tune(net, clouds, labels, model.points, folder.config.point_augmentation, o, seed, encoder.device)
-    predicted, known = _predict(net, data, test, model, encoder.device)
+    predicted, read = _predict(net, data, test, model, encoder.device)
     # a category that training lacks is never right
-    return float(
-        np.mean([categories[p] == shape.category for p, shape in zip(predicted, known, strict=True)])
-    )
+    return float(np.mean([categories[p] == shape.category for p, shape in zip(predicted, read, strict=True)]))
 
 
 def _tune(
@@ -254,16 +280,16 @@ def _drawn(
 def _predict(
     net: nn.Module, data: Dataset, shapes: Sequence[Shape], model: Any, device: torch.device
 ) -> tuple[list[int], list[Shape]]:
-    """The class of each shape that can be read."""
+    """The predicted class of each shape that can be read, and these shapes."""
     paths = [data.root / shape.points for shape in shapes]
     predicted: list[int] = []
-    known: list[Shape] = []
+    read: list[Shape] = []
     net.eval()
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), full_float32():
         for batch, rows in PointBatches(paths, model.points, BATCH, model.colours, data.up_axis):
             predicted += net(batch["points"].to(device)).argmax(dim=1).tolist()
-            known += [shapes[i] for i in rows]
-    return predicted, known
+            read += [shapes[i] for i in rows]
+    return predicted, read
 
 
 def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -282,14 +308,14 @@ def published_cells(values: tuple[float | None, ...]) -> tuple[float | None, ...
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
     """The measured table, then what is published."""
     rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)]) for arm in o.arms}
-    facts = next(iter(numbers.values()))["paper"]
-    known = None
+    first = next(iter(numbers.values()))["paper"]
+    published = None
     if o.published:
-        known = {label: published_cells(values) for label, values in PUBLISHED[o.published].items()}
+        published = {label: published_cells(values) for label, values in PUBLISHED[o.published].items()}
     text = [
-        f"{facts['n']} shapes of split {o.split}, {facts['candidates']} categories, percent, mean ± standard deviation "
+        f"{first['n']} shapes of split {o.split}, {first['candidates']} categories, percent, mean ± standard deviation "
         f"(seeds: {o.seeds})\n",
-        table("arm", COLUMNS, rows, known),
+        table("arm", COLUMNS, rows, published),
     ]
     columns = ("zero-shot top-1", "top-5", "fine-tuned top-1")
     values = {f"{name}, {row}": cell for name, lines in PUBLISHED.items() for row, cell in lines.items()}

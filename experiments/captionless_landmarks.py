@@ -8,10 +8,14 @@ retrieval on --retrieval, backgrounds kept.
         --landmarks FILE --out OUT --image-weights download:laion2b_s34b_b79k --points 8192
     python experiments/captionless_landmarks.py --smoke --out OUT          (seconds, synthetic shapes, random weights)
 
-The landmarks that come with cmah are 32 or more a category, enough for L = 32 alone. `cmah landmarks` helps to make
+The landmarks that come with cmah are 32 or more per category, enough for L = 32 only. `cmah landmarks` helps to make
 more; a count that any category lacks is left out, with a line that says so. The published values need the data and
-models of Tables 1 and 2 (see those two files), and landmarks that were not published. Tolerances: unknown, the
-paper gives one value each, and for L = 128 prints 94.0 here and 94.3 in Table 1. Not run at full size.
+models of Tables 1 and 2 (see those two files), and landmarks that were not published.
+
+Expected: the published values, printed beside the measured ones with --published. Tolerances are not known: the paper
+gives one value each, and for L = 128 prints 94.0 here and 94.3 in Table 1.
+
+Hardware, time: not measured; not run at full size.
 """
 
 from types import SimpleNamespace
@@ -44,7 +48,8 @@ from two_towers import (
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.files import write_json
-from cmah.negatives.weights import NegativesConfig, landmark_texts
+from cmah.negatives.negatives_config import NegativesConfig
+from cmah.negatives.weights import landmark_texts
 from cmah.recipes.resolving import make_config
 
 COUNTS = (32, 64, 128, 256, 512)
@@ -68,13 +73,25 @@ PUBLISHED: dict[str, tuple[float | None, ...]] = {
 @shared_options
 @fine_tuning_options
 @kind_option
-@click.option("--retrieval", "retrieval_target", type=PATH, help="Dataset folder.  [default: --target]")
-@click.option("--retrieval-split", help="Of that folder.  [default: --split]")
-@click.option("--landmarks", type=PATH, help="Landmark file.  [default: the one that comes with cmah]")
 @click.option(
-    "--count", "counts", multiple=True, type=click.IntRange(min=1), default=COUNTS, show_default=True
+    "--retrieval", "retrieval_target", type=PATH, help="Dataset folder for retrieval.  [default: --target]"
 )
-@click.option("--published", is_flag=True, help="--target is ModelNet40, and --retrieval is Pix3D.")
+@click.option("--retrieval-split", help="Split of the retrieval dataset.  [default: --split]")
+@click.option("--landmarks", type=PATH, help="Landmark file.  [default: the one of cmah]")
+@click.option(
+    "--count",
+    "counts",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=COUNTS,
+    show_default=True,
+    help="Number of landmarks per category; may be repeated.",
+)
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Say that --target is ModelNet40 and --retrieval is Pix3D: prints their published values beside.",
+)
 def main(**options: Any) -> None:
     """Run every count with every seed, then print the table."""
     o = SimpleNamespace(**options)
@@ -100,7 +117,7 @@ def main(**options: Any) -> None:
 
 
 def possible_counts(o: SimpleNamespace) -> list[int]:
-    """Those of --count that every training category has landmarks for; the others are told.
+    """The counts of --count that every training category has landmarks for; a line names the others.
 
     Raises:
         ConfigError: if there are none, or a category has no landmarks at all.
@@ -127,11 +144,11 @@ def measure(o: SimpleNamespace, count: int, seed: int) -> None:
     if o.landmarks:
         settings.append(f"loss.negatives.landmarks={o.landmarks}")
     run, seconds = align(o, "(I2L)²", seed, settings)
-    there = SimpleNamespace(**{**vars(o), "split": o.retrieval_split or o.split})
+    at_retrieval = SimpleNamespace(**{**vars(o), "split": o.retrieval_split or o.split})
     target = o.retrieval_target or o.target or o.dataset
     numbers = {"seconds": seconds, **classification(o, run, seed)}
-    found = kept(o.out / "retrieval.json", lambda: retrieval(there, run, target))
-    write_json(o.out / "numbers.json", {**numbers, "retrieval": found})
+    accuracies = kept(o.out / "retrieval.json", lambda: retrieval(at_retrieval, run, target))
+    write_json(o.out / "numbers.json", {**numbers, "retrieval": accuracies})
 
 
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
@@ -142,17 +159,17 @@ def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
         values = [[run[prompt]["top1"] for run in runs] for prompt in PROMPTS]
         values.append([run["fine-tuned"] for run in runs])
         for ranking in RANKINGS:
-            found = [run["retrieval"]["keep"][ranking] for run in runs]
-            values.append([sum(each[way]["top1"] for way in DIRECTIONS) / 2 for each in found])
+            results = [run["retrieval"]["keep"][ranking] for run in runs]
+            values.append([sum(each[way]["top1"] for way in DIRECTIONS) / 2 for each in results])
         rows[f"L = {count}"] = [percent(column) for column in values]
-    known = None
+    published = None
     if o.published:  # the retrieval mean is most likely one within batches
-        known = {row: (zero, None, tuned, None, mean) for row, (zero, tuned, mean) in PUBLISHED.items()}
+        published = {row: (zero, None, tuned, None, mean) for row, (zero, tuned, mean) in PUBLISHED.items()}
     columns = ("zero-shot top-1, ModelNet40", "fine-tuned top-1, ModelNet40", "retrieval mean top-1, Pix3D")
     return "\n".join(
         [
             f"(I2L)², split {o.split}, percent, mean ± standard deviation (seeds: {o.seeds})\n",
-            table("landmarks a category", COLUMNS, rows, known),
+            table("landmarks per category", COLUMNS, rows, published),
             reference_list("arXiv 2406.02202, Table 3", "landmarks a category", columns, PUBLISHED),
         ]
     )

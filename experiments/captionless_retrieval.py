@@ -11,13 +11,17 @@ are and with everything black that their mask says is background.
 Two rankings, which must not be compared with each other. "Whole base": all shapes, or all images, of the split.
 "Within 128": (image, shape) rows are shuffled (seed 0) and cut into batches of 128, an image is ranked against the
 shapes of its batch, and only its own row counts, so that a second row with the same shape is a miss; that is what the
-released test does, and what the published values most likely are. Ties count by expectation; in the released test,
-which samples the points of each row anew, there are none.
+released test does, and what the published values most likely are. Tied ranks count by their expected value; in the
+released test, which samples the points of each row anew, there are no ties.
 
 The published values need the ShapeNet-55 of ULIP, with 30 renders of each shape, one every 12°
 (github.com/mortorit/ShapeNetRenderer), open_clip's ViT-B-32 of laion2b_s34b_b79k, 500 epochs, and as --target Pix3D
 (github.com/xingyuansun/pix3d) with its photos and masks. The paper's landmarks and checkpoints were not published.
-Tolerances are not known: the paper gives one value each. Not run at full size.
+
+Expected: the published values, printed beside the measured ones with --published. Tolerances are not known: the paper
+gives one value each.
+
+Hardware, time: not measured; not run at full size.
 """
 
 from collections.abc import Sequence
@@ -71,9 +75,15 @@ PUBLISHED: dict[str, tuple[float | None, ...]] = {
 
 
 def kind_option(command: Any) -> Any:
-    """Which images."""
+    """The option --kind."""
     return click.option(
-        "--kind", "kinds", multiple=True, default=["render"], show_default=True, type=click.Choice(KINDS)
+        "--kind",
+        "kinds",
+        multiple=True,
+        default=["render"],
+        show_default=True,
+        type=click.Choice(KINDS),
+        help="Use images of this kind; may be repeated.",
     )(command)
 
 
@@ -81,7 +91,11 @@ def kind_option(command: Any) -> Any:
 @shared_options
 @arm_option
 @kind_option
-@click.option("--published", type=click.Choice(["Pix3D"]), help="The data set of --target.")
+@click.option(
+    "--published",
+    type=click.Choice(["Pix3D"]),
+    help="Name of the data set of --target: prints its published values beside.",
+)
 def main(**options: Any) -> None:
     """Run every arm with every seed, then print the tables."""
     o = SimpleNamespace(**options)
@@ -93,8 +107,8 @@ def main(**options: Any) -> None:
         if o.one:
             arm, seed = o.one.split(":")
             run, seconds = align(o, arm, int(seed))
-            found = retrieval(o, run, o.target or o.dataset)
-            write_json(o.out / "numbers.json", {"seconds": seconds, **found})
+            accuracies = retrieval(o, run, o.target or o.dataset)
+            write_json(o.out / "numbers.json", {"seconds": seconds, **accuracies})
             return
         check_encoders(o, texts=any(ARMS[arm] in ("i2l2", "avg") for arm in o.arms))
         names = [f"{arm}:{seed}" for seed in range(o.seeds) for arm in o.arms]
@@ -118,7 +132,7 @@ def retrieval(o: SimpleNamespace, run: Path, target: Path) -> dict[str, Any]:
             [f"{data.root}: split {o.split!r} has no image of kind {' or '.join(o.kinds)} with a shape"]
         )
     shape, _ = encoder.dataset_shapes(data, data.shapes, embeddings=True, label="shapes")
-    found: dict[str, Any] = {
+    accuracies: dict[str, Any] = {
         "images": len(images),
         "with_mask": sum(bool(image.mask) for image in images),
         "shapes": len(shape),
@@ -140,10 +154,10 @@ def retrieval(o: SimpleNamespace, run: Path, target: Path) -> dict[str, Any]:
         }
         row = {name: number for number, name in enumerate(shape.ids)}
         paired = [number for number, name in enumerate(image.shape_ids) if name in row]
-        own = [row[image.shape_ids[number]] for number in paired]
-        batches = within_batches(image.embeddings[paired], shape.embeddings[own])
-        found[background] = {"whole": whole, "batches": batches}
-    return found
+        targets = [row[image.shape_ids[number]] for number in paired]
+        batches = within_batches(image.embeddings[paired], shape.embeddings[targets])
+        accuracies[background] = {"whole": whole, "batches": batches}
+    return accuracies
 
 
 def within_batches(
@@ -173,8 +187,8 @@ def within_batches(
             for k in DEPTHS:
                 hits[way][k].append(np.clip((k - before) / equal, 0, 1))
     return {
-        way: {f"top{k}": float(np.concatenate(parts).mean()) for k, parts in found.items()}
-        for way, found in hits.items()
+        way: {f"top{k}": float(np.concatenate(parts).mean()) for k, parts in by_depth.items()}
+        for way, by_depth in hits.items()
     }
 
 
@@ -195,15 +209,15 @@ def cells(runs: Sequence[dict[str, Any]], ranking: str) -> list[str]:
 
 def tables(o: SimpleNamespace, numbers: dict[str, Any]) -> str:
     """A table for each ranking, then what is published."""
-    facts = next(iter(numbers.values()))
+    first = next(iter(numbers.values()))
     text = [
-        f"split {o.split}, {facts['images']} images ({' and '.join(o.kinds)}), {facts['with_mask']} of them with a "
-        f"mask, {facts['shapes']} shapes; percent, mean ± standard deviation (seeds: {o.seeds})"
+        f"split {o.split}, {first['images']} images ({' and '.join(o.kinds)}), {first['with_mask']} of them with a "
+        f"mask, {first['shapes']} shapes; percent, mean ± standard deviation (seeds: {o.seeds})"
     ]
     for ranking, title in RANKINGS.items():
         rows = {arm: cells([numbers[f"{arm}:{seed}"] for seed in range(o.seeds)], ranking) for arm in o.arms}
-        known = PUBLISHED if o.published and ranking == "batches" else None
-        text += [f"\n**{title}**\n", table("arm", COLUMNS, rows, known)]
+        published = PUBLISHED if o.published and ranking == "batches" else None
+        text += [f"\n**{title}**\n", table("arm", COLUMNS, rows, published)]
     source = f"arXiv 2406.02202, Table 2, Pix3D, most likely within {ROWS}"
     text.append(reference_list(source, "method", COLUMNS, PUBLISHED))
     return "\n".join(text)

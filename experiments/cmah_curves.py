@@ -1,13 +1,15 @@
 """Figures 2 and 3: Precision@Top-K of the codes, and a t-SNE of them before and after training.
 
-The paper shows both at 64 bits; its values are not known here. For a run that `cmah_table.py` (or `cmah train`)
-made, on the same dataset folder:
+The paper shows both at 64 bits; its values are not known here. For a run of `cmah_table.py` or `cmah train`, on the
+same dataset folder:
 
     python experiments/cmah_curves.py DATASET --run OUT/run --out FIGURES --bits 64
     python experiments/cmah_curves.py --smoke --out FIGURES
 
 Writes precision.png and .svg, tsne.png and .svg, and curves.json. "Before training" is the same configuration
-with no epochs, so the model as initialised (over pre-trained towers where the run has them).
+with no epochs, that is the model as initialised (over pre-trained towers if the run has them).
+
+Expected, hardware, time: not measured.
 """
 
 import json
@@ -21,12 +23,17 @@ from common import DIRECTIONS, SMOKE, both_ways, of_kind, run_and_encode, smoke_
 
 @click.command(help=__doc__)
 @click.argument("dataset", required=False, type=click.Path(path_type=Path))
-@click.option("--run", type=click.Path(path_type=Path), help="A trained run folder.")
-@click.option("--out", required=True, type=click.Path(path_type=Path))
-@click.option("--split", default="val", show_default=True)
-@click.option("--bits", default=64, show_default=True)
-@click.option("--categories", default=10, show_default=True, help="The largest ones, in the t-SNE.")
-@click.option("--smoke", is_flag=True)
+@click.option("--run", type=click.Path(path_type=Path), help="Draw the codes of this trained run folder.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the figures.")
+@click.option("--split", default="val", show_default=True, help="The split that is measured on.")
+@click.option("--bits", default=64, show_default=True, help="Code length in bits.")
+@click.option(
+    "--categories",
+    default=10,
+    show_default=True,
+    help="Number of categories in the t-SNE, the largest ones.",
+)
+@click.option("--smoke", is_flag=True, help="Use a few synthetic shapes and a micro model.")
 def main(
     dataset: Path | None, run: Path | None, out: Path, split: str, bits: int, categories: int, smoke: bool
 ) -> None:
@@ -110,7 +117,7 @@ def _precision(codes: dict[str, Any], out: Path, bits: int) -> dict[str, Any]:
 
 
 def _tsne(codes: dict[str, Any], out: Path, bits: int, categories: int) -> None:
-    """One plane for both modalities: crosses are images, circles are shapes, colours are categories."""
+    """One t-SNE of both modalities: crosses are images, circles are shapes, colours are categories."""
     from sklearn.manifold import TSNE
 
     figure, axes = _figure(2)

@@ -1,4 +1,7 @@
-"""What the experiments share: a run that is trained once and resumed, its codes, its numbers."""
+"""Functions for several experiments: a run that is trained once and resumed, its codes, its numbers.
+
+Imported by the experiments; it has no command.
+"""
 
 import os
 import runpy
@@ -51,13 +54,13 @@ def run_and_encode(
         click.echo(line, err=True)
 
     run = train(dataset, out / "run", config=config, settings=settings, resume=True, report=report)
-    made: dict[str, tuple[Any, Any]] = {}
+    outputs: dict[str, tuple[Any, Any]] = {}
     image, shape, _ = export(run, dataset, out / "codes", split=split)
-    made["codes"] = BinaryCodes.load(image), BinaryCodes.load(shape)
+    outputs["codes"] = BinaryCodes.load(image), BinaryCodes.load(shape)
     if floats:
         image, shape, _ = export(run, dataset, out / "codes", split=split, embeddings=True)
-        made["floats"] = Embeddings.load(image), Embeddings.load(shape)
-    return made
+        outputs["floats"] = Embeddings.load(image), Embeddings.load(shape)
+    return outputs
 
 
 def each_in_a_process(
@@ -65,20 +68,20 @@ def each_in_a_process(
 ) -> None:
     """Run `script DATASET --out FOLDER --one NAME …` for each task NAME: FOLDER that has no numbers.json yet.
 
-    Each is a process with one thread; `jobs` of them at a time. With jobs = 0 they run in this process, one after
-    the other, which saves the seconds that starting one takes.
+    Each is a process with one thread; `jobs` of them run at a time. With jobs = 0 they run in this process, one after
+    the other, which saves the seconds that starting a process takes.
     """
 
     def start(task: tuple[str, Path]) -> None:
         name, folder = task
         if (folder / "numbers.json").exists():
             return
-        own = [str(dataset), "--out", str(folder), "--one", name, *arguments]
+        of_task = [str(dataset), "--out", str(folder), "--one", name, *arguments]
         if jobs == 0:
-            command.main(own, standalone_mode=False)
+            command.main(of_task, standalone_mode=False)
             return
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        subprocess.run([sys.executable, script, *own], check=True, env={**os.environ, **threads})
+        subprocess.run([sys.executable, script, *of_task], check=True, env={**os.environ, **threads})
 
     if jobs == 0:
         command = runpy.run_path(script)["main"]
@@ -90,13 +93,13 @@ def each_in_a_process(
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Over seeds, as text."""
+    """Mean ± standard deviation of values over seeds, as text."""
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return f"{np.mean(values):.3f} ± {spread:.3f}"
 
 
 def of_kind(rows: Any, kinds: Sequence[str]) -> Any:
-    """The images of some kinds."""
+    """The images whose kind is among `kinds`."""
     return rows[[kind in kinds for kind in rows.kinds]]
 
 

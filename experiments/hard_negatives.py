@@ -12,8 +12,16 @@ HCL is run with β on the similarity, as Kühn et al. write it, and on the logit
     python experiments/hard_negatives.py --smoke --out OUT        (seconds, synthetic shapes, random weights)
 
 By default the encoders are MobileNetV2 and PointNet: networks with known weights that a CPU can train in minutes; any
-others can be named with --set model.image_encoder=… . Settings are those of configs/hard_negatives.toml. Numbers seen
-on 41 categories, with time and hardware, are in the README. Killed and started again, it goes on where it was.
+others can be named with --set model.image_encoder=… . Settings are those of configs/hard_negatives.toml. A killed
+experiment, started again, resumes where it was.
+
+Expected, on 41 categories (1,567 training and 271 measured shapes), render → shape, mAP by category, mean ± standard
+deviation over three seeds: InfoNCE from random weights 0.424 ± 0.001 with floats and 0.412 ± 0.003 with 64 bits, HCL on
+the similarity 0.425 ± 0.003 and 0.412 ± 0.005. The whole table is in the README.
+
+Hardware: 2 cores of an AMD EPYC with AVX-512.
+
+Time: 151 to 170 s per run, two at a time; 30 runs.
 """
 
 from itertools import product
@@ -58,7 +66,11 @@ SMOKE = ("model.head_hidden=16", "model.image_size=32")
 
 @click.command(help=__doc__)
 @shared_options
-@click.option("--shape-weights", type=click.Path(path_type=Path), help="Where the arms 'weights' start from.")
+@click.option(
+    "--shape-weights",
+    type=click.Path(path_type=Path),
+    help="Weights file that the arms 'weights' start from.",
+)
 @click.option("--bits", default=64, show_default=True, help="Length of the codes in the table.")
 def main(**options: Any) -> None:
     """Run every arm from every start with every seed, then print the tables."""
@@ -84,25 +96,25 @@ def main(**options: Any) -> None:
 def measure(o: SimpleNamespace) -> None:
     """One run: train, export, write numbers.json."""
     arm, start, seed = o.one.split(":")
-    recipe, own = ARMS[arm]
-    chosen = [*model_settings(o), f"model.bits={o.bits}", *own, f"training.seed={seed}"]
+    recipe, of_arm = ARMS[arm]
+    chosen = [*model_settings(o), f"model.bits={o.bits}", *of_arm, f"training.seed={seed}"]
     if start == "weights":
         chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
     run, seconds = trained(o, recipe, chosen)
     write_json(o.out / "numbers.json", {"seconds": seconds, **measured(outputs(o, run))})
 
 
-def measured(made: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
+def measured(vectors: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
     """The measures of each kind of query in each output."""
     numbers: dict[str, dict[str, float]] = {}
-    for output, (images, database) in made.items():
+    for output, (images, database) in vectors.items():
         for kind in ("render", "picture"):
             queries = of_kind(images, [kind])
             if not len(queries):
                 continue
             report = evaluate(queries, database, bootstrap=0, map_depth=None)
-            found = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
-            values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: found["map"]}
+            of_instance = evaluate(queries, database, relevance="instance", map_depth=10, bootstrap=0)
+            values = {key: report[key] for key in MEASURES[:3]} | {MEASURES[3]: of_instance["map"]}
             numbers[f"{kind} {output}"] = values
     return numbers
 
@@ -110,10 +122,12 @@ def measured(made: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, float]]:
 def outputs(o: SimpleNamespace, run: Path) -> dict[str, tuple[Any, Any]]:
     """Images and shapes of --split as floats, as learned codes, and as codes by ITQ of the training split's floats."""
     target, out = o.target or o.dataset, o.out / "codes"
-    floats = tuple(map(Embeddings.load, export(run, target, out, split=o.split, embeddings=True)[:2]))
-    codes = tuple(map(BinaryCodes.load, export(run, target, out, split=o.split)[:2]))
+    image, shape, _ = export(run, target, out, split=o.split, embeddings=True)
+    floats = Embeddings.load(image), Embeddings.load(shape)
+    image, shape, _ = export(run, target, out, split=o.split)
+    codes = BinaryCodes.load(image), BinaryCodes.load(shape)
     fitted = fitted_codes(Encoder.load(run), Dataset.read(o.dataset).select("train"), ["render"], 4, 0)
-    itq = tuple(fitted.encode(rows, which) for which, rows in enumerate(floats))
+    itq = fitted.encode(floats[0], 0), fitted.encode(floats[1], 1)
     return {"floats": floats, "codes": codes, "itq": itq}
 
 

@@ -1,7 +1,7 @@
-"""What the experiments on methods over two towers share: options, runs that are made once, tables.
+"""Functions for the experiments on methods over two towers: options, runs that are trained once, tables.
 
-Each measures on any dataset folder. Published values stand beside measured ones only where --published says that the
-data is that of the paper and the encoders are; else they are a list of their own.
+Imported by the experiments; it has no command. Each experiment measures on any dataset folder. Published values are
+printed beside measured ones only if --published says that data and encoders are the paper's; else as a separate list.
 """
 
 import json
@@ -36,29 +36,40 @@ SMOKE_CLIP = {
 PATH = click.Path(path_type=Path)
 SHARED = (
     click.argument("dataset", required=False, type=PATH),
-    click.option("--out", required=True, type=PATH),
+    click.option("--out", required=True, type=PATH, help="Folder for runs and tables."),
     click.option("--target", type=PATH, help="Dataset folder to measure on.  [default: DATASET]"),
     click.option(
-        "--split", default="val", show_default=True, help="Measured on; never trained or chosen on."
+        "--split",
+        default="val",
+        show_default=True,
+        help="The split that is measured on; never trained or chosen on.",
     ),
-    click.option("--image-encoder", help="Frozen; as for cmah train."),
-    click.option("--image-weights", help="A file, or download:TAG."),
-    click.option("--shape-encoder", help="As for cmah train; see cmah encoders."),
-    click.option("--config", type=PATH, help="TOML file of settings."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
-    click.option("--device", default="auto", show_default=True),
-    click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1)),
+    click.option("--image-encoder", help="Frozen image encoder, as for cmah train."),
+    click.option("--image-weights", help="Weights of the image encoder: a file or download:TAG."),
+    click.option("--shape-encoder", help="Shape encoder, as for cmah train; cmah encoders lists them."),
+    click.option("--config", type=PATH, help="Read settings from this TOML file."),
+    click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated."
+    ),
+    click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda or cuda:N."),
+    click.option(
+        "--seeds",
+        default=3,
+        show_default=True,
+        type=click.IntRange(min=1),
+        help="Number of runs per arm, with seeds from 0.",
+    ),
     click.option(
         "--jobs",
         default=1,
         show_default=True,
         type=click.IntRange(min=0),
-        help="Runs at a time, of one thread each; 0: one after the other in this process.",
+        help="Number of runs at a time, one thread each; 0 runs one after the other in this process.",
     ),
-    click.option("--smoke", is_flag=True, help="A few synthetic shapes, random weights, two epochs."),
-    click.option("--one", hidden=True, help="A single run, by its name."),
+    click.option("--smoke", is_flag=True, help="Use a few synthetic shapes, random weights and two epochs."),
+    click.option("--one", hidden=True, help="Do a single run, by its name."),
 )
-# what makes no difference to the numbers of a single run
+# options that make no difference to the numbers of a single run
 NOT_OF_A_RUN = ("out", "seeds", "jobs", "smoke", "one", "published", "counts", "arms", "zero_shot")
 Published = Mapping[str, Sequence[float | None]]
 
@@ -71,7 +82,7 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def model_settings(o: SimpleNamespace) -> list[str]:
-    """The settings that a command line asks for: the encoders it names, then --set."""
+    """The settings that a command line gives: the encoders it names, then --set."""
     names = ("image_encoder", "image_weights", "shape_encoder")
     given = [f"model.{name}={getattr(o, name)}" for name in names if getattr(o, name)]
     return [*given, *o.settings]
@@ -80,7 +91,7 @@ def model_settings(o: SimpleNamespace) -> list[str]:
 def use_smoke_inputs(o: SimpleNamespace, width: int = 64) -> None:
     """Change the options to a synthetic dataset and a tiny CLIP model with random weights, all in this process.
 
-    `width` is that of its embeddings.
+    `width` is the width of the model's embeddings.
     """
     import open_clip
     import torch
@@ -104,8 +115,8 @@ def require_data(o: SimpleNamespace) -> None:
     """Read the tables of the dataset folders that are named, before hours of training.
 
     Raises:
-        click.UsageError: if there is none.
-        DatasetError: if one is no good.
+        click.UsageError: if no dataset is given.
+        DatasetError: if one cannot be read.
     """
     if o.dataset is None:
         raise click.UsageError("give a DATASET, or --smoke")
@@ -116,7 +127,7 @@ def require_data(o: SimpleNamespace) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What the user got wrong as one line, without a traceback."""
+    """Turn a CmahError into a message of one line, without a traceback."""
     try:
         yield
     except CmahError as error:
@@ -143,7 +154,7 @@ def trained(
 
 
 def all_runs(script: str, command: click.Command, o: SimpleNamespace, names: Sequence[str]) -> dict[str, Any]:
-    """The numbers of each run by its name, from OUT/<name>/numbers.json; those that are not there are made.
+    """The numbers of each run by its name, from OUT/<name>/numbers.json; missing runs are done first.
 
     Raises:
         click.UsageError: if OUT holds runs with other options.
@@ -151,15 +162,15 @@ def all_runs(script: str, command: click.Command, o: SimpleNamespace, names: Seq
     arguments = passed_on(command, vars(o))
     asked = {"dataset": str(o.dataset), "options": arguments}
     path = o.out / "options.json"
-    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8"))) != asked:
-        raise click.UsageError(f"{path}: the runs there have other options, {known}; choose another --out")
+    if path.exists() and (stored := json.loads(path.read_text(encoding="utf-8"))) != asked:
+        raise click.UsageError(f"{path}: the runs there have other options, {stored}; choose another --out")
     o.out.mkdir(parents=True, exist_ok=True)
     write_json(path, asked)
     folders = {name: o.out / _file_name(name) for name in names}
     try:
         each_in_a_process(script, o.dataset, folders, arguments, o.jobs)
     except subprocess.CalledProcessError as error:
-        raise click.ClickException("a run failed; its message stands above") from error
+        raise click.ClickException("a run failed; see its message above") from error
     return {name: json.loads((folder / "numbers.json").read_text()) for name, folder in folders.items()}
 
 
@@ -168,7 +179,7 @@ def _file_name(name: str) -> str:
 
 
 def passed_on(command: click.Command, values: Mapping[str, Any]) -> list[str]:
-    """The options of a command that a process for a single run of it needs, as arguments."""
+    """The options to pass to the process of a single run, as arguments."""
     arguments: list[str] = []
     for option in command.params:
         value = values[str(option.name)]
@@ -183,7 +194,7 @@ def passed_on(command: click.Command, values: Mapping[str, Any]) -> list[str]:
 
 
 def kept(path: Path, compute: Callable[[], Any]) -> Any:
-    """What `compute` gives, as JSON in a file; read from it where an earlier process has left it."""
+    """The result of `compute`, kept as JSON in a file; read from the file if an earlier process wrote it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, compute())
@@ -191,12 +202,12 @@ def kept(path: Path, compute: Callable[[], Any]) -> Any:
 
 
 def percent(values: Sequence[float | None]) -> str:
-    """Parts of one in percent as papers print them, with the standard deviation where there are several seeds."""
-    known = [100 * value for value in values if value is not None and np.isfinite(value)]
-    if not known or len(known) < len(values):
+    """Fractions in percent as papers print them, with the standard deviation if there are several seeds."""
+    finite = [100 * value for value in values if value is not None and np.isfinite(value)]
+    if not finite or len(finite) < len(values):
         return "–"
-    spread = f" ± {np.std(known, ddof=1):.1f}" if len(known) > 1 else ""
-    return f"{np.mean(known):.1f}{spread}"
+    spread = f" ± {np.std(finite, ddof=1):.1f}" if len(finite) > 1 else ""
+    return f"{np.mean(finite):.1f}{spread}"
 
 
 def table(

@@ -2,15 +2,12 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-sys.path.insert(0, str(Path(__file__).parent))  # for toy.py
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -56,7 +53,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset folder of 24 boxes that a micro model trains on in a second."""
-    from toy import make_toy
+    from toy_dataset import make_toy
 
     return make_toy(tmp_path_factory.mktemp("toy") / "data")
 
@@ -64,7 +61,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A micro model trained on the toy dataset for six epochs."""
-    from toy import MICRO
+    from toy_dataset import MICRO
 
     from cmah.training.starting import train
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmah import point_ops
+from cmah import point_backends, point_ops
 from cmah.point_ops import ball_query, chamfer, farthest_points, gather, group, nearest
 
 BACKENDS = ["torch", "numba"]
@@ -127,17 +127,17 @@ def test_choice_of_backend(monkeypatch):
     def on(device, kind=torch.float32):
         return SimpleNamespace(device=torch.device(device), is_cuda=device == "cuda", dtype=kind)
 
-    assert point_ops._backend("auto", on("cpu"), True) == "numba"
+    assert point_ops.chosen_backend("auto", on("cpu"), True) == "numba"
     for installed, suits, kind, expected in (
         (True, True, torch.float32, "pointnet2"),
         (True, False, torch.float32, "torch"),
         (True, True, torch.float64, "torch"),
         (False, True, torch.float32, "torch"),
     ):
-        monkeypatch.setattr(point_ops, "find_spec", lambda name, installed=installed: installed or None)
-        assert point_ops._backend("auto", on("cuda", kind), suits) == expected
+        monkeypatch.setattr(point_backends, "find_spec", lambda name, installed=installed: installed or None)
+        assert point_ops.chosen_backend("auto", on("cuda", kind), suits) == expected
     with pytest.raises(ValueError, match="works on the CPU"):
-        point_ops._backend("numba", on("cuda"))
+        point_ops.chosen_backend("numba", on("cuda"))
 
 
 def test_pointnet2_is_called_with_its_own_order_of_arguments(monkeypatch):
@@ -152,8 +152,8 @@ def test_pointnet2_is_called_with_its_own_order_of_arguments(monkeypatch):
         return torch.zeros(xyz.shape[0], query.shape[1], k, dtype=torch.int32)
 
     module = SimpleNamespace(furthest_point_sample=furthest_point_sample, ball_query=ball)
-    monkeypatch.setattr(point_ops, "_pointnet2", lambda: module)
-    monkeypatch.setattr(point_ops, "_backend", lambda *_: "pointnet2")
+    monkeypatch.setattr(point_ops, "pointnet2_utils", lambda: module)
+    monkeypatch.setattr(point_ops, "chosen_backend", lambda *_: "pointnet2")
     xyz = clouds(5, 2, 10)
     assert farthest_points(xyz, 3, skip_origin=True).dtype == torch.int64
     assert ball_query(xyz[:, :4], xyz, 0.2, 5).shape == (2, 4, 5)

@@ -23,7 +23,8 @@ from cmah.features.inference import BATCH, in_batches
 from cmah.features.shards import VERSION, LeftOut, Shards
 from cmah.files import MappedArrays, Skipped, digest, require_file
 from cmah.models.encoder_model import FrozenImages
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.progress import progress
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.errors import RunError
 
 BATCH = 32  # the one internal batch size: another one may round differently
@@ -43,7 +43,7 @@ def in_batches(
     parts = [np.zeros((0, dim), np.float32)]
     was_training = net.training
     net.eval()
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), full_float32():
         for batch in batches:
             for padded, rows in _padded(batch, device):
                 parts.append(encode(padded)[:rows].float().cpu().numpy())

@@ -1,1 +1,1 @@
-"""Losses, one concept a file; each is a plain function of tensors."""
+"""Losses, one concept per file; each is a plain function of tensors."""

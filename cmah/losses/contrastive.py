@@ -10,7 +10,7 @@ from torch.nn import functional
 def info_nce(
     anchors: Tensor, others: Tensor, temperature: Tensor | float, negative_weights: Tensor | None = None
 ) -> Tensor:
-    """Instance discrimination from `anchors` to `others`, whose rows correspond.
+    """InfoNCE in one direction: each anchor must recognise its counterpart among all rows of `others`.
 
     With cosine similarity s and temperature τ, the mean over rows i of
     -log( e^{s_ii/τ} / (e^{s_ii/τ} + Σ_{j≠i} w_ij e^{s_ij/τ}) ), which is InfoNCE (van den Oord et al. 2018) for
@@ -20,15 +20,23 @@ def info_nce(
         anchors: [b, d], any norm.
         others: [c, d], any norm, c ≥ b; row i belongs to row i of `anchors`, rows from b on are only negatives.
         temperature: τ > 0, number or scalar tensor.
-        negative_weights: [b, c], entry (i, j) ≥ 0 weighs `others[j]` as a negative of `anchors[i]`; the
+        negative_weights: [b, c], entry (i, j) ≥ 0 is the weight w_ij of `others[j]` as a negative of `anchors[i]`; the
             diagonal is not read. None means all ones.
 
     Returns:
         Scalar ≥ 0. With all similarities equal and w = 1 it is log c.
+
+    Example:
+        Two pairs at right angles, each row equal to its counterpart: log(1 + e^{-1/τ}).
+
+        >>> rows = torch.eye(2)
+        >>> round(float(info_nce(rows, rows, temperature=0.5)), 4)
+        0.1269
     """
     logits = functional.normalize(anchors, dim=1) @ functional.normalize(others, dim=1).T / temperature
     if negative_weights is not None:
         eye = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
+        # a factor w inside the sum of exponentials is log w added to the logit
         logits = logits + negative_weights.to(logits).masked_fill(eye, 1.0).log()
     return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
@@ -44,6 +52,11 @@ def normalise_weights(similarity: Tensor) -> Tensor:
     Returns:
         [b, b] with a diagonal of ones. Transpose `similarity` first for the other direction. A row whose
         negatives are all 0 gets ones.
+
+    Example:
+        >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
+        >>> normalise_weights(similarity)[0]
+        tensor([1.0000, 1.5000, 0.5000])
     """
     b = len(similarity)
     eye = torch.eye(b, dtype=torch.bool, device=similarity.device)
@@ -60,14 +73,23 @@ def nested_info_nce(
     temperatures: Tensor,
     negative_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean of `info_nce` over the first b components, b in `prefixes` (nested codes).
+    """InfoNCE of nested codes: the mean of `info_nce` over the first b components, for each b in `prefixes`.
 
     Args:
         anchors: [b, bits] relaxed codes.
         others: [c, bits], c ≥ b, as in `info_nce`.
-        prefixes: lengths ≤ bits.
+        prefixes: code lengths, each ≤ bits.
         temperatures: [len(prefixes)], one for each length.
         negative_weights: as in `info_nce`.
+
+    Returns:
+        Scalar ≥ 0.
+
+    Example:
+        >>> codes = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+        >>> nested = nested_info_nce(codes, codes, (1, 2), torch.tensor([1.0, 1.0]))
+        >>> round(float(nested), 4)  # the first bits are equal (log 2); both bits together tell the rows apart
+        0.5032
     """
     losses = [
         info_nce(anchors[:, :length], others[:, :length], temperature, negative_weights)

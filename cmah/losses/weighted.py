@@ -1,8 +1,8 @@
 """Contrast whose negatives are weighted by a fixed similarity of the shapes (Sbrolli & Matteucci, arXiv 2406.02202).
 
-A shape that looks like the anchor's own is a harder negative and counts for more. `batch_weights` and
-`weighted_info_nce` follow the paper's equations 5-6, `released_weights` and `released_loss` the authors' code,
-which differs in three points, named there.
+A shape that looks like the anchor's shape is a harder negative and counts for more. `batch_weights` and
+`weighted_info_nce` follow the paper's equations 5-6, `released_weights` and `released_loss` the authors' code; their
+docstrings say where the two differ.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 Diagonal = Literal["one", "eq6"]
 LN_10 = math.log(10)
-EPSILON = 1e-9  # what the released loss adds inside its logarithm
+EPSILON = 1e-9  # added inside the logarithm of the released loss
 
 
 def batch_weights(similarity: Tensor, diagonal: Diagonal = "one") -> tuple[Tensor, Tensor]:
@@ -26,20 +26,30 @@ def batch_weights(similarity: Tensor, diagonal: Diagonal = "one") -> tuple[Tenso
     Args:
         similarity: [b, b], ≥ 0, entry (i, s) of image i and shape s. The diagonal is read for "eq6" only.
         diagonal: weight of the positive in the denominator of equation 5: "one" has 1 there, as InfoNCE,
-            "eq6" what equation 6 gives if it is read for s = i too.
+            "eq6" the value of equation 6 for s = i.
 
     Returns:
         to_shape [b, b], whose row i belongs to anchor image i, and to_image [b, b], TRANSPOSED with regard to
         the equation: its row s belongs to anchor shape s and its columns are images. So both are used row by row;
-        of a symmetric similarity they are equal. A row whose negatives are all 0 gets ones.
+        for a symmetric similarity they are equal. A row whose negatives are all 0 gets ones.
+
+    Raises:
+        ValueError: for another diagonal.
+
+    Example:
+        >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
+        >>> batch_weights(similarity)[0][0]
+        tensor([1.0000, 1.5000, 0.5000])
+        >>> batch_weights(similarity, "eq6")[0][0]
+        tensor([5.0000, 1.5000, 0.5000])
     """
     return _row_weights(similarity, diagonal), _row_weights(similarity.T, diagonal)
 
 
 def released_weights(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights as the authors' code has them.
+    """Weights as the authors' code computes them.
 
-    Differences to `batch_weights`: a row is divided by its mean over all b entries, of which the diagonal is set to
+    Differences from `batch_weights`: a row is divided by its mean over all b entries, of which the diagonal is set to
     0 (so the factor is b, not b - 1); the diagonal is 1; one matrix, normalised by rows, serves both directions, row
     i for anchor image i and for anchor shape i.
 
@@ -48,6 +58,11 @@ def released_weights(similarity: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The same [b, b] twice. A row whose negatives are all 0 gets ones.
+
+    Example:
+        >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
+        >>> released_weights(similarity)[0][0]
+        tensor([1.0000, 2.2500, 0.7500])
     """
     eye = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     off = similarity.masked_fill(eye, 0.0)
@@ -70,6 +85,16 @@ def weighted_info_nce(
         others: [c, d], any norm, c ≥ b; row i belongs to row i of `anchors`.
         temperature: τ > 0, number or scalar tensor.
         weights: [b, c], ≥ 0; a matrix of `batch_weights` or `released_weights`.
+
+    Returns:
+        Scalar.
+
+    Example:
+        With all weights 1 it is InfoNCE.
+
+        >>> rows = torch.eye(2)
+        >>> round(float(weighted_info_nce(rows, rows, 0.5, torch.ones(2, 2))), 4)
+        0.1269
     """
     logits = functional.normalize(anchors, dim=1) @ functional.normalize(others, dim=1).T / temperature
     return ((logits + weights.to(logits).log()).logsumexp(dim=1) - logits.diagonal()).mean()
@@ -84,8 +109,8 @@ def released_loss(
 ) -> Tensor:
     """The loss of the authors' code, both directions.
 
-    Logits are cosine · temp + bias, with temp used as it is (its initial value, ln 10, was meant to be a logarithm)
-    and 1e-9 added to the sum inside the logarithm; without that, the bias would cancel.
+    Logits are cosine · temp + bias, where temp is a plain factor (although its initial value, ln 10, was meant to be a
+    logarithm); 1e-9 is added to the sum inside the logarithm, without which the bias would cancel.
 
     Args:
         image: [b, d], any norm.
@@ -96,11 +121,16 @@ def released_loss(
 
     Returns:
         Scalar: the mean of the two directions.
+
+    Example:
+        >>> rows = torch.eye(2)
+        >>> round(float(released_loss(rows, rows, (torch.ones(2, 2), torch.ones(2, 2)))), 4)
+        0.0953
     """
     logits = functional.normalize(image, dim=1) @ functional.normalize(shape, dim=1).T * temp + bias
     parts = []
-    for rows, own in zip((logits, logits.T), weights, strict=True):
-        total = (rows + own.to(rows).log()).logsumexp(dim=1)
+    for rows, row_weights in zip((logits, logits.T), weights, strict=True):
+        total = (rows + row_weights.to(rows).log()).logsumexp(dim=1)
         parts.append(torch.logaddexp(total, total.new_tensor(math.log(EPSILON))) - rows.diagonal())
     return torch.stack(parts).mean()
 

@@ -1,4 +1,4 @@
-"""Foreign encoders as towers of a model: frozen, trained on, or trained from nothing."""
+"""Published encoders as towers of a model: frozen, fine-tuned, or trained from random weights."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from cmah.errors import ConfigError
 from cmah.models.pretrained import point_encoder
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.point_backbone import PointEncoder
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Frozen(nn.Module):
     """A tower that stays as it was loaded: always in evaluation mode, no gradients, not saved with the run."""
 
-    net: Any  # the encoder, with its own attributes
+    net: Any  # an ImageBackbone or PointEncoder; Any, so that callers can read the attributes of either
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class Frozen(nn.Module):
 
 
 class Tuned(nn.Module):
-    """A tower that is trained on from its loaded weights; its batch norms keep their loaded statistics."""
+    """A tower that is fine-tuned from its loaded weights; its batch norms keep their loaded statistics."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -58,13 +59,17 @@ def image_tower(
     """An image tower and the encoder within it.
 
     Args:
-        encoder: timm:NAME or open_clip:NAME.
-        weights: its file, download:TAG, or empty for random weights.
-        image_size: of the images that it will get.
-        frozen: whether it stays as it is.
+        encoder: timm:NAME, open_clip:NAME or slip:ViT-B-16.
+        weights: a file or download:TAG; "" for random weights.
+        image_size: pixels of the images that it will get; 0 takes the encoder's size.
+        frozen: whether it stays as loaded.
+
+    Returns:
+        The tower, to be registered as a module, and the encoder inside it.
 
     Raises:
-        ConfigError, RunError: for a name or weights that are no good.
+        ConfigError: for an unknown name or tag.
+        RunError: for a weights file that is missing, damaged or of another model.
     """
     net = ImageBackbone(BackboneSpec.parse(encoder), image_size)
     if weights:
@@ -73,13 +78,23 @@ def image_tower(
 
 
 def shape_tower(encoder: str, weights: str, *, frozen: bool) -> tuple[nn.Module, "PointEncoder"]:
-    """A shape tower and the encoder within it; as `image_tower`, with a name that `cmah encoders` lists."""
+    """A shape tower and the encoder within it; as `image_tower`, with a name that `cmah encoders` lists.
+
+    Raises:
+        ConfigError: for an unknown name.
+        RunError: for a weights file that is missing, damaged or of another model.
+    """
     net = point_encoder(encoder, weights)
     return _tower(net, bool(weights), frozen), net
 
 
 def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
-    """What a user should know of a loaded shape tower.
+    """Lines for the user about a loaded shape tower.
+
+    Args:
+        name: of the encoder.
+        encoder: the loaded encoder.
+        points: of the clouds that it will get; 0 for its default.
 
     Raises:
         ConfigError: if the clouds have fewer points than it needs.
@@ -93,5 +108,7 @@ def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
 
 
 def _tower(net: nn.Module, loaded: bool, frozen: bool) -> nn.Module:
-    """Statistics of random weights are worth nothing: without loaded ones, batch norms learn theirs."""
-    return Frozen(net) if frozen else Tuned(net) if loaded else net
+    """Wrap an encoder; with random weights, batch norms have no statistics worth keeping and must learn theirs."""
+    if frozen:
+        return Frozen(net)
+    return Tuned(net) if loaded else net

@@ -1,4 +1,4 @@
-"""The CMAH model: two masked autoencoders, a fusion block and a hash head a modality.
+"""The CMAH model: two masked autoencoders, a fusion block, and a hash head for each modality.
 
 After "Contrastive masked auto-encoders based self-supervised hashing for 2D image and 3D point cloud cross-modal
 retrieval" (Wei et al., arXiv 2408.05711). A reconstruction: the paper's layer sizes, mask ratios and hash layers
@@ -13,92 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmah.errors import ConfigError
 from cmah.models.backbones import image_tower, shape_tower, tower_remarks
+from cmah.models.cmah_config import ModelConfig
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
-from cmah.models.hash_head import KINDS, HashHead, check_lengths
+from cmah.models.hash_head import HashHead
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Sizes of the CMAH model. Defaults are the `small` preset: the lineage's sizes."""
-
-    bits: tuple[int, ...] = (64,)  # code lengths; each is a prefix of the longest
-    width: int = 384  # of a token, both modalities
-    depth: int = 12  # transformer blocks of an encoder
-    heads: int = 6
-    drop_path: float = 0.1
-    image_size: int = 224  # pixels
-    patch_size: int = 16  # pixels
-    image_mask: float = 0.75  # part of the patches that is masked (MAE)
-    points: int = 1024  # drawn from each cloud
-    groups: int = 64  # point groups, the tokens of a shape
-    group_size: int = 32  # points of a group
-    token_width: int = 256  # of the mini-PointNet
-    point_mask: float = 0.6  # part of the groups that is masked (Point-MAE)
-    fusion_depth: int = 1  # layers of the fusion block; 0 leaves it out
-    decoder_width: int = 384
-    decoder_depth: int = 4
-    decoder_heads: int = 6
-    head: str = "tanh"  # tanh | layernorm_ste
-    head_hidden: int = 0  # hidden width of the hash heads, 0 for none
-    head_dropout: float = 0.0
-    image_encoder: str = (
-        ""  # full-stream image tower: timm:NAME or open_clip:NAME; empty: the model's own ViT
-    )
-    image_weights: str = ""  # file with its weights
-    image_frozen: bool = True
-    shape_encoder: str = (
-        ""  # full-stream shape tower, see `cmah encoders`; empty: the model's own point transformer
-    )
-    shape_weights: str = ""
-    shape_frozen: bool = False
-    shape_turns: int = 1  # turns about the up axis over which a shape's features are averaged, in evaluation
-
-    def __post_init__(self) -> None:
-        check_lengths(self.bits)
-        for key in (
-            "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
-            "decoder_width", "decoder_heads", "shape_turns",
-        ):  # fmt: skip
-            least = 2 if key == "token_width" else 1  # half of it is a width too
-            if getattr(self, key) < least:
-                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least {least}")
-        for side in ("image", "shape"):
-            encoder, weights, frozen = (
-                getattr(self, f"{side}_{part}") for part in ("encoder", "weights", "frozen")
-            )
-            if weights and not encoder:
-                raise ConfigError(f"model.{side}_weights is given without model.{side}_encoder")
-            if encoder and frozen and not weights:
-                raise ConfigError(
-                    f"model.{side}_encoder = {encoder!r}: a frozen tower needs model.{side}_weights (nothing is "
-                    f"downloaded); model.{side}_frozen=false trains it from random weights"
-                )
-        if self.head not in KINDS:
-            raise ConfigError(f"model.head = {self.head!r}: expected {' or '.join(KINDS)}")
-        if self.image_size % self.patch_size:
-            raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
-        if (
-            self.width % 4
-            or self.width % self.heads
-            or self.decoder_width % 4
-            or self.decoder_width % self.decoder_heads
-        ):
-            raise ConfigError("model.width and model.decoder_width must be multiples of 4 and of their heads")
-        for key in ("image_mask", "point_mask", "drop_path", "head_dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected a number from 0 up to 1")
-        if not 1 <= self.group_size <= self.points or not 1 <= self.groups <= self.points:
-            raise ConfigError("model.groups and model.group_size must be between 1 and model.points")
 
 
 @dataclass
 class CmahOutput:
-    """What the losses need of a batch of b pairs; the masked parts are None where no loss asks for them."""
+    """What the losses read of a batch of b pairs; the masked parts are None where no loss needs them."""
 
     full_image: Tensor  # [b, bits] relaxed codes of full images
     full_shape: Tensor
@@ -135,7 +61,7 @@ class Cmah(nn.Module):
         self.fusion = FusionBlock(c.width, c.fusion_depth, c.heads) if c.fusion_depth else None
         self.apply(_initialise)
         for decoder in (self.image_decoder, self.point_decoder):
-            # the first prediction is 0 (a grey patch, the group's centre) rather than noise of norm 1
+            # so that training starts from predictions of 0 (a grey patch, the group's centre), not from noise of norm 1
             nn.init.zeros_(decoder.predict.weight)
         self.image_tower = self.shape_tower = None
         self.code_lengths, self.width = c.bits, c.bits[-1]
@@ -152,8 +78,8 @@ class Cmah(nn.Module):
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
-        # a tower's features share a large mean and differ in scale by what they are: without this, retrieval
-        # from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
+        # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
+        # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
         self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
         self.shape_norm = _standardise(shape_width) if self.shape_tower else nn.Identity()
         longest = c.bits[-1]
@@ -174,9 +100,12 @@ class Cmah(nn.Module):
         return self.image_head(pool(self.image_encoder(tokens)))
 
     def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
-        """Full clouds, "points" float32 [b, points, 3], normalised, y up, to real outputs [b, bits]."""
-        points = shapes["points"]
-        turns = self.config.shape_turns
+        """A batch of full shapes to real outputs [b, bits].
+
+        Args:
+            shapes: "points": clouds float32 [b, points, 3], normalised, y up; other keys are not read.
+        """
+        turns, points = self.config.shape_turns, shapes["points"]
         features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
         return self.shape_head(self.shape_norm(torch.stack(features).mean(dim=0)))
 
@@ -208,10 +137,10 @@ class Cmah(nn.Module):
         Args:
             images: uint8 [b, 3, image_size, image_size].
             points: float32 [b, points, 3], row i the shape of image i.
-            generator: on the CPU; decides masks and the starts of farthest-point sampling.
+            generator: on the CPU; decides masks and the first points of farthest-point sampling.
             masked: how many pairs, from the first on, go through the masked streams and the decoders as well;
                 None means all of them.
-            features: of the images and of the shapes, where a frozen tower's were computed beforehand.
+            features: of the images and of the shapes, if those of a frozen tower were computed beforehand, else None.
         """
         masked = len(images) if masked is None else min(masked, len(images))
         normalised = (images.float() / 255 - self.mean) / self.std
@@ -258,7 +187,7 @@ class Cmah(nn.Module):
         point_tokens: Tensor,
         generator: torch.Generator,
     ) -> None:
-        """Codes of visible tokens, and what the decoders make of the masked ones, into `output`."""
+        """Add to `output` the codes of the visible tokens and the decoders' predictions of the masked ones."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
         point_visible, point_masked = random_split(b, c.groups, c.point_mask, generator)
@@ -278,7 +207,7 @@ class Cmah(nn.Module):
 
 
 def turned(points: Tensor, angle: float) -> Tensor:
-    """Points [b, n, 3] turned about the y axis by an angle in radians."""
+    """Points [b, n, 3] rotated about the y axis by an angle in radians."""
     if angle == 0:
         return points
     x, y, z = points.unbind(dim=2)
@@ -287,7 +216,7 @@ def turned(points: Tensor, angle: float) -> Tensor:
 
 
 def _standardise(width: int) -> nn.BatchNorm1d:
-    """Each feature minus its mean, over its deviation; an epsilon keeps those that hardly vary small."""
+    """Each feature minus its mean, divided by its deviation; a large epsilon keeps nearly constant ones small."""
     return nn.BatchNorm1d(width, eps=2.5e-3, affine=False)
 
 

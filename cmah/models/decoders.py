@@ -8,14 +8,14 @@ from cmah.models.tokenizers import position_mlp, sine_positions, take
 
 
 class MaskedDecoder(nn.Module):
-    """Visible tokens and mask tokens, each with its position, through a small transformer; masked ones come out.
+    """A small transformer over visible tokens and mask tokens, each with its position; it predicts the masked ones.
 
     Args:
         width: of the encoder's tokens.
         decoder_width: of the decoder's tokens; a linear map lies between where the two differ.
         depth: transformer blocks.
         heads: attention heads.
-        out: numbers predicted for each masked token.
+        out: how many numbers are predicted per masked token.
         qkv_bias: whether attention has biases (Point-MAE's has none).
     """
 
@@ -58,7 +58,7 @@ class ImageDecoder(MaskedDecoder):
         self.positions: Tensor
 
     def forward(self, visible: Tensor, visible_index: Tensor, masked_index: Tensor) -> Tensor:
-        """Visible tokens [b, v, width] and the indices of both kinds to pixels of the masked patches."""
+        """Visible tokens [b, v, width] and the indices of visible and masked ones to pixels of masked patches."""
         positions = self.positions.expand(visible.shape[0], -1, -1)
         return self.decode(visible, take(positions, visible_index), take(positions, masked_index))
 

@@ -36,6 +36,10 @@ def pool(tokens: Tensor) -> Tensor:
     """Mean and maximum over the tokens: [b, t, width] → [b, 2 · width].
 
     It takes any number of tokens, so that full and masked streams share a hash head.
+
+    Example:
+        >>> pool(torch.tensor([[[0.0, 2.0], [4.0, 0.0]]]))
+        tensor([[2., 1., 4., 2.]])
     """
     return torch.cat([tokens.mean(dim=1), tokens.amax(dim=1)], dim=1)
 

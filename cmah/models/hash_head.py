@@ -1,6 +1,7 @@
 """Hash heads: from pooled features to real outputs whose signs are the code."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,27 +9,31 @@ from torch import Tensor, nn
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import ConfigError
 
+Relaxation = Literal["tanh", "layernorm_ste"]
 KINDS = ("tanh", "layernorm_ste")
 
 
 class HashHead(nn.Module):
     """An optional hidden layer, a linear map to `bits` outputs, and a training-time relaxation of the sign.
 
-    `forward` gives the real outputs, whose signs are exported (sign(0) is +1). `relax` gives what the losses
-    see: "tanh" squashes (HashNet, DJSRH and most of the field); "layernorm_ste" normalises the outputs and
+    `forward` returns the real outputs, whose signs are exported (sign(0) is +1). `relax` returns the values that the
+    losses read: "tanh" squashes (HashNet, DJSRH and most of the field); "layernorm_ste" normalises the outputs and
     takes their sign with a straight-through gradient inside [-1, 1] (ConMH, AAAI 2023, up to its hard sigmoid's
     slope). Which of them the CMAH paper uses is not known.
 
     Args:
         width: of the features.
-        bits: outputs.
+        bits: number of outputs, the longest code length.
         hidden: width of the hidden layer, 0 for none.
-        kind: "tanh" or "layernorm_ste".
-        dropout: in training, on the hidden layer, or on the features where there is none.
+        kind: the relaxation, "tanh" or "layernorm_ste".
+        dropout: in training, on the hidden layer, or on the features if there is no hidden layer.
+
+    Raises:
+        ValueError: for another relaxation.
     """
 
     def __init__(
-        self, width: int, bits: int, hidden: int = 0, kind: str = "tanh", dropout: float = 0.0
+        self, width: int, bits: int, hidden: int = 0, kind: Relaxation = "tanh", dropout: float = 0.0
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -52,20 +57,26 @@ class HashHead(nn.Module):
         """Real outputs [b, bits] to values in [-1, 1] with a useful gradient."""
         if self.kind == "tanh":
             return torch.tanh(outputs)
+        # straight-through: the value is the sign, the gradient that of the clipped output
         clipped = outputs.clamp(-1, 1)
         return clipped + (signs(outputs) - clipped).detach()
 
 
 def signs(outputs: Tensor) -> Tensor:
-    """The code: +1 where the output is ≥ 0, else -1, in the type of `outputs`."""
+    """The code: +1 where the output is ≥ 0, else -1, in the type of `outputs`.
+
+    Example:
+        >>> signs(torch.tensor([0.3, 0.0, -2.0]))
+        tensor([ 1.,  1., -1.])
+    """
     return torch.where(outputs >= 0, 1.0, -1.0).to(outputs.dtype)
 
 
 def check_lengths(bits: Sequence[int]) -> None:
-    """Refuse code lengths that are none.
+    """Check code lengths.
 
     Raises:
-        ConfigError: unless they ascend, each from 1 to 4,096.
+        ConfigError: unless they ascend, each from 1 to 4,096 bits.
     """
     if not bits or any(not 1 <= b <= MAX_BITS for b in bits) or list(bits) != sorted(set(bits)):
         raise ConfigError(f"model.bits = {list(bits)}: expected ascending lengths from 1 to {MAX_BITS}")

@@ -15,6 +15,10 @@ def sine_positions(side: int, width: int) -> Tensor:
 
     Returns:
         float32 [side * side, width]; the first half encodes the row, the second the column.
+
+    Example:
+        >>> sine_positions(2, 4).shape
+        torch.Size([4, 4])
     """
     quarter = width // 4
     frequency = 1.0 / 10000 ** (torch.arange(quarter, dtype=torch.float64) / quarter)
@@ -42,7 +46,7 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
 
 class ImageTokenizer(nn.Module):
-    """A linear map of each patch; positions are kept apart so that decoders can use their own."""
+    """A linear map of each patch, plus a fixed position."""
 
     def __init__(self, image_size: int, patch: int, width: int) -> None:
         super().__init__()
@@ -57,7 +61,7 @@ class ImageTokenizer(nn.Module):
 
 
 class PointTokenizer(nn.Module):
-    """Farthest points as centres, nearest neighbours as groups, a mini-PointNet a group.
+    """Farthest points as centres, their nearest neighbours as groups, a mini-PointNet over each group.
 
     The layers and their order are Point-MAE's (Pang et al. 2022, models/Point_MAE.py), with the width of
     the token net free: 3 → w/2 → w, joined with the group's maximum, 2w → 2w → `width`, maximum.
@@ -79,8 +83,8 @@ class PointTokenizer(nn.Module):
 
         Args:
             points: float32 [b, n, 3] with n ≥ group_size.
-            generator: if given, the farthest-point sampling starts at a random point (training);
-                otherwise at point 0, so that the same cloud always gives the same groups.
+            generator: if given, farthest-point sampling starts at a random point (training); otherwise at point
+                0, so that the same cloud always gives the same groups.
 
         Returns:
             (centres [b, g, 3], groups [b, g, size, 3] relative to their centre).
@@ -120,8 +124,8 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
     Args:
         b: items.
         tokens: tokens of an item.
-        ratio: part that is masked, in [0, 1); int(ratio * tokens) tokens are, as in Point-MAE and MAE, but at
-            least one, so that there is something to reconstruct.
+        ratio: share of tokens that is masked, in [0, 1); int(ratio * tokens) tokens are, as in Point-MAE and MAE, but
+            at least one, so that there is something to reconstruct.
         generator: on the CPU, so that a choice does not depend on the device.
 
     Returns:
@@ -133,6 +137,11 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Pick tokens [b, t, ...] by index int64 [b, v]: [b, v, ...]."""
+    """Pick tokens [b, t, ...] by index int64 [b, v]: [b, v, ...].
+
+    Example:
+        >>> take(torch.tensor([[10, 20, 30]]), torch.tensor([[2, 0]]))
+        tensor([[30, 10]])
+    """
     rows = torch.arange(tokens.shape[0], device=tokens.device)[:, None]
     return tokens[rows, index.to(tokens.device)]

@@ -1,13 +1,13 @@
 """Two encoders in one space: a frozen image encoder, a point encoder that is brought to it, and optional hash heads.
 
-The model of Kühn et al. (arXiv 2603.06982) and of Sbrolli and Matteucci (arXiv 2406.02202). The hash heads, the
-standardisation and the joint space of its own are ours; with their defaults (head "itq", joint_dim 0) the model is
-the published one.
+The model of Kühn et al. (arXiv 2603.06982) and of Sbrolli and Matteucci (arXiv 2406.02202). The hash heads, and the
+separate joint space with its standardisation, are additions of ours; with their defaults (head "itq", joint_dim 0) the
+model is the published one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -23,22 +23,36 @@ from cmah.models.pretrained.image_towers import ImageBackbone
 
 @dataclass(frozen=True)
 class TowersConfig:
-    """What the two towers are, and how their embeddings become codes."""
+    """The two towers, and how their embeddings become codes.
 
-    bits: tuple[int, ...] = (64,)  # code lengths; with a learned head each is a prefix of the longest
-    head: str = "itq"  # itq: fitted to the embeddings after training; tanh, layernorm_ste: learned with them
-    head_hidden: int = 0  # hidden width of learned hash heads, 0 for none
+    Attributes:
+        bits: code lengths; with a learned head each is a prefix of the longest.
+        head: "itq" fits codes to the embeddings after training; "tanh" and "layernorm_ste" are hash heads learned
+            with the embeddings.
+        head_hidden: width of the hidden layer of learned hash heads; 0 for none.
+        head_dropout: dropout of learned hash heads, from 0 up to 1.
+        joint_dim: width of the space that both sides are projected to; 0 uses the image encoder's space.
+        image_encoder: the image encoder, always frozen: timm:NAME, open_clip:NAME or slip:ViT-B-16.
+        image_weights: its weights: a file or download:TAG.
+        image_size: pixels; 0 takes the encoder's size.
+        shape_encoder: the point-cloud encoder, a name that `cmah encoders` lists.
+        shape_weights: file of its weights; "" trains it from random weights.
+        shape_frozen: whether the shape encoder stays as loaded.
+        points: points of each cloud; 0 takes as many as the encoder was trained on.
+    """
+
+    bits: tuple[int, ...] = (64,)
+    head: Literal["itq", "tanh", "layernorm_ste"] = "itq"
+    head_hidden: int = 0
     head_dropout: float = 0.0
-    joint_dim: int = (
-        0  # 0: the image encoder's own space; else both sides are projected to so many dimensions
-    )
-    image_encoder: str = ""  # timm:NAME or open_clip:NAME; always frozen
-    image_weights: str = ""  # its file, or download:TAG
-    image_size: int = 0  # pixels; 0: the encoder's own
-    shape_encoder: str = ""  # see `cmah encoders`
-    shape_weights: str = ""  # its file; empty: trained from random weights
+    joint_dim: int = 0
+    image_encoder: str = ""
+    image_weights: str = ""
+    image_size: int = 0
+    shape_encoder: str = ""
+    shape_weights: str = ""
     shape_frozen: bool = False
-    points: int = 0  # of each cloud; 0: as many as the encoder was trained on
+    points: int = 0
 
     def __post_init__(self) -> None:
         check_lengths(self.bits)
@@ -63,7 +77,10 @@ class TowersConfig:
                 "or download:TAG"
             )
         if self.shape_frozen and not self.shape_weights:
-            raise ConfigError("model.shape_frozen is on without model.shape_weights: nothing would be known")
+            raise ConfigError(
+                "model.shape_frozen is on without model.shape_weights: the encoder would keep its random weights; set "
+                "model.shape_weights=FILE or model.shape_frozen=false"
+            )
 
 
 class TwoTowers(nn.Module):
@@ -74,6 +91,7 @@ class TwoTowers(nn.Module):
     Attributes:
         dim: width of the joint space.
         aligned: whether the encoders share their space before any training here (as far as widths can tell).
+        remarks: lines for people on what was loaded.
     """
 
     def __init__(self, config: TowersConfig) -> None:
@@ -87,7 +105,8 @@ class TwoTowers(nn.Module):
         self.dim = c.joint_dim or image.dim
         self.aligned = not c.joint_dim and shape.dim == image.dim
         if c.joint_dim:
-            # features of a classifier share a large mean and differ in scale; an affine norm would undo nothing
+            # features of a classifier share a large mean and differ in scale; the linear layer after the norm makes
+            # an affine part superfluous
             self.image_projection: nn.Module = nn.Sequential(
                 nn.BatchNorm1d(image.dim, eps=2.5e-3, affine=False), nn.Linear(image.dim, self.dim)
             )
@@ -117,11 +136,15 @@ class TwoTowers(nn.Module):
         return self.encode_image_features(self.image_tower(images.float() / 255))
 
     def encode_image_features(self, features: Tensor) -> Tensor:
-        """Embeddings of the image encoder [b, d], which may have been computed before, to outputs [b, width]."""
+        """Outputs [b, width] from embeddings of the image encoder [b, d] that were computed beforehand."""
         return self._outputs(self.image_projection(features), self.image_head)
 
     def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
-        """Clouds, "points" float32 [b, points, 3 or 6], normalised, y up, to outputs [b, width]."""
+        """A batch of shapes to outputs [b, width].
+
+        Args:
+            shapes: "points": clouds float32 [b, points, 3 or 6], normalised, y up; other keys are not read.
+        """
         return self._outputs(self.shape_projection(self.shape_tower(shapes["points"])), self.shape_head)
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
@@ -134,7 +157,7 @@ class TwoTowers(nn.Module):
 
     def _outputs(self, joint: Tensor, head: HashHead | None) -> Tensor:
         embedding = functional.normalize(joint.float(), dim=1)
-        # times the root of its width, the parts of a unit vector are of the size that the head's norm expects
+        # scaled by the root of its width, a unit vector has components of about 1, as the head's norm expects
         return embedding if head is None else torch.cat([embedding, head(embedding * self.dim**0.5)], dim=1)
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 
 from cmah.errors import ConfigError
-from cmah.negatives.similarities import Views, unit
+from cmah.negatives.similarities import Views, finite_unit_vectors
 
 CHUNK = 1024  # shapes whose views are read at a time
-RUNS = 4  # from different centres, of which the best is kept
+RUNS = 4  # runs of k-means from different centres, of which the best is kept
 
 
 def clusters(views: Views, count: int, wanted: int, seed: int = 0) -> np.ndarray:
@@ -17,11 +17,12 @@ def clusters(views: Views, count: int, wanted: int, seed: int = 0) -> np.ndarray
     Args:
         views: from int64 positions [k] to float32 [k, R, F], as `similarities.i2i` takes them.
         count: n, the number of shapes.
-        wanted: clusters; some may end up empty.
-        seed: of the first centres.
+        wanted: number of clusters; some may end up empty.
+        seed: random seed of the first centres.
 
     Raises:
         ConfigError: for more clusters than shapes.
+        CmahError: for views that are not finite.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -29,8 +30,9 @@ def clusters(views: Views, count: int, wanted: int, seed: int = 0) -> np.ndarray
     if wanted > count:
         raise ConfigError(f"loss.negatives.clusters = {wanted}: there are {count} shapes")
     parts = [np.arange(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    rows = unit(np.concatenate([unit(views(part)).sum(axis=1) for part in parts]))
+    sums = [finite_unit_vectors(views(part)).sum(axis=1) for part in parts]
+    rows = finite_unit_vectors(np.concatenate(sums))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different shapes than clusters
-        found = KMeans(wanted, n_init=RUNS, random_state=seed).fit(rows.astype(np.float64))
-    return np.asarray(found.labels_, np.int64)
+        fitted = KMeans(wanted, n_init=RUNS, random_state=seed).fit(rows.astype(np.float64))
+    return np.asarray(fitted.labels_, np.int64)

@@ -21,14 +21,15 @@ OPEN_FILES = 64
 class SimilarityStore:
     """Similarities within each category on disk, and one number for pairs of different categories.
 
-    A folder with `similarities.json` and one file a category, `block_00000.npy` on: float16, one entry for each pair
-    i < j, row after row, and beside it its CRC-32, `block_00000.crc`. float16 keeps a similarity to 2⁻¹¹ of its value.
-    Files are mapped when read.
+    A folder with `similarities.json` and one file per category, from `block_00000.npy` on: float16, one entry for each
+    pair i < j, row after row; its CRC-32 lies beside it in `block_00000.crc`. float16 keeps a similarity to 2⁻¹¹ of its
+    value. Files are memory-mapped when read.
 
     Attributes:
         folder: where the files lie.
+        sizes: number of shapes of each category.
         block: int64, number of the category of each position; -1 where it has none.
-        place: int64, place of each position in its category.
+        place: int64, place of each position within its category.
     """
 
     def __init__(self, folder: Path, blocks: Sequence[np.ndarray]) -> None:
@@ -50,17 +51,17 @@ class SimilarityStore:
         views: Views,
         landmarks: Sequence[np.ndarray | None] | None = None,
     ) -> "SimilarityStore":
-        """Compute what is not there yet; a build that was killed goes on at the category it was in.
+        """Compute the categories that are missing; a build that was killed resumes at the category it was in.
 
-        The folder must be this input's alone (named by a hash of it): what lies there is not computed again. A second
-        process that wants the same waits for the first. Memory is bounded however large a category is.
+        The folder must serve this input only (name it by a hash of the input): files in it are not computed again. A
+        second process that builds the same folder waits for the first. Memory is bounded however large a category is.
 
         Args:
-            folder: made if need be.
+            folder: created if it does not exist.
             measure: one of `similarities.MEASURES`.
-            blocks: int64 positions of the shapes of each category, in order; those of one shape need no file.
+            blocks: int64 positions of the shapes of each category, in order; a category of one shape needs no file.
             views: from int64 positions [k] to float32 [k, R, F], as `similarities.i2i` takes them.
-            landmarks: for the measures of landmarks, [L, F] of each category of two shapes or more.
+            landmarks: for "i2l2" and "i2l2_all_pairs", [L, F] of each category of two shapes or more.
 
         Raises:
             CmahError: if the folder cannot be written, or an embedding is not finite.
@@ -74,14 +75,16 @@ class SimilarityStore:
                 for old in folder.glob("block_*.npy"):
                     old.unlink()
                 write_json(folder / "similarities.json", header)
-            for left_over in folder.glob(".*.tmp.npy"):  # of a killed build: nobody else is at work here
+            for left_over in folder.glob(
+                ".*.tmp.npy"
+            ):  # of a killed build: the lock says that nobody else writes
                 left_over.unlink()
             todo = [number for number in todo if not store._is_whole(number)]
             with progress([], f"similarities {measure}", sum(_pairs(store.sizes[n]) for n in todo)) as bar:
                 for number in todo:
-                    own = None if landmarks is None else landmarks[number]
+                    of_category = None if landmarks is None else landmarks[number]
                     with atomic_path(store._path(number)) as path:
-                        crc = _write_block(path, measure, blocks[number], views, own, bar.update)
+                        crc = _write_block(path, measure, blocks[number], views, of_category, bar.update)
                         store._path(number).with_suffix(".crc").write_text(f"{crc:08x}\n")
         return store
 
@@ -102,6 +105,7 @@ class SimilarityStore:
             if len(chosen) > 1 and self.sizes[number] > 1:
                 place = self.place[index[chosen]]
                 low, high = np.minimum.outer(place, place), np.maximum.outer(place, place)
+                # row `low` of the upper triangle begins after the `low` rows before it, which shrink by one each
                 entry = low * self.sizes[number] - low * (low + 1) // 2 + high - low - 1
                 values = self._values(int(number))[np.where(low == high, 0, entry)]
                 out[np.ix_(chosen, chosen)] = values
@@ -112,10 +116,10 @@ class SimilarityStore:
         return self.folder / f"block_{number:05d}.npy"
 
     def _is_whole(self, number: int) -> bool:
-        """Whether a block's file is there, as long as it must be and as it was written."""
+        """Whether a block's file exists, has the right length, and matches its checksum."""
         with suppress(CmahError, OSError, ValueError):
-            told = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
-            if zlib.crc32(self._values(number).data) == told:
+            expected = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
+            if zlib.crc32(self._values(number).data) == expected:
                 return True
         self._open.forget(self._path(number))  # the file is to be replaced
         return False
@@ -128,17 +132,20 @@ class SimilarityStore:
         except (OSError, ValueError, EOFError) as error:
             raise CmahError(f"{path}: not readable ({error}); remove {self.folder} and start again") from None
         if values.dtype != np.float16 or values.shape != (_pairs(self.sizes[number]),):
-            raise CmahError(f"{path}: not of this store; remove {self.folder} and start again")
+            raise CmahError(
+                f"{path}: {values.dtype} {values.shape}, expected float16 ({_pairs(self.sizes[number])},); remove "
+                f"{self.folder} and start again"
+            )
         return values
 
 
 def _pairs(size: int) -> int:
-    """Pairs of a block of `size` shapes."""
+    """The number of pairs among `size` shapes."""
     return size * (size - 1) // 2
 
 
 def _same(path: Path, header: dict[str, object]) -> bool:
-    """Whether a folder was made for the same blocks."""
+    """Whether a folder was written for the same measure and blocks."""
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")) == header)
     except (OSError, ValueError, RecursionError):
@@ -153,10 +160,10 @@ def _write_block(
     landmarks: np.ndarray | None,
     update: Callable[[int], Any],
 ) -> int:
-    """Write the .npy file of one category from front to back, a band of rows after the other.
+    """Write the .npy file of one category from front to back, one band of rows after another.
 
     Returns:
-        The CRC-32 of its data.
+        The CRC-32 of its data, header excluded.
     """
     count = len(positions)
     band, crc = np.empty((0, 0), "<f2"), 0

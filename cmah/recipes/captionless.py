@@ -18,12 +18,8 @@ from cmah.features.embedded_batches import EmbeddedBatches
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import info_nce
 from cmah.losses.weighted import released_loss, weighted_info_nce
-from cmah.negatives.weights import (
-    NegativesConfig,
-    NegativeWeights,
-    described,
-    make_negative_weights,
-)
+from cmah.negatives.negatives_config import NegativesConfig, described
+from cmah.negatives.weights import NegativeWeights, make_negative_weights
 from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
 
 

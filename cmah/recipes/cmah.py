@@ -23,13 +23,10 @@ from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
-from cmah.models.cmah_network import Cmah, CmahOutput, ModelConfig
-from cmah.negatives.weights import (
-    NegativesConfig,
-    NegativeWeights,
-    described,
-    make_negative_weights,
-)
+from cmah.models.cmah_config import ModelConfig
+from cmah.models.cmah_network import Cmah, CmahOutput
+from cmah.negatives.negatives_config import NegativesConfig, described
+from cmah.negatives.weights import NegativeWeights, make_negative_weights
 from cmah.recipes.recipe import Recipe
 from cmah.settings import Range, Settings, Share
 

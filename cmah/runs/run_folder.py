@@ -23,7 +23,7 @@ from cmah.config.schema import Config
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.files import read_json, write_json
 from cmah.models.encoder_model import EncoderModel
-from cmah.models.pretrained.image_towers import weights_file
+from cmah.models.pretrained.backbone_spec import weights_file
 from cmah.recipes.recipe import Recipe
 from cmah.recipes.resolving import build_recipe, stored_config
 from cmah.runs.tensor_files import load_own_state, load_tensors

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from toy import MICRO
+from toy_dataset import MICRO
 
 LANDMARKS = {
     "flat": ["a flat box that is wider than it is high", "a flat slab with four corners"],

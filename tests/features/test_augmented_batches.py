@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.data.dataset import Dataset
 from cmah.features.augmented_batches import IMAGE_STREAM, FeatureBatches
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.pointnet import PointNet
 from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.metrics_log import read_metrics

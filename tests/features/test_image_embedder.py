@@ -12,7 +12,8 @@ from cmah.data.dataset import Image
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features import image_embedder
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_towers import TINY, image_weights
 from torch.nn.functional import normalize
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.errors import ConfigError
 from cmah.models.cmah_network import turned

@@ -10,7 +10,8 @@ import torch
 
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.text_towers import TextEncoder
 from cmah.runs.classifying import IMAGE_PROMPTS, PROMPTS, category_names, classify, top_k
 from cmah.runs.encoder import Encoder

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from toy import make_toy
+from toy_dataset import make_toy
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset

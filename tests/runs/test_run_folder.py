@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from toy import MICRO
+from toy_dataset import MICRO
 
 from cmah.errors import CmahError
 from cmah.files import locked

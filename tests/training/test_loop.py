@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy import MICRO, make_toy
+from toy_dataset import MICRO, make_toy
 
 from cmah.data.dataset import Dataset
 from cmah.errors import RunError

@@ -1,7 +1,7 @@
 """Starting, resuming and adopting a run: what does not belong together is refused."""
 
 import pytest
-from toy import MICRO, make_toy
+from toy_dataset import MICRO, make_toy
 
 from cmah.errors import ConfigError, RunError
 from cmah.runs.metrics_log import read_metrics

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 def point_encoder(name: str, weights: str = "") -> "PointEncoder":
-    """Make the point-cloud encoder of a name in `table.ENCODERS`.
+    """Make the point-cloud encoder of a name in `encoder_table.ENCODERS`.
 
     Args:
         name: as in `--shape-encoder`.
-        weights: its public checkpoint; "" leaves it as initialised, from the global random state.
+        weights: path of its public checkpoint; "" leaves it as initialised from the global random state.
 
     Raises:
         ConfigError: for an unknown name.

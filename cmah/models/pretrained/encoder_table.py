@@ -13,16 +13,16 @@ class Entry:
     Attributes:
         name: as in `--shape-encoder`.
         module: file of this package with `build(name)`.
-        method: what it is, for people.
+        method: the network and its variant, for people.
         dim: width of its embedding.
-        points: points of a cloud that it was trained on.
-        colours: whether it takes colours.
+        points: number of points per cloud in its training.
+        colours: whether it reads colours.
         parameters: number of its parameters.
         aligned_with: the image encoder whose space it shares, as in `--image-encoder`; "" for none.
-        weights: where its weights are published, and under what licence as far as it is stated.
-        image_weights: those of the image encoder, as in `--image-weights` ("FILE" where they lie in the same file); ""
-            for none.
-        takes: what becomes of a cloud (y up, mean at the origin, largest norm 1) before it sees it.
+        weights: where its weights are published, and under which licence as far as it is stated.
+        image_weights: weights of the image encoder, as in `--image-weights` ("FILE" where they lie in the same file);
+            "" for none.
+        takes: how a cloud (y up, mean at the origin, largest norm 1) is converted before the network reads it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def published(self) -> bool:
-        """Whether there is a file to load."""
+        """Whether its weights were published."""
         return not self.weights.startswith(UNPUBLISHED)
 
 
@@ -124,7 +124,8 @@ ENCODERS: tuple[Entry, ...] = (
         _openshape(f"s{i}", f"scaling {i}", 1280, parameters, ("", ""), UNPUBLISHED)
         for i, parameters in ((1, 5_100_768), (2, 13_346_880), (3, 25_954_368))
     ),
-    _openshape("s4", "scaling 4 (openshape_g14 by another name)", 1280, 32_326_080, BIG_G, OPENSHAPE.format("vitg14")),
+    # the same network and file as openshape_g14, under the name that continues the authors' series of scalings
+    _openshape("s4", "scaling 4 (same as openshape_g14)", 1280, 32_326_080, BIG_G, OPENSHAPE.format("vitg14")),
     *(
         _openshape(f"s{i}", f"scaling {i}", 1280, parameters, ("", ""), UNPUBLISHED)
         for i, parameters in ((5, 72_070_336), (6, 171_262_144))
@@ -136,7 +137,11 @@ def find(name: str) -> Entry:
     """The entry of a name.
 
     Raises:
-        ConfigError: if there is none, with the names there are.
+        ConfigError: for an unknown name, with the nearest and all known ones.
+
+    Example:
+        >>> find("openshape_b32").dim
+        512
     """
     names = [entry.name for entry in ENCODERS]
     if name in names:

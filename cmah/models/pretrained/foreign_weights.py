@@ -1,4 +1,4 @@
-"""Weights files of others: read without unpickling anything, loaded with every key accounted for."""
+"""Published weights files: read without unpickling anything, loaded with every key accounted for."""
 
 import argparse
 import re
@@ -16,11 +16,11 @@ from cmah.files import require_file
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """What a safetensors or .pt/.pth file holds: tensors, and plain values, lists and dictionaries of them.
+    """The content of a safetensors or .pt/.pth file: tensors, and plain values, lists and dictionaries of them.
 
     Raises:
-        RunError: if the file is missing or damaged, or would have to be unpickled: of all classes only
-            argparse.Namespace is let through, in which published files keep their command lines.
+        RunError: if the file is missing or damaged, or would have to be unpickled: the only class that is accepted
+            is argparse.Namespace, in which published files keep their command lines.
     """
     path = Path(path)
     require_file(path, "expected a weights file", RunError)
@@ -37,7 +37,7 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What was wrong with a file, in a few words: torch's own go on to say how to run it all the same."""
+    """What is wrong with a file, in a few words: torch's message goes on to say how to load it unsafely."""
     text = " ".join(str(error).split())
     if text.startswith("Weights only load failed"):
         refused = re.search(r"Unsupported global: GLOBAL (\S+)", text)
@@ -71,10 +71,10 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
     Raises:
         RunError: naming the first key that is missing, unexpected, of another shape or without finite numbers.
     """
-    own = module.state_dict()
-    missing = [key for key in own if key not in weights]
-    unexpected = [key for key in weights if key not in own]
-    wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in weights]
+    unexpected = [key for key in weights if key not in expected]
+    wrong = [key for key in expected if key in weights and expected[key].shape != weights[key].shape]
     for what, keys in (
         ("misses", missing),
         ("has an unexpected", unexpected),
@@ -82,22 +82,22 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
     ):
         if keys:
             raise RunError(f"{path}: {what} {keys[0]!r} (and {len(keys) - 1} more); is it another model?")
-    module.load_state_dict({key: _like(own[key], value, key, path) for key, value in weights.items()})
+    module.load_state_dict({key: _like(expected[key], value, key, path) for key, value in weights.items()})
 
 
-def _like(own: Tensor, value: Tensor, key: str, path: str | Path) -> Tensor:
-    """A tensor of a file in the type of one's own.
+def _like(expected: Tensor, value: Tensor, key: str, path: str | Path) -> Tensor:
+    """A tensor of a file, in the type of the module's tensor that it replaces.
 
     Raises:
-        RunError: if it is no ordinary array of numbers, or has NaN or infinity where one's own has not.
+        RunError: if it is no ordinary array of numbers, or has NaN or infinity where the module's has not.
     """
     ordinary = value.layout == torch.strided and not (
         value.is_meta or value.is_quantized or value.is_complex()
     )
     if not ordinary:
         raise RunError(f"{path}: {key!r} is sparse, quantised, complex or empty, expected plain numbers")
-    value = value.to(own.dtype)
-    if not bool(value.isfinite().all()) and bool(own.isfinite().all()):
+    value = value.to(expected.dtype)
+    if not bool(value.isfinite().all()) and bool(expected.isfinite().all()):
         raise RunError(
             f"{path}: {key!r} holds NaN or infinity, expected finite numbers; is the file damaged?"
         )
@@ -106,16 +106,16 @@ def _like(own: Tensor, value: Tensor, key: str, path: str | Path) -> Tensor:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a public file holds a point tower.
+    """How a public file stores a point tower.
 
     Attributes:
         container: dictionary keys from the top of the file to the state dict; a file that is the plain state dict
             (as after conversion to safetensors) is read too.
         prefixes: what the file puts before the official names; each is tried ("module." and "" for files saved
             with and without DistributedDataParallel).
-        tower: official names, or beginnings of names, that belong to the point tower: there every key must fit.
-        names: own name (or its beginning) → official name; the longest beginning that fits counts.
-        unused: official names under the tower that are known and deliberately not loaded.
+        tower: official names, or beginnings of names, that belong to the point tower: all of these must fit.
+        names: name in the module here (or its beginning) → official name; the longest beginning that fits is used.
+        unused: official names under the tower that are deliberately not loaded.
     """
 
     container: tuple[str, ...]
@@ -130,9 +130,9 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
 
     Args:
         module: the tower.
-        loaded: what `read_checkpoint` gave.
-        layouts: how public files hold it; that under which the file has most keys of the tower is taken, the first
-            among equals.
+        loaded: the result of `read_checkpoint`.
+        layouts: how public files store it; the one under which the file has most keys of the tower is used, the
+            first among equals.
         path: of the file, for messages.
 
     Returns:
@@ -162,12 +162,12 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
         )
     unused = tuple(before + name for name in best.unused)
     used = {key: value for key, value in most.items() if not key.startswith(unused)}
-    _load_renamed(module, used, {own: before + name for own, name in _official(module, best).items()}, path)
+    _load_renamed(module, used, {key: before + name for key, name in _official(module, best).items()}, path)
     return total - len(used)
 
 
 def _tensors(loaded: Any, container: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of a state dict within what a file holds; none if there is no such dictionary."""
+    """The tensors of the state dict at `container` in a file's content; empty if there is no such dictionary."""
     for key in container:
         loaded = loaded.get(key) if isinstance(loaded, dict) else None
     items = loaded.items() if isinstance(loaded, dict) else ()
@@ -178,7 +178,7 @@ def _official(module: nn.Module, layout: Layout) -> dict[str, str]:
     """The official name of each of a module's keys."""
     official = {}
     for key in module.state_dict():
-        beginning = max((own for own in layout.names if key.startswith(own)), key=len, default="")
+        beginning = max((name for name in layout.names if key.startswith(name)), key=len, default="")
         official[key] = layout.names.get(beginning, "") + key[len(beginning) :]
     return official
 
@@ -186,8 +186,8 @@ def _official(module: nn.Module, layout: Layout) -> dict[str, str]:
 def _load_renamed(
     module: nn.Module, tensors: dict[str, Tensor], names: dict[str, str], path: str | Path
 ) -> None:
-    """Load tensors into a module, each key of which has another name there; every one must fit."""
-    own = module.state_dict()
+    """Load tensors into a module under other names (`names`: module's key → name in the file); all must fit."""
+    expected = module.state_dict()
     wanted = set(names.values())
     for what, keys in (
         ("misses", [name for name in names.values() if name not in tensors and not _counter(name)]),
@@ -195,20 +195,20 @@ def _load_renamed(
     ):
         if keys:
             raise RunError(f"{path}: {what} {keys[0]!r} (and {len(keys) - 1} more); is it another encoder?")
-    state = dict(own)
+    state = dict(expected)
     for key, name in names.items():
         if name not in tensors:
             continue
         value = tensors[name]
         # 1×1 convolutions are linear layers here: axes of length 1 may come and go
-        if [n for n in value.shape if n != 1] != [n for n in own[key].shape if n != 1]:
+        if [n for n in value.shape if n != 1] != [n for n in expected[key].shape if n != 1]:
             raise RunError(
-                f"{path}: {name!r} is {list(value.shape)}, expected {list(own[key].shape)}; is it another encoder?"
+                f"{path}: {name!r} is {list(value.shape)}, expected {list(expected[key].shape)}; is it another encoder?"
             )
-        state[key] = _like(own[key], value, name, path).reshape(own[key].shape)
+        state[key] = _like(expected[key], value, name, path).reshape(expected[key].shape)
     module.load_state_dict(state)
 
 
 def _counter(name: str) -> bool:
-    """A count of batches, which older files lack and evaluation does not read."""
+    """Whether a tensor counts batches: older files lack these, and evaluation does not read them."""
     return name.endswith("num_batches_tracked")

@@ -10,17 +10,17 @@ from cmah.models.tokenizers import PointTokenizer
 
 
 class GroupTokenizer(PointTokenizer):
-    """A `PointTokenizer` that samples as pointnet2_ops does, and takes further columns of the points along.
+    """A `PointTokenizer` that samples as pointnet2_ops does, and keeps further columns of the points.
 
     The farthest-point sampling starts at point 0 and never picks points near the origin. Positions are relative to
     the group's centre; further columns (colours) stay as they are.
 
     Args:
-        groups: groups of a cloud.
-        group_size: points of a group.
-        token_width: of the token net's first half.
+        groups: number of groups per cloud.
+        group_size: points per group.
+        token_width: width of the token net's first half.
         width: of a token.
-        channels: columns of the points, the first three are xyz.
+        channels: columns of the points; the first three are xyz.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class GroupTokenizer(PointTokenizer):
     def group(self, points: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Points [b, n, channels] to (centres [b, g, 3], groups [b, g, size, channels]); n >= size.
 
-        The same groups whatever the generator is.
+        The generator is not read: the groups of a cloud are always the same.
         """
         xyz, further = points[..., :3], points[..., 3:]
         centres, local, index = point_ops.group(xyz, self.groups, self.group_size, skip_origin=True)

@@ -57,8 +57,8 @@ class OpenShape(PointEncoder):
     Args:
         scaling: sizes.
         joint: width of the joint space; 0 leaves the class token as it is.
-        z_up: whether it was trained with z as the axis of gravity. The authors then take clouds with y up by
-            swapping the columns y and z, which mirrors the shape; so is it done here.
+        z_up: whether it was trained with z as the axis of gravity. The authors then convert clouds with y up by
+            exchanging the columns y and z, which mirrors the shape; the same is done here.
     """
 
     points = 10_000
@@ -91,14 +91,14 @@ class OpenShape(PointEncoder):
         self.projection = nn.Linear(s.width, joint) if joint else None
 
     def prepare(self, points: Tensor) -> Tensor:
-        """House clouds [b, n, 3 or 6] to the axes and colours that it was trained on, [b, n, 6]."""
+        """Clouds in cmah's convention [b, n, 3 or 6] to the axes and colours that it was trained on, [b, n, 6]."""
         points = with_colours(points)
         return points[..., [0, 2, 1, 3, 4, 5]] if self.z_up else points
 
     def tokens(self, points: Tensor) -> Tensor:
-        """Points [b, n, 6] to one token a patch [b, patches, width]."""
+        """Points [b, n, 6] to one token per patch [b, patches, width]."""
         s, xyz = self.scaling, points[..., :3]
-        # officially the first pick is random: point 0 makes it reproducible
+        # the authors start at a random point: point 0 makes it reproducible
         centres = point_ops.gather(xyz, point_ops.farthest_points(xyz, s.patches))
         ball = point_ops.ball_query(centres, xyz, s.radius, s.samples, inclusive=True)
         inside = point_ops.gather(points, ball)
@@ -130,15 +130,15 @@ def _layouts(depth: int, inner: str) -> tuple[Layout, ...]:
         "mlp.fc2.": "1.fn.net.3.",
     }
     for i in range(depth):
-        for own, official in parts.items():
-            names[f"blocks.{i}.{own}"] = f"{inner}transformer.layers.{i}.{official}"
+        for name, official in parts.items():
+            names[f"blocks.{i}.{name}"] = f"{inner}transformer.layers.{i}.{official}"
     tower = (*(inner + part for part in ("cls_token", "sa.", "lift.", "transformer.")), "proj.")
     prefixes = ("module.", "pc_encoder.", "module.pc_encoder.", "")
     return (Layout(("state_dict",), prefixes, tower, names),)
 
 
 def build(name: str) -> OpenShape:
-    """The encoder of a name with random weights: openshape_s1 … s6 (1280 wide), _g14 (that is s4), _l14, _b32."""
+    """The encoder of a name, with random weights: openshape_s1 … s6 (1280 wide), _g14 (the size s4), _l14, _b32."""
     size = name.removeprefix("openshape_")
     if size == "l14":
         return OpenShape(RELEASED, 768, z_up=False)

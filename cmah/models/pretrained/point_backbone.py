@@ -1,4 +1,4 @@
-"""What every encoder of point clouds offers, whatever its own conventions are."""
+"""The interface of all encoders of point clouds, whatever convention each was trained with."""
 
 from abc import ABC, abstractmethod
 
@@ -11,14 +11,17 @@ GREY = 0.4  # the colour of points without one (ULIP-2, OpenShape, Uni3D)
 
 
 class PointEncoder(nn.Module, ABC):
-    """An encoder of point clouds: house clouds in, one vector a cloud out.
+    """An encoder of point clouds: clouds in cmah's convention in, one vector per cloud out.
+
+    cmah's convention: y up, mean at the origin, largest norm 1, rgb in 0..1 where there are colours. Each encoder
+    converts such clouds to the convention that it was trained with.
 
     Attributes:
         dim: width of the vector.
         points: how many points it was trained on, and takes by default; other numbers work too.
-        colours: whether it looks at colours.
-        least: points that a cloud must have: those of one group.
-        layouts: how public files hold its weights; see `load_tower` for which counts.
+        colours: whether it reads colours.
+        least: the fewest points that a cloud may have: the size of one group.
+        layouts: how public files store its weights; see `load_tower` for which one is used.
         ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
     """
 
@@ -39,7 +42,7 @@ class PointEncoder(nn.Module, ABC):
         self.ignored = load_tower(self, read_checkpoint(path), self.layouts, path)
 
     def prepare(self, points: Tensor) -> Tensor:
-        """House clouds to what the official network takes; see `forward` for what comes in."""
+        """Clouds in cmah's convention (see `forward`) to the input of the official network."""
         return with_colours(points) if self.colours else points[..., :3]
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Point-BERT (Yu et al. 2022, arXiv 2111.14819), and the aligned ones that ULIP and ULIP-2 made of it.
+"""Point-BERT (Yu et al. 2022, arXiv 2111.14819), and the aligned encoders that ULIP and ULIP-2 derive from it.
 
 A class token and the tokens of point groups go through a plain transformer, positions added before every block;
 the features are the class token beside the maximum of the others. ULIP (Xue et al. 2023, arXiv 2212.05171) and
@@ -24,7 +24,7 @@ OFFICIAL = {
     "position.": "pos_embed.",
     "encoder.blocks.": "blocks.blocks.",
     "encoder.norm.": "norm.",
-}  # own name → official name
+}  # name here → official name
 
 # a fine-tuned classifier, whose last layers lie outside, and the pre-training model, whose query network it is:
 # its momentum copy (transformer_k), image vocabulary and heads lie outside too
@@ -38,7 +38,7 @@ ULIP = Layout(
     ("state_dict",),
     ("module.", ""),
     ("point_encoder.", "pc_projection"),
-    {own: f"point_encoder.{official}" for own, official in OFFICIAL.items()}
+    {name: f"point_encoder.{official}" for name, official in OFFICIAL.items()}
     | {"projection": "pc_projection"},
 )
 
@@ -85,7 +85,7 @@ class PointBert(PointEncoder):
         return torch.cat([encoded[:, 0], encoded[:, 1:].amax(dim=1)], dim=1)
 
     def embed(self, points: Tensor) -> Tensor:
-        """Points [b, n, 3 or 6] to [b, dim]; the scale of logits that ULIP's files keep takes no part."""
+        """Points [b, n, 3 or 6] to [b, dim]; the scale of logits in ULIP's files is not used."""
         features = self.features(points)
         return features if self.projection is None else features @ self.projection
 

@@ -13,7 +13,7 @@ class PointMae(PointEncoder):
     """64 groups of 32 points → tokens → 12 transformer blocks of width 384 → mean and maximum, 768.
 
     The pre-trained autoencoder has no class token (fine-tuning adds an untrained one), and its authors state no
-    features without one: mean beside maximum of the encoded tokens is ours, as in the model's own encoders.
+    features without one: mean beside maximum of the encoded tokens is our choice, as in CMAH's encoders.
     """
 
     dim = 768

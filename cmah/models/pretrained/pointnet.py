@@ -11,7 +11,7 @@ class PointNet(PointEncoder):
     """PointNet (Qi et al. 2017) without its transforms.
 
     Layers 3-64-64-64-128-1024 on each point, a maximum over the points, then 1024-512-256; the features are the
-    maximum and both layers after it, joined: what those two have learned lies closer to categories.
+    maximum and both layers after it, joined: those two layers are closer to the categories.
 
     Attributes:
         dim: 1024 + 512 + 256.

@@ -13,35 +13,34 @@ from cmah.models.pretrained.point_backbone import PointEncoder
 from cmah.models.tokenizers import PointNorm
 
 NEIGHBOURS = 32
-RADIUS = (
-    0.15  # of the first level, in units of the normalised cloud; each level's is 1.5 times that before it
-)
+# Radius of the first level, in units of the normalised cloud; each level's is 1.5 times that before it
+RADIUS = 0.15
 WIDTHS = (32, 64, 128, 256, 512)  # of the stem and after each level
 
 
 class Level(nn.Module):
-    """A set abstraction with a residual: fewer points, each with what lies around it.
+    """A set abstraction with a residual connection: fewer points, each with the features of its neighbourhood.
 
     Args:
-        coming: width of the features that come in.
-        going: width of those that go out.
+        width_in: width of the incoming features.
+        width_out: width of the outgoing features.
         radius: neighbours are nearer than this; positions relative to the centre are divided by it.
     """
 
-    def __init__(self, coming: int, going: int, radius: float) -> None:
+    def __init__(self, width_in: int, width_out: int, radius: float) -> None:
         super().__init__()
         self.radius = radius
-        self.skip = nn.Linear(coming, going)
+        self.skip = nn.Linear(width_in, width_out)
         self.local = nn.Sequential(
-            nn.Linear(coming + 3, going // 2, bias=False),
-            PointNorm(going // 2),
+            nn.Linear(width_in + 3, width_out // 2, bias=False),
+            PointNorm(width_out // 2),
             nn.ReLU(inplace=True),
-            nn.Linear(going // 2, going, bias=False),
-            PointNorm(going),
+            nn.Linear(width_out // 2, width_out, bias=False),
+            PointNorm(width_out),
         )
 
     def forward(self, xyz: Tensor, x: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [b, n, coming] at points [b, n, 3] to centres [b, m, 3] and their features [b, m, going].
+        """Features [b, n, width_in] at points [b, n, 3] to centres [b, m, 3] and features [b, m, width_out].
 
         `chosen` int64 [b, m] says which points are the centres.
         """
@@ -49,46 +48,46 @@ class Level(nn.Module):
         neighbours = point_ops.ball_query(centres, xyz, self.radius, NEIGHBOURS)
         if torch.is_grad_enabled() or self.training:
             around = self._around(centres, xyz, x, neighbours)
-        else:  # cloud by cloud: of 8,192 points, a layer of the first level takes 32 MB for each
+        else:  # cloud by cloud: for one of 8,192 points, a layer of the first level takes 32 MB
             parts = zip(*(part.split(1) for part in (centres, xyz, x, neighbours)), strict=True)
             around = torch.cat([self._around(*part) for part in parts])
         return centres, (around + self.skip(point_ops.gather(x, chosen))).relu()
 
     def _around(self, centres: Tensor, xyz: Tensor, x: Tensor, neighbours: Tensor) -> Tensor:
-        """Features [b, m, going] of neighbourhoods int64 [b, m, k]."""
+        """Features [b, m, width_out] of neighbourhoods int64 [b, m, k]."""
         relative = (point_ops.gather(xyz, neighbours) - centres[:, :, None]) / self.radius
         return self.local(torch.cat([relative, point_ops.gather(x, neighbours)], dim=3)).amax(dim=2)
 
 
-def _layer(coming: int, going: int) -> tuple[nn.Module, ...]:
-    return nn.Linear(coming, going, bias=False), PointNorm(going), nn.ReLU(inplace=True)
+def _layer(width_in: int, width_out: int) -> tuple[nn.Module, ...]:
+    return nn.Linear(width_in, width_out, bias=False), PointNorm(width_out), nn.ReLU(inplace=True)
 
 
 def _names() -> dict[str, str]:
-    """Own names to official ones."""
+    """The official name of each of this module's parameters, by the beginnings of the names."""
     encoder, head = "point_encoder.encoder.encoder.", "point_encoder.prediction.head."
     names = {"stem.": f"{encoder}0.0.convs.0.0.", "pc_projection": "pc_projection"}
     pairs = (("0.", "0.0."), ("1.", "0.1."), ("3.", "1.0."), ("4.", "1.1."))
     for i in range(4):
         names[f"levels.{i}.skip."] = f"{encoder}{i + 1}.0.skipconv.0."
         names |= {
-            f"levels.{i}.local.{own}": f"{encoder}{i + 1}.0.convs.{official}" for own, official in pairs
+            f"levels.{i}.local.{here}": f"{encoder}{i + 1}.0.convs.{official}" for here, official in pairs
         }
-    names |= {f"whole.{own}": f"{encoder}5.0.convs.{official}" for own, official in pairs}
-    # the dropout between the head's layers counts in both
+    names |= {f"whole.{here}": f"{encoder}5.0.convs.{official}" for here, official in pairs}
+    # the dropout between the head's layers has a number in both
     names |= {
-        f"head.{own}": head + official for own, official in (*pairs[:2], ("4.", "2.0."), ("5.", "2.1."))
+        f"head.{here}": head + official for here, official in (*pairs[:2], ("4.", "2.0."), ("5.", "2.1."))
     }
     return names
 
 
 class PointNeXt(PointEncoder):
-    """PointNeXt-S: a stem, four levels that each halve the points, a maximum over those left, two layers.
+    """PointNeXt-S: a stem, four levels that each halve the points, a maximum over the rest, two layers.
 
     The network trained without captions (Sbrolli and Matteucci 2024, arXiv 2406.02202); no weights were published.
 
     Attributes:
-        channels: numbers of a point: xyz, and the height in ULIP's.
+        channels: numbers per point: xyz, and in ULIP's the height.
     """
 
     dim = 256
@@ -108,7 +107,7 @@ class PointNeXt(PointEncoder):
     def features(self, points: Tensor) -> Tensor:
         """Points [b, n, channels], xyz first, to features [b, 256].
 
-        Points near the origin are sampled as any others.
+        Points near the origin are sampled like all others.
         """
         xyz, x = points[..., :3], self.stem(points)
         chosen = point_ops.farthest_points(xyz, max(1, xyz.shape[1] // 2))
@@ -136,12 +135,12 @@ class UlipPointNeXt(PointNeXt):
         self.pc_projection = nn.Parameter(torch.randn(256, self.dim) * self.dim**-0.5)
 
     def prepare(self, points: Tensor) -> Tensor:
-        """House clouds [b, n, 3 or 6] to [b, n, 4]: xyz and the height above the lowest point (y - min y)."""
+        """Clouds in cmah's convention [b, n, 3 or 6] to [b, n, 4]: xyz and the height above the lowest point."""
         xyz = points[..., :3]
         return torch.cat([xyz, xyz[..., 1:2] - xyz[..., 1:2].amin(dim=1, keepdim=True)], dim=2)
 
     def embed(self, points: Tensor) -> Tensor:
-        """Points [b, n, 4] (xyz as ever, height) to [b, 512]."""
+        """Points [b, n, 4] (xyz, height) to [b, 512]."""
         return self.features(points) @ self.pc_projection
 
 

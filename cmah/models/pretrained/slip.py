@@ -27,10 +27,10 @@ NOT_TEXT = (*IMAGE_KEYS, "logit_scale", "image_mlp.", "point_encoder.", "pc_proj
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """Refuse other sizes, and options that would be for a library.
+    """Refuse other sizes, and options of timm or open_clip.
 
     Raises:
-        ConfigError: naming what is not known.
+        ConfigError: naming the unknown model or option.
     """
     if name != NAME:
         raise ConfigError(
@@ -61,7 +61,7 @@ class Images(nn.Module):
 
 
 def image_part(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What of a file belongs to `Images`."""
+    """The tensors of a file that belong to `Images`."""
     return {key: value for key, value in weights.items() if key.startswith(IMAGE_KEYS)}
 
 

@@ -1,4 +1,4 @@
-"""Text encoders of others: text towers of open_clip and SLIP, from the file that holds the image tower too."""
+"""Published text encoders: text towers of open_clip and SLIP, from the file that holds the image tower too."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,26 +6,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.errors import ConfigError, RunError
 from cmah.models.pretrained import slip
+from cmah.models.pretrained.backbone_spec import DOWNLOAD, BackboneSpec, weights_file
 from cmah.models.pretrained.foreign_weights import load_strictly, read_weights
-from cmah.models.pretrained.image_towers import (
-    DOWNLOAD,
-    SMALLEST,
-    BackboneSpec,
-    clear_errors,
-    weights_file,
-    without_prefix,
-)
+from cmah.models.pretrained.image_towers import SMALLEST, clear_errors, without_prefix
 
-BATCH = 32  # every batch is padded to it, so that a text gives the same vector whatever lies beside it
+BATCH = 32  # every batch is padded to it, so that a text's vector does not depend on the texts beside it
 SMALLEST_IMAGE = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64, "head_width": 64}
 NOT_TEXT = ("visual.", "logit_scale", "logit_bias", "text_decoder.")
 
 
 def has_text(encoder: str) -> bool:
-    """Whether an image encoder comes with a text encoder of the same space: open_clip's and SLIP do, timm's do not."""
+    """Whether an image encoder has a text encoder of the same space: open_clip's and SLIP do, timm's do not."""
     return BackboneSpec.parse(encoder).family != "timm"
 
 
@@ -45,7 +39,7 @@ class TextEncoder:
     """The frozen text tower of an open_clip model, or of SLIP.
 
     Attributes:
-        dim: width of its vectors, that of the image tower's.
+        dim: width of its vectors, the same as of the image tower's.
     """
 
     def __init__(self, encoder: str, weights: str, device: torch.device | str = "cpu") -> None:
@@ -95,26 +89,27 @@ class TextEncoder:
         self._left_out = slip.NOT_TEXT
 
     def _load(self, path: str) -> None:
-        """Load the text tower's part of a whole model's weights."""
+        """Load the text tower from a file with a whole model's weights."""
         weights = without_prefix(read_weights(path), "module.")
         weights = {key: value for key, value in weights.items() if not key.startswith(self._left_out)}
         weights.pop("attn_mask", None)  # computed, but kept by some files
-        own = self.net.state_dict()
+        expected = self.net.state_dict()
         if not weights:
             raise RunError(f"{path}: holds no text tower; give the file of the whole model")
         if hasattr(self.net, "text") and not any(key.startswith("text.") for key in weights):
             weights = {f"text.{key}": value for key, value in weights.items()}  # from before open_clip 2.8
-        kept = {key: value for key, value in own.items() if key.startswith(self._left_out)}
-        load_strictly(self.net, {**weights, **kept}, path)
+        # the image part stays as initialised: it is never run
+        unused = {key: value for key, value in expected.items() if key.startswith(self._left_out)}
+        load_strictly(self.net, {**weights, **unused}, path)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts to vectors of unit length, float32 [n, dim]; what exceeds the context length is cut off.
+        """Texts to vectors of unit length, float32 [n, dim]; longer texts are cut off at the context length.
 
         Raises:
-            RunError: if the tower gives anything but finite numbers.
+            RunError: if the tower's outputs are not finite.
         """
         parts = []
-        with torch.inference_mode(), exact():
+        with torch.inference_mode(), full_float32():
             for first in range(0, len(texts), BATCH):
                 tokens = self.tokenize(list(texts[first : first + BATCH]))
                 count = len(tokens)
@@ -123,14 +118,14 @@ class TextEncoder:
                 parts.append(torch.nn.functional.normalize(vectors, dim=1).cpu().numpy())
         values = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
         if not np.isfinite(values).all():
-            raise RunError("the text encoder's vectors are not finite: its weights are no good")
+            raise RunError("the text encoder gave non-finite outputs; the weights file may be corrupt")
         return values
 
 
 def _tokenizer(
     spec: BackboneSpec, options: dict[str, Any], config: dict[str, Any], may_download: bool
 ) -> Callable[[list[str]], torch.Tensor]:
-    """The model's tokenizer: open_clip's own, or another that is in the cache of the Hugging Face hub."""
+    """The model's tokenizer: open_clip's, or one that is in the cache of the Hugging Face hub."""
     import open_clip
 
     name = config.get("text_cfg", {}).get("hf_tokenizer_name")
@@ -149,7 +144,7 @@ def _tokenizer(
 
 
 def ensembled(encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """One vector for each list of texts: the mean of their unit vectors, again of unit length (CLIP's ensembling).
+    """One vector for each list of texts: the mean of their unit vectors, scaled to unit length (CLIP's ensembling).
 
     Args:
         encode: texts to unit vectors float32 [n, dim], such as `TextEncoder.encode`.

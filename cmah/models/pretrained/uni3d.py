@@ -35,9 +35,9 @@ class ColouredTokenizer(GroupTokenizer):
         return by_cloud(self._tokens, groups, self.training)
 
     def _tokens(self, groups: Tensor) -> Tensor:
-        """What the parent does, with a quarter less work.
+        """The tokens that the parent computes, with a quarter less work.
 
-        The group's maximum is the same for all its points, so the half of the layer that reads it runs once a group.
+        The group's maximum is the same for all its points, so the half of the layer that reads it runs once per group.
         """
         local: Tensor = self.first(groups)
         layer, *rest = self.second

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmah.devices import exact
+from cmah.devices import full_float32
 from cmah.models.pretrained import point_encoder
 
 NAMES = ("ulip1_pointbert", "ulip2", "openshape_b32", "uni3d_ti", "ulip1_pointnext", "pointnext", "pointnet")
@@ -20,7 +20,7 @@ def test_the_device_makes_no_difference(name):
     torch.manual_seed(0)
     encoder = point_encoder(name).eval()
     points = clouds(2048)
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), full_float32():
         here = encoder(points)
         there = encoder.cuda()(points.cuda()).cpu()
     rms = here.square().mean().sqrt()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from official import Official
-from plain import plain_batch_norm, plain_block, plain_norm, scramble
+from official_encoders import Official
+from plain_layers import plain_batch_norm, plain_block, plain_norm, scramble
 
 from cmah.errors import RunError
 from cmah.models.pretrained import pointbert, pointmae

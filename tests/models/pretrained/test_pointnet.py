@@ -55,3 +55,27 @@ def test_files(tmp_path):
     save_file(state, tmp_path / "broken.safetensors")
     with pytest.raises(RunError, match=r"broken\.safetensors: misses 'linear2\.bias'"):
         PointNet().load(str(tmp_path / "broken.safetensors"))
+
+
+def test_real_weights_see_what_they_should(shared):
+    """PointNet's features of two resamplings of a shape are closer than those of two shapes."""
+    import numpy as np
+
+    tower = PointNet()
+    tower.load(str(shared / "weights/pointnet_modelnet40.safetensors"))
+    tower.eval()
+    files = sorted((shared / "data/shapes41/points").glob("*.npy"))[:6]
+    clouds = np.stack([np.load(f, allow_pickle=False)[:, :3].astype(np.float32) for f in files])
+    with torch.no_grad():
+        a, b = (
+            torch.nn.functional.normalize(tower(torch.tensor(clouds[:, s])))
+            for s in (slice(0, 1024), slice(1024, 2048))
+        )
+    assert (a @ b.T).argmax(dim=1).tolist() == list(range(6))
+
+
+def test_pointnet_ignores_the_order_of_points():
+    tower = PointNet().eval()
+    points = torch.randn(2, 50, 3)
+    with torch.no_grad():
+        assert torch.allclose(tower(points), tower(points[:, torch.randperm(50)]), atol=1e-6)

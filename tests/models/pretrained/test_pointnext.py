@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from official import Official
+from official_encoders import Official
 
 from cmah import point_ops
 from cmah.errors import RunError

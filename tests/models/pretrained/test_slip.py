@@ -7,12 +7,13 @@ import open_clip
 import pytest
 import timm
 import torch
-from official import Official, _fill
+from official_encoders import Official, _fill
 from torch.nn import functional
 
 from cmah.errors import ConfigError, RunError
 from cmah.models.pretrained import image_towers, point_encoder, slip, text_towers
-from cmah.models.pretrained.image_towers import BackboneSpec, ImageBackbone, weights_file
+from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.pretrained.text_towers import TextEncoder, has_text
 from cmah.recipes.prealigned import PrealignedRecipe
 from cmah.recipes.resolving import make_config

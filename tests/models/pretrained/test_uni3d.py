@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from official import Official
+from official_encoders import Official
 
 from cmah import point_ops
 from cmah.errors import RunError

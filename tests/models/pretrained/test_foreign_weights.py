@@ -7,7 +7,7 @@ import os
 
 import pytest
 import torch
-from official import Official
+from official_encoders import Official
 from safetensors.torch import save_file
 from torch import nn
 
@@ -238,3 +238,31 @@ def test_an_empty_file_is_called_so(tmp_path):
         RunError, match=r"a\.pt: not a readable weights file \(it is empty, or ends too soon\)$"
     ):
         read_checkpoint(tmp_path / "a.pt")
+
+
+def test_weights_must_fit(tmp_path):
+    net = torch.nn.Linear(2, 3)
+    good = {key: value.half() for key, value in net.state_dict().items()}
+    load_strictly(net, good, "f")
+    for bad, what in (
+        ({"weight": good["weight"]}, "misses 'bias'"),
+        ({**good, "extra": good["bias"]}, "unexpected 'extra'"),
+        ({**good, "bias": torch.zeros(4)}, "another shape for 'bias'"),
+    ):
+        with pytest.raises(RunError, match=what):
+            load_strictly(net, bad, "f")
+
+
+def test_unreadable_weights(tmp_path):
+    (tmp_path / "garbage.pt").write_bytes(b"\x80\x04nonsense")
+    (tmp_path / "garbage.safetensors").write_bytes(b"\xff" * 40)
+    for name in ("garbage.pt", "garbage.safetensors", "missing.pt"):
+        with pytest.raises(RunError, match=name):
+            read_weights(tmp_path / name)
+
+
+def test_pickles_are_never_run(shared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="pickle_checkpoint"):
+        read_weights(shared / "data/hostile/codes/pickle_checkpoint.pt")
+    assert not list(tmp_path.glob("cmah_pickle*"))

@@ -31,7 +31,7 @@ def published_openshape(folder):
     names = encoder.layouts[0].names
     state = {}
     for key, value in encoder.state_dict().items():
-        own = max((own for own in names if key.startswith(own)), key=len)
-        state[f"pc_encoder.{names[own]}{key[len(own) :]}"] = value.contiguous()
+        beginning = max((name for name in names if key.startswith(name)), key=len)
+        state[f"pc_encoder.{names[beginning]}{key[len(beginning) :]}"] = value.contiguous()
     torch.save(state, folder / "openshape.pt")
     return folder / "openshape.pt"

@@ -1,4 +1,4 @@
-"""Similarities against loops and the reference outputs; the store against the whole matrix."""
+"""The store of similarities against the whole matrix; killed, damaged and shared stores."""
 
 import json
 import subprocess
@@ -7,134 +7,14 @@ import time
 
 import numpy as np
 import pytest
+from slow_similarities import fast, some_views
 
 from cmah.errors import CmahError
 from cmah.negatives import similarities, similarity_store
-from cmah.negatives.similarities import descriptors, i2i, i2i_all_pairs, i2l2, i2l2_all_pairs, tiles
+from cmah.negatives.similarities import i2i, i2l2
 from cmah.negatives.similarity_store import SimilarityStore
 
 ROUNDING = 2.0**-11  # of float16, relative
-
-
-def slow_similarity(measure, views, landmarks=None):
-    """The definitions, view by view; rows of zeros are views that are not there."""
-    n, out = len(views), np.empty((len(views), len(views)))
-    own = [[v / np.linalg.norm(v) if v.any() else None for v in shape] for shape in views.astype(float)]
-    if landmarks is not None:
-        landmarks = landmarks / np.linalg.norm(landmarks, axis=1, keepdims=True)
-    for i in range(n):
-        for j in range(n):
-            if measure.endswith("all_pairs"):
-                pairs = [(a, b) for a in own[i] for b in own[j]]
-            else:
-                pairs = list(zip(own[i], own[j], strict=True))
-            pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-            if i == j:
-                out[i, j] = 1
-            elif not pairs:
-                out[i, j] = 0.5
-            elif landmarks is None:
-                out[i, j] = (np.mean([a @ b for a, b in pairs]) + 1) / 2
-            else:
-                distances = [np.linalg.norm(landmarks @ a - landmarks @ b) for a, b in pairs]
-                out[i, j] = 1 / (1 + np.mean(distances))
-    return out
-
-
-def fast(measure, views, landmarks):
-    if measure.startswith("i2l2"):
-        return {"i2l2": i2l2, "i2l2_all_pairs": i2l2_all_pairs}[measure](views, landmarks)
-    return {"i2i": i2i, "i2i_all_pairs": i2i_all_pairs}[measure](views)
-
-
-def some_views(seed=0, n=13, views=4, width=8):
-    """Views of a shape are alike, as those of shapes of one category are."""
-    rng = np.random.default_rng(seed)
-    shape = rng.normal(size=(1, 1, width)) * 2 + rng.normal(size=(n, 1, width))
-    return shape + 0.5 * rng.normal(size=(n, views, width)), rng.normal(size=(5, width))
-
-
-@pytest.fixture
-def small_tiles(monkeypatch):
-    """Three rows a tile, and nothing kept from one tile to the next."""
-    monkeypatch.setattr(similarities, "TILE_BYTES", 3 * 4 * 8 * 4)
-    monkeypatch.setattr(similarities, "KEPT_BYTES", 0)
-    monkeypatch.setattr(similarities, "COLUMNS", 2)
-
-
-@pytest.mark.parametrize("measure", similarities.MEASURES)
-@pytest.mark.parametrize("lost", [False, True])
-def test_equals_the_definition(measure, lost, small_tiles):
-    views, landmarks = some_views()
-    if lost:
-        views[2, 1] = views[5] = views[6, 2:] = views[7, :2] = 0
-    got = fast(measure, views, landmarks)
-    given = None if measure.startswith("i2i") else landmarks
-    np.testing.assert_allclose(got, slow_similarity(measure, views, given), rtol=1e-5)
-    assert got.dtype == np.float32
-    assert np.array_equal(got, got.T)
-
-
-def test_lengths_of_the_vectors_do_not_matter():
-    views, landmarks = some_views(1)
-    scale = np.random.default_rng(2).uniform(0.1, 10, views.shape[:2])[..., None]
-    np.testing.assert_allclose(i2i(views), i2i(views * scale), rtol=1e-5)
-    np.testing.assert_allclose(i2l2(views, landmarks), i2l2(views * scale, 3 * landmarks), rtol=1e-5)
-
-
-def test_the_order_of_views_matters_only_where_they_correspond():
-    views, landmarks = some_views(3)
-    mixed = np.stack([np.random.default_rng(i).permutation(v) for i, v in enumerate(views)])
-    np.testing.assert_allclose(i2i_all_pairs(views), i2i_all_pairs(mixed), rtol=1e-6)
-    np.testing.assert_allclose(i2l2_all_pairs(views, landmarks), i2l2_all_pairs(mixed, landmarks), rtol=1e-5)
-    assert np.abs(i2i(views) - i2i(mixed)).max() > 0.01
-
-
-def test_twins_are_as_similar_as_can_be():
-    views, landmarks = some_views(4, n=6, width=512)
-    views[3] = views[1]
-    assert i2i(views)[1, 3] == pytest.approx(1, abs=1e-6)
-    assert i2l2(views, landmarks)[1, 3] == pytest.approx(1, abs=1e-3)
-
-
-def test_no_number_is_a_fault_that_is_told():
-    views, _ = some_views(5)
-    views[3, 2, 1] = np.nan
-    with pytest.raises(CmahError, match="NaN"):
-        i2i(views)
-
-
-@pytest.mark.parametrize("case", range(4))
-def test_matches_the_reference_outputs(shared, case):
-    arrays = np.load(shared / "goldens" / "losses" / "sbrolli.npz", allow_pickle=False)
-    views, landmarks, category = (
-        arrays[f"{name}_{case}"] for name in ("view_embeddings", "landmarks", "cat")
-    )
-
-    def close(got, expected):
-        np.testing.assert_allclose(got, expected, rtol=0, atol=5e-5 * np.sqrt(np.mean(expected**2)))
-
-    close(i2i(views), arrays[f"sim_i2i_{case}"])
-    for number in np.unique(category):
-        own = category == number
-        close(descriptors(views[own], landmarks[number]), arrays[f"descriptors_{case}"][own])
-        close(i2l2(views[own], landmarks[number]), arrays[f"sim_i2l2_{case}"][np.ix_(own, own)])
-
-
-def test_tiles_hold_few_rows_however_large_a_category_is():
-    count, asked = 3000, []
-
-    def views(positions):
-        asked.append(len(positions))
-        return np.ones((len(positions), 30, 512), np.float32)
-
-    rows, columns, tile = next(tiles("i2i", count, views))
-    assert rows == columns
-    assert max(asked) * 30 * 512 * 4 <= similarities.TILE_BYTES
-    assert tile.shape == (rows.stop, rows.stop)
-
-
-# The store
 
 
 BLOCKS = (np.array([0, 7, 3, 9, 12]), np.array([5]), np.array([1, 2, 11, 10]), np.array([4, 8]))  # 6 has none

@@ -1,9 +1,8 @@
-"""Reconstruction and hashing terms against loops and closed forms."""
+"""Reconstruction terms against loops and closed forms."""
 
 import pytest
 import torch
 
-from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
 
 
@@ -29,11 +28,3 @@ def test_group_loss_against_loops():
             total += distances.min(0).values.mean() + distances.min(1).values.mean()
     assert group_loss(a, b).item() == pytest.approx(total.item() / 6, rel=1e-5)
     assert group_loss(a, a[:, :, torch.tensor([2, 0, 3, 1])]).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_quantisation_and_balance_closed_forms():
-    assert quantisation(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])).item() == 0
-    assert quantisation(torch.zeros(3, 4)).item() == 1
-    assert bit_balance(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])).item() == 0
-    assert bit_balance(torch.ones(5, 2)).item() == 1
-    assert bit_balance(torch.tensor([[1.0, 0.5], [-1.0, 0.5]])).item() == pytest.approx(0.125)
