@@ -94,6 +94,3 @@ def _page(entry: "Entry") -> str:
         f"    --image-encoder {image} --image-weights {weights}",
     ]
     return "\n".join(lines)
-
-
-command = encoders

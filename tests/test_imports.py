@@ -36,7 +36,8 @@ LIGHT = {
 }
 LEARNING = {
     "devices": (),
-    "point_ops": (),
+    "point_backends": (),
+    "point_ops": ("point_backends",),
     "meshes": (),
     "data": ("meshes", "report"),
     "preparing": ("meshes", "data"),

@@ -1,14 +1,15 @@
 """The settings of the CMAH model, and which of them go together."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from cmah.errors import ConfigError
-from cmah.models.hash_head import KINDS, check_lengths
+from cmah.models.hash_head import check_lengths
+from cmah.settings import Count, ProperShare, Range, Settings
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Sizes of the CMAH model. Defaults are the `small` preset: the lineage's sizes.
 
     Attributes:
@@ -23,7 +24,7 @@ class ModelConfig:
         points: points drawn from each cloud.
         groups: point groups, the tokens of a shape.
         group_size: points per group.
-        token_width: width of the mini-PointNet that makes a token of a group.
+        token_width: width of the mini-PointNet that makes a token of a group; half of it is the width of a layer.
         point_mask: share of the groups that is masked, from 0 up to 1 (Point-MAE).
         fusion_depth: layers of the fusion block; 0 leaves it out.
         decoder_width: of a decoder's tokens; a multiple of 4 and of `decoder_heads`.
@@ -42,43 +43,39 @@ class ModelConfig:
         shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
     """
 
+    table = "model"
+
     bits: tuple[int, ...] = (64,)
-    width: int = 384
+    width: Count = 384
     depth: int = 12
-    heads: int = 6
-    drop_path: float = 0.1
-    image_size: int = 224
-    patch_size: int = 16
-    image_mask: float = 0.75
-    points: int = 1024
-    groups: int = 64
-    group_size: int = 32
-    token_width: int = 256
-    point_mask: float = 0.6
+    heads: Count = 6
+    drop_path: ProperShare = 0.1
+    image_size: Count = 224
+    patch_size: Count = 16
+    image_mask: ProperShare = 0.75
+    points: Count = 1024
+    groups: Count = 64
+    group_size: Count = 32
+    token_width: Annotated[int, Range(2)] = 256
+    point_mask: ProperShare = 0.6
     fusion_depth: int = 1
-    decoder_width: int = 384
+    decoder_width: Count = 384
     decoder_depth: int = 4
-    decoder_heads: int = 6
+    decoder_heads: Count = 6
     head: Literal["tanh", "layernorm_ste"] = "tanh"
     head_hidden: int = 0
-    head_dropout: float = 0.0
+    head_dropout: ProperShare = 0.0
     image_encoder: str = ""
     image_weights: str = ""
     image_frozen: bool = True
     shape_encoder: str = ""
     shape_weights: str = ""
     shape_frozen: bool = False
-    shape_turns: int = 1
+    shape_turns: Count = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_lengths(self.bits)
-        for key in (
-            "width", "heads", "image_size", "patch_size", "points", "groups", "group_size", "token_width",
-            "decoder_width", "decoder_heads", "shape_turns",
-        ):  # fmt: skip
-            least = 2 if key == "token_width" else 1  # half of token_width is the width of a layer
-            if getattr(self, key) < least:
-                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected at least {least}")
         for side in ("image", "shape"):
             encoder, weights, frozen = (
                 getattr(self, f"{side}_{part}") for part in ("encoder", "weights", "frozen")
@@ -90,8 +87,6 @@ class ModelConfig:
                     f"model.{side}_encoder = {encoder!r}: a frozen tower needs model.{side}_weights (nothing is "
                     f"downloaded); model.{side}_frozen=false trains it from random weights"
                 )
-        if self.head not in KINDS:
-            raise ConfigError(f"model.head = {self.head!r}: expected {' or '.join(KINDS)}")
         if self.image_size % self.patch_size:
             raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
         if (
@@ -101,8 +96,5 @@ class ModelConfig:
             or self.decoder_width % self.decoder_heads
         ):
             raise ConfigError("model.width and model.decoder_width must be multiples of 4 and of their heads")
-        for key in ("image_mask", "point_mask", "drop_path", "head_dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ConfigError(f"model.{key} = {getattr(self, key)}: expected a number from 0 up to 1")
         if not 1 <= self.group_size <= self.points or not 1 <= self.groups <= self.points:
             raise ConfigError("model.groups and model.group_size must be between 1 and model.points")

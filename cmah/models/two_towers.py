@@ -17,12 +17,13 @@ from torch.nn import functional
 from cmah.errors import ConfigError
 from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remarks
 from cmah.models.encoder_model import FrozenImages
-from cmah.models.hash_head import KINDS, HashHead, check_lengths
+from cmah.models.hash_head import HashHead, check_lengths
 from cmah.models.pretrained.image_towers import ImageBackbone
+from cmah.settings import ProperShare, Settings
 
 
 @dataclass(frozen=True)
-class TowersConfig:
+class TowersConfig(Settings):
     """The two towers, and how their embeddings become codes.
 
     Attributes:
@@ -41,10 +42,12 @@ class TowersConfig:
         points: points of each cloud; 0 takes as many as the encoder was trained on.
     """
 
+    table = "model"
+
     bits: tuple[int, ...] = (64,)
     head: Literal["itq", "tanh", "layernorm_ste"] = "itq"
     head_hidden: int = 0
-    head_dropout: float = 0.0
+    head_dropout: ProperShare = 0.0
     joint_dim: int = 0
     image_encoder: str = ""
     image_weights: str = ""
@@ -55,16 +58,13 @@ class TowersConfig:
     points: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_lengths(self.bits)
-        if self.head not in ("itq", *KINDS):
-            raise ConfigError(f"model.head = {self.head!r}: expected itq, {' or '.join(KINDS)}")
         if self.head == "itq" and len(self.bits) > 1:
             raise ConfigError(
                 f"model.bits = {list(self.bits)}: codes by ITQ are not nested; give one length, or learn a head with "
                 "model.head=tanh"
             )
-        if not 0 <= self.head_dropout < 1:
-            raise ConfigError(f"model.head_dropout = {self.head_dropout}: expected a number from 0 up to 1")
         for side, example in (("image", "open_clip:ViT-B-32"), ("shape", "openshape_g14")):
             if not getattr(self, f"{side}_encoder"):
                 raise ConfigError(

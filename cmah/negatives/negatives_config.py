@@ -4,19 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cmah.errors import ConfigError
-
-KINDS = ("", "i2i", "i2l2", "avg", "i2i_all")
-CHOICES = {
-    "kind": KINDS,
-    "views": ("corresponding", "all_pairs"),
-    "categories": ("labels", "clusters"),
-    "variant": ("paper", "released"),
-    "diagonal": ("one", "eq6"),
-}
+from cmah.settings import Settings, Share
 
 
 @dataclass(frozen=True)
-class NegativesConfig:
+class NegativesConfig(Settings):
     """How the negatives of a batch are weighted; the table `negatives` within a recipe's loss settings.
 
     Attributes:
@@ -41,9 +33,11 @@ class NegativesConfig:
         image_weights: weights of `image_encoder`: a file or download:TAG.
     """
 
+    table = "loss.negatives"
+
     kind: Literal["", "i2i", "i2l2", "avg", "i2i_all"] = ""
     views: Literal["corresponding", "all_pairs"] = "corresponding"
-    alpha: float = 0.25
+    alpha: Share = 0.25
     categories: Literal["labels", "clusters"] = "labels"
     clusters: int = 0
     landmarks: str = ""
@@ -54,13 +48,8 @@ class NegativesConfig:
     image_weights: str = ""
 
     def __post_init__(self) -> None:
-        for key, words in CHOICES.items():
-            if getattr(self, key) not in words:
-                expected = " or ".join(word or '""' for word in words)
-                raise ConfigError(f"loss.negatives.{key} = {getattr(self, key)!r}: expected {expected}")
+        super().__post_init__()
         self._check_effects()
-        if self.alpha > 1:
-            raise ConfigError(f"loss.negatives.alpha = {self.alpha}: expected a similarity from 0 to 1")
         if self.categories == "clusters":
             if self.kind in ("i2l2", "avg"):
                 raise ConfigError(

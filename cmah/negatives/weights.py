@@ -22,7 +22,7 @@ from cmah.files import digest
 from cmah.landmarks import known_landmarks, landmarks_of
 from cmah.losses.weighted import batch_weights, released_weights
 from cmah.negatives.clustering import clusters
-from cmah.negatives.negatives_config import KINDS, NegativesConfig
+from cmah.negatives.negatives_config import NegativesConfig
 from cmah.negatives.similarities import Views, i2i, i2i_all_pairs
 from cmah.negatives.similarity_store import SimilarityStore
 from cmah.negatives.view_slots import slots_by_camera, slots_in_any_order
@@ -150,7 +150,7 @@ def make_negative_weights(
     """
     if not config.kind:
         raise ConfigError(
-            f'loss.negatives.kind = "": expected {" or ".join(KINDS[1:])} where negatives weigh'
+            'loss.negatives.kind = "": expected i2i or i2l2 or avg or i2i_all where negatives are weighted'
         )
     categories = [shape.category for shape in pairs.shapes]
     if config.kind in ("i2l2", "avg"):  # raise before hours of embedding, not after
