@@ -10,6 +10,7 @@ from typing import Any
 import cmah
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Shape
+from cmah.demo_page import DIRECTIONS, Maps, map_lines, write_page
 from cmah.errors import CmahError
 from cmah.evaluation import evaluate
 from cmah.files import atomic_path, read_json, write_json
@@ -43,9 +44,6 @@ background = 0.0
 rotation = 0.0
 mirror = 0.0
 """
-
-DIRECTIONS = ("image -> shape", "shape -> image")
-Maps = dict[str, dict[str, dict[str, float]]]  # by "before" or "after", direction, and code length
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ class _Demo:
                         {"when": when, "direction": direction} | r.to_dict() for r in reports.values()
                     ]
             write_json(self.out / "evaluation.json", details)
-        for line in table(maps):
+        for line in map_lines(maps):
             self.report(f"    {line}")
         self.report(
             f"    ({len(image)} views, {len(shape)} shapes; relevant = same category; ties by expectation)"
@@ -272,40 +270,9 @@ class _Demo:
                     }
                     for row, file in enumerate(files)
                 ]
-            self.show(searches, maps, dataset)
+            for line in write_page(self.page, searches, maps, dataset, self.run):
+                self.report(f"    {line}")
         return searches
-
-    def show(self, searches: list[dict[str, Any]], maps: Maps, dataset: Dataset) -> None:
-        """Print the searches, and write the page with their pictures."""
-        from cmah.data.pictures import DatasetPictures, picture_of_file
-        from cmah.report.hit_tiles import Tile, TileRow
-        from cmah.report.hits_page import write_sheet
-        from cmah.runs.metrics_log import read_metrics
-
-        pictures = DatasetPictures(dataset)
-        portraits = {name: views[1 % len(views)].image_id for name, views in dataset.views().items()}
-        rows = []
-        for search in searches:
-            wanted = pictures.category(search["id"])
-            by_mesh = search["among"] == "images"
-            picture = picture_of_file(search["file"]) if by_mesh else pictures.picture(search["id"])
-            kind = "mesh" if by_mesh else "picture"
-            hits = []
-            for name, distance in zip(search["hits"], search["distances"], strict=True):
-                category, shown = pictures.category(name), pictures.picture(portraits.get(name, name))
-                hits.append(Tile(name, shown, category, f"{distance} bits", category == wanted))
-            rows.append(TileRow(Tile(search["id"], picture, wanted, f"query: a {kind}"), hits))
-            nearest = "  ".join(
-                f"{hit.category} {distance}" for hit, distance in zip(hits, search["distances"], strict=True)
-            )
-            self.report(f"    {kind:7} {wanted:8} -> {nearest}")
-        seconds = sum(record["seconds"] for record in read_metrics(self.run)[-1:])
-        notes = [
-            f"CMAH, trained for {seconds:.0f} s without labels. The shapes and pictures below took no part in that.",
-            "Pictures look for shapes, then meshes for pictures. Under each hit its Hamming distance, of 64 bits.",
-            *(line.replace("->", "→") for line in table(maps)),
-        ]
-        write_sheet(self.page, "Pictures find shapes, shapes find pictures", rows, notes)
 
 
 def first_of_each_category(shapes: list[Shape]) -> list[Shape]:
@@ -314,15 +281,3 @@ def first_of_each_category(shapes: list[Shape]) -> list[Shape]:
     for shape in shapes:
         first.setdefault(shape.category, shape)
     return [first[category] for category in sorted(first)]
-
-
-def table(maps: Maps) -> list[str]:
-    """The mAP before and after training as lines of text."""
-    lines = ["mAP of unseen shapes before -> after training:"]
-    for direction in DIRECTIONS:
-        parts = [
-            f"{bits} bits {maps['before'][direction][bits]:.3f} -> {value:.3f}"
-            for bits, value in maps["after"][direction].items()
-        ]
-        lines.append(f"{direction}:  {',  '.join(parts)}")
-    return lines

@@ -51,8 +51,9 @@ LEARNING = {
     "runs": ("codes", "search", "report", "meshes", "data", "devices", "models", "config", "features", "recipes"),
     "training": ("codes", "evaluation", "config", "data", "devices", "models", "features", "recipes", "runs"),
     "encoding": ("runs",),
+    "demo_page": ("data", "report", "runs"),
     "demo": (
-        *("codes", "search", "evaluation", "report", "data", "preparing", "synthetic", "runs", "training"),
+        *("codes", "search", "evaluation", "demo_page", "data", "preparing", "synthetic", "runs", "training"),
     ),
 }  # fmt: skip
 NEIGHBOURS = {**LIGHT, **LEARNING}

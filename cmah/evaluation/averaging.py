@@ -69,5 +69,5 @@ def mean_curves(sums: Sequence[np.ndarray], count: int) -> list[list[float]]:
 
 def _average(numbers: np.ndarray, average: Callable[[np.ndarray], np.floating]) -> float:
     """The average of what is not NaN; NaN if nothing is."""
-    known = numbers[~np.isnan(numbers)]
-    return float(average(known)) if known.size else float("nan")
+    finite = numbers[~np.isnan(numbers)]
+    return float(average(finite)) if finite.size else float("nan")

@@ -131,17 +131,17 @@ def _relations(
     protocol: Protocol,
 ) -> list[Relation]:
     """The relation that the protocol asks for, and behind it that by instance where the shapes are named."""
-    known = {
+    relations = {
         name: relation(of_query, of_item, len(query), len(database))
         for name, (of_query, of_item) in labels.items()
         if of_query is not None and of_item is not None
     }
-    if protocol.relevance not in known:
+    if protocol.relevance not in relations:
         raise CodesError(
             f"relevance by {protocol.relevance}: the queries, the database or both do not name theirs"
         )
-    by_instance = [known["instance"]] if "instance" in known else []
-    return [known[protocol.relevance], *by_instance]
+    by_instance = [relations["instance"]] if "instance" in relations else []
+    return [relations[protocol.relevance], *by_instance]
 
 
 def _measure(

@@ -101,7 +101,7 @@ def category_measures(
         curve, [2, ranks].
     """
     some = relevant.sum(axis=1)
-    known = some > 0
+    has_relevant_item = some > 0
     number = np.maximum(some, 1)  # queries without a relevant item become NaN below
     # one pass over the histograms counts the hits at every depth that any measure needs: first those that all
     # queries share (K, 1, 20, the curve), then each query's R, 2R and K of ANMRR
@@ -110,7 +110,7 @@ def category_measures(
     every = np.concatenate([np.broadcast_to(shared, (len(some), len(shared))), single], axis=1)
     hits = ranking.gains(total, relevant, gains.hits, every)
     k = len(depths.precision)
-    curve = hits[0, known, k + 2 : len(shared)]
+    curve = hits[0, has_relevant_item, k + 2 : len(shared)]
 
     denominator = DENOMINATORS.index(depths.denominator)
     ap = ranking.average_precision(total, relevant, depths.average, denominator, gains.harmonic)
@@ -122,18 +122,18 @@ def category_measures(
         measures[f"p@{depth}"] = hits[:, :, d] / depth
         measures[f"r@{depth}"] = hits[:, :, d] / number
         ideal = gains.ndcg[np.minimum(np.minimum(number, depth), last)]
-        measures[f"ndcg@{depth}"] = discounted[:, :, d] / np.where(known, ideal, 1)
+        measures[f"ndcg@{depth}"] = discounted[:, :, d] / np.where(has_relevant_item, ideal, 1)
     measures["nn"] = hits[:, :, k]
     measures["ft"] = hits[:, :, -3] / number
     measures["st"] = hits[:, :, -2] / number
     measures[f"f@{F_DEPTH}"] = 2 * hits[:, :, k + 1] / (F_DEPTH + number)
     full = ranking.gains(total, relevant, gains.dcg, np.full((len(some), 1), last))[:, :, 0]
-    measures["dcg"] = full / np.where(known, gains.dcg[np.minimum(number, last)], 1)
+    measures["dcg"] = full / np.where(has_relevant_item, gains.dcg[np.minimum(number, last)], 1)
     ranks = ranking.gains(total, relevant, gains.ranks, depths.penalty[:, None])[:, :, 0]
     measures["nmrr"] = _nmrr(ranks, hits[:, :, -1], number, depths.penalty)
     for values in measures.values():
-        values[:, ~known] = np.nan
-    sums = np.stack([curve / depths.curve, curve / number[known, None]])
+        values[:, ~has_relevant_item] = np.nan
+    sums = np.stack([curve / depths.curve, curve / number[has_relevant_item, None]])
     return measures, sums.sum(axis=1)
 
 
@@ -182,11 +182,11 @@ def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray
         precision is 0.
     """
     within, hits = total.cumsum(axis=1), relevant.cumsum(axis=1)
-    known = hits[:, -1] > 0
+    has_relevant_item = hits[:, -1] > 0
     precision = hits / np.maximum(within, 1)
     recall = hits / np.maximum(hits[:, -1:], 1)
-    at_radius = np.where(known, precision[:, min(RADIUS, total.shape[1] - 1)], np.nan)
-    return at_radius, np.stack([part[known].sum(axis=0) for part in (precision, recall, within)])
+    at_radius = np.where(has_relevant_item, precision[:, min(RADIUS, total.shape[1] - 1)], np.nan)
+    return at_radius, np.stack([part[has_relevant_item].sum(axis=0) for part in (precision, recall, within)])
 
 
 def measures_of(ranked: Counts, depths: Depths, gains: Gains) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -68,15 +68,15 @@ def _matching(names: Sequence[str], wanted: str, strict: bool) -> list[str]:
     base, depth, _ = split_name(wanted)
     if (base, depth) == ("map", ""):
         return []  # always shown
-    found = [
+    matching = [
         name
         for name in names
         if name == wanted or (name.startswith(f"{wanted}@") and not name.endswith(BOUNDS))
     ]
-    if not found and strict:
+    if not matching and strict:
         short = dict.fromkeys(name.partition("@")[0] for name in names if not name.endswith(BOUNDS))
         raise CodesError(f"metric {wanted!r} is not known here; there are: {', '.join([*short, *names])}")
-    return found
+    return matching
 
 
 def _span(report: Report, low: str, high: str) -> str:

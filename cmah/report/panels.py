@@ -176,10 +176,10 @@ def heat_panel(
     """
 
     def draw(axis: Axes) -> None:
-        known = np.nan_to_num(values)
-        image = np.empty((*known.shape, 4))
-        image[..., :3] = np.where(known[..., None] < 0, RED, BLUE)
-        image[..., 3] = np.minimum(np.abs(known), 1) ** 0.6  # so that small values are visible at all
+        shares = np.nan_to_num(values)
+        image = np.empty((*shares.shape, 4))
+        image[..., :3] = np.where(shares[..., None] < 0, RED, BLUE)
+        image[..., 3] = np.minimum(np.abs(shares), 1) ** 0.6  # so that small values are visible at all
         axis.imshow(image, interpolation="none", aspect="equal")
         axis.set(xlabel=axes[0], ylabel=axes[1])
         if names is not None:

@@ -137,17 +137,17 @@ class Ids:
             )
         if self.kind == TEXTS:
             places = self._lookup()
-            found = np.array([places.get(str(value), -1) for value in wanted.tolist()], dtype=np.int64)
+            positions = np.array([places.get(str(value), -1) for value in wanted.tolist()], dtype=np.int64)
         elif wanted.dtype.kind == "U":
-            found = np.full(len(wanted), -1)
+            positions = np.full(len(wanted), -1)
         else:
             numbers = wanted.astype(np.int64)
-            found = self._positions_of_numbers(numbers)
+            positions = self._positions_of_numbers(numbers)
             if wanted.dtype.kind == "u":
-                found[numbers < 0] = -1  # beyond int64
-        if (found < 0).any():
-            raise CodesError(f"id {wanted[found < 0][0]!s} is not in this index")
-        return found
+                positions[numbers < 0] = -1  # beyond int64
+        if (positions < 0).any():
+            raise CodesError(f"id {wanted[positions < 0][0]!s} is not in this index")
+        return positions
 
     def _positions_of_numbers(self, wanted: np.ndarray) -> np.ndarray:
         if self.kind == POSITIONS:
