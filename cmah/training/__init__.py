@@ -1,1 +1,1 @@
-"""Configuration, the training loop and its checkpoints."""
+"""Starting, resuming and adopting a run, the training loop, and what only training needs."""

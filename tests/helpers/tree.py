@@ -14,7 +14,7 @@ BEGIN, END = "<!-- tree -->\n", "<!-- end of tree -->\n"
 def clause(path: Path) -> str:
     """The first sentence of a module's docstring, without its full stop."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    sentence = re.split(r"(?<=[^.])\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+    sentence = re.split(r"(?<!et al)\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
     return sentence.removesuffix(".")
 
 
