@@ -27,8 +27,8 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
         "what" ("dataset", "run", "binary codes", "embeddings" or "index") and the entries of that format.
 
     Raises:
-        CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset, or `verify`
-            of anything but an index.
+        CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset, or
+            `verify` of anything but an index.
     """
     path = Path(path)
     is_dataset = (path / "dataset.json").exists()
