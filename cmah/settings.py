@@ -65,9 +65,7 @@ class Settings:
         for name, expected in _expected(type(self)).items():
             value = getattr(self, name)
             if value not in expected:
-                words = str(expected)
-                if isinstance(expected, tuple):
-                    words = " or ".join(word or '""' for word in expected)
+                words = str(expected) if isinstance(expected, Range) else _alternatives(expected)
                 key = f"{self.table}.{name}" if self.table else name
                 raise ConfigError(f"{key} = {value!r}: expected {words}")
 
@@ -82,3 +80,9 @@ def _expected(settings: type[Settings]) -> dict[str, Any]:
         elif origin is Annotated:
             expected[name] = next(extra for extra in arguments[1:] if isinstance(extra, Range))
     return expected
+
+
+def _alternatives(words: tuple[str, ...]) -> str:
+    """Words as "a, b or c", the empty one in quotes."""
+    *first, last = [word or '""' for word in words]
+    return f"{', '.join(first)} or {last}" if first else last

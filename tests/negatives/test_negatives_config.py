@@ -10,7 +10,7 @@ from cmah.negatives.negatives_config import NegativesConfig
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "i2x"}, r'kind = .*expected "" or i2i or i2l2 or avg or i2i_all'),
+        ({"kind": "i2x"}, r'kind = .*expected "", i2i, i2l2, avg or i2i_all'),
         ({"views": "same"}, "views"),
         ({"variant": "new"}, "variant"),
         ({"diagonal": "two"}, "diagonal"),
