@@ -1,31 +1,9 @@
 """metrics.jsonl: what is no record of an epoch is refused by its row."""
 
-import shutil
-
 import pytest
+from damaged_runs import refused
 
-from cmah.errors import CmahError
-from cmah.runs.encoder import Encoder
 from cmah.runs.metrics_log import read_metrics
-from cmah.training.starting import train
-
-
-@pytest.fixture
-def run(toy_run, tmp_path):
-    return shutil.copytree(toy_run, tmp_path / "run")
-
-
-def refused(toy, run, message, loads=False):
-    """Resuming is refused and changes nothing; so is loading, unless it does not need what is damaged."""
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(CmahError, match=message):
-        train(toy, run, resume=True)
-    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    if loads:
-        Encoder.load(run)
-    else:
-        with pytest.raises(CmahError, match=message):
-            Encoder.load(run)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Damaged run folders: one clear error, and nothing that lies in them is lost."""
 
 import json
-import shutil
 
 import pytest
 import torch
+from damaged_runs import refused
 from safetensors import safe_open
 from safetensors.torch import save_file
 from toy_dataset import MICRO
@@ -13,24 +13,6 @@ from cmah.errors import CmahError
 from cmah.files import locked
 from cmah.runs.encoder import Encoder
 from cmah.training.starting import train
-
-
-@pytest.fixture
-def run(toy_run, tmp_path):
-    return shutil.copytree(toy_run, tmp_path / "run")
-
-
-def refused(toy, run, message, loads=False):
-    """Resuming is refused and changes nothing; so is loading, unless it does not need what is damaged."""
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(CmahError, match=message):
-        train(toy, run, resume=True)
-    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    if loads:
-        Encoder.load(run)
-    else:
-        with pytest.raises(CmahError, match=message):
-            Encoder.load(run)
 
 
 @pytest.mark.parametrize(
