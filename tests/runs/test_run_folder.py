@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from toy_dataset import MICRO
 
 from cmah.errors import CmahError
-from cmah.files import locked
+from cmah.files import locked, sha256
 from cmah.runs.encoder import Encoder
+from cmah.runs.run_folder import RunFolder
 from cmah.training.starting import train
 
 
@@ -103,3 +104,24 @@ def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):
     train(toy, tmp_path / "run", settings=settings, report=lines.append)
     assert lines[-1].startswith("trained 1 epochs")
     assert "mAP" not in lines[-1]
+
+
+def test_what_was_hashed_once_is_not_read_again(run, monkeypatch):
+    monkeypatch.setattr("cmah.cache.SETTLED", -1.0)  # the files are new, and no test waits until they are old
+    read = []
+    monkeypatch.setattr("cmah.cache.sha256", lambda path: read.append(str(path)) or sha256(path))
+    spaces = [Encoder.load(run).space for _ in range(2)]
+    assert read == [str(run / "model.safetensors")]
+    spaces.append(Encoder.load(run, verify=True).space)
+    assert len(read) == 2
+    assert len(set(spaces)) == 1
+
+
+def test_a_run_hands_out_what_it_holds(run):
+    folder = RunFolder(run)
+    recipe = folder.load_recipe(torch.device("cpu"))
+    assert folder.config == folder.trained
+    assert folder.config.recipe == folder.stored["recipe"] == "cmah"
+    assert folder.space(recipe.model) == Encoder.load(run).space
+    assert folder.fitted_hash(recipe.model) is None  # its model learns codes
+    assert (folder.weights, folder.state) == (run / "model.safetensors", run / "state/last.safetensors")
