@@ -98,14 +98,15 @@ class TrainingLoop:
         self.generator = torch.Generator()
         self.progress = Progress()
 
-    def run(self, origin: dict[str, str]) -> None:
+    def run(self, origin: dict[str, str], folder: RunFolder | None = None) -> None:
         """Train from where the run stands to its end.
 
         Args:
             origin: path, name and checksum of the data.
+            folder: the run, where there is one to resume.
         """
         training = self.config.training
-        folder = self.start(origin)
+        self.folder = self.start(origin, folder)
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
         self.report(
             f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, "
@@ -122,7 +123,7 @@ class TrainingLoop:
             bar.close()
             if p.epoch:
                 plot_curves(self.out)
-        fit_codes(folder, self.recipe, self.training_set, self.device, self.report)
+        fit_codes(self.folder, self.recipe, self.training_set, self.device, self.report)
         best = (
             f"; kept epoch {p.best_epoch}, held-out mAP {p.best:.3f} (mean of directions and lengths)"
             if self.validator and math.isfinite(p.best)
@@ -130,13 +131,13 @@ class TrainingLoop:
         )
         self.report(f"trained {p.epoch} epochs in {p.seconds:.0f} s{best}")
 
-    def start(self, origin: dict[str, str]) -> RunFolder:
-        """Go back to the last saved state, or write what a new run begins with."""
+    def start(self, origin: dict[str, str], folder: RunFolder | None) -> RunFolder:
+        """Go back to the last saved state, or write what a new run begins with; arguments as in `run`."""
         state = self.out / "state" / "last.safetensors"
         records = read_metrics(self.out)
         if state.exists():
             self.restore(state)
-            folder = RunFolder(self.out)
+            folder = folder or RunFolder(self.out)
         elif len(records) > 1:  # one may have been written by a run that was killed before its first save
             raise RunError(
                 f"{state}: no such file, but {len(records)} epochs are recorded; what they left stays as it is: start "
@@ -149,7 +150,6 @@ class TrainingLoop:
         text = "".join(json.dumps(record) + "\n" for record in records)
         with atomic_path(self.out / "metrics.jsonl") as temporary:
             temporary.write_text(text, encoding="utf-8")
-        self.folder = folder
         return folder
 
     def epoch(self, bar: Any) -> None:

@@ -64,6 +64,7 @@ def train(
     origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
     if (out / "dataset.json").exists():
         raise RunError(f"{out}: holds a dataset; choose another folder")
+    folder = None
     if (out / "config.json").exists():
         if not resume:
             raise RunError(f"{out}: holds a run already; continue it with --resume or choose another folder")
@@ -78,7 +79,7 @@ def train(
         resolved = make_config(recipe, preset, config, settings, overrides)
     with locked(out):
         if resolved.training.epochs:
-            TrainingLoop(resolved, data, out, chosen, report).run(origin)
+            TrainingLoop(resolved, data, out, chosen, report).run(origin, folder)
         else:
             adopt(resolved, data, out, chosen, report, origin)
     return out
