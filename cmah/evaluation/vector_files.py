@@ -1,5 +1,6 @@
 """The files that are evaluated: codes or embeddings of queries and database, and of which lengths."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
         >>> names_of([Path("runs/a/codes"), Path("runs/b/codes")])
         ['a', 'b']
     """
-    parts = [folder.resolve().parts for folder in folders]
+    parts = [Path(os.path.realpath(folder)).parts for folder in folders]
     if len({*parts}) < len(parts):
         twice = next(folder for folder, path in zip(folders, parts, strict=True) if parts.count(path) > 1)
         raise CodesError(f"{twice}: the folder is given twice")

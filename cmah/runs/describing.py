@@ -27,15 +27,12 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
         "what" ("dataset", "run", "binary codes", "embeddings" or "index") and the entries of that format.
 
     Raises:
-        CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset, or
-            `verify` of anything but an index.
+        CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset.
     """
     path = Path(path)
     is_dataset = (path / "dataset.json").exists()
     if check and not is_dataset:
         raise CmahError(f"--check needs a dataset folder; {path} has no dataset.json")
-    if verify and (path.is_dir() or (path.is_file() and not is_index(path))):
-        raise CmahError(f"--verify needs an index; {path} is none")
     if is_dataset:
         return _dataset(path, check)
     if path.is_dir():

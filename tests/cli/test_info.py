@@ -82,9 +82,3 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
-
-
-def test_only_an_index_is_verified(call, files, dataset):
-    for path in (dataset, files / "image.npz"):
-        status, _, err = call("info", path, "--verify")
-        assert (status, "--verify needs an index" in err) == (2, True)
