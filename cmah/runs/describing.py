@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cmah.codes import BinaryCodes, read_codes
-from cmah.data.dataset import Dataset
 from cmah.errors import CmahError, RunError
 from cmah.files import read_json, require_file
 from cmah.runs.metrics_log import read_metrics
@@ -45,6 +44,8 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
 
 def _dataset(path: Path, check: bool) -> dict[str, Any]:
     """Counts of a dataset folder."""
+    from cmah.data.dataset import Dataset  # needs Pillow, which code files and indexes do not
+
     dataset = Dataset.read(path)
     categories = {shape.category for shape in dataset.shapes} | {image.category for image in dataset.images}
     description: dict[str, Any] = {
