@@ -16,6 +16,7 @@ ALLOWED = {
     "denominator": DENOMINATORS,
     "ties": ("expected", "position"),
 }
+MOST_DRAWS = 1 << 31  # of the bootstrap
 # the keys of "rules" in JSON, in order
 RECORDED = (
     "queries", "items", "width", "ranking", "relevance", "ties", "map_depth", "denominator", "left_out",
@@ -71,6 +72,11 @@ class Protocol:
         object.__setattr__(self, "accuracy_at", _depths("accuracy_at", self.accuracy_at))
         if self.map_depth is not None:
             object.__setattr__(self, "map_depth", _depths("map_depth", [self.map_depth])[0])
+
+        if not 0 <= as_int(self.bootstrap, "bootstrap") < MOST_DRAWS:
+            raise CodesError(f"bootstrap is {self.bootstrap}, expected 0 to {MOST_DRAWS - 1} draws")
+        if as_int(self.seed, "seed") < 0:
+            raise CodesError(f"seed is {self.seed}, expected 0 or more")
 
     def settings(self) -> dict[str, Any]:
         """The fields of a protocol by name."""

@@ -77,3 +77,17 @@ def test_what_is_no_rule_is_refused(settings, message):
         Protocol(**settings)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Protocol().k = (1,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bootstrap": -1}, "bootstrap is -1, expected 0 to"),
+        ({"bootstrap": 10**23}, "bootstrap is 1000.*, expected 0 to 2147483647 draws"),
+        ({"bootstrap": 1.5}, "bootstrap is 1.5, expected a whole number"),
+        ({"seed": -1}, "seed is -1, expected 0 or more"),
+    ],
+)
+def test_draws_and_seeds_out_of_range_are_refused(settings, message):
+    with pytest.raises(CodesError, match=message):
+        Protocol(**settings)
