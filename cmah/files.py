@@ -195,6 +195,15 @@ def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> Non
         csv.writer(file).writerows([("path", "reason"), *skipped])
 
 
+def refuse_to_replace_skipped(folder: str | Path) -> None:
+    """Refuse to write FOLDER/skipped.csv over a file of another format.
+
+    Raises:
+        CmahError: if there is such a file.
+    """
+    require_replaceable(Path(folder) / "skipped.csv", b"path,reason")
+
+
 def read_skipped(folder: str | Path) -> Skipped:
     """The rows of FOLDER/skipped.csv; none if there is no such file."""
     path = Path(folder) / "skipped.csv"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from cmah.codes import write_codes
+from cmah.codes.code_files import refuse_to_replace
 from cmah.data.dataset import Dataset
 from cmah.errors import DatasetError
-from cmah.files import Skipped, require_replaceable, write_skipped
+from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
 from cmah.runs.run_folder import MODALITIES
 
@@ -54,10 +55,10 @@ def export(
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
     for path in targets.values():  # before hours of encoding, not after
-        require_replaceable(path, b"embeddings.npy" if embeddings else b"packed.npy")
+        refuse_to_replace(path, embeddings=embeddings)
         if format != "npz":
-            require_replaceable(path.with_suffix(beside), b"IBxF" if format == "faiss" else b"\x93NUMPY")
-    require_replaceable(out / "skipped.csv", b"path,reason")
+            refuse_to_replace(path.with_suffix(beside), format=format)
+    refuse_to_replace_skipped(out)
     paths = []
     for modality in MODALITIES:
         if modality == "image":
