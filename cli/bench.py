@@ -111,6 +111,7 @@ def bench(
 
     if plot is not None:
         import_module("matplotlib")  # fails now, not after an hour
+        bench_report.refuse_to_replace_plot(plot)
     versions, notes = installed(tuple(name for name in against.split(",") if name))
     for note in notes:
         click.echo(note, err=True)

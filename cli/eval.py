@@ -57,7 +57,7 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 @click.option(
     "--metrics",
     callback=_words,
-    metavar="NAME,...",
+    metavar="NAME,NAME,…",
     help="Columns after mAP, such as nn,ft,st,ndcg,anmrr; an unknown name lists all.  [default: p,ndcg,nn,acc]",
 )
 @click.option(

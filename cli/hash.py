@@ -5,9 +5,19 @@ from typing import Any
 
 import click
 
+from cmah.cli import options
+
+
+def _check_names(files: tuple[Path, ...]) -> None:
+    from cmah.codes.file_hashing import check_names
+
+    check_names(files)
+
 
 @click.command("hash")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), callback=options.checked(_check_names)
+)
 @click.option(
     "--out",
     required=True,

@@ -18,7 +18,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def info(path: Path, verify: bool, check: bool, as_json: bool) -> None:
     """Describe PATH: a dataset folder, a run folder, a code or embedding file, or an index."""
-    from cmah.errors import DatasetError
+    from cmah.errors import CmahError
     from cmah.runs.describing import describe
 
     description = describe(path, verify=verify, check=check)
@@ -31,7 +31,7 @@ def info(path: Path, verify: bool, check: bool, as_json: bool) -> None:
         if check and not description["faults"]:
             click.echo("every file can be read")
     if description.get("faults"):
-        raise DatasetError(description["faults"])
+        raise CmahError(f"{path}: {len(description['faults'])} of its files or rows are at fault")
 
 
 def _print(description: dict[str, Any], indent: str = "") -> None:

@@ -84,8 +84,10 @@ def landmarks(
     categories without landmarks, put --prompts to any language model and read its --answers, or let --endpoint do
     both. What the file of --out already holds is kept, and a job that was stopped goes on where it was.
     """
+    from cmah.errors import CmahError
     from cmah.landmarks import ask_endpoint, landmark_coverage, prompts, take_answers
     from cmah.landmarks.chat import Chat
+    from cmah.landmarks.generating import require_categories
 
     if sum(map(bool, (print_prompts, answers, endpoint))) > 1:
         raise click.UsageError("--prompts, --answers and --endpoint exclude each other")
@@ -96,6 +98,11 @@ def landmarks(
     if bool(endpoint) != bool(model):
         raise click.UsageError("--endpoint and --model go together")
     categories = [*names, *(_categories_of(dataset) if dataset else ())]
+    if print_prompts or endpoint:
+        try:
+            require_categories(categories)
+        except CmahError as error:
+            raise click.UsageError(str(error)) from None
     if print_prompts:
         questions = prompts(categories, count, metadata)
         if as_json:

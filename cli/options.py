@@ -38,7 +38,7 @@ class Numbers(click.ParamType):
         try:
             numbers = [_number(part, self.whole) for part in text.split(",")]
         except (ValueError, OverflowError):
-            example = "16,32 or 1e6" if self.whole else "0,20.5"
+            example = "16,32" if self.whole else "0,20.5"
             self.fail(f"{text!r}, expected {kind} such as {example}, separated by commas", param, ctx)
         if self.whole and any(number != int(number) for number in numbers):
             bound = "" if self.minimum is None else f", {self.minimum:g} or more"
@@ -46,6 +46,26 @@ class Numbers(click.ParamType):
         if self.minimum is not None and min(numbers) < self.minimum:
             self.fail(f"{text!r}, expected {kind}, {self.minimum:g} or more", param, ctx)
         return tuple(map(int, numbers)) if self.whole else tuple(numbers)
+
+
+def checked(check: Callable[[Any], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback for an option or argument: what a check of the library refuses is a wrong value of it.
+
+    Args:
+        check: raises a CmahError for a value that cannot be used; it is not called where none is given.
+    """
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        from cmah.errors import CmahError
+
+        if value is not None:
+            try:
+                check(value)
+            except CmahError as error:
+                raise click.BadParameter(str(error), ctx, param) from None
+        return value
+
+    return callback
 
 
 def _number(text: str, whole: bool) -> int | float:

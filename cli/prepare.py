@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cmah.cli import options
+
 if TYPE_CHECKING:
     from cmah.data.dataset import Dataset
 
@@ -27,6 +29,25 @@ class Fractions(click.ParamType):
             return tuple(float(word) for word in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
+
+
+def _check_elevations(elevations: tuple[float, ...]) -> None:
+    from cmah.preparing.prepare_log import check_elevations
+
+    check_elevations(elevations)
+
+
+def _check_fractions(fractions: tuple[float, ...]) -> None:
+    from cmah.preparing.shape_ids import check_fractions
+
+    check_fractions(fractions)
+
+
+def _check_sheet(sheet: Path) -> None:
+    from cmah.preparing import contact_sheet
+
+    contact_sheet.check_sheet_name(sheet)
+    contact_sheet.refuse_to_replace(sheet)
 
 
 @click.command("prepare", context_settings={"show_default": True})
@@ -53,6 +74,7 @@ class Fractions(click.ParamType):
     "elevations",
     type=Fractions(),
     default="20",
+    callback=options.checked(_check_elevations),
     help="Elevation of the cameras in degrees; several, such as 0,20,40, are taken in turn.",
 )
 @click.option(
@@ -66,6 +88,7 @@ class Fractions(click.ParamType):
     "--split-fractions",
     type=Fractions(),
     default="0.8,0.1,0.1",
+    callback=options.checked(_check_fractions),
     help="Fractions of the shapes that go to train, val and test, unless folders of these names decide.",
 )
 @click.option(
@@ -87,7 +110,10 @@ class Fractions(click.ParamType):
     "--overwrite", is_flag=True, help="Start anew if the dataset folder was made with other parameters."
 )
 @click.option(
-    "--sheet", type=click.Path(path_type=Path), help="Picture (.png, .jpg) of all shapes to write as well."
+    "--sheet",
+    type=click.Path(path_type=Path),
+    callback=options.checked(_check_sheet),
+    help="Picture (.png, .jpg) of all shapes to write as well.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def prepare(
@@ -117,10 +143,6 @@ def prepare(
     import cmah
     from cmah.files import read_skipped
 
-    if sheet is not None:
-        from cmah.preparing.contact_sheet import check_sheet_name, write_contact_sheet
-
-        check_sheet_name(sheet)
     try:
         dataset = cmah.prepare(
             meshes,
@@ -143,6 +165,8 @@ def prepare(
         raise
     skipped = read_skipped(out)
     if sheet is not None:
+        from cmah.preparing.contact_sheet import write_contact_sheet
+
         write_contact_sheet(dataset, sheet)
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, skipped), indent=1, ensure_ascii=False))

@@ -36,12 +36,14 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
         raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
-def require_replaceable(path: str | Path, mark: bytes, inputs: Iterable[str | Path] = ()) -> None:
+def require_replaceable(
+    path: str | Path, mark: bytes | tuple[bytes, ...], inputs: Iterable[str | Path] = ()
+) -> None:
     """Refuse to overwrite an input, or a file of another format.
 
     Args:
         path: the file that is to be written.
-        mark: bytes that every file of the written format has in its first 64 KiB.
+        mark: bytes that every file of the written format has in its first 64 KiB; one of these, if there are several.
         inputs: files that are read.
 
     Raises:
@@ -51,11 +53,11 @@ def require_replaceable(path: str | Path, mark: bytes, inputs: Iterable[str | Pa
     if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
         raise CmahError(f"{path}: is read here, expected another name to write")
     if path.is_file():
+        marks = (mark,) if isinstance(mark, bytes) else mark
         with open(path, "rb") as file:
-            if mark not in file.read(1 << 16):
-                raise CmahError(
-                    f"{path}: exists and is not such a file as is written here; choose another name"
-                )
+            beginning = file.read(1 << 16)
+        if not any(each in beginning for each in marks):
+            raise CmahError(f"{path}: exists and is not such a file as is written here; choose another name")
 
 
 @contextmanager

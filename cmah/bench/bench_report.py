@@ -174,6 +174,15 @@ def refuse_to_replace(path: str | Path) -> None:
     require_replaceable(path, b'"machine"')
 
 
+def refuse_to_replace_plot(path: str | Path) -> None:
+    """Refuse to draw over a file that is no picture.
+
+    Raises:
+        CmahError: if there is such a file.
+    """
+    require_replaceable(path, (b"\x89PNG", b"<svg"))
+
+
 def plot(cases: Sequence[Case], path: Path) -> None:
     """Draw the time per query against bits, for the most codes, and against n, for the shortest codes.
 

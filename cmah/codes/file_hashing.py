@@ -44,8 +44,7 @@ def hash_files(
     """
     paths, out = [Path(file) for file in files], Path(out)
     targets = [out / f"{path.stem}.npz" for path in paths]
-    if len({*targets, out / "hash.npz"}) <= len(paths):
-        raise CmahError("the files need names of their own, other than hash, for the codes are named alike")
+    check_names(paths)
     for target in targets:
         code_files.refuse_to_replace(target, paths)
     if fitted is None:
@@ -65,6 +64,16 @@ def hash_files(
             codes.save(target)
         written[target] = codes
     return chosen, written
+
+
+def check_names(files: Sequence[str | Path]) -> None:
+    """Refuse files whose code files would be written over each other.
+
+    Raises:
+        CmahError: if two files have one name, or one is called hash.
+    """
+    if len({*(Path(file).stem for file in files), "hash"}) <= len(files):
+        raise CmahError("the files need names of their own, other than hash: code files are named after them")
 
 
 def read_embeddings(path: str | Path) -> Embeddings:

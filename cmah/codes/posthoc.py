@@ -141,7 +141,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no hash file.
     """
-    require_replaceable(path, b"projections.npy", inputs)
+    require_replaceable(path, (b"projections.npy", b"means.npy"), inputs)
 
 
 def fit_hash(

@@ -83,7 +83,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no record of `Comparison.write`.
     """
-    require_replaceable(path, b'"query"', inputs)
+    require_replaceable(path, (b'"query"', b'"folders"'), inputs)
 
 
 def evaluate_files(

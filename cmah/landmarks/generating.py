@@ -65,7 +65,7 @@ def prompts(categories: Iterable[str], count: int = 128, metadata: str = "") -> 
         >>> prompts(["Sofa_Bench"], 7)["sofa bench"][:34]
         'Write 7 different descriptions of '
     """
-    return {name: prompt(name, count, metadata) for name in _at_least_one(categories)}
+    return {name: prompt(name, count, metadata) for name in require_categories(categories)}
 
 
 def take_answers(answers: str | Path, out: str | Path, categories: Iterable[str] = ()) -> Generated:
@@ -129,7 +129,7 @@ def ask_endpoint(
     Raises:
         CmahError: if there is no category, the file cannot be read or written, or no category got its landmarks.
     """
-    names, out = _at_least_one(categories), Path(out)
+    names, out = require_categories(categories), Path(out)
     landmarks = _existing(out)
     done = Generated(names, landmarks)
     unanswered = 0
@@ -188,7 +188,12 @@ def _normal_names(categories: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(normal_name, names)))
 
 
-def _at_least_one(categories: Iterable[str]) -> list[str]:
+def require_categories(categories: Iterable[str]) -> list[str]:
+    """The names in normal form, each once.
+
+    Raises:
+        CmahError: if there is none, or a name is empty or cannot be printed.
+    """
     names = _normal_names(categories)
     if not names:
         raise CmahError("of which categories? expected at least one, by --dataset or --category")

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from cmah.data.dataset import Dataset
 from cmah.data.images import fit_square, load_image
 from cmah.errors import CmahError
-from cmah.files import atomic_path
+from cmah.files import atomic_path, require_replaceable
 
 LINE = 14  # pixels of a heading
 
@@ -21,6 +21,15 @@ def check_sheet_name(path: str | Path) -> None:
     """
     if Path(path).suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise CmahError(f"{path}: expected a name that ends in .png or .jpg")
+
+
+def refuse_to_replace(path: str | Path) -> None:
+    """Refuse to write a sheet over a file that is no picture.
+
+    Raises:
+        CmahError: if there is such a file.
+    """
+    require_replaceable(path, (b"\x89PNG", b"\xff\xd8\xff"))
 
 
 def write_contact_sheet(

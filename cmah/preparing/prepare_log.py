@@ -54,12 +54,21 @@ class Parameters:
                 raise CmahError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.up not in {"y", "z"}:
             raise CmahError(f"up must be y or z, got {self.up!r}")
-        if not self.elevations or any(not -90 < value < 90 for value in self.elevations):
-            raise CmahError(f"elevations must lie between -90 and 90 degrees, got {list(self.elevations)}")
+        check_elevations(self.elevations)
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as the log, the dataset and the workers get them."""
         return {**asdict(self), "elevations": list(self.elevations)}
+
+
+def check_elevations(elevations: tuple[float, ...]) -> None:
+    """Refuse what cannot be the elevations of cameras.
+
+    Raises:
+        CmahError: unless there is one or more, each between -90 and 90 degrees.
+    """
+    if not elevations or any(not -90 < value < 90 for value in elevations):
+        raise CmahError(f"elevations must lie between -90 and 90 degrees, got {list(elevations)}")
 
 
 @contextmanager

@@ -106,6 +106,13 @@ def test_mistakes(call, options, message):
     assert message in err
 
 
+def test_a_plot_replaces_pictures_only(call, tmp_path):
+    (tmp_path / "times.png").write_text("years of work")
+    status, _, err = call("bench", "--plot", tmp_path / "times.png")
+    assert (status, "choose another name" in err) == (2, True)
+    assert (tmp_path / "times.png").read_text() == "years of work"
+
+
 def test_a_plot_that_cannot_be_drawn_is_told_first(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     status, out, err = call(*SMALL, "--plot", "times.png")

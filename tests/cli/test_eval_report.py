@@ -117,6 +117,13 @@ def test_compare(call, files):
     assert re.search(r"^two: shape -> image +8 ", out, re.MULTILINE)
 
 
+def test_a_comparison_is_written_anew(call, files):
+    folders = (files / "one/codes", files / "two/codes")
+    for _ in range(2):
+        command = ("eval", "--compare", *folders, "--bootstrap", 0, "--json", files / "c.json")
+        assert call(*command)[0] == 0
+
+
 def test_compare_with_embeddings(call, files):
     (files / "floats").mkdir()
     for modality in ("image", "shape"):

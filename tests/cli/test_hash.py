@@ -81,3 +81,26 @@ def test_nothing_that_is_there_is_lost(call, files):
     assert (files / "shape.npz").read_bytes() == (files / "codes" / "shape.npz").read_bytes() == before
     for _ in range(2):  # its own files it does replace
         assert call("hash", files / "shape.npz", "--bits", 8, "--out", files / "own")[0] == 0
+
+
+def test_a_wide_hash_is_written_anew(call, tmp_path):
+    """The arrays of a hash may be longer than what is looked at of a file that would be replaced."""
+    rows = np.random.default_rng(0).standard_normal((4, 20_000)).astype(np.float32)
+    np.save(tmp_path / "image.npy", rows)
+    for _ in range(2):
+        command = (
+            "hash",
+            tmp_path / "image.npy",
+            "--method",
+            "lsh",
+            "--bits",
+            8,
+            "--out",
+            tmp_path / "codes",
+        )
+        assert call(*command)[0] == 0
+
+
+def test_files_of_one_name_are_refused_with_the_usage(call, files):
+    status, _, err = call("hash", files / "image.npy", files / "image.npy", "--out", files / "codes")
+    assert (status, err.startswith("Usage: cmah hash"), "names of their own" in err) == (2, True, True)

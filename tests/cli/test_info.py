@@ -33,7 +33,7 @@ def test_faults_are_listed_by_file_and_row(call, damaged):
     assert (status, len(lines), out.startswith("what")) == (2, 3, True)
     assert lines[0].startswith("shapes.csv: row of ")
     assert lines[1].startswith("images.csv: row of ")
-    assert lines[2] == f"Error: {lines[0]} (and 1 more faults)"
+    assert lines[2] == f"Error: {damaged}: 2 of its files or rows are at fault"
     status, out, _ = call("info", damaged, "--check", "--json")
     assert (status, json.loads(out)["faults"]) == (2, lines[:2])
 

@@ -235,3 +235,9 @@ def test_an_endpoint_that_does_not_answer(ask, endpoint, monkeypatch):
     assert len(endpoint.seen) == 6  # two tries of each of three categories
     with pytest.raises(ChatError, match="no answer"):
         Chat("http://127.0.0.1:9", "m").ask("?")
+
+
+@pytest.mark.parametrize("arguments", [["--prompts"], ["--category", " _", "--prompts"]])
+def test_missing_categories_are_told_with_the_usage(call, arguments):
+    status, _, err = call("landmarks", *arguments)
+    assert (status, err.startswith("Usage: cmah landmarks")) == (2, True)

@@ -66,3 +66,28 @@ def test_import_is_light() -> None:
         "import sys, cmah.cli.prepare; print([m for m in ('torch', 'trimesh', 'numpy') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--elevation", "100"), ("--split-fractions", "0.5,0.4"), ("--sheet", "a.pdf")]
+)
+def test_a_wrong_value_is_told_with_its_option_and_the_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert run(tmp_path, tmp_path / "out", option, value) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("Usage: cmah prepare")
+    assert f"Invalid value for '{option}'" in text
+
+
+def test_a_sheet_replaces_pictures_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_shapes(tmp_path / "meshes", 1, ["mug"])
+    sheet = tmp_path / "sheet.png"
+    sheet.write_text("<html>years of work</html>")
+    assert run(tmp_path / "meshes", tmp_path / "out", *SMALL, "--sheet", sheet) == 2
+    assert "choose another name" in capsys.readouterr().err
+    assert sheet.read_text() == "<html>years of work</html>"
+    sheet.unlink()
+    for _ in range(2):  # its own is written anew
+        assert run(tmp_path / "meshes", tmp_path / "out", *SMALL, "--sheet", sheet) == 0
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
