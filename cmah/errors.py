@@ -20,8 +20,8 @@ class DatasetError(CmahError, ValueError):
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = list(faults)
-        more = f" (and {len(self.faults) - 1} more faults)" if len(self.faults) > 1 else ""
-        super().__init__(self.faults[0] + more)
+        more = len(self.faults) - 1
+        super().__init__(self.faults[0] + (f" (and {more} more fault{'s' * (more > 1)})" if more else ""))
 
 
 class ConfigError(CmahError, ValueError):

@@ -39,7 +39,7 @@ Count = Annotated[int, Range(1)]  # at least one
 
 
 class Settings:
-    """Base of the dataclasses of settings; a field's value is checked against its type when one is made.
+    """Base of the dataclasses of settings; a value is checked when one is made, against the words or the range of its field.
 
     `Literal["a", "b"]` takes one of these words, `Annotated[int, Range(1)]` the numbers of the range.
 
@@ -62,23 +62,26 @@ class Settings:
     table: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for name, expected in _expected(type(self)).items():
+        for name, (kind, expected) in _expected(type(self)).items():
             value = getattr(self, name)
-            if value not in expected:
+            whole = kind is not int or (isinstance(value, int) and not isinstance(value, bool))
+            if value not in expected or not whole:
                 words = str(expected) if isinstance(expected, Range) else _alternatives(expected)
+                words = words if whole else f"a whole number, {words}"
                 key = f"{self.table}.{name}" if self.table else name
                 raise ConfigError(f"{key} = {value!r}: expected {words}")
 
 
-def _expected(settings: type[Settings]) -> dict[str, Any]:
-    """The range, or the words, that each checked field of a class takes, by its name."""
-    expected: dict[str, Range | tuple[str, ...]] = {}
+def _expected(settings: type[Settings]) -> dict[str, tuple[Any, Any]]:
+    """The type, and the range or the words, that each checked field of a class takes, by its name."""
+    expected: dict[str, tuple[Any, Range | tuple[str, ...]]] = {}
     for name, hint in typing.get_type_hints(settings, include_extras=True).items():
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin is Literal:
-            expected[name] = arguments
+            expected[name] = (str, arguments)
         elif origin is Annotated:
-            expected[name] = next(extra for extra in arguments[1:] if isinstance(extra, Range))
+            range_ = next(extra for extra in arguments[1:] if isinstance(extra, Range))
+            expected[name] = (arguments[0], range_)
     return expected
 
 

@@ -46,6 +46,8 @@ def test_what_a_field_takes(values):
     [
         ({"word": "three"}, "example.word = 'three': expected \"\", one or two"),
         ({"count": 0}, "example.count = 0: expected at least 1"),
+        ({"count": 2.5}, "example.count = 2.5: expected a whole number, at least 1"),
+        ({"count": True}, "example.count = True: expected a whole number, at least 1"),
         ({"share": 1.5}, "example.share = 1.5: expected a number from 0 to 1"),
         ({"share": math.nan}, "example.share = nan: expected a number from 0 to 1"),
         ({"part": 1}, "example.part = 1: expected a number from 0 up to 1"),

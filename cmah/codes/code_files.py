@@ -48,8 +48,20 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
 
 def write_members(path: str | Path, format: str, **members: Any) -> None:
     """Write an .npz file of arrays, text and numbers, whole or not at all, with its format and version."""
+    write_npz(path, **members, format=format, version=VERSION)
+
+
+def write_npz(path: str | Path, **members: Any) -> None:
+    """Write an .npz file of arrays, text and numbers, whole or not at all.
+
+    Raises:
+        CodesError: if a member is an object that would have to be pickled.
+    """
+    arrays = {name: np.asarray(value) for name, value in members.items()}
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise CodesError(f"{path}: {', '.join(objects)} would have to be pickled; expected numbers or text")
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **members, format=format, version=VERSION)
+        np.savez(file, **arrays)  # NumPy before 2.1 would take `allow_pickle` for one more member
 
 
 def write_matrix(path: str | Path, matrix: np.ndarray) -> None:

@@ -13,11 +13,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
-from cmah.codes.code_files import named
+from cmah.codes.code_files import named, write_npz
 from cmah.codes.npz import NpzReader
 from cmah.codes.vector_table import COLUMNS
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_replaceable
+from cmah.files import require_replaceable
 from cmah.vectors import unit_rows
 
 HashMethod = Literal["lsh", "pca", "itq"]
@@ -104,8 +104,7 @@ class PostHocHash:
     def save(self, path: str | Path) -> None:
         """Write a hash file (.npz), whole or not at all; see docs/formats.md."""
         members = {field.name: getattr(self, field.name) for field in fields(self)}
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, format="cmah-hash", version=VERSION, **members)
+        write_npz(path, format="cmah-hash", version=VERSION, **members)
 
     @classmethod
     def load(cls, path: str | Path) -> "PostHocHash":

@@ -76,7 +76,7 @@ class Figure:
 
 def ramp(count: int) -> list[str]:
     """Colours for `count` things in order."""
-    places = np.linspace(0, len(RAMP) - 1, count).round().astype(int) if count > 1 else [2]
+    places = [2] if count == 1 else np.linspace(0, len(RAMP) - 1, count).round().astype(int)
     return [RAMP[f"ramp{place}"][0] for place in places]
 
 

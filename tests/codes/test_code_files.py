@@ -8,7 +8,7 @@ import pytest
 from sample_codes import full, random_signs
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes, write_codes
-from cmah.codes.code_files import refuse_to_replace
+from cmah.codes.code_files import refuse_to_replace, write_npz
 from cmah.errors import CmahError, CodesError
 
 
@@ -28,6 +28,29 @@ def test_files(tmp_path):
     with pytest.raises(CodesError, match="binary codes, expected embeddings"):
         Embeddings.load(tmp_path / "codes.npz")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.npz", "codes.npz", "vectors.npz"]
+
+
+def test_a_file_holds_the_documented_members_alone(tmp_path):
+    full().save(tmp_path / "codes.npz")
+    with np.load(tmp_path / "codes.npz") as file:
+        columns = {
+            "ids",
+            "shape_ids",
+            "categories",
+            "kinds",
+            "splits",
+            "modality",
+            "space",
+            "format",
+            "version",
+        }
+        assert set(file) == {"packed", "bits", "prefixes", *columns}
+
+
+def test_objects_are_never_pickled(tmp_path):
+    with pytest.raises(CodesError, match=r"odd\.npz: b would have to be pickled; expected numbers or text"):
+        write_npz(tmp_path / "odd.npz", a=1, b=[object()])
+    assert not (tmp_path / "odd.npz").exists()
 
 
 def test_only_packed_and_bits_are_required(tmp_path):

@@ -309,3 +309,8 @@ def test_real_data(shared, tmp_path):
     for name in ("shapes.csv", "images.csv"):
         assert (tmp_path / name).read_bytes() == (root / name).read_bytes()
     assert Dataset.read(tmp_path).checksum() == dataset.checksum()
+
+
+def test_faults_beside_the_first_are_counted():
+    assert str(DatasetError(["a", "b"])) == "a (and 1 more fault)"
+    assert str(DatasetError(["a"])) == "a"

@@ -161,6 +161,7 @@ def test_plane_marks_both_modalities():
 
 
 def test_colours():
+    assert ramp(0) == []
     assert ramp(1) == [RAMP["ramp2"][0]]
     assert len(set(ramp(5))) == 5
     assert ramp(5)[0] == RAMP["ramp0"][0]

@@ -240,6 +240,13 @@ def test_embeddings_beside_codes_show_what_hashing_costs(tmp_path):
     assert "lamp" in page.text
 
 
+def test_embeddings_alone(tmp_path):
+    rows = Embeddings(np.eye(4), categories=["a", "a", "b", "b"])
+    report = evaluate(rows, rows, bootstrap=0)
+    page = Page(write_report(tmp_path, [Evaluation("query -> database", rows, rows, report)]).read_text())
+    assert f"{report['map']:.3f}" in page.text
+
+
 def test_rows_of_which_little_is_known(tmp_path):
     """No categories, no ids, one modality, instances only: the page leaves out what cannot be shown."""
     rng = np.random.default_rng(0)
