@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def toy_run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cmah.training.starting import train
 
     return train(toy, tmp_path_factory.mktemp("whole") / "run", settings=[*MICRO, "training.epochs=6"])
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, list[str]]:
+    """(folder, summary, lines) of a very small `cmah demo`: 42 shapes, two views of each, one epoch."""
+    from cmah.demo import Scale, run_demo
+
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    lines: list[str] = []
+    summary = run_demo(out, scale=Scale(per_category=3, views=2, epochs=1, hits=3), report=lines.append)
+    return out, summary, lines
+
+
+@pytest.fixture
+def beside_demo(
+    small_demo: tuple[Path, dict, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current folder, in which demo/ is as `make demo` leaves it, but small; a copy that may be changed."""
+    shutil.copytree(small_demo[0], tmp_path / "demo")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

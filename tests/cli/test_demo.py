@@ -15,13 +15,10 @@ from cmah.errors import CmahError
 SMALL = Scale(per_category=3, views=2, epochs=1, hits=3)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, list[str]]:
+@pytest.fixture
+def demo(small_demo: tuple[Path, dict, list[str]]) -> tuple[Path, dict, list[str]]:
     """(folder, summary, lines) of a demo."""
-    out = tmp_path_factory.mktemp("demo") / "demo"
-    lines: list[str] = []
-    summary = run_demo(out, scale=SMALL, report=lines.append)
-    return out, summary, lines
+    return small_demo
 
 
 def commands(lines: list[str]) -> dict[str, list[str]]:
