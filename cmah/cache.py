@@ -16,7 +16,14 @@ SETTLED = 2.0  # seconds after which a change of a file cannot leave its times a
 
 
 def cache_folder() -> Path:
-    """Where cmah keeps what it can compute again."""
+    """Where cmah keeps what it can compute again.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch.dict(os.environ, {"CMAH_CACHE": "/data/cache"}):
+        ...     print(cache_folder())
+        /data/cache
+    """
     for variable, inner in (("CMAH_CACHE", ""), ("XDG_CACHE_HOME", "cmah")):
         if os.environ.get(variable):
             return Path(os.environ[variable]).expanduser() / inner
@@ -35,6 +42,11 @@ def file_digest(path: str | Path, *, verify: bool = False) -> str:
 
     Raises:
         OSError: if the file cannot be read.
+
+    Example:
+        >>> _ = Path("abc.txt").write_text("abc")
+        >>> file_digest("abc.txt")
+        'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
     """
     path = os.path.abspath(path)
     state = os.stat(path)

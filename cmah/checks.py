@@ -19,6 +19,9 @@ def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int
     Example:
         >>> as_int(7, "k")
         7
+        >>> as_int(2.5, "k")
+        Traceback (most recent call last):
+        cmah.errors.CodesError: k is 2.5, expected a whole number
     """
     if isinstance(value, bool):
         raise error(f"{name} is {value!r}, expected a whole number")

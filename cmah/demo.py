@@ -55,6 +55,11 @@ class Scale:
         views: of each shape.
         epochs: of training.
         hits: shown for each query.
+
+    Example:
+        >>> from cmah.synthetic import CATEGORIES
+        >>> Scale().per_category * len(CATEGORIES)
+        560
     """
 
     per_category: int = 40
@@ -87,6 +92,14 @@ def run_demo(
 
     Raises:
         CmahError: if `out` holds something else, or a demo with another seed or scale.
+
+    Example:
+        >>> summary = read_json("demo/summary.json")  # what run_demo("demo") returned
+        >>> sorted(summary), sorted(summary["map"]["after"]["image -> shape"])
+        (['map', 'report', 'searches', 'seconds'], ['16', '32', '64'])
+        >>> run_demo("demo", seed=5)
+        Traceback (most recent call last):
+        cmah.errors.CmahError: demo: holds a demo with ...seed 0...; choose another folder
     """
     return _Demo(Path(out), seed, scale or Scale(), report).go()
 
@@ -276,7 +289,14 @@ class _Demo:
 
 
 def first_of_each_category(shapes: list[Shape]) -> list[Shape]:
-    """The first shape of each category, in order of the categories."""
+    """The first shape of each category, in order of the categories.
+
+    Example:
+        >>> names = ("mug 1", "mug 2", "chair 1")
+        >>> shapes = [Shape(name, name.split()[0], "test", f"points/{name}.npy") for name in names]
+        >>> [shape.shape_id for shape in first_of_each_category(shapes)]
+        ['chair 1', 'mug 1']
+    """
     first: dict[str, Shape] = {}
     for shape in shapes:
         first.setdefault(shape.category, shape)

@@ -15,7 +15,14 @@ Maps = dict[str, dict[str, dict[str, float]]]  # by "before" or "after", directi
 
 
 def map_lines(maps: Maps) -> list[str]:
-    """The mAP before and after training as lines of text."""
+    """The mAP before and after training as lines of text.
+
+    Example:
+        >>> maps = {when: {"image -> shape": {"64": value}, "shape -> image": {"64": value}}
+        ...         for when, value in (("before", 0.25), ("after", 0.875))}
+        >>> map_lines(maps)[1]
+        'image -> shape:  64 bits 0.250 -> 0.875'
+    """
     lines = ["mAP of held-out shapes before -> after training:"]
     for direction in DIRECTIONS:
         parts = [
@@ -40,6 +47,16 @@ def write_page(
 
     Returns:
         The same searches as lines of text: the query's category, then each hit's with its distance.
+
+    Example:
+        >>> from cmah.files import read_json
+        >>> summary = read_json("demo/summary.json")
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> first, *_ = write_page(
+        ...     Path("page.html"), summary["searches"][:1], summary["map"], dataset, Path("demo/run")
+        ... )
+        >>> print(first)
+        picture airplane -> ...
     """
     pictures = DatasetPictures(dataset)
     # a shape is shown from another side than the picture that looks for it

@@ -4,11 +4,27 @@ from collections.abc import Sequence
 
 
 class CmahError(Exception):
-    """Something the user can put right: the message names the file, the row and what was expected."""
+    """Something the user can put right: the message names the file, the row and what was expected.
+
+    Example:
+        >>> import cmah
+        >>> try:
+        ...     cmah.BinaryCodes.load("none.npz")
+        ... except CmahError as error:
+        ...     print(error)
+        none.npz: no such file
+    """
 
 
 class CodesError(CmahError, ValueError):
-    """Codes, embeddings or an index that are not what they should be."""
+    """Codes, embeddings or an index that are not what they should be.
+
+    Example:
+        >>> from cmah.evaluation import Protocol
+        >>> Protocol(map_depth=0)
+        Traceback (most recent call last):
+        cmah.errors.CodesError: map_depth is [0], expected 1 to 2^63 - 1
+    """
 
 
 class DatasetError(CmahError, ValueError):
@@ -16,6 +32,13 @@ class DatasetError(CmahError, ValueError):
 
     Attributes:
         faults: every fault found, one line each, with file and row.
+
+    Example:
+        >>> error = DatasetError([f"shapes.csv: row {row}: no points" for row in (2, 5, 7)])
+        >>> print(error)
+        shapes.csv: row 2: no points (and 2 more faults)
+        >>> error.faults[2]
+        'shapes.csv: row 7: no points'
     """
 
     def __init__(self, faults: Sequence[str]) -> None:
@@ -25,8 +48,22 @@ class DatasetError(CmahError, ValueError):
 
 
 class ConfigError(CmahError, ValueError):
-    """An unknown or impossible setting."""
+    """An unknown or impossible setting.
+
+    Example:
+        >>> from cmah.devices import chosen_device
+        >>> chosen_device("tpu")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: device 'tpu': expected auto, cpu, cuda or cuda:N
+    """
 
 
 class RunError(CmahError):
-    """A run folder or checkpoint that cannot be used, or a training that cannot go on."""
+    """A run folder or checkpoint that cannot be used, or a training that cannot go on.
+
+    Example:
+        >>> from cmah.encoding import Encoder
+        >>> Encoder.load("runs/none")
+        Traceback (most recent call last):
+        cmah.errors.RunError: runs/none: no such run folder (make one with cmah train)
+    """

@@ -30,6 +30,11 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
 
     Raises:
         CmahError: of class `error`, if the file is missing, or a folder, pipe or device.
+
+    Example:
+        >>> require_file("chair.obj", "a mesh")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: chair.obj: no such file (a mesh)
     """
     if not os.path.isfile(path):
         what = "not a file" if os.path.lexists(path) else "no such file"
@@ -48,6 +53,12 @@ def require_replaceable(
 
     Raises:
         CmahError: if it is one of `inputs`, or exists without the mark.
+
+    Example:
+        >>> _ = Path("letter.txt").write_text("Dear Ada")
+        >>> require_replaceable("letter.txt", b"<html")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: letter.txt: exists and is not such a file as is written here; ...
     """
     path = Path(path)
     if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
@@ -68,6 +79,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Raises:
         CmahError: if the file cannot be written: no room, no permission, a folder in its place.
+
+    Example:
+        >>> with atomic_path("codes.txt") as temporary:
+        ...     _ = temporary.write_text("1011")
+        ...     print(Path("codes.txt").exists())
+        False
+        >>> Path("codes.txt").read_text()
+        '1011'
     """
     path = Path(path)
     if os.path.islink(path):
@@ -106,6 +125,12 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         CmahError: if the folder cannot be made, or another process holds the lock and `wait` is off.
+
+    Example:
+        >>> with locked("run"), locked("run"):
+        ...     pass
+        Traceback (most recent call last):
+        cmah.errors.CmahError: run: another process is at work in this folder
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -124,7 +149,13 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write `value` as indented JSON, whole or not at all.
+
+    Example:
+        >>> write_json("map.json", {"map": 0.75})
+        >>> Path("map.json").read_text().splitlines()
+        ['{', ' "map": 0.75', '}']
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -134,6 +165,11 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         CmahError: if it is missing or not JSON, or an object has a key twice, of which one would be lost.
+
+    Example:
+        >>> _ = Path("once.json").write_text('{"map": 0.75}')
+        >>> read_json("once.json")
+        {'map': 0.75}
     """
     require_file(path)
     try:
@@ -182,13 +218,25 @@ def digest(value: Any) -> str:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
+    """The SHA-256 of a file's content, as 64 hexadecimal digits.
+
+    Example:
+        >>> _ = Path("abc.txt").write_text("abc")
+        >>> sha256("abc.txt")
+        'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
-    """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one."""
+    """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
+
+    Example:
+        >>> write_skipped("codes", [("a.obj", "no faces")])
+        >>> Path("codes/skipped.csv").read_text().splitlines()
+        ['path,reason', 'a.obj,no faces']
+    """
     path = Path(folder) / "skipped.csv"
     if not skipped:
         path.unlink(missing_ok=True)
@@ -202,12 +250,24 @@ def refuse_to_replace_skipped(folder: str | Path) -> None:
 
     Raises:
         CmahError: if there is such a file.
+
+    Example:
+        >>> _ = Path("skipped.csv").write_text("my own notes")
+        >>> refuse_to_replace_skipped(".")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: skipped.csv: exists and is not such a file as is written here; ...
     """
     require_replaceable(Path(folder) / "skipped.csv", b"path,reason")
 
 
 def read_skipped(folder: str | Path) -> Skipped:
-    """The rows of FOLDER/skipped.csv; none if there is no such file."""
+    """The rows of FOLDER/skipped.csv; none if there is no such file.
+
+    Example:
+        >>> write_skipped("shapes", [("a.obj", "no faces")])
+        >>> read_skipped("shapes")
+        [('a.obj', 'no faces')]
+    """
     path = Path(folder) / "skipped.csv"
     if not path.is_file():
         return []
@@ -220,6 +280,13 @@ class MappedArrays:
 
     Args:
         most: largest number of files that stay open.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("points.npy", np.zeros((1024, 3), np.float32))
+        >>> arrays = MappedArrays()
+        >>> arrays(Path("points.npy")).shape, len(arrays)
+        ((1024, 3), 1)
     """
 
     def __init__(self, most: int = 256) -> None:

@@ -20,6 +20,13 @@ def chosen_backend(name: str, xyz: Tensor, suits_pointnet2: bool = False) -> str
 
     Raises:
         ValueError: for an unknown backend, or one that does not support the call.
+
+    Example:
+        >>> chosen_backend("auto", torch.zeros(1, 8, 3))  # points on the CPU
+        'numba'
+        >>> chosen_backend("keops", torch.zeros(1, 8, 3))
+        Traceback (most recent call last):
+        ValueError: expected backend auto, torch, numba or pointnet2, got 'keops'
     """
     if name == "auto":
         if xyz.device.type == "cpu":
@@ -44,6 +51,15 @@ def pointnet2_utils() -> Any:
 
     Raises:
         CmahError: if it cannot be imported.
+
+    Example:
+        The name of the module, or why there is none.
+
+        >>> try:
+        ...     print(pointnet2_utils().__name__)
+        ... except CmahError as error:
+        ...     print(error)
+        pointnet2_ops...
     """
     try:
         from pointnet2_ops import pointnet2_utils as module

@@ -153,6 +153,11 @@ def ball_query(
 
     Raises:
         ValueError: for another shape, or a backend that cannot do it.
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
+        >>> ball_query(xyz[:, 2:], xyz, radius=2.5, k=3)
+        tensor([[[1, 2, 1]]])
     """
     query, xyz = _points(query), _points(xyz)
     (b, m, _), n = query.shape, xyz.shape[1]
@@ -183,7 +188,12 @@ def ball_query(
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of x [b, n, c] at index [b, ...]: [b, ..., c]; differentiable."""
+    """Rows of x [b, n, c] at index [b, ...]: [b, ..., c]; differentiable.
+
+    Example:
+        >>> gather(torch.tensor([[[0, 0, 0], [1, 2, 3]]]), torch.tensor([[1, 0, 1]]))
+        tensor([[[1, 2, 3], [0, 0, 0], [1, 2, 3]]])
+    """
     flat = index.reshape(index.shape[0], -1, 1).expand(-1, -1, x.shape[2])
     return x.gather(1, flat).reshape(*index.shape, x.shape[2])
 
@@ -202,6 +212,12 @@ def group(
 
     Returns:
         centres [b, g, 3], neighbours relative to their centre [b, g, size, 3], their index int64 [b, g, size].
+
+    Example:
+        >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0], [4, 0, 0]]])
+        >>> centres, neighbours, index = group(xyz, groups=2, size=2)
+        >>> index, neighbours[..., 0]
+        (tensor([[[0, 1], [3, 2]]]), tensor([[[ 0.,  1.], [ 0., -1.]]]))
     """
     centres = gather(xyz, farthest_points(xyz, groups, skip_origin=skip_origin, backend=backend))
     index, _ = nearest(centres, xyz, size, backend=backend)

@@ -20,6 +20,10 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
 
     Returns:
         An iterable of the same items; its `set_postfix_str` shows a text after the bar.
+
+    Example:
+        >>> [name.upper() for name in progress(["chair", "sofa"], "prepare", unit=" meshes")]
+        ['CHAIR', 'SOFA']
     """
     return tqdm(
         items, desc=label, total=total, unit=unit or "it", disable=None, leave=False, dynamic_ncols=True
@@ -27,5 +31,12 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
 
 
 def say(line: str) -> None:
-    """Print a line on standard error, above any bar that is shown there."""
+    """Print a line on standard error, above any bar that is shown there.
+
+    Example:
+        >>> from contextlib import redirect_stderr
+        >>> with redirect_stderr(sys.stdout):
+        ...     say("epoch 1: loss 2.31")
+        epoch 1: loss 2.31
+    """
     tqdm.write(line, file=sys.stderr)

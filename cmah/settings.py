@@ -16,6 +16,12 @@ class Range:
         low: the smallest one.
         high: the largest one.
         open: leave out `high` itself.
+
+    Example:
+        >>> 1 in Range(0, 1), 1 in Range(0, 1, open=True)
+        (True, False)
+        >>> print(Range(0, 1, open=True))
+        a number from 0 up to 1
     """
 
     low: float = 0.0
@@ -39,7 +45,7 @@ Count = Annotated[int, Range(1)]  # at least one
 
 
 class Settings:
-    """Base of the dataclasses of settings; a value is checked when one is made, against the words or the range of its field.
+    """Base of dataclasses of settings; when one is made, each value is checked against its range or words.
 
     `Literal["a", "b"]` takes one of these words, `Annotated[int, Range(1)]` the numbers of the range.
 

@@ -13,7 +13,14 @@ T = TypeVar("T")
 
 
 def available_cores() -> int:
-    """The number of cores that this process may use, which can be fewer than the machine has."""
+    """The number of cores that this process may use, which can be fewer than the machine has.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch("os.sched_getaffinity", return_value={0, 1}, create=True):  # as under taskset -c 0,1
+        ...     available_cores()
+        2
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -24,6 +31,13 @@ def thread_count(threads: int | None) -> int:
 
     Raises:
         CodesError: if `threads` is not a whole number or is below 1.
+
+    Example:
+        >>> thread_count(4)
+        4
+        >>> thread_count(0)
+        Traceback (most recent call last):
+        cmah.errors.CodesError: threads is 0, expected 1 or more
     """
     if threads is None:
         return available_cores()
@@ -36,6 +50,10 @@ def in_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
     """Run tasks on `threads` threads and return their results in order.
 
     Only tasks that release the interpreter's lock, as compiled kernels do, gain from it.
+
+    Example:
+        >>> in_threads([lambda: sum(range(5)), lambda: 3 * 3], threads=2)
+        [10, 9]
     """
     if threads == 1 or len(tasks) < 2:
         return [task() for task in tasks]

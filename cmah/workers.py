@@ -40,6 +40,10 @@ class Outcome:
         value: what the function returned, None if it failed.
         reason: why it failed, empty if it did not.
         lost: whether the worker was lost (crash, time or memory limit), rather than the input refused.
+
+    Example:
+        >>> Outcome(0, {"faces": 12})
+        Outcome(index=0, value={'faces': 12}, reason='', lost=False)
     """
 
     index: int
@@ -71,6 +75,15 @@ def run_isolated(
 
     Raises:
         CmahError: if the workers cannot start, or cannot write their results (disk full).
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with open("boxes.py", "w") as file:
+        ...     _ = file.write("def area(box): return {'area': box['w'] * box['h']}")
+        >>> with patch("sys.path", [*sys.path, "."]):
+        ...     outcomes = list(run_isolated("boxes:area", [{"w": 2, "h": 3}, {"w": 2}]))
+        >>> [outcome.value or outcome.reason for outcome in outcomes]
+        [{'area': 6}, "KeyError: 'h'"]
     """
     waiting = deque((index, task, True) for index, task in enumerate(tasks))
     workers: list[_Worker] = []

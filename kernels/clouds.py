@@ -17,6 +17,11 @@ def nearest_squared(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     Returns:
         [n] of the same type; infinite where there are no others.
+
+    Example:
+        >>> points, others = np.array([[0.0, 0, 0], [1, 2, 2]]), np.array([[0.0, 0, 3]])
+        >>> nearest_squared(np.ascontiguousarray(points.T), others).tolist()
+        [9.0, 6.0]
     """
     least = np.full(columns.shape[1], np.inf).astype(columns.dtype)
     for i in range(len(others)):

@@ -188,6 +188,15 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
     Returns:
         `entries`, maybe larger, and how many are used; those of a query come in order of position, and may be
         more than k: `in_order` takes the nearest.
+
+    Example:
+        >>> blocks = np.array([[[0, 1, 3, 7, 15, 31, 63, 127]]], np.uint64)  # a block of 8 codes of a word
+        >>> query, limit = np.array([[3]], np.uint64), np.array([65])
+        >>> blocks.flags.writeable = query.flags.writeable = False
+        >>> counts, entries = np.zeros((1, 66), np.int64), np.empty((16, 3), np.int64)
+        >>> entries, used = scan(blocks, 0, 8, query, (0,), 2, limit, counts, entries, 0)
+        >>> entries[:used].tolist(), limit.tolist()
+        ([[0, 2, 0], [1, 1, 0], [2, 0, 0]], [1])
     """
     codes = blocks.shape[2]
     row = np.empty(codes, dtype=np.uint16)
@@ -264,6 +273,11 @@ def in_order(
     Returns:
         offsets int64 [q + 1], positions int64 [m] and distances int32 [m]; query i has the entries offsets[i] to
         offsets[i + 1], at most k.
+
+    Example:
+        >>> entries = np.array([[0, 2, 0], [1, 1, 0], [2, 0, 0]])
+        >>> [part.tolist() for part in in_order(entries, 3, np.array([1]), 2, 64)]
+        [[0, 2], [2, 1], [0, 1]]
     """
     q, levels = len(limit), bits + 1
     place = np.zeros((q, levels), dtype=np.int64)  # of the next entry of a query at a distance
@@ -289,7 +303,12 @@ def in_order(
 
 @njit(cache=True, nogil=True)
 def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
-    """Hamming distances, int32 [q, n], of unsigned words [q, w] and [n, w]."""
+    """Hamming distances, int32 [q, n], of unsigned words [q, w] and [n, w].
+
+    Example:
+        >>> distances(np.array([[0b11]], np.uint64), np.array([[0b11], [0b01], [0b100]], np.uint64)).tolist()
+        [[0, 1, 3]]
+    """
     out = np.empty((query.shape[0], database.shape[0]), dtype=np.int32)
     for i in range(query.shape[0]):
         for j in range(database.shape[0]):
@@ -301,7 +320,12 @@ def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
 
 
 def to_words(packed: np.ndarray) -> np.ndarray:
-    """Copy packed codes, uint8 [n, bytes], into uint64 [n, ceil(bytes / 8)], filled up with zeros."""
+    """Copy packed codes, uint8 [n, bytes], into uint64 [n, ceil(bytes / 8)], filled up with zeros.
+
+    Example:
+        >>> to_words(np.zeros((1000, 9), np.uint8)).shape
+        (1000, 2)
+    """
     n, width = packed.shape
     words = np.zeros((n, (width + 7) // 8), dtype=np.uint64)
     words.view(np.uint8)[:, :width] = packed

@@ -60,6 +60,12 @@ def count_codes(
 
     Returns:
         int64 [q, bits + 1].
+
+    Example:
+        >>> query, planes = np.array([[0b11]], np.uint64), np.array([[0b11, 0b01, 0b10, 0b100]], np.uint64)
+        >>> zero = np.array([0])
+        >>> count_codes(query, planes, zero, zero + 4, zero - 1, 3).tolist()
+        [[1, 2, 0, 1]]
     """
     q, words = query.shape
     row = np.empty(ROW, dtype=np.uint16)
@@ -112,6 +118,11 @@ def count_levels(
 
     Returns:
         int64 [q, count].
+
+    Example:
+        >>> levels, zero = np.array([[0, 2, 0, 1]]), np.array([0])
+        >>> count_levels(levels, np.arange(4), zero, zero + 4, zero, 3).tolist()  # item 0 is left out
+        [[1, 1, 1]]
     """
     counts = np.zeros((levels.shape[0], count), dtype=np.int64)
     for i in range(levels.shape[0]):

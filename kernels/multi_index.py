@@ -300,6 +300,20 @@ def search(
         offsets int64 [q + 1], positions int64 [found], distances int32 [found]: query i has the entries offsets[i]
         to offsets[i + 1], ordered by (distance, position); and finished, bool [q], false where the budget did not
         suffice: such a query has no entries.
+
+    Example:
+        Codes of 8 bits in tables of two parts; of the query 0b11, all within a distance of 1.
+
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> from cmah.search.hash_tables import HashTables
+        >>> blocks, query = CodeBlocks(8), np.array([[0b11]], np.uint8)
+        >>> blocks.append(np.array([[0b0], [0b1], [0b111], [0b1111]], np.uint8))
+        >>> query.flags.writeable = False
+        >>> tables = HashTables.build(blocks, (4, 4))
+        >>> names = ("parts", "codes", "order", "starts", "bases", "ways", "masks")
+        >>> arrays = [getattr(tables, name) for name in names]
+        >>> [part.tolist() for part in search(query, query, *arrays, 0, 1, 99.0, 1.0, 1.0, 16)]
+        [[0, 2], [1, 2], [1, 1], [True]]
     """
     m, n = order.shape
     offsets = np.zeros(len(queries) + 1, dtype=np.int64)

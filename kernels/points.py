@@ -41,6 +41,13 @@ def farthest_points(xyz: np.ndarray, start: np.ndarray, skip_origin: bool, out: 
         skip_origin: never pick points with a squared norm up to 1e-3 later on (pointnet2_ops); index 0 if no
             other is left.
         out: int64 [b, m], filled with indices.
+
+    Example:
+        >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
+        >>> picks = np.empty((1, 2), np.int64)
+        >>> farthest_points(xyz, np.array([0]), False, picks)
+        >>> picks.tolist()
+        [[0, 2]]
     """
     n = xyz.shape[1]
     nearest = np.empty(n, dtype=xyz.dtype)
@@ -77,6 +84,13 @@ def nearest(query: np.ndarray, xyz: np.ndarray, index: np.ndarray, squared: np.n
         xyz: [b, n, 3] of the same type, n >= k.
         index: int64 [b, m, k], filled with indices.
         squared: [b, m, k] of the type of `xyz`, filled with squared distances.
+
+    Example:
+        >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
+        >>> index, squared = np.empty((1, 1, 2), np.int64), np.empty((1, 1, 2), np.float32)
+        >>> nearest(xyz[:, 2:], xyz, index, squared)
+        >>> index.tolist(), squared.tolist()
+        ([[[2, 1]]], [[[0.0, 4.0]]])
     """
     n, k = xyz.shape[1], index.shape[2]
     distance = np.empty(n, dtype=xyz.dtype)
@@ -112,6 +126,13 @@ def ball_query(
         squared_radius: of the same type.
         inclusive: whether points exactly on the radius count.
         index: int64 [b, m, k]; places beyond the hits repeat the first one, without any hit they are 0.
+
+    Example:
+        >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
+        >>> index = np.empty((1, 1, 3), np.int64)
+        >>> ball_query(xyz[:, :1], xyz, np.float32(1), True, index)
+        >>> index.tolist()
+        [[[0, 1, 0]]]
     """
     k = index.shape[2]
     for b in range(xyz.shape[0]):
@@ -140,6 +161,13 @@ def mutual_nearest(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndar
         b: [c, m, 3] of the same type.
         of_a: int64 [c, n], filled with the index in b of the point nearest to each of a.
         of_b: int64 [c, m], filled with the index in a of the point nearest to each of b.
+
+    Example:
+        >>> a, b = np.array([[[0, 0, 0], [1, 0, 0]]], np.float32), np.array([[[3, 0, 0]]], np.float32)
+        >>> of_a, of_b = np.empty((1, 2), np.int64), np.empty((1, 1), np.int64)
+        >>> mutual_nearest(a, b, of_a, of_b)
+        >>> of_a.tolist(), of_b.tolist()
+        ([[0, 0]], [[1]])
     """
     n, m = a.shape[1], b.shape[1]
     distance = np.empty(m, dtype=a.dtype)

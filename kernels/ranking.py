@@ -29,6 +29,13 @@ def gains(total: np.ndarray, relevant: np.ndarray, cumulative: np.ndarray, depth
 
     Returns:
         float64 [3, q, d]: expected, relevant first, relevant last.
+
+    Example:
+        One of two tied items is relevant; how many hits are among the first 1 and 2?
+
+        >>> total, relevant = np.array([[2]]), np.array([[1]])
+        >>> gains(total, relevant, np.arange(3.0), np.array([[1, 2]])).tolist()
+        [[[0.5, 1.0]], [[1.0, 1.0]], [[0.0, 1.0]]]
     """
     out = np.zeros((3, *depths.shape))
     for i in range(total.shape[0]):
@@ -49,7 +56,12 @@ def gains(total: np.ndarray, relevant: np.ndarray, cumulative: np.ndarray, depth
 
 @njit(cache=True, nogil=True)
 def harmonic_numbers(n: int) -> np.ndarray:
-    """1 + 1/2 + … + 1/i at i: float64 [n + 1]."""
+    """1 + 1/2 + … + 1/i at i: float64 [n + 1].
+
+    Example:
+        >>> harmonic_numbers(2).tolist()
+        [0.0, 1.0, 1.5]
+    """
     harmonic = np.zeros(n + 1)
     for i in range(1, n + 1):
         harmonic[i] = harmonic[i - 1] + 1.0 / i
@@ -154,6 +166,13 @@ def average_precision(
 
     Returns:
         float64 [3, q]: expected, relevant first, relevant last; NaN for a query without a relevant item.
+
+    Example:
+        One of two tied items is relevant: it comes first or second.
+
+        >>> total, relevant = np.array([[2]]), np.array([[1]])
+        >>> average_precision(total, relevant, 2, RELEVANT, harmonic_numbers(2)).tolist()
+        [[0.75], [1.0], [0.5]]
     """
     out = np.full((3, total.shape[0]), np.nan)
     for i in range(total.shape[0]):
@@ -192,6 +211,14 @@ def first_hit(
     Returns:
         the chance that it is among the first `depths`, float64 [3, q, d], its rank [3, q] and the reciprocal of its
         rank [3, q]; each as expected, with relevant items first, and last. NaN for a query without a relevant item.
+
+    Example:
+        One of two tied items is relevant.
+
+        >>> total, relevant = np.array([[2]]), np.array([[1]])
+        >>> found, rank, reciprocal = first_hit(total, relevant, np.array([1]), harmonic_numbers(2))
+        >>> found.tolist(), rank.tolist(), reciprocal.tolist()
+        ([[[0.5]], [[1.0]], [[0.0]]], [[1.5], [1.0], [2.0]], [[0.75], [1.0], [0.5]])
     """
     q = total.shape[0]
     found, rank, reciprocal = (

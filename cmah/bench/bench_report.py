@@ -23,7 +23,12 @@ _COLUMNS = (  # heading, width
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on: the processor and the versions of what is installed."""
+    """What the numbers depend on: the processor and the versions of what is installed.
+
+    Example:
+        >>> sorted(machine()["versions"])
+        ['cmah', 'faiss', 'numba', 'numpy', 'python', 'usearch']
+    """
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -49,13 +54,26 @@ def machine() -> dict[str, Any]:
 
 
 def heading(peers: Sequence[str]) -> str:
-    """The header line of the table, with a column for each peer."""
+    """The header line of the table, with a column for each peer.
+
+    Example:
+        >>> print(heading(["faiss"]))
+        bits  n  k  queries  a query  quartiles  10^9/s  bytes  popcount  memory  faiss ÷ ours
+    """
     columns = [*_COLUMNS, *((f"{name} ÷ ours", len(name) + 9) for name in peers)]
     return "".join(name.rjust(width) for name, width in columns)
 
 
 def line(case: Case, peers: Sequence[str]) -> str:
-    """The line of a case in the table; a star marks the lower one of its two ceilings."""
+    """The line of a case in the table; a star marks the lower one of its two ceilings.
+
+    Example:
+        >>> from cmah.bench.timing import Timing
+        >>> ours, peer = Timing(4e-5, 3e-5, 5e-5, 256, 64), Timing(4.4e-4, 4e-4, 5e-4, 256, 7)
+        >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {"faiss": peer}, {}, 0.0)
+        >>> print(line(case, ["faiss"]))
+        64  1,000,000  10  256  40 µs  30 µs-50 µs  25.00  8.00  -  -  11.0
+    """
     fractions = [
         f"{100 * case.fractions[name]:.0f} %{'*' if name == case.bound else ' '}" if case.fractions else "-"
         for name in ("popcount", "memory")
@@ -90,6 +108,14 @@ def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
         cases: at least one.
         machine: as `machine()` gives it.
         seed: seed of the data.
+
+    Example:
+        >>> from cmah.bench.timing import Timing
+        >>> ours = Timing(4e-5, 3e-5, 5e-5, 256, 64)
+        >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {}, {}, 0.0)
+        >>> facts = {"processor": "CPU", "vector_popcount": True, "cores": 2, "versions": {"numpy": "2.3"}}
+        >>> rules([case], facts, seed=0).splitlines()[-2:]
+        ['CPU, AVX-512 VPOPCNTDQ, 2 threads of 2 cores; numpy 2.3', 'data: random, seed 0']
     """
     case = cases[0]
     ways = {(name, timing.way) for case in cases for name, timing in case.peers.items()}
@@ -154,6 +180,11 @@ def record(
         machine: as `machine()` gives it.
         notes: remarks for the reader, such as which engines are missing.
         cold: as `measure_cold` gives it, or None.
+
+    Example:
+        >>> written = record([], Settings(threads=2, bits=(16, 64)), {"cores": 2}, ["no faiss"], None)
+        >>> list(written), written["settings"]["bits"]
+        (['machine', 'settings', 'notes', 'cases', 'cold'], (16, 64))
     """
     query_file = None if settings.query_file is None else str(settings.query_file)
     return {
@@ -170,6 +201,13 @@ def refuse_to_replace(path: str | Path) -> None:
 
     Raises:
         CmahError: if the file exists and is no record of a benchmark.
+
+    Example:
+        >>> _ = Path("times.json").write_text("{}")
+        >>> refuse_to_replace("times.json")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: times.json: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, b'"machine"')
 
@@ -179,6 +217,13 @@ def refuse_to_replace_plot(path: str | Path) -> None:
 
     Raises:
         CmahError: if there is such a file.
+
+    Example:
+        >>> _ = Path("times.svg").write_text("mine")
+        >>> refuse_to_replace_plot("times.svg")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: times.svg: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, (b"\x89PNG", b"<svg"))
 
@@ -191,6 +236,13 @@ def plot(cases: Sequence[Case], path: Path) -> None:
     Args:
         cases: at least one.
         path: the file, .png or .svg.
+
+    Example:
+        >>> from cmah.bench.timing import Timing
+        >>> ours = Timing(4e-5, 3e-5, 5e-5, 256, 64)
+        >>> plot([Case("random", 64, 1000, 10, 256, 2, 8.0, 1000, ours, {}, {}, 0.0)], Path("times.png"))
+        >>> Path("times.png").read_bytes()[1:4]
+        b'PNG'
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -28,6 +28,14 @@ def ceilings(
         "one thread": the same by one thread, which shows whether the others have cores of their own.
         "memory": numpy.bitwise_or.reduce reads the codes once, where they lie, by one thread or all, whichever is
         faster; a call must do so once for all its queries. Without Numba the result is empty.
+
+    Example:
+        >>> from cmah.bench.workload import make_workload
+        >>> made, blocks = make_workload("random", 64, 1000, 4), CodeBlocks(64)
+        >>> blocks.append(made.codes.packed)
+        >>> limits = ceilings(blocks, made.queries.packed, queries=4, threads=1)
+        >>> limits["memory"][1]  # four queries share one reading
+        0.25
     """
     if compiled(1 << 62) is None:
         return {}

@@ -50,6 +50,11 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
 
     Raises:
         CmahError: if a process fails.
+
+    Example:
+        >>> cold = measure_cold(threads=1, n=1000, repeats=1)
+        >>> cold["n"], cold["bits"], list(cold["one_query"])
+        (1000, 64, ['seconds', 'resident_mib', 'peak_mib'])
     """
     workload = make_workload(RANDOM, BITS, n, BATCH, seed)
     index = HammingIndex(BITS)
@@ -74,7 +79,17 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
 
 
 def describe(cold: dict[str, Any]) -> str:
-    """The measurements of `measure_cold` as text."""
+    """The measurements of `measure_cold` as text.
+
+    Example:
+        >>> run = {"seconds": 0.12, "resident_mib": 48.2, "peak_mib": 50.0}
+        >>> runs = {"one_query": run, "batch": run, "first_ever_batch": run}
+        >>> print(describe({"n": 1_000_000, "bits": 64, "threads": 2, "index_mib": 7.63, **runs}))
+        From the start of Python to the answer, 1,000,000 codes of 64 bits, 2 threads:
+          one query: 0.12 s, 48 MiB resident
+        ...
+        The index itself is 7.6 MiB, mapped.
+    """
     size = f"{cold['n']:,} codes of {cold['bits']} bits, {cold['threads']} threads"
     lines = [f"From the start of Python to the answer, {size}:"]
     for key, words in (

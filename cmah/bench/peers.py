@@ -31,6 +31,11 @@ def installed(names: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
 
     Raises:
         CmahError: for a peer that is not known.
+
+    Example:
+        >>> versions, notes = installed(("numpy",))
+        >>> list(versions), notes
+        (['numpy'], [])
     """
     versions, notes = {}, []
     for name in names:
@@ -50,6 +55,13 @@ def variants(name: str, codes: BinaryCodes, threads: int) -> dict[str, Search]:
         name: name of an installed peer.
         codes: the codes that are searched.
         threads: number of threads it uses.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]])
+        >>> search = variants("numpy", codes, threads=1)["bitwise_count, argpartition"]
+        >>> distances, ids = search(codes[1:].packed, 2)
+        >>> distances.tolist(), ids.tolist()
+        ([[0, 1], [0, 3]], [[1, 0], [2, 1]])
     """
     if name == "faiss":
         return _faiss(import_module("faiss"), codes, threads)
@@ -118,6 +130,15 @@ def require_equal(codes: BinaryCodes, packed: np.ndarray, ours: Answer, theirs: 
 
     Raises:
         CmahError: where they differ, with the row; or where an id is not at its distance.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1], [1, 0], [1, 1]])
+        >>> ours, tie = np.array([[0, 1]]), np.array([[0, 2]])
+        >>> require_equal(codes, codes[:1].packed, (ours, ours), (ours, tie), "faiss")  # 1 and 2 are as near
+        >>> require_equal(codes, codes[:1].packed, (ours, ours), (ours, ours[:, ::-1]), "faiss")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: faiss: query 0 has an id that is not at its distance, ...
     """
     for row, query in enumerate(packed):
         expected, positions = ours[0][row], ours[1][row].astype(np.int64)

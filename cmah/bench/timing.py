@@ -26,6 +26,11 @@ class Timing:
         queries: queries per call.
         calls: number of calls that were timed.
         way: which of its ways of searching the engine used.
+
+    Example:
+        >>> timing = Timing.of([1.0, 2.0, 3.0], queries=2)
+        >>> timing.low, timing.seconds, timing.high, timing.calls
+        (0.75, 1.0, 1.25, 3)
     """
 
     seconds: float
@@ -43,7 +48,14 @@ class Timing:
 
 
 def timed(call: Callable[[], object]) -> float:
-    """The seconds that a call takes."""
+    """The seconds that a call takes.
+
+    Example:
+        >>> done = []
+        >>> seconds = timed(lambda: done.append("searched"))
+        >>> done, seconds >= 0
+        (['searched'], True)
+    """
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -58,6 +70,12 @@ def in_turn(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str,
 
     Returns:
         The seconds that each call took, by name; the first two calls, which warm up, are left out.
+
+    Example:
+        >>> def engine(number):
+        ...     time.sleep(0.02)  # as long as a turn
+        >>> {name: len(times) for name, times in in_turn({"ours": engine, "peer": engine}, rounds=3).items()}
+        {'ours': 3, 'peer': 3}
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     per_turn = {}
@@ -81,6 +99,13 @@ def affordable(search: Search, packed: np.ndarray, k: int) -> tuple[int, Answer]
 
     Returns:
         That number, from 1 to q; the answer to the first queries, as many as were tried.
+
+    Example:
+        >>> def search(packed, k):
+        ...     return np.zeros((len(packed), k)), np.zeros((len(packed), k))
+        >>> count, (distances, ids) = affordable(search, np.zeros((8, 2), dtype=np.uint8), k=3)
+        >>> count, distances.shape
+        (8, (8, 3))
     """
     count = 1
     while True:

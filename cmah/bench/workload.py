@@ -23,6 +23,12 @@ class Workload:
         name: "random", "clustered" or the name of a file.
         codes: the codes that are searched.
         queries: codes of the same length; they are drawn at random, so one may occur twice.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 1], [1, 1], [0, 0]])
+        >>> workload = Workload("mine", codes, queries=codes[:1])
+        >>> len(workload.codes), len(workload.queries)
+        (3, 1)
     """
 
     name: str
@@ -51,6 +57,13 @@ def make_workload(
 
     Raises:
         CodesError: for a file without such codes.
+
+    Example:
+        >>> workload = make_workload("clustered", bits=64, n=2000, queries=10)
+        >>> workload.codes.packed.shape, workload.queries.packed.shape
+        ((2000, 8), (10, 8))
+        >>> make_workload("demo/codes/shape.npz", bits=16, n=None, queries=5).queries.packed.shape
+        (5, 2)
     """
     random = np.random.default_rng(seed)
     if data not in GENERATED:

@@ -39,6 +39,7 @@ class BinaryCodes(VectorTable):
         CodesError: for a wrong width or type, or set bits beyond the last, with shape and row.
 
     Example:
+        >>> from cmah import BinaryCodes
         >>> codes = BinaryCodes.from_signs([[1, -1, -1], [1, 1, 1]], ids=["chair", "lamp"])
         >>> codes
         BinaryCodes(2 x 3 bits)
@@ -88,6 +89,10 @@ class BinaryCodes(VectorTable):
 
         Raises:
             CodesError: for another value or type, with row and column.
+
+        Example:
+            >>> BinaryCodes.from_signs([[1, -1, -1], [1, 1, 1]]).unpacked().tolist()
+            [[1, 0, 0], [1, 1, 1]]
         """
         matrix = matrix_of(signs, "signs")
         if matrix.dtype.kind not in "if":
@@ -99,7 +104,12 @@ class BinaryCodes(VectorTable):
 
     @classmethod
     def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **row_data: Any) -> Self:
-        """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`."""
+        """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`.
+
+        Example:
+            >>> BinaryCodes.from_bits([[1, 0, 0], [1, 1, 1]]).signs().tolist()
+            [[1, -1, -1], [1, 1, 1]]
+        """
         matrix = matrix_of(values, "bits")
         if matrix.dtype.kind not in "buif":
             raise CodesError(f"bits are {matrix.dtype} {list(matrix.shape)}, expected 0 and 1")
@@ -110,7 +120,13 @@ class BinaryCodes(VectorTable):
     def from_packed(
         cls, packed: np.ndarray, bits: int, prefixes: tuple[int, ...] = (), **row_data: Any
     ) -> Self:
-        """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class."""
+        """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class.
+
+        Example:
+            >>> import numpy as np
+            >>> BinaryCodes.from_packed(np.array([[0b10100000]], np.uint8), bits=3).unpacked().tolist()
+            [[1, 0, 1]]
+        """
         return cls(packed, bits, prefixes, **row_data)
 
     @classmethod
@@ -195,14 +211,24 @@ class BinaryCodes(VectorTable):
         return f"BinaryCodes({len(self)} x {self.bits} bits{described(self)})"
 
     def signs(self) -> np.ndarray:
-        """The codes as ±1, int8 [n, bits]."""
+        """The codes as ±1, int8 [n, bits].
+
+        Example:
+            >>> BinaryCodes.from_bits([[0, 1, 1]]).signs().tolist()
+            [[-1, 1, 1]]
+        """
         signs = self.unpacked().view(np.int8)
         signs *= 2
         signs -= 1
         return signs
 
     def unpacked(self) -> np.ndarray:
-        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` gives booleans without a copy."""
+        """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` gives booleans without a copy.
+
+        Example:
+            >>> BinaryCodes.from_signs([[-1, 1, 1]]).unpacked().tolist()
+            [[0, 1, 1]]
+        """
         return np.unpackbits(self.packed, axis=1, count=self.bits)
 
     def bitarrays(self) -> "list[bitarray]":
@@ -221,6 +247,11 @@ class BinaryCodes(VectorTable):
 
         Raises:
             CodesError: unless `bits` is one of `prefixes`: the head of an ordinary code is not a code.
+
+        Example:
+            >>> nested = BinaryCodes.from_bits([[0, 1, 1, 1]], prefixes=(2, 4))
+            >>> nested.truncate(2).unpacked().tolist()
+            [[0, 1]]
         """
         if bits not in self.prefixes:
             raise CodesError(
@@ -231,7 +262,13 @@ class BinaryCodes(VectorTable):
         return replace(self, packed=packed, bits=bits, prefixes=tuple(b for b in self.prefixes if b <= bits))
 
     def save(self, path: str | Path) -> None:
-        """Write a code file (.npz), whole or not at all; see docs/formats.md."""
+        """Write a code file (.npz), whole or not at all; see docs/formats.md.
+
+        Example:
+            >>> BinaryCodes.from_bits([[0, 1, 1]], ids=["chair"]).save("codes.npz")
+            >>> BinaryCodes.load("codes.npz").ids.tolist()
+            ['chair']
+        """
         prefixes = np.array(self.prefixes)
         write_members(
             path, "cmah-codes", packed=self.packed, bits=self.bits, prefixes=prefixes, **self._row_data()
@@ -243,6 +280,11 @@ class BinaryCodes(VectorTable):
 
         Raises:
             CodesError: if it holds embeddings, or is no code file.
+
+        Example:
+            >>> codes = BinaryCodes.load("demo/codes/shape.npz")  # of `cmah demo`
+            >>> codes.bits, codes.prefixes, codes.modality
+            (64, (16, 32, 64), 'shape')
         """
         table = read_codes(path)
         if not isinstance(table, BinaryCodes):
@@ -259,6 +301,12 @@ class Embeddings(VectorTable):
 
     Raises:
         CodesError: for a wrong shape or type or a value that is not finite, with shape and row.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = Embeddings(np.array([[0.6, 0.8], [1.0, 0.0]]), ids=["chair", "lamp"], modality="image")
+        >>> rows[1:].embeddings.tolist(), rows[1:].ids.tolist()
+        ([[1.0, 0.0]], ['lamp'])
     """
 
     embeddings: np.ndarray
@@ -289,7 +337,14 @@ class Embeddings(VectorTable):
         return f"Embeddings({len(self)} x {self.embeddings.shape[1]}{described(self)})"
 
     def save(self, path: str | Path) -> None:
-        """Write an embedding file (.npz), whole or not at all; see docs/formats.md."""
+        """Write an embedding file (.npz), whole or not at all; see docs/formats.md.
+
+        Example:
+            >>> import numpy as np
+            >>> Embeddings(np.array([[0.5, 2.0]]), ids=["chair"]).save("image.npz")
+            >>> Embeddings.load("image.npz").embeddings.tolist()
+            [[0.5, 2.0]]
+        """
         write_members(path, "cmah-embeddings", embeddings=self.embeddings, **self._row_data())
 
     @staticmethod
@@ -312,6 +367,12 @@ def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
 
     Raises:
         CodesError: if the file is none of these; the message names file, row and what was expected.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("signs.npy", np.array([[1, -1, 1]], np.int8))
+        >>> read_codes("signs.npy").unpacked().tolist()
+        [[1, 0, 1]]
     """
     members = read_members(path)
     with named(path):
@@ -338,6 +399,12 @@ def write_codes(
 
     Raises:
         CodesError: for an unknown format.
+
+    Example:
+        >>> import numpy as np
+        >>> write_codes(BinaryCodes.from_bits([[1, 0, 1]]), "signs.npy", format="pm1")
+        >>> np.load("signs.npy").tolist()
+        [[1, -1, 1]]
     """
     if format == "npz":
         codes.save(path)

@@ -30,6 +30,13 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
 
     Raises:
         CodesError: if it is missing, neither of these, damaged, or of a later version.
+
+    Example:
+        >>> from cmah import BinaryCodes
+        >>> BinaryCodes.from_bits([[0, 1, 1]], ids=["chair"]).save("codes.npz")
+        >>> members = read_members("codes.npz")
+        >>> members["bits"], members["packed"].tolist(), members["ids"].tolist()
+        (3, [[96]], ['chair'])
     """
     path = Path(path)
     require_file(path, error=CodesError)
@@ -47,7 +54,15 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
 
 
 def write_members(path: str | Path, format: str, **members: Any) -> None:
-    """Write an .npz file of arrays, text and numbers, whole or not at all, with its format and version."""
+    """Write an .npz file of arrays, text and numbers, whole or not at all, with its format and version.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah import BinaryCodes
+        >>> write_members("codes.npz", "cmah-codes", packed=np.array([[0b01100000]], np.uint8), bits=3)
+        >>> BinaryCodes.load("codes.npz").unpacked().tolist()
+        [[0, 1, 1]]
+    """
     write_npz(path, **members, format=format, version=VERSION)
 
 
@@ -56,6 +71,12 @@ def write_npz(path: str | Path, **members: Any) -> None:
 
     Raises:
         CodesError: if a member is an object that would have to be pickled.
+
+    Example:
+        >>> write_npz("numbers.npz", rows=[[1, 2]], names=["a"])
+        >>> with np.load("numbers.npz") as file:
+        ...     sorted(file), file["rows"].shape
+        (['names', 'rows'], (1, 2))
     """
     arrays = {name: np.asarray(value) for name, value in members.items()}
     if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
@@ -65,13 +86,29 @@ def write_npz(path: str | Path, **members: Any) -> None:
 
 
 def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
-    """Write a .npy file, whole or not at all."""
+    """Write a .npy file, whole or not at all.
+
+    Example:
+        >>> import numpy as np
+        >>> write_matrix("signs.npy", np.array([[1, -1]], np.int8))
+        >>> np.load("signs.npy").tolist()
+        [[1, -1]]
+    """
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, matrix, allow_pickle=False)
 
 
 def write_faiss(path: str | Path, packed: np.ndarray) -> None:
-    """Write packed codes, uint8 [n, width], as FAISS writes an IndexBinaryFlat of 8 × width bits."""
+    """Write packed codes, uint8 [n, width], as FAISS writes an IndexBinaryFlat of 8 × width bits.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> write_faiss("codes.faiss", np.array([[1, 2], [3, 4]], np.uint8))
+        >>> data = Path("codes.faiss").read_bytes()
+        >>> data[:4], list(data[-4:])
+        (b'IBxF', [1, 2, 3, 4])
+    """
     n, width = packed.shape
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         # fourcc, dimension, bytes per code, number, is_trained, metric (1 = L2), bytes to follow
@@ -92,13 +129,31 @@ def refuse_to_replace(
 
     Raises:
         CmahError: if it is one of `inputs`, or exists and is of another format.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("signs.npy", [[1, -1]])
+        >>> refuse_to_replace("signs.npy", format="pm1")  # a matrix may replace a matrix
+        >>> refuse_to_replace("signs.npy", format="npz")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: signs.npy: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, b"embeddings.npy" if embeddings else _MARKS[format], inputs)
 
 
 @contextmanager
 def named(path: str | Path) -> Iterator[None]:
-    """Let the messages of `CodesError`s raised inside begin with the file that they are about."""
+    """Let the messages of `CodesError`s raised inside begin with the file that they are about.
+
+    Example:
+        >>> from cmah.errors import CodesError
+        >>> with named("codes.npz"):
+        ...     raise CodesError("row 3 is not finite")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: codes.npz: row 3 is not finite
+    """
     try:
         yield
     except CodesError as error:

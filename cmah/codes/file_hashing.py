@@ -41,6 +41,18 @@ def hash_files(
 
     Raises:
         CmahError: if a file cannot be used, files have equal names, or a file of another kind would be replaced.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah import HammingIndex
+        >>> rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+        >>> np.save("image.npy", rows)
+        >>> np.save("shape.npy", 3 * rows)  # only directions count
+        >>> _, written = hash_files(["image.npy", "shape.npy"], "codes", bits=2)
+        >>> [path.name for path in written]
+        ['image.npz', 'shape.npz']
+        >>> HammingIndex.distances(*written.values())[0].tolist()  # itself, its neighbours, the opposite
+        [0, 1, 2, 1]
     """
     paths, out = [Path(file) for file in files], Path(out)
     targets = [out / f"{path.stem}.npz" for path in paths]
@@ -71,6 +83,13 @@ def check_names(files: Sequence[str | Path]) -> None:
 
     Raises:
         CmahError: if two files have one name, or one is called hash.
+
+    Example:
+        >>> check_names(["a/image.npz", "a/shape.npz"])
+        >>> check_names(["a/image.npz", "b/image.npy"])
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: the files need names of their own, other than hash: ...
     """
     if len({*(Path(file).stem for file in files), "hash"}) <= len(files):
         raise CmahError("the files need names of their own, other than hash: code files are named after them")
@@ -81,6 +100,13 @@ def read_embeddings(path: str | Path) -> Embeddings:
 
     Raises:
         CodesError: if the file is neither.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("image.npy", np.array([[0.5, 2.0]]))
+        >>> rows = read_embeddings("image.npy")
+        >>> rows.embeddings.tolist(), rows.modality
+        ([[0.5, 2.0]], 'image')
     """
     path = Path(path)
     require_file(path, "expected embeddings, .npz or .npy", CodesError)

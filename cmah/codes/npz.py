@@ -37,6 +37,17 @@ def read_npy(path: str | Path) -> np.ndarray:
 
     Raises:
         CodesError: if it is not such a file, holds Python objects, or its header disagrees with its size.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("signs.npy", [[1, -1]])
+        >>> read_npy("signs.npy").tolist()
+        [[1, -1]]
+        >>> np.save("objects.npy", np.array([{}]))
+        >>> read_npy("objects.npy")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: objects.npy: not a readable .npy file (it holds pickled Python objects, ...)
     """
     path = Path(path)
     require_file(path, error=CodesError)
@@ -55,6 +66,13 @@ class NpzReader:
 
     Raises:
         CodesError: if it is missing or not a zip archive.
+
+    Example:
+        >>> import numpy as np
+        >>> np.savez("codes.npz", packed=np.array([[96]], np.uint8), bits=3)
+        >>> file = NpzReader("codes.npz")
+        >>> file.names(), "ids" in file, int(file.read("bits"))
+        (['packed', 'bits'], False, 3)
     """
 
     def __init__(self, path: str | Path) -> None:

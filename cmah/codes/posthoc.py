@@ -39,6 +39,16 @@ class PostHocHash:
 
     Raises:
         CodesError: for an unknown method or sharing, arrays of other shapes, or values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.codes import Embeddings
+        >>> from cmah.search import HammingIndex
+        >>> rows = Embeddings(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+        >>> fitted = fit_hash([rows], bits=2)
+        >>> codes = fitted.encode(rows)
+        >>> HammingIndex.distances(codes, codes)[0].tolist()  # itself, its neighbours, the opposite
+        [0, 1, 2, 1]
     """
 
     method: str
@@ -73,7 +83,16 @@ class PostHocHash:
         return len(self.means)
 
     def space(self, which: int = 0) -> str:
-        """The space of the codes of a set: the same for all sets, unless they share nothing."""
+        """The space of the codes of a set: the same for all sets, unless they share nothing.
+
+        Example:
+            >>> import numpy as np
+            >>> from cmah.codes import Embeddings
+            >>> rows = Embeddings(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
+            >>> alone = fit_hash([rows, rows[:2]], bits=2, sharing="nothing")
+            >>> len({alone.space(0), alone.space(1)})  # codes of the two sets cannot be compared
+            2
+        """
         digest = hashlib.sha256(f"{self.method} {self.sharing}".encode())
         chosen = slice(which, which + 1) if self.sharing == "nothing" else slice(None)
         for array in (self.means[chosen], self.projections[chosen]):
@@ -102,7 +121,17 @@ class PostHocHash:
         return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **row_data)
 
     def save(self, path: str | Path) -> None:
-        """Write a hash file (.npz), whole or not at all; see docs/formats.md."""
+        """Write a hash file (.npz), whole or not at all; see docs/formats.md.
+
+        Example:
+            >>> import numpy as np
+            >>> from cmah.codes import Embeddings
+            >>> rows = Embeddings(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), modality="image")
+            >>> fit_hash([rows], bits=2).save("hash.npz")
+            >>> fitted = PostHocHash.load("hash.npz")
+            >>> fitted.method, fitted.bits, fitted.modalities.tolist()
+            ('itq', 2, ['image'])
+        """
         members = {field.name: getattr(self, field.name) for field in fields(self)}
         write_npz(path, format="cmah-hash", version=VERSION, **members)
 
@@ -139,6 +168,14 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
 
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no hash file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("hash.npz").write_text("not a hash")
+        >>> refuse_to_replace("hash.npz")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: hash.npz: exists and is not such a file as is written here; choose another name
     """
     require_replaceable(path, (b"projections.npy", b"means.npy"), inputs)
 
@@ -170,9 +207,11 @@ def fit_hash(
         CodesError: for sets of different widths, too few rows, or more bits than the method can give.
 
     Example:
+        >>> import numpy as np
+        >>> from cmah.codes import Embeddings
         >>> rows = Embeddings(np.random.default_rng(0).standard_normal((100, 16)))
-        >>> len(fit_hash([rows], bits=8).encode(rows))
-        100
+        >>> fit_hash([rows], bits=12).encode(rows).packed.shape  # 12 bits take two bytes
+        (100, 2)
     """
     _check_names(method, sharing)
     widths = [embeddings.embeddings.shape[1] for embeddings in sets]

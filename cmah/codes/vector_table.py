@@ -24,6 +24,14 @@ class VectorTable:
         modality: "image", "shape" or "".
         space: a hash that names the model or hash function the rows come from, "" where unknown; rows of
             different spaces are not comparable.
+
+    Example:
+        >>> from cmah import BinaryCodes
+        >>> codes = BinaryCodes.from_bits([[0], [1], [1]], categories=["chair", "lamp", "chair"])
+        >>> codes[codes.categories == "chair"].unpacked().tolist()
+        [[0], [1]]
+        >>> print(codes.ids)
+        None
     """
 
     ids: np.ndarray | None = None
@@ -90,6 +98,11 @@ def as_text(values: np.ndarray) -> np.ndarray:
 
     Raises:
         CodesError: for bytes that are not UTF-8.
+
+    Example:
+        >>> import numpy as np
+        >>> as_text(np.array([7, 12])).tolist(), as_text(np.array([b"chair"])).tolist()
+        (['7', '12'], ['chair'])
     """
     items = values.ravel().tolist()
     try:
@@ -104,6 +117,14 @@ def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
 
     Raises:
         CodesError: if they have another shape, or no width.
+
+    Example:
+        >>> matrix_of([[1, -1, 1]], "signs").shape
+        (1, 3)
+        >>> matrix_of([1, -1, 1], "signs")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: signs have shape [3], expected [n, width]
     """
     matrix = np.asarray(values)
     if matrix.ndim != 2 or matrix.shape[1] == 0:
@@ -116,6 +137,13 @@ def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> Non
 
     Raises:
         CodesError: with the first such value, its row and column.
+
+    Example:
+        >>> import numpy as np
+        >>> check_values(np.array([[1, -1], [1, 0]]), (-1, 1), "signs")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: signs [2, 2]: row 1, column 1 is 0, expected -1 or +1
     """
     bad = (matrix != allowed[0]) & (matrix != allowed[1])
     if bad.any():
@@ -128,6 +156,12 @@ def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> Non
 
 
 def described(table: VectorTable) -> str:
-    """Modality and space, where known, as the end of a representation."""
+    """Modality and space, where known, as the end of a representation.
+
+    Example:
+        >>> from cmah import BinaryCodes
+        >>> described(BinaryCodes.from_bits([[0, 1]], modality="image", space="ab12"))
+        ", modality='image', space='ab12'"
+    """
     parts = [f"{key}={value!r}" for key in ("modality", "space") if (value := getattr(table, key))]
     return "".join(f", {part}" for part in parts)

@@ -23,6 +23,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: if it is missing or malformed, with the line.
+
+    Example:
+        >>> _ = Path("settings.toml").write_text("model.bits = [16, 32]")
+        >>> read_toml("settings.toml")
+        {'model': {'bits': [16, 32]}}
     """
     require_file(path, "expected a TOML file of settings", ConfigError)
     try:
@@ -34,7 +39,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `base` with the entries of `over`, dictionaries merged entry by entry."""
+    """A copy of `base` with the entries of `over`, dictionaries merged entry by entry.
+
+    Example:
+        >>> merge({"model": {"bits": 16, "width": 384}}, {"model": {"bits": 32}})
+        {'model': {'bits': 32, 'width': 384}}
+    """
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -49,6 +59,10 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         ConfigError: if a string has no "=".
+
+    Example:
+        >>> parse_assignments(["training.lr=1e-4", "training.epochs=5"])
+        {'training': {'lr': '1e-4', 'epochs': '5'}}
     """
     nested: dict[str, Any] = {}
     for assignment in assignments:
@@ -71,6 +85,14 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
 
     Raises:
         ConfigError: for an unknown key (naming the nearest known one) or a value of the wrong type.
+
+    Example:
+        >>> from cmah.config.schema import DataConfig
+        >>> build(DataConfig, {"split": "all", "kinds": "render,photo"})
+        DataConfig(split='all', kinds=('render', 'photo'))
+        >>> build(DataConfig, {"spilt": "all"}, "data.")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: unknown setting data.spilt; the nearest known one is data.split
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where.removesuffix('.')} = {values!r}: expected a table of settings")
@@ -131,6 +153,12 @@ def _scalar(kind: type, value: Any) -> Any:
 
 
 def as_dictionary(config: Any) -> dict[str, Any]:
-    """A dataclass as plain JSON values (tuples become lists)."""
+    """A dataclass as plain JSON values (tuples become lists).
+
+    Example:
+        >>> from cmah.config.schema import DataConfig
+        >>> as_dictionary(DataConfig(kinds=("render", "photo")))
+        {'split': 'train', 'kinds': ['render', 'photo']}
+    """
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain

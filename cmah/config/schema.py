@@ -10,7 +10,15 @@ from cmah.settings import Count, ProperShare, Range, Settings
 
 @dataclass(frozen=True)
 class TrainingConfig(Settings):
-    """How a run is optimised; every recipe shares these."""
+    """How a run is optimised; every recipe shares these.
+
+    Example:
+        >>> TrainingConfig(epochs=5).batch_size
+        128
+        >>> TrainingConfig(batch_size=1)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: training.batch_size = 1: expected at least 2
+    """
 
     table = "training"
 
@@ -37,7 +45,12 @@ class TrainingConfig(Settings):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which part of the dataset is trained on."""
+    """Which part of the dataset is trained on.
+
+    Example:
+        >>> DataConfig(kinds=("render", "photo"))
+        DataConfig(split='train', kinds=('render', 'photo'))
+    """
 
     split: str = "train"
     kinds: tuple[str, ...] = ("render",)  # kinds of images that take part; those without a shape never do
@@ -45,7 +58,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One run. `model` and `loss` are the recipe's own dataclasses."""
+    """One run. `model` and `loss` are the recipe's own dataclasses.
+
+    Example:
+        >>> from cmah.recipes.resolving import make_config
+        >>> config = make_config("cmah", "tiny", assignments=["model.bits=16,32"])
+        >>> config.training.epochs, config.model.bits, config.data.split
+        (60, (16, 32), 'train')
+    """
 
     recipe: str
     preset: str
@@ -57,7 +77,13 @@ class Config:
     point_augmentation: PointAugmentation = field(default_factory=PointAugmentation)
 
     def to_dictionary(self) -> dict[str, Any]:
-        """Plain JSON values, as stored in a run's config.json."""
+        """Plain JSON values, as stored in a run's config.json.
+
+        Example:
+            >>> from cmah.recipes.resolving import make_config
+            >>> make_config("cmah", "tiny").to_dictionary()["data"]
+            {'split': 'train', 'kinds': ['render']}
+        """
         return as_dictionary(self)
 
 

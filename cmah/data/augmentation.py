@@ -37,7 +37,15 @@ Length = Annotated[float, Range(0, 10)]  # in units of the normalised cloud
 
 @dataclass(frozen=True)
 class ImageAugmentation(Settings):
-    """How training images vary; the defaults suit rendered views of 128 to 224 pixels."""
+    """How training images vary; the defaults suit rendered views of 128 to 224 pixels.
+
+    Example:
+        >>> ImageAugmentation(crop=0.7, flip=0.0).hue  # what is not given keeps its default
+        0.05
+        >>> ImageAugmentation(hue=0.7)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: image_augmentation.hue = 0.7: expected a number from 0 to 0.5
+    """
 
     table = "image_augmentation"
 
@@ -62,7 +70,13 @@ class ImageAugmentation(Settings):
 
 @dataclass(frozen=True)
 class PointAugmentation(Settings):
-    """How training clouds vary, in units of the normalised cloud (largest norm 1)."""
+    """How training clouds vary, in units of the normalised cloud (largest norm 1).
+
+    Example:
+        >>> PointAugmentation(scale=0.8)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: point_augmentation.scale = 0.8: expected a number from 1 to 10
+    """
 
     table = "point_augmentation"
 
@@ -101,6 +115,13 @@ def augment_image(
 
     Returns:
         uint8 [size, size, 3].
+
+    Example:
+        >>> from dataclasses import replace
+        >>> flip = replace(NO_IMAGE_AUGMENTATION, flip=1)  # and nothing else
+        >>> black_and_white = np.array([[[0] * 3, [255] * 3]] * 2, np.uint8)
+        >>> augment_image(black_and_white, 2, flip, np.random.default_rng(0))[0].tolist()
+        [[255, 255, 255], [0, 0, 0]]
     """
     if rng.random() < config.background:
         image = replace_background(image, mask(), rng)
@@ -124,6 +145,13 @@ def replace_background(image: np.ndarray, mask: np.ndarray | None, rng: np.rando
 
     Where a pixel is partly object (mask a in 0..1), the old background shows through: c = a f + (1 - a) w, with
     w the colour of the border. So the new pixel is c + (1 - a) (b - w), without a halo of the old background.
+
+    Example:
+        >>> image = np.full((3, 3, 3), 255, np.uint8)
+        >>> image[1, 1] = 0  # a black object on white
+        >>> changed = replace_background(image, None, np.random.default_rng(0))
+        >>> (changed != image).any(axis=2).astype(int).tolist()
+        [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
     """
     old = border_colour(image)
     opacity = object_mask(image) if mask is None else mask
@@ -144,6 +172,12 @@ def object_mask(image: np.ndarray) -> np.ndarray | None:
 
     Returns:
         None if the border is not of one colour.
+
+    Example:
+        >>> image = np.full((3, 4, 3), 255, np.uint8)
+        >>> image[1, 1], image[1, 2] = 207, 0  # one pixel is half object, the next all of it
+        >>> object_mask(image).tolist()
+        [[0, 0, 0, 0], [0, 127, 255, 0], [0, 0, 0, 0]]
     """
     colour = np.asarray(border_colour(image), np.uint8)
     if (_difference(border(image), colour) <= BACKGROUND_TOLERANCE).mean() < UNIFORM_BORDER:
@@ -176,6 +210,12 @@ def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random
 
     Returns:
         float32 of the same shape.
+
+    Example:
+        >>> mirror = PointAugmentation(0, 0, 1, 0, 0, 0, 0, mirror=1)  # and nothing else
+        >>> cloud = np.array([[1, 2, 3, 0.5, 0.5, 0.5]], np.float32)
+        >>> augment_points(cloud, mirror, np.random.default_rng(0)).round(3).tolist()
+        [[-1.0, 2.0, 3.0, 0.5, 0.5, 0.5]]
     """
     n = len(points)
     matrix = _random_rotation(config, rng) * _reciprocal(rng, config.scale, 3)

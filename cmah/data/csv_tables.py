@@ -23,7 +23,13 @@ Item = TypeVar("Item")
 
 
 class HasExtra(Protocol):
-    """A row with the cells of further columns."""
+    """A row with the cells of further columns.
+
+    Example:
+        >>> from cmah.data.dataset import Shape
+        >>> Shape("seat", "chair", "train", "points/seat.npy", {"wood": "oak"}).extra
+        {'wood': 'oak'}
+    """
 
     @property
     def extra(self) -> dict[str, str]:
@@ -31,7 +37,15 @@ class HasExtra(Protocol):
 
 
 def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
-    """Rows as CSV: the attributes named by `columns`, then whatever further columns any of them has."""
+    """Rows as CSV: the attributes named by `columns`, then whatever further columns any of them has.
+
+    Example:
+        >>> from cmah.data.dataset import Shape
+        >>> shapes = [Shape("seat", "chair", "train", "points/seat.npy", {"wood": "oak"})]
+        >>> print(table_text(shapes, ("shape_id", "category")), end="")
+        shape_id,category,wood
+        seat,chair,oak
+    """
     extra = list(dict.fromkeys(name for item in items for name in item.extra))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -51,6 +65,14 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
 
     Returns:
         The arguments of `Dataset`; further keys under "extra". Incomplete where there are faults.
+
+    Example:
+        >>> faults = []
+        >>> header = read_header(Path("demo/dataset/dataset.json"), faults)
+        >>> header["points_per_shape"], header["up_axis"], list(header["extra"])
+        (1024, 'y', ['prepared'])
+        >>> read_header(Path("demo/summary.json"), faults)["name"], faults[0]
+        (None, "demo/summary.json: 'format' is missing (expected 'cmah-dataset')")
     """
     try:
         header = read_json(path)
@@ -95,6 +117,13 @@ def read_table(
 
     Returns:
         (row number, item) for every row that has as many cells as the header.
+
+    Example:
+        >>> def make(cells, further, fault):
+        ...     return cells["shape_id"], list(further)
+        >>> columns = ["shape_id", "category", "split", "points"]
+        >>> read_table(Path("demo/dataset/shapes.csv"), columns, ["shape_id"], make, faults=[])[0]
+        (2, ('airplane.airplane_000.obj', ['source']))
     """
     try:
         require_file(path)
@@ -150,14 +179,25 @@ def read_table(
 
 
 def check_text(cells: dict[str, str], fault: Fault) -> None:
-    """Note cells with control characters: ids and paths are printed, one per line."""
+    r"""Note cells with control characters: ids and paths are printed, one per line.
+
+    Example:
+        >>> check_text({"shape_id": "seat\t1", "category": "chair"}, print)
+        shape_id is 'seat\t1' (expected text without control characters)
+    """
     for name, value in cells.items():
         if CONTROL.search(value):
             fault(f"{name} is {value!r} (expected text without control characters)")
 
 
 def check_path(path: str, key: str, fault: Fault) -> None:
-    """Note a path that is not relative or leaves the folder, on whatever platform."""
+    """Note a path that is not relative or leaves the folder, on whatever platform.
+
+    Example:
+        >>> check_path("points/seat.npy", "points", print)
+        >>> check_path("../seat.npy", "points", print)
+        points is '../seat.npy' (expected a path inside the dataset folder, with / between the parts)
+    """
     if not path:
         fault(f"{key} is empty (expected a path relative to the dataset folder)")
     elif path[0] == "/" or "\\" in path or path[1:2] == ":" or ".." in path.split("/"):
@@ -175,6 +215,12 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
 
     Returns:
         The number; None if the cell is empty, not there, or wrong.
+
+    Example:
+        >>> read_number({"view": "3"}, "view", int, print)
+        3
+        >>> read_number({"view": "3.5"}, "view", int, print)
+        view is '3.5' (expected a whole number from 0)
     """
     text = cells.get(key, "")
     if not text:
@@ -190,7 +236,12 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
 
 
 def duplicates(path: Path, ids: Iterable[tuple[int, str]]) -> list[str]:
-    """A fault for each (row number, id) whose id an earlier row has too."""
+    """A fault for each (row number, id) whose id an earlier row has too.
+
+    Example:
+        >>> duplicates(Path("shapes.csv"), [(2, "seat"), (3, "sofa"), (4, "seat")])
+        ["shapes.csv: row 4: id 'seat' is already that of row 2"]
+    """
     first: dict[str, int] = {}
     return [
         f"{path}: row {row}: id {name!r} is already that of row {first[name]}"

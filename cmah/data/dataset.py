@@ -54,6 +54,10 @@ class Shape:
         split: for example "train", "val" or "test"; may be empty.
         points: path of the .npy file, relative to the folder.
         extra: further columns of the file.
+
+    Example:
+        >>> Dataset.read("demo/dataset").shapes[0]
+        Shape(shape_id='airplane.airplane_000.obj', category='airplane', split='train', ...)
     """
 
     shape_id: str
@@ -79,6 +83,10 @@ class Image:
         elevation: degrees above the horizon, None where unknown.
         mask: path of a grey picture, 255 = object; empty where there is none.
         extra: further columns of the file.
+
+    Example:
+        >>> Dataset.read("demo/dataset").images[1]
+        Image(image_id='airplane.airplane_000.obj_01', shape_id='airplane.airplane_000.obj', ...)
     """
 
     image_id: str
@@ -112,6 +120,14 @@ class Dataset:
         shapes: the rows of shapes.csv, in order.
         images: the rows of images.csv, in order.
         extra: further keys of dataset.json.
+
+    Example:
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> airplane = dataset.shapes[0]
+        >>> dataset.load_points(airplane).shape
+        (1024, 6)
+        >>> dataset.views()[airplane.shape_id][1].path
+        'renders/airplane.airplane_002.obj/01.jpg'
     """
 
     root: Path

@@ -24,6 +24,15 @@ class ImageBatches:
 
     Attributes:
         skipped: (path, reason) of each picture left out so far.
+
+    Example:
+        >>> root = Path("demo/dataset")
+        >>> pictures = sorted(root.glob("renders/*/00.jpg"))[:3]
+        >>> batches = ImageBatches([*pictures, root / "none.jpg"], size=32, batch_size=2)
+        >>> [(tuple(batch["image"].shape), positions) for batch, positions in batches]
+        [((2, 3, 32, 32), [0, 1]), ((1, 3, 32, 32), [2])]
+        >>> batches.skipped
+        [('demo/dataset/none.jpg', 'demo/dataset/none.jpg: no such file (expected a picture)')]
     """
 
     def __init__(
@@ -67,6 +76,14 @@ class ImageBatches:
             batch_size: images in a batch.
             workers: number of processes that decode; 0: this process does it.
             background: "remove" paints black what is not the object.
+
+        Example:
+            >>> from cmah.data.dataset import Dataset
+            >>> dataset = Dataset.read("demo/dataset")
+            >>> batches = ImageBatches.of(dataset.root, dataset.images[:1], 32, 1, 0, background="remove")
+            >>> batch, positions = next(iter(batches))
+            >>> batch["image"][0, :, 0, 0].tolist()  # the corner has become black
+            [0, 0, 0]
         """
         masks = [image.mask and root / image.mask for image in images] if background == "remove" else None
         return cls([root / image.path for image in images], size, batch_size, workers, masks)
@@ -104,6 +121,12 @@ class PointBatches:
 
     Attributes:
         skipped: (path, reason) of each cloud left out so far.
+
+    Example:
+        >>> clouds = sorted(Path("demo/dataset/points").glob("*.npy"))[:3]
+        >>> batches = PointBatches(clouds, points=100, batch_size=2, colours=True)
+        >>> [(tuple(batch["points"].shape), positions) for batch, positions in batches]
+        [((2, 100, 6), [0, 1]), ((1, 100, 6), [2])]
     """
 
     def __init__(

@@ -26,12 +26,25 @@ def load_image(path: str | Path) -> np.ndarray:
 
     Raises:
         CmahError: if the file is missing, not a picture in one of FORMATS, broken, or larger than MAX_PIXELS.
+
+    Example:
+        >>> PIL.Image.new("L", (3, 2), 128).save("grey.png")  # 3 pixels wide, 2 high
+        >>> image = load_image("grey.png")
+        >>> image.shape, image[0, 0].tolist()
+        ((2, 3, 3), [128, 128, 128])
     """
     return load_image_and_alpha(path)[0]
 
 
 def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Like `load_image`, with the opacity as uint8 [h, w] (255 = object), None if the picture has none."""
+    """Like `load_image`, with the opacity as uint8 [h, w] (255 = object), None if the picture has none.
+
+    Example:
+        >>> PIL.Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save("clear.png")
+        >>> image, alpha = load_image_and_alpha("clear.png")
+        >>> image.tolist(), alpha.tolist()  # what is transparent shows white
+        ([[[255, 255, 255]]], [[0]])
+    """
     image = _decoded(path)
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -50,6 +63,11 @@ def load_mask(path: str | Path) -> np.ndarray:
 
     Raises:
         CmahError: as `load_image`.
+
+    Example:
+        >>> PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).save("mask.png")
+        >>> load_mask("mask.png").tolist()
+        [[0, 255]]
     """
     return np.asarray(PIL.Image.fromarray(load_image(path)).convert("L"))
 
@@ -59,6 +77,11 @@ def without_background(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: if the mask has another size.
+
+    Example:
+        >>> image = np.full((1, 2, 3), 200, np.uint8)
+        >>> without_background(image, np.array([[0, 255]], np.uint8)).tolist()
+        [[[0, 0, 0], [200, 200, 200]]]
     """
     if mask.shape != image.shape[:2]:
         height, width = mask.shape
@@ -92,13 +115,25 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def border_colour(image: np.ndarray) -> tuple[int, int, int]:
-    """The median of each channel over the outermost pixels of uint8 [h, w, 3]."""
+    """The median of each channel over the outermost pixels of uint8 [h, w, 3].
+
+    Example:
+        >>> image = np.full((5, 5, 3), (250, 240, 230), np.uint8)
+        >>> image[1:4, 1:4] = 0
+        >>> border_colour(image)
+        (250, 240, 230)
+    """
     red, green, blue = np.median(border(image), axis=0).astype(int)
     return int(red), int(green), int(blue)
 
 
 def border(image: np.ndarray) -> np.ndarray:
-    """The outermost pixels of [h, w, c] as [n, c]."""
+    """The outermost pixels of [h, w, c] as [n, c].
+
+    Example:
+        >>> border(np.arange(9).reshape(3, 3, 1)).ravel().tolist()  # all but the middle, 4
+        [0, 1, 2, 6, 7, 8, 3, 5]
+    """
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
 
 

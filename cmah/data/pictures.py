@@ -18,7 +18,14 @@ SIDE = 176  # pixels of a picture in the page
 
 
 def picture_of_image(image: np.ndarray) -> str:
-    """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address."""
+    """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address.
+
+    Example:
+        >>> from PIL import Image
+        >>> head, data = picture_of_image(np.zeros((300, 200, 3), np.uint8)).split(",")
+        >>> head, Image.open(io.BytesIO(base64.b64decode(data))).size
+        ('data:image/jpeg;base64', (176, 176))
+    """
     return _encoded(fit_square(image, min(SIDE, max(image.shape[:2]))), "JPEG")
 
 
@@ -26,6 +33,12 @@ def picture_of_points(points: np.ndarray) -> str:
     """A point cloud, float [n, 3 or more], y up, seen from the front right and above, in a `data:` address.
 
     Orthographic; near points are darker and hide those behind them.
+
+    Example:
+        >>> from PIL import Image
+        >>> head, data = picture_of_points(np.eye(3)).split(",")
+        >>> head, Image.open(io.BytesIO(base64.b64decode(data))).size
+        ('data:image/png;base64', (176, 176))
     """
     xyz = np.asarray(points, dtype=np.float64)[:, :3]
     xyz = xyz - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
@@ -53,6 +66,14 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
     Args:
         path: the file.
         up: "y" or "z", the up axis of a mesh or point cloud.
+
+    Example:
+        >>> picture_of_file("demo/dataset/renders/chair.chair_000.obj/00.jpg").split(",")[0]
+        'data:image/jpeg;base64'
+        >>> picture_of_file("demo/dataset/points/chair.chair_000.obj.npy").split(",")[0]
+        'data:image/png;base64'
+        >>> picture_of_file("demo/no_such.obj")
+        ''
     """
     suffix = Path(path).suffix.lower()
     try:
@@ -72,6 +93,13 @@ class DatasetPictures:
     Args:
         dataset: the dataset folder. An id that a shape and an image share means the shape, unless `picture` is asked
             for an image.
+
+    Example:
+        >>> pictures = DatasetPictures(Dataset.read("demo/dataset"))
+        >>> pictures.category("chair.chair_000.obj_01"), pictures.category("no such id")
+        ('chair', '')
+        >>> pictures.picture("chair.chair_000.obj").split(",")[0]
+        'data:image/jpeg;base64'
     """
 
     def __init__(self, dataset: Dataset) -> None:

@@ -33,6 +33,11 @@ def load_points_file(path: str | Path, up_axis: str = "y") -> np.ndarray:
     Raises:
         CmahError: if the file is missing, truncated, not such an array (pickled objects are never loaded), or
             has values that are not finite or colours out of range.
+
+    Example:
+        >>> np.save("cloud.npy", [[1, 2, 3], [1, 2, 4]])
+        >>> load_points_file("cloud.npy", up_axis="z").tolist()
+        [[1.0, 3.0, -2.0], [1.0, 4.0, -2.0]]
     """
     path = Path(path)
     require_file(path, EXPECTED)
@@ -105,13 +110,24 @@ def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.nd
 
     Returns:
         float32 [wanted, 3] or [wanted, 6].
+
+    Example:
+        >>> model_input(np.array([[0.0, 0, 0], [4, 0, 0]]), 3, colours=True).shape
+        (3, 6)
+        >>> model_input(np.array([[0.0, 0, 0], [4, 0, 0]]), 4).tolist()  # too few points are repeated
+        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     points = points[fixed_subset(len(points), wanted)]
     return normalise(with_colours(points) if colours else points[:, :3])
 
 
 def with_colours(points: np.ndarray) -> np.ndarray:
-    """Numbers [n, 3] or [n, 6] as [n, 6]; clouds without colours become grey (0.4, as in OpenShape)."""
+    """Numbers [n, 3] or [n, 6] as [n, 6]; clouds without colours become grey (0.4, as in OpenShape).
+
+    Example:
+        >>> with_colours(np.array([[1.0, 2.0, 3.0]])).tolist()
+        [[1.0, 2.0, 3.0, 0.4, 0.4, 0.4]]
+    """
     if points.shape[1] == 6:
         return points
     grey = np.full(points.shape, 0.4, np.result_type(points, np.float16))  # exact where the points are

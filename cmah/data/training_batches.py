@@ -45,6 +45,11 @@ class TrainingPairs(torch.utils.data.Dataset):
         shapes: the shapes that are trained on: those with a readable cloud and at least one image.
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
+
+    Example:
+        >>> pairs = TrainingPairs(Dataset.read("demo/dataset"), image_size=32, points=64)
+        >>> {key: value.shape for key, value in pairs[0, 5].items()}  # epoch 0, the sixth shape
+        {'points': (64, 3), 'index': (), 'image': (3, 32, 32), 'view': ()}
     """
 
     def __init__(
@@ -192,6 +197,13 @@ class TrainingBatches:
 
     Attributes:
         pairs: the pairs that the batches are made of.
+
+    Example:
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> dataset.shapes = dataset.shapes[:10]
+        >>> batches = TrainingBatches(TrainingPairs(dataset, image_size=32, points=64), batch_size=4)
+        >>> [tuple(batch["points"].shape) for batch in batches.epoch(0)]  # two shapes are left over
+        [(4, 64, 3), (4, 64, 3)]
     """
 
     def __init__(self, pairs: TrainingPairs, batch_size: int, workers: int = 0) -> None:
@@ -283,5 +295,12 @@ def _fits_shared(workers: int, batch_bytes: int) -> bool:
 
 
 def quiet_worker(_: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process."""
+    """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process.
+
+    Example:
+        >>> before = signal.getsignal(signal.SIGINT)
+        >>> quiet_worker(0)
+        >>> signal.signal(signal.SIGINT, before).name  # what it was; back to the one before
+        'SIG_IGN'
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,6 +17,10 @@ def means(per_query: dict[str, np.ndarray]) -> dict[str, float]:
 
     Returns:
         Means (for "median_rank" the median) by the name of the value, "map" for "ap" and so on; NaN without queries.
+
+    Example:
+        >>> means({"ap": np.array([1.0, 0.5, np.nan]), "rank": np.array([1.0, 2.0, 9.0])})
+        {'map': 0.75, 'median_rank': 2.0}
     """
     values = {}
     for column, numbers in per_query.items():
@@ -37,6 +41,12 @@ def class_means(
 
     Returns:
         "category": the names in order, "queries": how many count, and the means "map", "nn" and "p@K".
+
+    Example:
+        >>> per_query = {"ap": np.array([1.0, 0.5, np.nan, 0.2]), "nn": np.array([1.0, 0.0, np.nan, 0.0])}
+        >>> counted = np.array([True, True, False, True])
+        >>> class_means(["chair", "chair", "lamp", "lamp"], per_query, counted)
+        {'category': ['chair', 'lamp'], 'queries': [2, 1], 'map': [0.75, 0.2], 'nn': [0.5, 0.0]}
     """
     columns = {"map": "ap", "nn": "nn"}
     columns |= {name: name for name in per_query if name.startswith("p@") and not name.endswith(BOUNDS)}
@@ -61,6 +71,10 @@ def mean_curves(sums: Sequence[np.ndarray], count: int) -> list[list[float]]:
 
     Returns:
         [curves, points]; NaN where there are no queries.
+
+    Example:
+        >>> mean_curves([np.array([[1.0, 3.0]]), np.array([[2.0, 1.0]])], count=4)
+        [[0.75, 1.0]]
     """
     total = np.sum(sums, axis=0)
     curves: list[list[float]] = (total / count if count else np.full_like(total, np.nan)).tolist()

@@ -34,6 +34,12 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
     Raises:
         CodesError: if one has no points.
+
+    Example:
+        Distances from the other cloud are 0 and 3, and 0: HAU is their mean, Chamfer (1.5 + 0) / 2.
+
+        >>> cloud_distances(np.array([[0, 0, 0], [3, 0, 0]]), np.array([[0, 0, 0]]))
+        (1.0, 0.75)
     """
     clean = []
     for cloud in (a, b):
@@ -56,6 +62,12 @@ def first_hits(query: Vectors, database: Vectors, skip: np.ndarray) -> np.ndarra
         query: the queries.
         database: the items.
         skip: int64 [q], position of an item to leave out, or -1.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
+        >>> first_hits(codes, codes, skip=np.array([-1, 1, 2])).tolist()  # the first finds itself
+        [0, 0, 1]
     """
     first = np.full(len(query), -1, dtype=np.int64)
     distances = Distances(query, database)
@@ -91,6 +103,14 @@ def first_hit_measures(
 
     Returns:
         "hau" and "chamfer", float64 [q]; NaN where a cloud is missing.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> query, database = BinaryCodes.from_bits([[0, 0], [0, 1]]), BinaryCodes.from_bits([[0, 1], [1, 1]])
+        >>> points = {"chair": np.zeros((1, 3)), "lamp": np.array([[0.0, 0.0, 2.0]])}
+        >>> shown, held = np.array(["chair", "lamp"]), np.array(["lamp", "sofa"])  # both find the lamp
+        >>> first_hit_measures(query, database, np.array([-1, -1]), shown, held, points.get)["hau"].tolist()
+        [2.0, 0.0]
     """
     hit = first_hits(query, database, skip)
     hit_shape = np.where(hit >= 0, np.append(held, "")[hit], "")  # the last entry is that of -1
@@ -109,6 +129,12 @@ def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, t
 
     Returns:
         float64 [2, q]: HAU and Chamfer distance; NaN where one of the clouds is unknown.
+
+    Example:
+        >>> points = {"chair": np.zeros((1, 3)), "lamp": np.array([[0.0, 0.0, 2.0]])}
+        >>> truth, hit = np.array(["chair", "lamp", "lamp"]), np.array(["lamp", "lamp", "sofa"])
+        >>> first_hit_distances(truth, hit, points.get, threads=1).tolist()
+        [[2.0, 0.0, nan], [2.0, 0.0, nan]]
     """
     # each pair of shapes once, however many queries show it
     wanted = sorted({(a, b) for a, b in zip(truth.tolist(), hit.tolist(), strict=True) if a and b})

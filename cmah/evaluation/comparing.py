@@ -38,6 +38,14 @@ class Comparison:
         inputs: the paths that were given, under their names in the record: "query" and "database", or "folders".
         kind: the kind of the images that were measured, None for all.
         warnings: why numbers of different methods do not compare.
+
+    Example:
+        >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16, 64])
+        >>> print(result.text(["nn"]))
+                        width    mAP    ±              (worst - best)   NN
+        --------------  -------  -----  -------------  ---------------  -----
+        image -> shape  16 bits  0...
+        image -> shape  64 bits  0...
     """
 
     evaluations: Sequence[Evaluation]
@@ -57,7 +65,13 @@ class Comparison:
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """All reports and costs of hashing as plain data, as they stand in JSON."""
+        """All reports and costs of hashing as plain data, as they stand in JSON.
+
+        Example:
+            >>> record = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16]).record()
+            >>> record["query"], [each["direction"] for each in record["results"]]
+            ('demo/codes/image.npz', ['image -> shape'])
+        """
         return {
             **self.inputs,
             "kind": self.kind,
@@ -82,6 +96,13 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
 
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no record of `Comparison.write`.
+
+    Example:
+        >>> refuse_to_replace("new.json")  # there is no such file yet
+        >>> refuse_to_replace("demo/codes/image.npz")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CmahError: demo/codes/image.npz: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, (b'"query"', b'"folders"'), inputs)
 
@@ -112,6 +133,17 @@ def evaluate_files(
 
     Raises:
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item.
+
+    Example:
+        >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", both=True)
+        >>> for each in result.evaluations:
+        ...     print(f"{each.direction}, {each.width}: {each.report['map']:.3f}")
+        image -> shape, 16 bits: 0...
+        image -> shape, 32 bits: 0...
+        image -> shape, 64 bits: 0...
+        shape -> image, 16 bits: 0...
+        shape -> image, 32 bits: 0...
+        shape -> image, 64 bits: 0...
     """
     protocol = protocol or Protocol()
     files = read_pair(query, database, kind, unhashed)
@@ -141,6 +173,11 @@ def compare_folders(
     Raises:
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item;
             naming the folder, if it is given twice or is a run.
+
+    Example:
+        >>> result = compare_folders(["demo/codes/untrained", "demo/codes"], bits=[64])
+        >>> [each.label for each in result.evaluations][:2]
+        ['untrained: image -> shape', 'codes: image -> shape']
     """
     protocol = protocol or Protocol()
     pairs = [files_of(Path(folder)) for folder in folders]
@@ -165,6 +202,13 @@ def evaluate_before(query: str | Path, database: str | Path, after: Comparison) 
 
     Raises:
         CodesError: as in `evaluate_files`.
+
+    Example:
+        >>> after = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[64])
+        >>> files = files_of(Path("demo/codes/untrained"))
+        >>> before = evaluate_before(*files, after)
+        >>> [(each.direction, each.width) for each in before.evaluations]
+        [('image -> shape', '64 bits')]
     """
     files = read_pair(query, database, after.kind)
     widths = {each.report.rules.width for each in after.evaluations}
@@ -197,6 +241,11 @@ def measure(
 
     Raises:
         CodesError: naming the file, for a length it does not have, or if no query has a relevant item.
+
+    Example:
+        >>> files = read_pair("demo/codes/image.npz", "demo/codes/shape.npz")
+        >>> [each.label for each in measure(files, [16], Protocol(), both=True, name="CMAH")]
+        ['CMAH: image -> shape', 'CMAH: shape -> image']
     """
     names = [file.vectors.modality or role for file, role in zip(files, ("query", "database"), strict=True)]
     if protocol.exclude_self is None and files[0].path.resolve() == files[1].path.resolve():

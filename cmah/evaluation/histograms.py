@@ -22,7 +22,17 @@ DECIMALS = 12  # cosines that agree to this many are tied
 
 
 class Counter(Protocol):
-    """Counts items by level, for some queries at a time."""
+    """Counts items by level, for some queries at a time.
+
+    Example:
+        >>> from cmah.evaluation.relevance import relation
+        >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
+        >>> same = relation(["chair", "chair", "lamp"], ["chair", "chair", "lamp"], 3, 3)
+        >>> counter: Counter = DistanceCounter(codes, codes, [same], skip=np.array([0, 1, 2]))
+        >>> total, relevant = counter(1, 3)  # of the last two queries, each without itself
+        >>> counter.width, total.tolist(), relevant[0].tolist()
+        (4, [[0, 1, 1, 0], [0, 0, 1, 1]], [[0, 1, 0, 0], [0, 0, 0, 0]])
+    """
 
     width: int  # cells per query
 
@@ -31,7 +41,17 @@ class Counter(Protocol):
 
 
 class DistanceCounter:
-    """Counts by Hamming distance, in time O(queries × items × words) and memory O(queries × bits)."""
+    """Counts by Hamming distance, in time O(queries × items × words) and memory O(queries × bits).
+
+    Example:
+        >>> from cmah.evaluation.relevance import relation
+        >>> query = BinaryCodes.from_bits([[0, 0]])
+        >>> database = BinaryCodes.from_bits([[0, 0], [1, 0], [0, 1], [1, 1]])
+        >>> same = relation(["chair"], ["chair", "chair", "lamp", "lamp"], 1, 4)
+        >>> total, relevant = DistanceCounter(query, database, [same], skip=np.array([-1]))(0, 1)
+        >>> total.tolist(), relevant[0].tolist()  # at distance 0, 1, 2
+        ([[1, 2, 1]], [[1, 1, 0]])
+    """
 
     def __init__(
         self, query: BinaryCodes, database: BinaryCodes, relations: Sequence[Relation], skip: np.ndarray
@@ -65,6 +85,15 @@ class LevelCounter:
     """Counts by level of the sorted items, in time O(queries × items × (width + log items)).
 
     Levels are numbered from the nearest up: equal distances alike, or by position in the database.
+
+    Example:
+        >>> from cmah.codes import Embeddings
+        >>> from cmah.evaluation.relevance import relation
+        >>> query, database = Embeddings([[1.0, 0.0]]), Embeddings([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+        >>> same = relation(["lamp"], ["chair", "lamp", "lamp"], 1, 3)
+        >>> total, relevant = LevelCounter(query, database, [same], np.array([-1]), by_position=False)(0, 1)
+        >>> total.tolist(), relevant[0].tolist()  # the first two have the same cosine
+        ([[2, 1, 0]], [[1, 1, 0]])
     """
 
     def __init__(
@@ -96,7 +125,13 @@ class LevelCounter:
 
 
 class Distances:
-    """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items."""
+    """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
+        >>> Distances(codes[:1], codes)(0, 1).tolist()
+        [[0, 1, 3]]
+    """
 
     def __init__(self, query: Vectors, database: Vectors) -> None:
         self.codes = isinstance(query, BinaryCodes)
@@ -117,6 +152,12 @@ def chunks(queries: int, width: int) -> list[tuple[int, int]]:
     """Begin and end of the queries that are counted together, at `width` cells each; at least one chunk.
 
     Chunks do not depend on the number of threads, so that sums are rounded alike.
+
+    Example:
+        >>> chunks(600, width=65)
+        [(0, 256), (256, 512), (512, 600)]
+        >>> len(chunks(600, width=100_000))  # ten queries have a million cells
+        60
     """
     step = min(TOGETHER, max(1, CELLS // max(width, 1)))
     return [(begin, min(begin + step, queries)) for begin in range(0, max(queries, 1), step)]

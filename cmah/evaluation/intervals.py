@@ -23,8 +23,11 @@ def bootstrap_interval(
         low and high; NaN for both if there are no values.
 
     Example:
-        >>> bootstrap_interval(np.array([0.5, 0.5]), np.array([0, 1]))
-        (0.5, 0.5)
+        >>> values = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+        >>> bootstrap_interval(values, clusters=np.arange(8))  # eight shapes
+        (0.125, 0.875)
+        >>> bootstrap_interval(values, clusters=np.array([0, 0, 0, 0, 1, 1, 1, 1]))  # two, four views of each
+        (0.0, 1.0)
     """
     if values.size == 0:
         return float("nan"), float("nan")

@@ -32,6 +32,11 @@ class Measure:
         per_query: name of the value of a single query, without depth, where it is another: "ap" of "map".
         average: how the values of queries become that of the report.
         usual: whether the terminal shows it unless other measures are asked for.
+
+    Example:
+        >>> measure = MEASURES["anmrr"]
+        >>> measure.heading, measure.group, measure.lower_is_better, measure.per_query
+        ('ANMRR', 'tiers', True, 'nmrr')
     """
 
     name: str
@@ -173,7 +178,12 @@ def split_name(name: str) -> tuple[str, str, str]:
 
 
 def measure_of(name: str) -> Measure:
-    """The row of a value, such as that of "ndcg" for "ndcg@10_best"."""
+    """The row of a value, such as that of "ndcg" for "ndcg@10_best".
+
+    Example:
+        >>> measure_of("ndcg@10_best").heading
+        'NDCG'
+    """
     return MEASURES[split_name(name)[0]]
 
 
@@ -212,5 +222,10 @@ def definition(name: str) -> str:
 
 
 def value_text(name: str, value: float) -> str:
-    """A value with the digits of its measure; "-" for NaN."""
+    """A value with the digits of its measure; "-" for NaN.
+
+    Example:
+        >>> value_text("p@10", 0.12345), value_text("median_rank", 2.0), value_text("map", math.nan)
+        ('0.123', '2.0', '-')
+    """
     return "-" if math.isnan(value) else f"{value:.{measure_of(name).digits}f}"

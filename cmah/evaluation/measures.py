@@ -33,6 +33,12 @@ class Depths:
         denominator: of AP, one of `DENOMINATORS`.
         curve: int64, ranks of the curves.
         penalty: ranks beyond which ANMRR does not look, int64 [q].
+
+    Example:
+        >>> curve, penalty = np.array([1, 2, 3]), np.array([4, 8, 12])
+        >>> depths = Depths(np.array([10]), np.array([1, 5]), 100, "relevant", curve, penalty)
+        >>> depths.of(1, 3).penalty.tolist()
+        [8, 12]
     """
 
     precision: np.ndarray
@@ -49,7 +55,13 @@ class Depths:
 
 @dataclass(frozen=True)
 class Gains:
-    """What a relevant item at rank i adds to a sum, added up over ranks 1 to i; float64 [n + 1], 0 at i = 0."""
+    """What a relevant item at rank i adds to a sum, added up over ranks 1 to i; float64 [n + 1], 0 at i = 0.
+
+    Example:
+        >>> gains = Gains.of(3)
+        >>> gains.hits.tolist(), gains.ranks.tolist(), gains.harmonic.round(2).tolist()
+        ([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 3.0, 6.0], [0.0, 1.0, 1.5, 1.83])
+    """
 
     hits: np.ndarray
     ndcg: np.ndarray  # 1 / log2(1 + i)
@@ -99,6 +111,15 @@ def category_measures(
         "ap", "p@K", "r@K", "ndcg@K", "nn", "ft", "st", "f@20", "dcg" and "nmrr", float64 [3, c], NaN for queries
         without a relevant item; and the sums over the other queries of precision and recall at the ranks of the
         curve, [2, ranks].
+
+    Example:
+        The relevant one of three items shares ranks 2 and 3 with another: as expected, at best, at worst.
+
+        >>> total, relevant = np.array([[1, 2]]), np.array([[0, 1]])
+        >>> depths = Depths(np.array([2]), None, 3, "relevant", np.array([1, 3]), np.array([2]))
+        >>> measures, curve = category_measures(total, relevant, depths, Gains.of(3))
+        >>> measures["p@2"].tolist(), measures["ap"].round(3).tolist()
+        ([[0.25], [0.5], [0.0]], [[0.417], [0.5], [0.333]])
     """
     some = relevant.sum(axis=1)
     has_relevant_item = some > 0
@@ -162,6 +183,12 @@ def instance_measures(
     Returns:
         "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
         for queries without such an item.
+
+    Example:
+        >>> total, relevant = np.array([[1, 2]]), np.array([[0, 1]])  # at rank 2 or 3
+        >>> measures = instance_measures(total, relevant, np.array([2]), Gains.of(3))
+        >>> measures["acc@2"].tolist(), measures["rank"].tolist()
+        ([[0.5], [1.0], [0.0]], [[2.5], [2.0], [3.0]])
     """
     within, rank, reciprocal = ranking.first_hit(total, relevant, accuracy, gains.harmonic)
     measures = {f"acc@{depth}": within[:, :, d] for d, depth in enumerate(accuracy.tolist())}
@@ -180,6 +207,11 @@ def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray
         precision within radius 2, float64 [c], NaN without a relevant item; and the sums, over the other queries, of
         precision, recall and number of items within each radius, [3, bits + 1]. Where nothing lies within a radius,
         precision is 0.
+
+    Example:
+        >>> precision, sums = radius_measures(np.array([[1, 0, 3, 1]]), np.array([[1, 0, 1, 0]]))
+        >>> precision.tolist(), sums[1].tolist()  # precision within radius 2; recall within radius 0 to 3
+        ([0.5], [0.5, 0.5, 1.0, 1.0])
     """
     within, hits = total.cumsum(axis=1), relevant.cumsum(axis=1)
     has_relevant_item = hits[:, -1] > 0
@@ -190,7 +222,15 @@ def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray
 
 
 def measures_of(ranked: Counts, depths: Depths, gains: Gains) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`category_measures` of the first relation, with `instance_measures` of the second where there is one."""
+    """`category_measures` of the first relation, with `instance_measures` of the second where there is one.
+
+    Example:
+        >>> total, category, shape = np.array([[1, 1, 1]]), np.array([[1, 0, 1]]), np.array([[0, 0, 1]])
+        >>> depths = Depths(np.array([2]), np.array([1]), 3, "relevant", np.array([1, 3]), np.array([4]))
+        >>> measures, curve = measures_of((total, [category, shape]), depths, Gains.of(3))
+        >>> [(name, float(measures[name][0, 0])) for name in ("nn", "p@2", "acc@1", "rank")]
+        [('nn', 1.0), ('p@2', 0.5), ('acc@1', 0.0), ('rank', 3.0)]
+    """
     total, relevant = ranked
     measures, curve = category_measures(total, relevant[0], depths, gains)
     if depths.accuracy is not None:

@@ -11,12 +11,23 @@ GROUPS = {"category level": ("ranking", "tiers"), "instance level": ("shape",)}
 
 
 def with_tables(page: str) -> str:
-    """The text of the page with each table between its marks made from `MEASURES`.
+    r"""The text of the page with each table between its marks made from `MEASURES`.
 
     A table stands between the lines `<!-- table: category level -->` and `<!-- end of table -->`.
 
     Raises:
         KeyError: if a mark names a table that there is not.
+
+    Example:
+        >>> page = "<!-- table: instance level -->\n(old rows)\n<!-- end of table -->"
+        >>> print(with_tables(page))
+        <!-- table: instance level -->
+        <BLANKLINE>
+        | name | heading | better | definition |
+        |---|---|---|---|
+        | `acc@K` | Acc@K | higher | chance that an item of the same shape is among the first K |
+        ...
+        <!-- end of table -->
     """
 
     def replace(found: re.Match[str]) -> str:
@@ -32,7 +43,15 @@ def with_tables(page: str) -> str:
 
 
 def table(measures: Sequence[Measure]) -> str:
-    """Measures as a Markdown table."""
+    """Measures as a Markdown table.
+
+    Example:
+        >>> print(table([MEASURES["nn"], MEASURES["r"]]).strip())
+        | name | heading | better | definition |
+        |---|---|---|---|
+        | `nn` | NN | higher | chance that the first item is relevant |
+        | `r@K` | R@K | higher | relevant ones among the first K / all relevant |
+    """
     rows = ["| name | heading | better | definition |"]
     rows.append("|---|---|---|---|")
     for measure in measures:

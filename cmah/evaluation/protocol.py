@@ -47,10 +47,13 @@ class Protocol:
         CodesError: for a value that is not allowed.
 
     Example:
-        >>> Protocol(ties="position").ties
-        'position'
-        >>> Protocol(k=[1, 10]) == Protocol(k=(1, 10))
-        True
+        >>> protocol = Protocol(k=[1, 10], map_depth=1000)
+        >>> protocol.k, protocol.map_depth, protocol.denominator, protocol.ties
+        ((1, 10), 1000, 'relevant', 'expected')
+        >>> Protocol(ties="random")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: ties 'random' is unknown, expected 'expected' or 'position'
     """
 
     relevance: Relevance = "category"
@@ -84,7 +87,13 @@ class Protocol:
 
 
 class ProtocolFields(TypedDict, total=False):
-    """The fields of `Protocol` as keywords of `evaluate`."""
+    """The fields of `Protocol` as keywords of `evaluate`.
+
+    Example:
+        >>> changes: ProtocolFields = {"k": [1, 5], "ties": "position"}
+        >>> Protocol(**changes).k
+        (1, 5)
+    """
 
     relevance: Relevance
     k: Sequence[int]
@@ -112,6 +121,16 @@ class Rules(Protocol):
         without_cloud: queries that HAU leaves out, since a cloud is missing; None without clouds.
         self_left_out: queries whose own item was left out of the database.
         clusters: number of shapes that the bootstrap drew, None if it drew single queries.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> from cmah.evaluation import evaluate
+        >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]], categories=["chair", "chair", "lamp"])
+        >>> rules = evaluate(codes, codes).rules
+        >>> rules.width_text, rules.self_left_out, rules.left_out  # there is no other lamp
+        ('2 bits', 3, 1)
+        >>> rules.lines()[1]
+        'relevant = same category; mAP over the full ranking, AP divided by: relevant'
     """
 
     queries: int

@@ -21,6 +21,13 @@ class Relation:
         begin: int64 [q]; the items order[begin] to order[end] are relevant.
         end: int64 [q].
         largest: items of the largest class of the database.
+
+    Example:
+        >>> same = relation(["chair"], ["lamp", "chair", "chair"], 1, 3)
+        >>> same.order[same.begin[0] : same.end[0]].tolist()
+        [1, 2]
+        >>> same.count(skip=np.array([2])).tolist()  # the query itself is item 2
+        [1]
     """
 
     order: np.ndarray
@@ -40,7 +47,13 @@ class Relation:
 
 
 def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> Relation:
-    """Equal labels are relevant to each other; arguments and errors are those of `classes`."""
+    """Equal labels are relevant to each other; arguments and errors are those of `classes`.
+
+    Example:
+        >>> same = relation(["chair", "sofa"], ["lamp", "chair", "chair"], 2, 3)
+        >>> (same.end - same.begin).tolist(), same.largest
+        ([2, 0], 2)
+    """
     numbers = classes(query_labels, database_labels, n_query, n_database)
     query, database = numbers[:n_query], numbers[n_query:]
     order = np.argsort(database, kind="stable")
@@ -63,6 +76,10 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
 
     Raises:
         CodesError: for a wrong number or type of labels.
+
+    Example:
+        >>> classes(["chair", ""], ["lamp", "chair", ""], 2, 3).tolist()
+        [1, -1, 2, 1, -2]
     """
     arrays = []
     for name, labels, n in (("query", query_labels, n_query), ("database", database_labels, n_database)):
@@ -85,7 +102,12 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
 
 
 def width(vectors: Vectors) -> int:
-    """Bits of a code, or components of an embedding."""
+    """Bits of a code, or components of an embedding.
+
+    Example:
+        >>> width(BinaryCodes.from_bits([[0, 1, 1, 0]])), width(Embeddings(np.zeros((1, 512))))
+        (4, 512)
+    """
     return vectors.bits if isinstance(vectors, BinaryCodes) else vectors.embeddings.shape[1]
 
 
@@ -94,6 +116,12 @@ def require_comparable(query: Vectors, database: Vectors) -> None:
 
     Raises:
         CodesError: if one are codes and the other embeddings, or width or `space` differ.
+
+    Example:
+        >>> require_comparable(BinaryCodes.from_bits([[0, 1, 1, 0]]), BinaryCodes.from_bits([[0, 1]]))
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: queries have width 4, the database has 2; expected the same
     """
     if isinstance(query, BinaryCodes) is not isinstance(database, BinaryCodes):
         raise CodesError(
@@ -123,6 +151,12 @@ def own_positions(query: Vectors, database: Vectors, exclude_self: bool | None) 
 
     Raises:
         CodesError: if `exclude_self` is True and nothing tells which item is the query.
+
+    Example:
+        >>> query = BinaryCodes.from_bits([[0, 0], [0, 1]], ids=["b", "z"], modality="shape")
+        >>> database = BinaryCodes.from_bits([[1, 1], [0, 0]], ids=["a", "b"], modality="shape")
+        >>> own_positions(query, database, exclude_self=None).tolist()
+        [1, -1]
     """
     nothing = np.full(len(query), -1, dtype=np.int64)
     same = query.modality != "" and query.modality == database.modality

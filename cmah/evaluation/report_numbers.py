@@ -30,6 +30,17 @@ class Report:
         per_class: {"category": names, "queries": how many count, "map", "nn", "p@K": their means}, sorted by name;
             empty lists where categories are unknown.
         rules: the protocol, with the numbers of queries and items.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> from cmah.evaluation import evaluate
+        >>> images = BinaryCodes.from_bits([[0, 0, 0], [1, 1, 1]], categories=["chair", "lamp"])
+        >>> shapes = BinaryCodes.from_bits([[0, 0, 1], [0, 1, 1]], categories=["lamp", "chair"])
+        >>> report = evaluate(images, shapes)
+        >>> report["map"], report["nn"], report.per_query["ap"].tolist(), "acc@1" in report
+        (0.5, 0.0, [0.5, 0.5], False)
+        >>> report.curves["radius"]["recall"]
+        [0.0, 0.0, 1.0, 1.0]
     """
 
     values: dict[str, float]
@@ -47,7 +58,16 @@ class Report:
         return name in self.values
 
     def to_dict(self) -> dict[str, Any]:
-        """Values, curves, classes and rules as plain data; NaN becomes None."""
+        """Values, curves, classes and rules as plain data; NaN becomes None.
+
+        Example:
+            >>> from cmah.codes import BinaryCodes
+            >>> from cmah.evaluation import evaluate
+            >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1]], categories=["chair", "lamp"])
+            >>> evaluate(codes, codes).to_dict()["values"]["map"]  # None: no query has a relevant item
+            >>> evaluate(codes, codes, exclude_self=False).to_dict()["values"]["map"]
+            1.0
+        """
         return {
             "values": _plain(self.values),
             "curves": _plain(self.curves),

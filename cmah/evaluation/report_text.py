@@ -25,6 +25,18 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
 
     Raises:
         CodesError: for a name that no report has.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> from cmah.evaluation import evaluate
+        >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]], categories=["a", "a", "b"])
+        >>> report = evaluate(codes, codes, bootstrap=0)
+        >>> print(comparison([("CMAH", report)], ["nn", "r@10"]))
+              width   mAP    ±  (worst - best)   NN     R@10
+        ----  ------  -----  -  ---------------  -----  -----
+        CMAH  3 bits  1.000     (1.000 - 1.000)  1.000  1.000
+        <BLANKLINE>
+        ranking by Hamming distance, expectation over all orders of ties ...
     """
     names = list(dict.fromkeys(name for _, report in reports for name in report.values))
     usual = [measure.name for measure in MEASURES.values() if measure.usual]

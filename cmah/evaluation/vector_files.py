@@ -21,6 +21,12 @@ class VectorFile:
         path: the file.
         vectors: its codes or embeddings, of the images only those of the wanted kind.
         unhashed: embeddings of the same rows before hashing, where they are given.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 1, 1, 0], [1, 1, 0, 0]], prefixes=(2, 4))
+        >>> file = VectorFile(Path("shape.npz"), codes)
+        >>> file.truncated(2).bits, file.truncated(None).bits
+        (2, 4)
     """
 
     path: Path
@@ -60,6 +66,11 @@ def read_pair(
 
     Raises:
         CodesError: naming the file that is not what is expected, or has no row of the kind.
+
+    Example:
+        >>> images, shapes = read_pair("demo/codes/image.npz", "demo/codes/shape.npz", kind="render")
+        >>> images.vectors.modality, shapes.vectors.modality, images.vectors.bits
+        ('image', 'shape', 64)
     """
     embeddings = unhashed or (None, None)
     files = _read(Path(query), kind, embeddings[0]), _read(Path(database), kind, embeddings[1])
@@ -80,6 +91,10 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
 
     Raises:
         CodesError: if they have none in common, or `bits` are given for embeddings.
+
+    Example:
+        >>> code_lengths(read_pair("demo/codes/image.npz", "demo/codes/shape.npz"))
+        [16, 32, 64]
     """
     prefixes = [set(file.vectors.prefixes) for file in files if isinstance(file.vectors, BinaryCodes)]
     if len(prefixes) < len(files):
@@ -97,7 +112,15 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
 
 
 def same_items(a: FilePair, b: FilePair) -> bool:
-    """Whether two pairs of files hold the same items, as far as their ids tell; only then can they be compared."""
+    """Whether two pairs of files hold the same items, as far as their ids tell; only then can they be compared.
+
+    Example:
+        >>> codes = BinaryCodes.from_bits([[0, 1], [1, 1]], ids=["a", "b"])
+        >>> other = BinaryCodes.from_bits([[0, 0], [1, 0]], ids=["b", "c"])
+        >>> one, two, three = (VectorFile(Path("x.npz"), each) for each in (codes, codes[::-1], other))
+        >>> same_items((one, one), (two, two)), same_items((one, one), (three, one))
+        (True, False)
+    """
     for one, other in zip(a, b, strict=True):
         ids = one.vectors.ids, other.vectors.ids
         if len(one.vectors) != len(other.vectors):
@@ -112,6 +135,10 @@ def files_of(folder: Path) -> tuple[Path, Path]:
 
     Raises:
         CodesError: if the folder is a run.
+
+    Example:
+        >>> [file.name for file in files_of(Path("demo/codes"))]
+        ['image.npz', 'shape.npz']
     """
     ending = ".npz"
     if not (folder / "image.npz").exists():

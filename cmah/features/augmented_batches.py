@@ -23,6 +23,17 @@ class FeatureBatches(TrainingBatches):
     """Training batches with the fields image_features and shape_features beside the others.
 
     Which copy a sample gets is a function of (seed, epoch, batch), so that a resumed run goes on as it was.
+
+    Example:
+        Two copies of every cloud go once through a tower that gives 8 numbers.
+
+        >>> from cmah.data.dataset import Dataset
+        >>> pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=32, points=64)
+        >>> tower = nn.Sequential(nn.Flatten(), nn.Linear(64 * 3, 8))
+        >>> batches = FeatureBatches(pairs, 4, 0, image_tower=None, shape_tower=tower, copies=2, pictured=4)
+        >>> batch = next(batches.epoch(0))
+        >>> tuple(batch["points"].shape), tuple(batch["shape_features"].shape)
+        ((4, 64, 3), (4, 8))
     """
 
     def __init__(

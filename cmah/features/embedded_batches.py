@@ -21,6 +21,21 @@ class EmbeddedBatches(TrainingBatches):
         embedder: the frozen encoder.
         table: the embeddings.
         rows: int64, the row of `table` of each image of `pairs`, shape after shape.
+
+    Example:
+        Four shapes, and an encoder of random weights that gives 96 numbers.
+
+        >>> from pathlib import Path
+        >>> from timm import create_model
+        >>> from cmah.recipes.resolving import make_config
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> embedder = ImageEmbedder("timm:test_resnet", "weights.pt", cache=Path("cache"))
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> few = replace(dataset, shapes=dataset.shapes[:4])
+        >>> config = make_config("cmah", "tiny", assignments=["training.workers=0"])
+        >>> batches = EmbeddedBatches(few, config, embedder, points=64, colours=False)
+        >>> {name: tuple(value.shape) for name, value in sorted(next(batches.epoch(0)).items())}
+        {'image_features': (4, 96), 'index': (4,), 'points': (4, 64, 3), 'view': (4,)}
     """
 
     def __init__(

@@ -41,6 +41,12 @@ class EmbeddingTable:
         dim: width of a row.
         kept: positions, in the list that was embedded, of the images that could be read; row i is that of kept[i].
         skipped: (path, reason) of the others.
+
+    Example:
+        >>> np.save("shard.npy", np.array([[1, 2], [3, 4]], np.float32))
+        >>> table = EmbeddingTable(2, [(Path("shard.npy"), 2)], kept=[0, 2], skipped=[("1.png", "broken")])
+        >>> table.rows([1, 0]).tolist()
+        [[3.0, 4.0], [1.0, 2.0]]
     """
 
     def __init__(
@@ -92,6 +98,19 @@ class ImageEmbedder:
         dim: width of an embedding.
         size: of the images in pixels.
         folder: of its shards, <cache>/embeddings/<key>.
+
+    Example:
+        With random weights, for want of others:
+
+        >>> from timm import create_model
+        >>> from cmah.data.dataset import Dataset
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> embedder = ImageEmbedder("timm:test_resnet", "weights.pt", cache=Path("cache"))
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> embedder.embed(dataset.root, dataset.images[:4]).rows([0, 3]).shape
+        (2, 96)
+        >>> len(list(Path("cache/embeddings").glob("*/images-*.npy")))  # the next call reads this file
+        1
     """
 
     def __init__(
@@ -190,7 +209,7 @@ class ImageEmbedder:
         """Embeddings of texts by the encoder's own text tower: float32 [n, dim], each of unit length.
 
         Raises:
-            ConfigError, RunError: if it has none; see `texts.TextEncoder`.
+            ConfigError, RunError: if it has none; see `text_towers.TextEncoder`.
         """
         from cmah.models.pretrained.text_towers import TextEncoder, require_text
 

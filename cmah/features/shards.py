@@ -26,6 +26,16 @@ class Shards:
     Attributes:
         folder: made when the first shard is written.
         dim: width of a row.
+
+    Example:
+        Of three items the second is broken.
+
+        >>> shards = Shards(Path("cache"), dim=2)
+        >>> path, left_out = shards.get("first", 3, lambda: (np.eye(2, dtype=np.float32), [(1, "broken")]))
+        >>> np.load(path).tolist(), left_out
+        ([[1.0, 0.0], [0.0, 1.0]], [(1, 'broken')])
+        >>> shards.get("first", 3, lambda: print("computed again"))[1]  # it is there, so nothing is computed
+        [(1, 'broken')]
     """
 
     def __init__(self, folder: Path, dim: int) -> None:

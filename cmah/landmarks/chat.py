@@ -33,6 +33,11 @@ class ChatError(CmahError):
 
     Attributes:
         final: no question will be answered, as the key is refused or the address or model does not exist.
+
+    Example:
+        >>> error = ChatError("https://HOST/v1: HTTP 401, the key is refused", final=True)
+        >>> print(error, "- stop asking" if error.final else "- go on")
+        https://HOST/v1: HTTP 401, the key is refused - stop asking
     """
 
     def __init__(self, message: str, final: bool = False) -> None:
@@ -56,6 +61,9 @@ class Chat:
     Example:
         >>> Chat("http://localhost:8080/v1", "llama")
         Chat(url='http://localhost:8080/v1', model='llama', timeout=120.0)
+        >>> Chat("http://example.com/v1", "llama", key="secret")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: --endpoint: http would send the key to example.com unencrypted, ...
     """
 
     url: str
@@ -100,6 +108,11 @@ class Chat:
 
         Raises:
             CmahError: if the named variable is empty or not set, or the URL cannot be used.
+
+        Example:
+            >>> Chat.from_environment("https://example.com/v1", "llama", "A_VARIABLE_NOT_SET")
+            Traceback (most recent call last):
+            cmah.errors.CmahError: --key-env: the environment variable A_VARIABLE_NOT_SET is empty or not set
         """
         key = "" if variable == "" else os.environ.get(variable or "OPENAI_API_KEY", "").strip()
         if variable and not key:

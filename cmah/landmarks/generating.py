@@ -34,6 +34,12 @@ class Generated:
         landmarks: everything the file holds now.
         failed: the categories that got nothing, or less than was asked for, each with the reason.
         dropped: the descriptions that were left out, each with the reason.
+
+    Example:
+        >>> landmarks = Landmarks({"chair": ["a chair with four legs"]})
+        >>> done = Generated(["chair", "lamp"], landmarks, failed={"lamp": "not asked after that"})
+        >>> [name for name in done.categories if name not in done.failed]
+        ['chair']
     """
 
     categories: list[str]
@@ -49,6 +55,10 @@ class Coverage:
     Attributes:
         covered: category, in normal form, to the number of its landmarks.
         missing: the categories without.
+
+    Example:
+        >>> landmark_coverage(["Chair", "wombat"])
+        Coverage(covered={'chair': ...}, missing=['wombat'])
     """
 
     covered: dict[str, int]
@@ -78,6 +88,14 @@ def take_answers(answers: str | Path, out: str | Path, categories: Iterable[str]
 
     Raises:
         CmahError: if a file cannot be read or written, or no category got any landmarks.
+
+    Example:
+        >>> from cmah.files import write_json
+        >>> write_json("answers.json", {"Chair": ["a chair with four legs.", "a red chair with arms"]})
+        >>> done = take_answers("answers.json", "landmarks.json", ["chair", "lamp"])
+        >>> done.landmarks, done.dropped, done.failed
+        ({'chair': ['a chair with four legs']}, [('a red chair with arms', 'colour: red')],
+        {'lamp': 'no answer in the file'})
     """
     asked, out = _normal_names(categories), Path(out)
     landmarks = _existing(out)
@@ -128,6 +146,16 @@ def ask_endpoint(
 
     Raises:
         CmahError: if there is no category, the file cannot be read or written, or no category got its landmarks.
+
+    Example:
+        An object that gives one answer stands for a `Chat`:
+
+        >>> from types import SimpleNamespace
+        >>> chat = SimpleNamespace(ask=lambda question: '["a chair with four legs"]')
+        >>> ask_endpoint(chat, "asked.json", ["Chair"], count=1).landmarks
+        {'chair': ['a chair with four legs']}
+        >>> read_landmarks("asked.json")
+        {'chair': ['a chair with four legs']}
     """
     names, out = require_categories(categories), Path(out)
     landmarks = _existing(out)
@@ -193,6 +221,10 @@ def require_categories(categories: Iterable[str]) -> list[str]:
 
     Raises:
         CmahError: if there is none, or a name is empty or cannot be printed.
+
+    Example:
+        >>> require_categories(["Cell_Phone", "cell phone", "Chair"])
+        ['cell phone', 'chair']
     """
     names = _normal_names(categories)
     if not names:

@@ -32,6 +32,11 @@ class Landmarks(dict[str, list[str]]):
 
     Attributes:
         aliases: other names in normal form, each with the category it stands for.
+
+    Example:
+        >>> mine = Landmarks({"chair": ["a chair with four legs"]}, aliases={"armchair": "chair"})
+        >>> mine["chair"], mine.aliases["armchair"]
+        (['a chair with four legs'], 'chair')
     """
 
     def __init__(
@@ -52,12 +57,22 @@ def normal_name(name: str) -> str:
 
 
 def printable(name: str) -> bool:
-    """Whether a name has neither control characters nor lone surrogates."""
+    """Whether a name has neither control characters nor lone surrogates.
+
+    Example:
+        >>> [name for name in ("chair", "chaise longue", "cha\\nir") if printable(name)]
+        ['chair', 'chaise longue']
+    """
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
 
 
 def name_fault(name: str) -> str:
-    """Why a category cannot have this name; empty if it can."""
+    """Why a category cannot have this name; empty if it can.
+
+    Example:
+        >>> name_fault("chair"), name_fault(" _ ")
+        ('', 'empty, expected a name')
+    """
     if not (normal := normal_name(name)):
         return "empty, expected a name"
     if not printable(normal):
@@ -66,7 +81,12 @@ def name_fault(name: str) -> str:
 
 
 def has_lone_surrogate(text: str) -> bool:
-    """Whether a text cannot be written as UTF-8: JSON's escapes can spell one half of a surrogate pair alone."""
+    """Whether a text cannot be written as UTF-8: JSON's escapes can spell one half of a surrogate pair alone.
+
+    Example:
+        >>> [text for text in ("a chair", "half a chair \\ud83e") if not has_lone_surrogate(text)]
+        ['a chair']
+    """
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
@@ -96,6 +116,12 @@ def known_landmarks(path: str | Path | None = None) -> Landmarks:
 
     Raises:
         CmahError: see `read_landmarks`.
+
+    Example:
+        >>> write_landmarks("mine.json", {"chair": ["a chair with four legs"]})
+        >>> known = known_landmarks("mine.json")
+        >>> len(known), known["chair"]
+        (85, ['a chair with four legs'])
     """
     mine, shipped = read_landmarks(path) if path else Landmarks(), _shipped()
     return Landmarks({**shipped, **mine}, {**shipped.aliases, **mine.aliases})
@@ -113,6 +139,14 @@ def landmarks_of(category: str, landmarks: Mapping[str, list[str]]) -> list[str]
 
     Raises:
         CmahError: if there are none, with the names that come near.
+
+    Example:
+        >>> mine = Landmarks({"chair": ["a chair with four legs"]}, aliases={"recliner": "chair"})
+        >>> landmarks_of("Recliner", mine)
+        ['a chair with four legs']
+        >>> landmarks_of("chairs", mine)
+        Traceback (most recent call last):
+        cmah.errors.CmahError: no landmarks for the category 'chairs' (near: chair); ...
     """
     name = normal_name(category)
     if name in landmarks:
@@ -134,6 +168,11 @@ def write_landmarks(
 
     Raises:
         CmahError: if `read_landmarks` would refuse the file, or it cannot be written.
+
+    Example:
+        >>> write_landmarks("phones.json", {"Cell_Phone": ["a phone with a hinge"]}, {"mobile": "cell phone"})
+        >>> read_landmarks("phones.json"), read_landmarks("phones.json").aliases
+        ({'cell phone': ['a phone with a hinge']}, {'mobile': 'cell phone'})
     """
     value: dict[str, Any] = {"format": FORMAT, "version": VERSION, "categories": dict(landmarks)}
     if aliases := getattr(landmarks, "aliases", {}) if aliases is None else aliases:

@@ -40,6 +40,13 @@ def prompt(category: str, count: int, metadata: str = "", known: Sequence[str] =
         count: how many descriptions to ask for.
         metadata: a sentence or two about the shapes, for the model; may be empty.
         known: existing descriptions, which the model is asked not to repeat.
+
+    Example:
+        >>> print(prompt("Ice_Axe", 3, known=["an ice axe with a long shaft"]))
+        Write 3 different descriptions of single objects of the category "ice axe".
+        ...begins with the object, such as "an ice axe with …".
+        Do not repeat these: ["an ice axe with a long shaft"]
+        Answer with a JSON list of 3 strings and nothing else.
     """
     name = normal_name(category)
     article = "an" if name[:1] in "aeiou" else "a"
@@ -140,6 +147,15 @@ def ask_for(
 
     Yields:
         After each answer the new descriptions, and those dropped with the reason.
+
+    Example:
+        A model that gives one description at a time, the first of them with a colour:
+
+        >>> answers = iter(['["a red chair with arms"]', '["a chair with four legs"]'])
+        >>> for kept, dropped in ask_for(lambda question: next(answers), "chair", count=1):
+        ...     print(kept, dropped)
+        [] [('a red chair with arms', 'colour: red')]
+        ['a chair with four legs'] []
     """
     have = list(known)
     for _ in range(ROUNDS):

@@ -24,6 +24,22 @@ class Mesh:
         textures: int64 [k, 3], for each texture its offset in `texels`, its height and its width.
         coloured: whether the file has any colours.
         opaque: whether no point lets light through.
+
+    Example:
+        A box of 2 x 2 x 1, whose corners lie 1.5 from its centre:
+
+        >>> from pathlib import Path
+        >>> from cmah.meshes.mesh_loading import load_mesh
+        >>> from cmah.synthetic.solids import Model
+        >>> from cmah.synthetic.writing import write_off
+        >>> box = Model()
+        >>> box.box(centre=(7, 7, 7), size=(2, 2, 1), colour=(1, 0, 0))
+        >>> write_off(box, Path("box.off"))
+        >>> mesh = load_mesh("box.off")
+        >>> mesh.vertices.shape, mesh.faces.shape, mesh.coloured, mesh.opaque
+        ((8, 3), (12, 3), True, True)
+        >>> (1.5 * mesh.vertices.max(axis=0)).round(3).tolist()
+        [1.0, 1.0, 0.5]
     """
 
     vertices: np.ndarray
@@ -43,7 +59,7 @@ class Mesh:
 
 
 def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The colour of surface points: face colour x interpolated vertex colour x texture (repeated, bilinear).
+    r"""The colour of surface points: face colour x interpolated vertex colour x texture (repeated, bilinear).
 
     Args:
         mesh: the mesh.
@@ -52,6 +68,17 @@ def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.nd
 
     Returns:
         float32 [n, 4], RGBA in 0..1.
+
+    Example:
+        Half way between the red and the green corner of a triangle:
+
+        >>> from pathlib import Path
+        >>> from cmah.meshes.mesh_loading import load_mesh
+        >>> corners = "0 0 0 255 0 0\n1 0 0 0 255 0\n0 1 0 0 0 255\n"
+        >>> _ = Path("triangle.off").write_text(f"COFF\n3 1 0\n{corners}3 0 1 2\n")
+        >>> weights = np.array([[0.5, 0.5, 0]], np.float32)
+        >>> surface_colours(load_mesh("triangle.off"), np.array([0]), weights).tolist()
+        [[0.5, 0.5, 0.0, 1.0]]
     """
     rgba = mesh.face_rgba[faces]
     if mesh.vertex_rgba is not None:

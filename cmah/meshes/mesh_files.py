@@ -38,6 +38,16 @@ class Part:
         texture: the texture image, or None.
         texture_instead: whether the texture replaces `face_rgba`, rather than being multiplied with it.
         texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
+
+    Example:
+        >>> from cmah.synthetic.solids import Model
+        >>> from cmah.synthetic.writing import write_off
+        >>> box = Model()
+        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(1, 0, 0))
+        >>> write_off(box, Path("box.off"))  # a format with colours of vertices and without textures
+        >>> (part,) = read_parts("box.off")
+        >>> part.vertices.shape, part.faces.shape, part.vertex_rgba[0].tolist(), part.texture
+        ((8, 3), (12, 3), [1.0, 0.0, 0.0, 1.0], None)
     """
 
     vertices: np.ndarray
@@ -60,6 +70,16 @@ def read_parts(path: str | Path) -> list[Part]:
     Raises:
         CmahError: if it cannot be read, with the reason.
         MemoryError: if it needs more memory than the process may take.
+
+    Example:
+        >>> from cmah.synthetic.solids import Model
+        >>> from cmah.synthetic.writing import write_glb
+        >>> model = Model()
+        >>> model.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(1, 0, 0))
+        >>> model.box(centre=(2, 0, 0), size=(1, 1, 1), colour=(0, 0, 1))
+        >>> write_glb(model, Path("boxes.glb"))
+        >>> [(len(part.faces), part.face_rgba[0].tolist()) for part in read_parts("boxes.glb")]
+        [(12, [1.0, 0.0, 0.0, 1.0]), (12, [0.0, 0.0, 1.0, 1.0])]
     """
     path = Path(path)
     suffix = path.suffix.lower()

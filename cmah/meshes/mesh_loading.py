@@ -32,6 +32,18 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
 
     Raises:
         CmahError: if the file cannot be read, or has no faces, no extent, no area or unusable coordinates.
+
+    Example:
+        A tower whose z axis points up stands upright afterwards:
+
+        >>> from cmah.synthetic.solids import Model
+        >>> from cmah.synthetic.writing import write_off
+        >>> tower = Model()
+        >>> tower.box(centre=(5, 5, 3), size=(2, 3, 6), colour=(1, 0, 0))
+        >>> write_off(tower, Path("tower.off"))
+        >>> mesh = load_mesh("tower.off", up_axis="z")
+        >>> (3.5 * np.ptp(mesh.vertices, axis=0)).round(3).tolist()  # its corners lay 3.5 from its centre
+        [2.0, 6.0, 3.0]
     """
     parts = read_parts(path)
     if not any(len(part.faces) for part in parts):

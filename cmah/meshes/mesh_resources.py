@@ -24,6 +24,14 @@ class ConfinedResolver(Resolver):
 
     Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
     Names in the wrong case (written on Windows) and percent-encoded ones (glTF) are looked up as well.
+
+    Example:
+        >>> resolver = ConfinedResolver("demo/meshes/chair")
+        >>> resolver.get("CHAIR_000.mtl")[:6]
+        b'newmtl'
+        >>> resolver.get("../sofa/sofa_000.mtl")
+        Traceback (most recent call last):
+        FileNotFoundError: ../sofa/sofa_000.mtl
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -101,6 +109,12 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
 
     Returns:
         uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
+
+    Example:
+        >>> texture_texels(Image.new("RGB", (2048, 1024)), "blend").shape
+        (512, 1024, 4)
+        >>> texture_texels(Image.new("RGBA", (1, 1), (90, 60, 30, 100)), "mask").tolist()  # a hole
+        [[[90, 60, 30, 0]]]
     """
     width, height = image.size
     if width * height > TEXTURE_PIXELS or width * height == 0:

@@ -16,13 +16,20 @@ HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4|n)?OFF(\s+BINARY)?[ \t]*", re.IGNORECA
 
 @dataclass
 class OffMesh:
-    """The content of an OFF file, with polygons cut into fans of triangles.
+    r"""The content of an OFF file, with polygons cut into fans of triangles.
 
     Attributes:
         vertices: float64 [v, 3].
         faces: int64 [f, 3].
         vertex_rgba: float32 [v, 4] in 0..1, or None.
         face_rgba: float32 [f, 4] in 0..1, NaN where a face has no colour, or None if no face has one.
+
+    Example:
+        A triangle with a colour and one without:
+
+        >>> _ = Path("two.off").write_text("OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2 255 0 0\n3 2 1 0\n")
+        >>> read_off("two.off").face_rgba.tolist()
+        [[1.0, 0.0, 0.0, 1.0], [nan, nan, nan, nan]]
     """
 
     vertices: np.ndarray
@@ -32,10 +39,15 @@ class OffMesh:
 
 
 def read_off(path: str | Path) -> OffMesh:
-    """Read an OFF file; the counts in its header are checked against its lines before anything is allocated.
+    r"""Read an OFF file; the counts in its header are checked against its lines before anything is allocated.
 
     Raises:
         CmahError: if it is not an ASCII OFF file, or its content is not what its header says.
+
+    Example:
+        >>> _ = Path("square.off").write_text("OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n")
+        >>> read_off("square.off").faces.tolist()
+        [[0, 1, 2], [0, 2, 3]]
     """
     data = Path(path).read_bytes()
     # comments and blank lines may occur anywhere, also before the header

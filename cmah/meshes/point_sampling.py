@@ -17,7 +17,7 @@ TASK = "cmah.meshes.point_sampling:write_points"
 
 
 def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
-    """Draw points of the surface, uniformly by area.
+    r"""Draw points of the surface, uniformly by area.
 
     A face is drawn with a probability proportional to its area, and in it the point with the barycentric weights
     1 - √r, √r (1 - s), √r s for uniform r and s (Osada et al. 2002, "Shape distributions", equation 1).
@@ -29,6 +29,14 @@ def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
 
     Returns:
         float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
+
+    Example:
+        The points of a triangle without a colour, in the plane y = 0:
+
+        >>> _ = Path("flat.off").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 0 1\n3 0 1 2\n")
+        >>> points = sample_points(load_mesh("flat.off"), 100, seed=0)
+        >>> points.shape, float(np.abs(points[:, 1]).max())
+        ((100, 3), 0.0)
     """
     generator = np.random.default_rng(seed)
     cumulative = np.cumsum(mesh.face_areas)
@@ -72,6 +80,10 @@ def points_of_mesh(
 
     Raises:
         CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
+
+    Example:
+        >>> points_of_mesh("demo/meshes/chair/chair_000.obj", 500).shape
+        (500, 6)
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "points.npy"
@@ -85,7 +97,13 @@ def points_of_mesh(
 
 
 def warm_up() -> None:
-    """Let BLAS take its memory before the worker's memory is limited."""
+    """Let BLAS take its memory before the worker's memory is limited.
+
+    Example:
+        >>> warm_up()  # leaves nothing to be seen; the tasks come after it
+        >>> write_points({"path": "demo/meshes/mug/mug_000.obj", "out": "mug.npy", "points": 9, "up": "y"})
+        {}
+    """
     np.ones((400, 400)) @ np.ones((400, 400))
 
 
@@ -100,6 +118,12 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         CmahError: if the mesh is refused.
+
+    Example:
+        >>> write_points({"path": "demo/meshes/mug/mug_000.obj", "out": "mug.npy", "points": 50, "up": "y"})
+        {}
+        >>> np.load("mug.npy").shape
+        (50, 6)
     """
     np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
     return {}

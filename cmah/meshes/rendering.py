@@ -35,6 +35,10 @@ class Camera:
     Attributes:
         azimuth: degrees about the up axis; 0 looks at the shape from +z, 90 from +x.
         elevation: degrees above the horizon.
+
+    Example:
+        >>> (Camera(azimuth=90, elevation=0).axes().round(3) + 0).tolist()  # the eye lies at +x
+        [[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
 
     azimuth: float
@@ -93,6 +97,15 @@ def render(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np
     Returns:
         Images uint8 [views, size, size, 3] and masks uint8 [views, size, size] (255 = object, between the two
         at its edges and where it is transparent).
+
+    Example:
+        >>> from cmah.meshes.mesh_loading import load_mesh
+        >>> chair = load_mesh("demo/meshes/chair/chair_000.obj")
+        >>> images, masks = render(chair, ring_of_cameras(4), 32)
+        >>> images.shape, masks.shape
+        ((4, 32, 32, 3), (4, 32, 32))
+        >>> images[0, 0, 0].tolist(), int(masks[0, 0, 0]), int(masks.max())  # a corner is background
+        ([255, 255, 255], 0, 255)
     """
     scene = EmbreeScene(robust=True)  # not robust, rays slip through the edges between faces
     TriangleMesh(scene=scene, vertices=mesh.vertices, indices=mesh.faces)

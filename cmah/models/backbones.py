@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class Frozen(nn.Module):
-    """A tower that stays as it was loaded: always in evaluation mode, no gradients, not saved with the run."""
+    """A tower that stays as it was loaded: always in evaluation mode, no gradients, not saved with the run.
+
+    Example:
+        Dropout does nothing, even in training.
+
+        >>> Frozen(nn.Dropout(0.5)).train()(torch.ones(1, 4))
+        tensor([[1., 1., 1., 1.]])
+    """
 
     net: Any  # an ImageBackbone or PointEncoder; Any, so that callers can read the attributes of either
 
@@ -34,7 +41,15 @@ class Frozen(nn.Module):
 
 
 class Tuned(nn.Module):
-    """A tower that is fine-tuned from its loaded weights; its batch norms keep their loaded statistics."""
+    """A tower that is fine-tuned from its loaded weights; its batch norms keep their loaded statistics.
+
+    Example:
+        In training, dropout is on and the batch norm keeps its statistics.
+
+        >>> tower = Tuned(nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5))).train()
+        >>> [module.training for module in tower.net]
+        [False, True]
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -70,6 +85,11 @@ def image_tower(
     Raises:
         ConfigError: for an unknown name or tag.
         RunError: for a weights file that is missing, damaged or of another model.
+
+    Example:
+        >>> tower, encoder = image_tower("timm:mobilenetv3_small_050", "", 64, frozen=False)
+        >>> encoder.dim, tuple(tower(torch.rand(2, 3, 64, 64)).shape)
+        (1024, (2, 1024))
     """
     net = ImageBackbone(BackboneSpec.parse(encoder), image_size)
     if weights:
@@ -83,6 +103,11 @@ def shape_tower(encoder: str, weights: str, *, frozen: bool) -> tuple[nn.Module,
     Raises:
         ConfigError: for an unknown name.
         RunError: for a weights file that is missing, damaged or of another model.
+
+    Example:
+        >>> tower, encoder = shape_tower("pointnet", "", frozen=True)
+        >>> encoder.points, encoder.dim, tuple(tower(torch.rand(2, 100, 3)).shape)
+        (1024, 1792, (2, 1792))
     """
     net = point_encoder(encoder, weights)
     return _tower(net, bool(weights), frozen), net
@@ -98,6 +123,12 @@ def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
 
     Raises:
         ConfigError: if the clouds have fewer points than it needs.
+
+    Example:
+        >>> encoder = shape_tower("pointnet", "", frozen=True)[1]
+        >>> encoder.ignored = 2  # as after loading a file with a classifier's last layer
+        >>> tower_remarks("pointnet", encoder, 1024)
+        ['pointnet: 2 tensors of its file outside the point tower ignored']
     """
     if points and points < encoder.least:
         raise ConfigError(f"model.points = {points}: {name} needs at least {encoder.least}")

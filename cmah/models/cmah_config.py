@@ -41,6 +41,14 @@ class ModelConfig(Settings):
         shape_weights: file of its weights; "" trains it from random weights.
         shape_frozen: whether that tower stays as loaded.
         shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
+
+    Example:
+        >>> config = ModelConfig(bits=(16, 32, 64))
+        >>> (config.image_size // config.patch_size) ** 2, config.groups  # tokens of an image, of a shape
+        (196, 64)
+        >>> ModelConfig(bits=(64, 16))
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: model.bits = [64, 16]: expected ascending lengths from 1 to 4096
     """
 
     table = "model"

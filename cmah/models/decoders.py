@@ -17,6 +17,13 @@ class MaskedDecoder(nn.Module):
         heads: attention heads.
         out: how many numbers are predicted per masked token.
         qkv_bias: whether attention has biases (Point-MAE's has none).
+
+    Example:
+        Five visible tokens and seven masked ones, of each of which three numbers are predicted.
+
+        >>> decoder = MaskedDecoder(width=8, decoder_width=4, depth=1, heads=1, out=3, qkv_bias=True)
+        >>> tuple(decoder.decode(torch.rand(2, 5, 8), torch.rand(2, 5, 4), torch.rand(2, 7, 4)).shape)
+        (2, 7, 3)
     """
 
     def __init__(
@@ -47,7 +54,15 @@ class MaskedDecoder(nn.Module):
 
 
 class ImageDecoder(MaskedDecoder):
-    """Pixels of masked patches: [b, m, patch · patch · 3]."""
+    """Pixels of masked patches: [b, m, patch · patch · 3].
+
+    Example:
+        Patches 1 and 2 of four, from tokens of the others: 16 · 16 · 3 numbers each.
+
+        >>> decoder = ImageDecoder(image_size=32, patch=16, width=8, decoder_width=8, depth=1, heads=2)
+        >>> tuple(decoder(torch.rand(1, 2, 8), torch.tensor([[0, 3]]), torch.tensor([[1, 2]])).shape)
+        (1, 2, 768)
+    """
 
     def __init__(
         self, image_size: int, patch: int, width: int, decoder_width: int, depth: int, heads: int
@@ -64,7 +79,13 @@ class ImageDecoder(MaskedDecoder):
 
 
 class PointDecoder(MaskedDecoder):
-    """Coordinates of masked groups, relative to their centres: [b, m, group_size, 3] (Point-MAE)."""
+    """Coordinates of masked groups, relative to their centres: [b, m, group_size, 3] (Point-MAE).
+
+    Example:
+        >>> decoder = PointDecoder(group_size=4, width=8, decoder_width=8, depth=1, heads=2)
+        >>> tuple(decoder(torch.rand(1, 2, 8), torch.rand(1, 2, 3), torch.rand(1, 5, 3)).shape)
+        (1, 5, 4, 3)
+    """
 
     def __init__(self, group_size: int, width: int, decoder_width: int, depth: int, heads: int) -> None:
         super().__init__(width, decoder_width, depth, heads, group_size * 3, qkv_bias=False)

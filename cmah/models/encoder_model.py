@@ -18,6 +18,13 @@ class FrozenImages:
         encoder: timm:NAME, open_clip:NAME or slip:ViT-B-16.
         weights: its file, or download:TAG.
         backbone: the encoder with its weights.
+
+    Example:
+        >>> from cmah.models.pretrained.backbone_spec import BackboneSpec
+        >>> backbone = ImageBackbone(BackboneSpec.parse("timm:mobilenetv3_small_050"))
+        >>> images = FrozenImages("timm:mobilenetv3_small_050", "mobilenet.pt", backbone)
+        >>> images.backbone.dim, images.backbone.default_size
+        (1024, 224)
     """
 
     encoder: str
@@ -37,6 +44,16 @@ class EncoderModel(Protocol):
         colours: whether these clouds have colours, six columns in place of three.
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
             `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
+
+    Example:
+        >>> import torch
+        >>> from cmah.models.cmah_config import ModelConfig
+        >>> from cmah.models.cmah_network import Cmah
+        >>> config = ModelConfig(bits=(8, 16), width=24, depth=1, decoder_width=24, decoder_depth=1)
+        >>> model: EncoderModel = Cmah(config).eval()
+        >>> outputs = model.encode_shapes({"points": torch.rand(3, model.points, 3)})
+        >>> model.code_lengths, model.width, tuple(outputs.shape)
+        ((8, 16), 16, (3, 16))
     """
 
     code_lengths: tuple[int, ...]

@@ -11,6 +11,11 @@ class TokenEncoder(nn.Module):
 
     Position vectors may be added before every block, as Point-MAE does for point groups; images add theirs
     once, in the tokenizer.
+
+    Example:
+        >>> tokens, positions = torch.rand(2, 5, 8), torch.rand(2, 5, 8)
+        >>> tuple(TokenEncoder(width=8, depth=2, heads=2)(tokens, positions).shape)
+        (2, 5, 8)
     """
 
     def __init__(
@@ -45,7 +50,14 @@ def pool(tokens: Tensor) -> Tensor:
 
 
 class CrossBlock(nn.Module):
-    """One direction of cross-attention: queries of one modality, keys and values of the other, then an MLP."""
+    """One direction of cross-attention: queries of one modality, keys and values of the other, then an MLP.
+
+    Example:
+        Three tokens read five of the other modality.
+
+        >>> tuple(CrossBlock(width=8, heads=2)(torch.rand(1, 3, 8), torch.rand(1, 5, 8)).shape)
+        (1, 3, 8)
+    """
 
     def __init__(self, width: int, heads: int, drop_path: float = 0.0) -> None:
         super().__init__()

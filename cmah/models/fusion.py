@@ -12,6 +12,13 @@ class FusionBlock(nn.Module):
     Each layer: self-attention within each modality, then cross-attention in both directions at once (each
     modality reads the other's tokens as they stood before the exchange). Reconstruction: the paper's figure
     names self- and cross-attention; their order and number are not known.
+
+    Example:
+        >>> import torch
+        >>> block = FusionBlock(width=8, depth=1, heads=2)
+        >>> image, shape = block(torch.rand(1, 4, 8), torch.rand(1, 6, 8))
+        >>> tuple(image.shape), tuple(shape.shape)
+        ((1, 4, 8), (1, 6, 8))
     """
 
     def __init__(self, width: int, depth: int, heads: int) -> None:

@@ -30,6 +30,13 @@ class HashHead(nn.Module):
 
     Raises:
         ValueError: for another relaxation.
+
+    Example:
+        >>> tuple(HashHead(width=6, bits=4)(torch.rand(3, 6)).shape)
+        (3, 4)
+        >>> outputs = torch.tensor([[0.5, -2.0]])
+        >>> HashHead(6, 2).relax(outputs), HashHead(6, 2, kind="layernorm_ste").relax(outputs)
+        (tensor([[ 0.4621, -0.9640]]), tensor([[ 1., -1.]]))
     """
 
     def __init__(
@@ -77,6 +84,12 @@ def check_lengths(bits: Sequence[int]) -> None:
 
     Raises:
         ConfigError: unless they ascend, each from 1 to 4,096 bits.
+
+    Example:
+        >>> check_lengths([16, 32, 64])
+        >>> check_lengths([16, 16])
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: model.bits = [16, 16]: expected ascending lengths from 1 to 4096
     """
     if not bits or any(not 1 <= b <= MAX_BITS for b in bits) or list(bits) != sorted(set(bits)):
         raise ConfigError(f"model.bits = {list(bits)}: expected ascending lengths from 1 to {MAX_BITS}")

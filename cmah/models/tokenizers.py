@@ -38,6 +38,12 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
     Returns:
         [b, (side / patch)², patch * patch * 3], each patch as (row, column, channel).
+
+    Example:
+        With patches of one pixel, each is the red, green and blue value of a pixel.
+
+        >>> patchify(torch.arange(12).reshape(1, 3, 2, 2), 1).tolist()
+        [[[0, 4, 8], [1, 5, 9], [2, 6, 10], [3, 7, 11]]]
     """
     b, channels, side, _ = images.shape
     n = side // patch
@@ -46,7 +52,12 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
 
 class ImageTokenizer(nn.Module):
-    """A linear map of each patch, plus a fixed position."""
+    """A linear map of each patch, plus a fixed position.
+
+    Example:
+        >>> tuple(ImageTokenizer(image_size=32, patch=16, width=8)(torch.rand(1, 3, 32, 32)).shape)
+        (1, 4, 8)
+    """
 
     def __init__(self, image_size: int, patch: int, width: int) -> None:
         super().__init__()
@@ -65,6 +76,12 @@ class PointTokenizer(nn.Module):
 
     The layers and their order are Point-MAE's (Pang et al. 2022, models/Point_MAE.py), with the width of
     the token net free: 3 → w/2 → w, joined with the group's maximum, 2w → 2w → `width`, maximum.
+
+    Example:
+        >>> tokenizer = PointTokenizer(groups=4, group_size=8, token_width=16, width=24)
+        >>> centres, groups = tokenizer.group(torch.rand(1, 100, 3))
+        >>> tuple(centres.shape), tuple(groups.shape), tuple(tokenizer(groups).shape)
+        ((1, 4, 3), (1, 4, 8, 3), (1, 4, 24))
     """
 
     def __init__(self, groups: int, group_size: int, token_width: int, width: int) -> None:
@@ -88,6 +105,14 @@ class PointTokenizer(nn.Module):
 
         Returns:
             (centres [b, g, 3], groups [b, g, size, 3] relative to their centre).
+
+        Example:
+            The pair at each end of a line; the first centre is point 0.
+
+            >>> line = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [7, 0, 0]]])
+            >>> centres, groups = PointTokenizer(2, 2, token_width=8, width=8).group(line)
+            >>> centres[..., 0].tolist(), groups[..., 0].tolist()
+            ([[0.0, 7.0]], [[[0.0, 1.0], [0.0, -2.0]]])
         """
         start: int | Tensor = 0
         if generator is not None:
@@ -106,7 +131,12 @@ class PointTokenizer(nn.Module):
 
 
 class PointNorm(nn.BatchNorm1d):
-    """Batch normalisation over all but the last axis; [..., c] in and out."""
+    """Batch normalisation over all but the last axis; [..., c] in and out.
+
+    Example:
+        >>> PointNorm(1)(torch.tensor([[[1.0], [3.0]]])).round().tolist()
+        [[[-1.0], [1.0]]]
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
@@ -114,7 +144,12 @@ class PointNorm(nn.BatchNorm1d):
 
 
 def position_mlp(width: int) -> nn.Sequential:
-    """Positions of point groups from their centres: 3 → 128 → GELU → width (Point-MAE)."""
+    """Positions of point groups from their centres: 3 → 128 → GELU → width (Point-MAE).
+
+    Example:
+        >>> tuple(position_mlp(8)(torch.rand(1, 4, 3)).shape)
+        (1, 4, 8)
+    """
     return nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width))
 
 
@@ -130,6 +165,13 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
 
     Returns:
         (visible int64 [b, v], masked int64 [b, m]), each row ascending, together a permutation of the tokens.
+
+    Example:
+        >>> visible, masked = random_split(2, 8, 0.75, torch.Generator())
+        >>> tuple(visible.shape), tuple(masked.shape)
+        ((2, 2), (2, 6))
+        >>> sorted(visible[0].tolist() + masked[0].tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7]
     """
     order = torch.rand(b, tokens, generator=generator).argsort(dim=1)
     masked = max(1, int(ratio * tokens))

@@ -40,6 +40,16 @@ class TowersConfig(Settings):
         shape_weights: file of its weights; "" trains it from random weights.
         shape_frozen: whether the shape encoder stays as loaded.
         points: points of each cloud; 0 takes as many as the encoder was trained on.
+
+    Example:
+        >>> towers = dict(image_encoder="timm:resnet18", image_weights="image.pt", shape_encoder="pointnet")
+        >>> TowersConfig(**towers).head
+        'itq'
+        >>> TowersConfig(**towers, head="tanh", bits=(16, 32)).bits
+        (16, 32)
+        >>> TowersConfig(**towers, bits=(16, 32))
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: model.bits = [16, 32]: codes by ITQ are not nested; give one length, ...
     """
 
     table = "model"
@@ -92,6 +102,16 @@ class TwoTowers(nn.Module):
         dim: width of the joint space.
         aligned: whether the encoders share their space before any training here (as far as widths can tell).
         remarks: lines for people on what was loaded.
+
+    Example:
+        >>> net = image_tower("timm:mobilenetv3_small_050", "", 64, frozen=False)[1].net
+        >>> torch.save(net.state_dict(), "image.pt")
+        >>> towers = {"image_encoder": "timm:mobilenetv3_small_050", "shape_encoder": "pointnet"}
+        >>> config = TowersConfig(**towers, image_weights="image.pt", joint_dim=32, head="tanh", bits=(8, 16))
+        >>> model = TwoTowers(config).eval()
+        >>> embeddings, relaxed = model.split(model.encode_shapes({"points": torch.rand(2, 100, 3)}))
+        >>> tuple(embeddings.shape), tuple(relaxed.shape)
+        ((2, 32), (2, 16))
     """
 
     def __init__(self, config: TowersConfig) -> None:

@@ -23,6 +23,14 @@ def clusters(views: Views, count: int, wanted: int, seed: int = 0) -> np.ndarray
     Raises:
         ConfigError: for more clusters than shapes.
         CmahError: for views that are not finite.
+
+    Example:
+        Four shapes of a view each:
+
+        >>> views = np.array([[[1.0, 0.0]], [[1.0, 0.1]], [[0.0, 1.0]], [[0.1, 1.0]]])
+        >>> label = clusters(lambda positions: views[positions], count=4, wanted=2)
+        >>> [np.flatnonzero(label == label[first]).tolist() for first in (0, 2)]
+        [[0, 1], [2, 3]]
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

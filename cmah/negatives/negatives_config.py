@@ -31,6 +31,13 @@ class NegativesConfig(Settings):
         image_encoder: the frozen encoder whose embeddings are compared, such as open_clip:ViT-B-32; "" takes the
             model's own frozen image encoder.
         image_weights: weights of `image_encoder`: a file or download:TAG.
+
+    Example:
+        >>> NegativesConfig("i2i", views="all_pairs").alpha
+        0.25
+        >>> NegativesConfig("avg", categories="clusters", clusters=8)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: loss.negatives: avg needs the names of categories, ...
     """
 
     table = "loss.negatives"

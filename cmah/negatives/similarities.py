@@ -56,6 +56,11 @@ def i2i_all_pairs(views: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: for views that are not finite.
+
+    Example:
+        >>> views = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])  # in another order
+        >>> i2i_all_pairs(views)[0].tolist(), i2i(views)[0].tolist()
+        ([1.0, 0.75], [1.0, 0.5])
     """
     return _all_pairs("i2i_all_pairs", views, None)
 
@@ -72,6 +77,10 @@ def i2l2(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: for views or landmarks that are not finite.
+
+    Example:
+        >>> i2l2(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]), np.array([[1.0, 0.0]])).tolist()  # distance 1
+        [[1.0, 0.5], [0.5, 1.0]]
     """
     return _all_pairs("i2l2", views, landmarks)
 
@@ -88,6 +97,11 @@ def i2l2_all_pairs(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: for views or landmarks that are not finite.
+
+    Example:
+        >>> views = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])  # one view each: as `i2l2`
+        >>> i2l2_all_pairs(views, np.array([[1.0, 0.0]])).tolist()
+        [[1.0, 0.5], [0.5, 1.0]]
     """
     return _all_pairs("i2l2_all_pairs", views, landmarks)
 
@@ -125,6 +139,10 @@ def finite_unit_vectors(vectors: np.ndarray) -> np.ndarray:
 
     Raises:
         CmahError: if there is NaN or infinity.
+
+    Example:
+        >>> finite_unit_vectors(np.array([[0.0, 2.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
     """
     vectors = np.array(vectors, np.float32)
     norms = np.sqrt(np.einsum("...f,...f->...", vectors, vectors))[..., None]
@@ -151,6 +169,11 @@ def tiles(
 
     Raises:
         CmahError: for views or landmarks that are not finite.
+
+    Example:
+        >>> shapes = np.array([[[2.0, 0.0]], [[0.0, 1.0]]])
+        >>> [(rows, tile.tolist()) for rows, _, tile in tiles("i2i", 2, lambda positions: shapes[positions])]
+        [(slice(0, 2, None), [[1.0, 0.5], [0.5, 1.0]])]
     """
     probe = views(np.zeros(1, np.int64))
     size = probe[0].size * 4

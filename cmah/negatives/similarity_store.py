@@ -30,6 +30,15 @@ class SimilarityStore:
         sizes: number of shapes of each category.
         block: int64, number of the category of each position; -1 where it has none.
         place: int64, place of each position within its category.
+
+    Example:
+        Two chairs seen at right angles, and a lamp:
+
+        >>> views = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])
+        >>> blocks = [np.array([0, 1]), np.array([2])]
+        >>> store = SimilarityStore.build("similarities", "i2i", blocks, lambda positions: views[positions])
+        >>> store.batch(np.array([0, 1, 2]), alpha=0.25).tolist()
+        [[1.0, 0.5, 0.25], [0.5, 1.0, 0.25], [0.25, 0.25, 1.0]]
     """
 
     def __init__(self, folder: Path, blocks: Sequence[np.ndarray]) -> None:

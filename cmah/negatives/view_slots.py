@@ -19,6 +19,16 @@ def slots_by_camera(pairs: TrainingPairs, rows: np.ndarray, unreadable: int) -> 
 
     Raises:
         ConfigError: naming a shape whose cameras are not those of the others.
+
+    Example:
+        The second picture of the first shape could not be read:
+
+        >>> from cmah.data.dataset import Dataset
+        >>> pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=64, points=128)
+        >>> rows = np.arange(-1, sum(map(len, pairs.images)) - 1)
+        >>> rows[:2] = 0, -1
+        >>> slots_by_camera(pairs, rows, unreadable=1)[0].tolist()
+        [0, -1...]
     """
     hint = '; set loss.negatives.views = "all_pairs"'
     cameras: set[int] = set()
@@ -53,6 +63,12 @@ def slots_in_any_order(pairs: TrainingPairs, rows: np.ndarray) -> np.ndarray:
 
     Returns:
         int64 [n, largest number of images of a shape], filled up with -1.
+
+    Example:
+        >>> from cmah.data.dataset import Dataset
+        >>> pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=64, points=128)
+        >>> slots_in_any_order(pairs, np.arange(sum(map(len, pairs.images)))).tolist()
+        [[0, 1...]...]
     """
     counts = [len(images) for images in pairs.images]
     slots = np.full((len(counts), max(counts)), -1)

@@ -36,6 +36,16 @@ class NegativeWeights:
 
     Attributes:
         stores: of the similarities whose weights are averaged; empty for i2i_all.
+
+    Example:
+        Two chairs that look the same, and a lamp; α = 0.25:
+
+        >>> views = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]], np.float32)
+        >>> names, config = ["chair", "chair", "lamp"], NegativesConfig("i2i", alpha=0.25)
+        >>> weights = NegativeWeights(config, lambda positions: views[positions], names, None, Path("kept"))
+        >>> to_shape, to_image = weights(torch.arange(3))
+        >>> to_shape[0]
+        tensor([1.0000, 1.6000, 0.4000])
     """
 
     def __init__(
@@ -147,6 +157,20 @@ def make_negative_weights(
         ConfigError: for settings that cannot be met: cameras that do not correspond, a category without landmarks, an
             encoder without text tower.
         CmahError: if the cache cannot be written.
+
+    Example:
+        A very small encoder of random weights; the negatives of a row weigh 1 on average:
+
+        >>> import timm
+        >>> from cmah.data.dataset import Dataset
+        >>> from cmah.features.image_embedder import ImageEmbedder
+        >>> torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), "vit.pt")
+        >>> embedder = ImageEmbedder("timm:test_vit", "vit.pt", cache=Path("cache"))
+        >>> pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=64, points=128)
+        >>> weights = make_negative_weights(NegativesConfig("i2i_all"), pairs, embedder)
+        >>> to_shape, to_image = weights(torch.arange(4))
+        >>> tuple(to_shape.shape), round(float(to_shape.mean()), 4)
+        ((4, 4), 1.0)
     """
     if not config.kind:
         raise ConfigError(
@@ -190,6 +214,14 @@ def landmark_texts(config: NegativesConfig, categories: Sequence[str]) -> dict[s
 
     Raises:
         ConfigError: naming the categories that have no landmarks, or too few.
+
+    Example:
+        A lamp that is alone has no other to be compared with:
+
+        >>> config = NegativesConfig("i2l2", landmarks_per_category=5)
+        >>> texts = landmark_texts(config, ["chair", "chair", "lamp"])
+        >>> {name: len(lines) for name, lines in texts.items()}
+        {'chair': 5}
     """
     counts = Counter(categories)
     needed = sorted(name for name in counts if name and counts[name] > 1)

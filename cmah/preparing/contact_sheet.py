@@ -18,6 +18,12 @@ def check_sheet_name(path: str | Path) -> None:
 
     Raises:
         CmahError: unless it ends in .png, .jpg or .jpeg.
+
+    Example:
+        >>> check_sheet_name("sheet.png")
+        >>> check_sheet_name("sheet.pdf")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: sheet.pdf: expected a name that ends in .png or .jpg
     """
     if Path(path).suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise CmahError(f"{path}: expected a name that ends in .png or .jpg")
@@ -28,6 +34,13 @@ def refuse_to_replace(path: str | Path) -> None:
 
     Raises:
         CmahError: if there is such a file.
+
+    Example:
+        >>> refuse_to_replace("new.png")
+        >>> _ = Path("notes.png").write_text("not a picture")
+        >>> refuse_to_replace("notes.png")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: notes.png: ...
     """
     require_replaceable(path, (b"\x89PNG", b"\xff\xd8\xff"))
 
@@ -50,6 +63,15 @@ def write_contact_sheet(
 
     Raises:
         CmahError: if no shape has an image, or the file name is not that of a picture.
+
+    Example:
+        Rows of 5 shapes, each with two views of 32 pixels and a gap of 4:
+
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> write_contact_sheet(dataset, "sheet.png", views=2, tile=32, width=350, limit=10)
+        10
+        >>> Image.open("sheet.png").width
+        340
     """
     check_sheet_name(path)
     images_of = dataset.views()

@@ -38,6 +38,14 @@ class Parameters:
 
     Raises:
         CmahError: if a value is out of range.
+
+    Example:
+        >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
+        >>> parameters.to_json()["elevations"]
+        [20.0]
+        >>> Parameters(12, 224, 10_000, "x", elevations=(20.0,), jitter=0.0, seed=0)
+        Traceback (most recent call last):
+        cmah.errors.CmahError: up must be y or z, got 'x'
     """
 
     views: int
@@ -66,6 +74,12 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
 
     Raises:
         CmahError: unless there is one or more, each between -90 and 90 degrees.
+
+    Example:
+        >>> check_elevations((10.0, 35.0))
+        >>> check_elevations((10.0, 90.0))
+        Traceback (most recent call last):
+        cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got [10.0, 90.0]
     """
     if not elevations or any(not -90 < value < 90 for value in elevations):
         raise CmahError(f"elevations must lie between -90 and 90 degrees, got {list(elevations)}")
@@ -84,6 +98,15 @@ def open_log(
 
     Raises:
         CmahError: if `out` holds something else, other parameters, or another process is at work in it.
+
+    Example:
+        >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
+        >>> entry = {"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": False}
+        >>> with open_log(Path("made"), parameters, overwrite=False) as (log, done):
+        ...     print(json.dumps(entry), file=log)
+        >>> with open_log(Path("made"), parameters, overwrite=False) as (log, done):
+        ...     print(done["seat.obj"]["skipped"])
+        no faces
     """
     if out.exists() and not (out / LOG).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CmahError(f"{out}: exists and was not made by prepare; choose a new folder")
@@ -114,7 +137,13 @@ def open_log(
 
 
 def entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The finished meshes by shape id; a damaged line is passed over, and its mesh is made again."""
+    """The finished meshes by shape id; a damaged line is passed over, and its mesh is made again.
+
+    Example:
+        >>> whole = '{"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": false}'
+        >>> [shape_id for shape_id, entry in entries([whole, whole[:40]])]
+        ['seat.obj']
+    """
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
             entry = parse_json(line)

@@ -72,6 +72,15 @@ def prepare(
     Raises:
         CmahError: if a parameter is out of range, there are no meshes, none can be used, or `out` holds something
             else.
+
+    Example:
+        >>> from cmah.synthetic import make_shapes
+        >>> _ = make_shapes("toys", per_category=2, categories=["chair", "mug"])
+        >>> dataset = prepare("toys", "prepared", views=3, image_size=32, points=100, jobs=1)
+        >>> len(dataset.shapes), len(dataset.images), dataset.load_points(dataset.shapes[0]).shape
+        (4, 12, (100, 6))
+        >>> dataset.images[1].path
+        'renders/chair.chair_000.obj/01.jpg'
     """
     for package in ("trimesh", "embreex", "PIL"):
         if find_spec(package) is None:

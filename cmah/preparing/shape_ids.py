@@ -24,6 +24,11 @@ class Source:
         split: "train", "val" or "test" if it lies in a folder of such a name, else empty.
         size: size of the file in bytes.
         modified: modification time in nanoseconds.
+
+    Example:
+        >>> source = find_meshes("demo/meshes")[0]
+        >>> source.relative, source.shape_id, source.category, source.split
+        ('airplane/airplane_000.obj', 'airplane.airplane_000.obj', 'airplane', '')
     """
 
     path: Path
@@ -46,6 +51,13 @@ def find_meshes(meshes: str | Path) -> list[Source]:
 
     Raises:
         CmahError: if there is no such file or folder, or no mesh file in it.
+
+    Example:
+        >>> Path("toys/chair/test").mkdir(parents=True, exist_ok=True)
+        >>> _ = Path("toys/chair/test/seat.off").write_text("OFF")
+        >>> _ = Path("toys/readme.txt").write_text("no mesh")
+        >>> [(source.relative, source.category, source.split) for source in find_meshes("toys")]
+        [('chair/test/seat.off', 'chair', 'test')]
     """
     meshes = Path(meshes)
     if meshes.is_file():
@@ -111,7 +123,12 @@ def shape_id_of(relative: str) -> str:
 
 
 def stable_hash(text: str) -> int:
-    """A 32-bit hash of `text` that is the same in every process and on every machine."""
+    """A 32-bit hash of `text` that is the same in every process and on every machine.
+
+    Example:
+        >>> f"{stable_hash('chair'):08x}"  # how its SHA-256 begins
+        '3d7eb3d3'
+    """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
@@ -120,6 +137,12 @@ def check_fractions(fractions: tuple[float, ...]) -> None:
 
     Raises:
         CmahError: unless they are three numbers from 0 that sum to 1.
+
+    Example:
+        >>> check_fractions((0.8, 0.1, 0.1))
+        >>> check_fractions((0.8, 0.1, 0.2))
+        Traceback (most recent call last):
+        cmah.errors.CmahError: split fractions must be three numbers that sum to 1 ..., got (0.8, 0.1, 0.2)
     """
     if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise CmahError(

@@ -20,7 +20,17 @@ JPEG_QUALITY = 92
 
 
 def warm_up() -> None:
-    """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit."""
+    """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit.
+
+    Example:
+        >>> warm_up()  # before the limit; Embree answers from now on
+        >>> scene = EmbreeScene()
+        >>> corners, face = np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32)
+        >>> _ = TriangleMesh(scene=scene, vertices=corners, indices=face)
+        >>> ray = np.ones((1, 3), np.float32)
+        >>> scene.run(ray, -ray, output=1)["primID"].tolist()  # it hits face 0
+        [0]
+    """
     np.ones((400, 400)) @ np.ones((400, 400))
     scene = EmbreeScene(robust=True)
     TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
@@ -39,6 +49,15 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.
+
+    Example:
+        >>> task = {"path": "demo/meshes/chair/chair_000.obj", "out": "made", "shape_id": "seat"}
+        >>> task |= {"views": 2, "image_size": 32, "points": 9, "up": "y"}
+        >>> task |= {"elevations": [20.0], "jitter": 0.0, "seed": 0}
+        >>> prepare_shape(task)
+        {'cameras': [[0.0, 20.0], [180.0, 20.0]], 'coloured': True}
+        >>> sorted(path.name for path in Path("made/renders/seat").iterdir())
+        ['00.jpg', '00_mask.png', '01.jpg', '01_mask.png']
     """
     out, shape_id = Path(task["out"]), task["shape_id"]
     mesh = load_mesh(task["path"], task["up"])

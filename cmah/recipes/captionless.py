@@ -25,7 +25,14 @@ from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
 
 @dataclass(frozen=True)
 class LossConfig(TowersLoss):
-    """Equations 5 and 6; negatives.kind = "" makes it InfoNCE, negatives.variant = "released" the released code's."""
+    """Equations 5 and 6; negatives.kind = "" makes it InfoNCE, negatives.variant = "released" the released code's.
+
+    Example:
+        >>> described(LossConfig(negatives=NegativesConfig(kind="i2i")).negatives)
+        'InfoNCE, negatives weighted by i2i'
+        >>> described(LossConfig().negatives)
+        'InfoNCE'
+    """
 
     negatives: NegativesConfig = field(default_factory=NegativesConfig)
 
@@ -44,7 +51,26 @@ _PRESET = {
 
 
 class CaptionlessRecipe(TwoTowerRecipe):
-    """Two towers and weights on the negatives."""
+    """Two towers and weights on the negatives.
+
+    Example:
+        The image encoder has random weights here. Two pairs at right angles, each row equal to its counterpart, are
+        contrasted without weights, and with twice the weight on the one negative: log(1 + e^-2) and log(1 + 2 e^-2).
+
+        >>> from timm import create_model
+        >>> from cmah.recipes.resolving import build_recipe, make_config
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> settings = ["model.image_encoder=timm:test_resnet", "model.image_weights=weights.pt"]
+        >>> recipe = build_recipe(make_config("captionless", assignments=[*settings, "model.bits=16"]))
+        >>> recipe.described()
+        'InfoNCE, negatives weighted by avg'
+        >>> pairs = torch.eye(2), torch.eye(2), torch.tensor(0.5), torch.arange(2)
+        >>> round(recipe.contrast(*pairs).item(), 4)
+        0.1269
+        >>> recipe.negative_weights = lambda index: 2 * [torch.tensor([[1.0, 2.0], [2.0, 1.0]])]
+        >>> round(recipe.contrast(*pairs).item(), 4)
+        0.2395
+    """
 
     loss_config = LossConfig
     presets: ClassVar = {"paper": _PRESET}

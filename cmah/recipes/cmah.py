@@ -33,7 +33,15 @@ from cmah.settings import Range, Settings, Share
 
 @dataclass(frozen=True)
 class LossConfig(Settings):
-    """Weights of the terms; 0 leaves a term out, and what only it needs is not computed."""
+    """Weights of the terms; 0 leaves a term out, and what only it needs is not computed.
+
+    Example:
+        >>> LossConfig(pixels=0.0).mask_full  # no reconstruction of images, the contrasts stay
+        1.0
+        >>> LossConfig(full_full=0.0, mask_full=0.0)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: loss: expected a weight above 0 for at least one of the contrasts
+    """
 
     table = "loss"
 
@@ -78,6 +86,15 @@ class CmahRecipe(Recipe):
     Attributes:
         negative_weights: optional function from the shape indices int64 [b] of a batch to two [b, b] weight
             matrices on the negatives, image → shape and shape → image (see `normalise_weights`); None: all ones.
+
+    Example:
+        >>> from cmah.recipes.resolving import make_config
+        >>> recipe = CmahRecipe(make_config("cmah", "tiny", assignments=["loss.points=0"]))
+        >>> images = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+        >>> batch = {"image": images, "points": torch.rand(4, 512, 3), "index": torch.arange(4)}
+        >>> loss, parts = recipe.loss(batch, torch.Generator())
+        >>> list(parts)  # without L_3D, whose weight is 0
+        ['full_full', 'mask_full', 'pixels']
     """
 
     model_config = ModelConfig

@@ -18,7 +18,15 @@ from cmah.settings import Count, ProperShare
 
 @dataclass(frozen=True)
 class LossConfig(TowersLoss):
-    """The hard contrastive loss; beta 0 and tau_plus 0 make it InfoNCE."""
+    """The hard contrastive loss; beta 0 and tau_plus 0 make it InfoNCE.
+
+    Example:
+        >>> LossConfig().beta, LossConfig().beta_end
+        (0.5, 1.0)
+        >>> LossConfig(tau_plus=1.0)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: loss.tau_plus = 1.0: expected a number from 0 up to 1
+    """
 
     beta: float = 0.5  # how much hard negatives weigh, at the start
     beta_end: float = 1.0  # and in the last stage
@@ -42,7 +50,24 @@ _SCRATCH = {**_PRESET, "training": {**_PRESET["training"], "epochs": 250, "lr": 
 
 
 class PrealignedRecipe(TwoTowerRecipe):
-    """Two towers and the hard contrastive loss."""
+    """Two towers and the hard contrastive loss.
+
+    Example:
+        The image encoder has random weights here.
+
+        >>> import torch
+        >>> from timm import create_model
+        >>> from cmah.recipes.resolving import build_recipe, make_config
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> settings = ["model.image_encoder=timm:test_resnet", "model.image_weights=weights.pt"]
+        >>> settings += ["model.shape_encoder=pointnet", "model.bits=16"]
+        >>> recipe = build_recipe(make_config("prealigned", "scratch", assignments=settings))
+        >>> recipe.described()
+        'HCL, β 0.5 to 1 on the similarity, τ⁺ 0'
+        >>> recipe.start_epoch(249, epochs=250)  # the last one
+        >>> recipe.beta
+        1.0
+    """
 
     loss_config = LossConfig
     presets: ClassVar = {"finetune": _PRESET, "scratch": _SCRATCH}

@@ -28,6 +28,18 @@ class Recipe(ABC):
         network: the model, as what has parameters.
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
+
+    Example:
+        What the training loop does with a recipe:
+
+        >>> from cmah.recipes.resolving import build_recipe, make_config
+        >>> settings = ["model.depth=1", "training.batch_size=4", "training.workers=0"]
+        >>> config = make_config("cmah", "tiny", assignments=settings)
+        >>> recipe = build_recipe(config)
+        >>> batches = recipe.batches(Dataset.read("demo/dataset").select("test"), config)
+        >>> loss, parts = recipe.loss(next(batches.epoch(0)), torch.Generator())
+        >>> list(parts)
+        ['full_full', 'mask_full', 'pixels', 'points']
     """
 
     model_config: ClassVar[type]

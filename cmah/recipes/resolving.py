@@ -18,7 +18,12 @@ NO_METHODS = ("recipe", "resolving", "two_tower_recipe")  # the other modules in
 
 
 def recipe_names() -> list[str]:
-    """The names of all recipes."""
+    """The names of all recipes.
+
+    Example:
+        >>> recipe_names()
+        ['captionless', 'cmah', 'prealigned']
+    """
     names = {module.name for module in pkgutil.iter_modules(cmah.recipes.__path__)}
     return sorted(names.difference(NO_METHODS))
 
@@ -28,6 +33,10 @@ def load_recipe(name: str) -> type[Recipe]:
 
     Raises:
         ConfigError: if there is no such file.
+
+    Example:
+        >>> list(load_recipe("cmah").presets)
+        ['small', 'tiny', 'base']
     """
     if name not in recipe_names():
         raise ConfigError(f"recipe {name!r}: expected one of {', '.join(recipe_names())}")
@@ -37,7 +46,12 @@ def load_recipe(name: str) -> type[Recipe]:
 
 
 def build_recipe(config: Config) -> Recipe:
-    """The recipe of a configuration, its network initialised from the global random state."""
+    """The recipe of a configuration, its network initialised from the global random state.
+
+    Example:
+        >>> build_recipe(make_config("cmah", "tiny", assignments=["model.bits=16,32"])).model.code_lengths
+        (16, 32)
+    """
     return load_recipe(config.recipe)(config)
 
 
@@ -90,6 +104,14 @@ def stored_config(values: Mapping[str, Any], where: str) -> Config:
 
     Raises:
         ConfigError: if it was written by another version and has other keys.
+
+    Example:
+        >>> values = make_config("cmah", "tiny").to_dictionary()
+        >>> stored_config(values, "config.json").training.epochs
+        60
+        >>> stored_config({"preset": "tiny"}, "config.json")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: config.json: has no entry 'recipe'; is it a run's config.json?
     """
     try:
         recipe, preset = values["recipe"], values["preset"]
@@ -113,6 +135,10 @@ def differences(
 
     Raises:
         ConfigError: for an unknown key or value among those given.
+
+    Example:
+        >>> differences(make_config("cmah", "tiny"), assignments=["training.epochs=5", "training.lr=1e-3"])
+        ['training.epochs = 60, not 5']
     """
     given = _given(file, overrides, assignments)
     given = merge(given, {k: v for k, v in (("recipe", recipe), ("preset", preset)) if v is not None})

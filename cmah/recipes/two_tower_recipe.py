@@ -26,7 +26,15 @@ Temperature = Annotated[float, Range(0.01, 1)]
 
 @dataclass(frozen=True)
 class TowersLoss(Settings):
-    """What losses over two towers share."""
+    """What losses over two towers share.
+
+    Example:
+        >>> TowersLoss().temperature
+        0.07
+        >>> TowersLoss(temperature=2.0)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: loss.temperature = 2.0: expected a number from 0.01 to 1
+    """
 
     table = "loss"
 
@@ -39,7 +47,28 @@ class TowersLoss(Settings):
 
 
 class TwoTowerRecipe(Recipe):
-    """Two towers and the contrast of their embeddings and, with a learned head, of their codes."""
+    """Two towers and the contrast of their embeddings and, with a learned head, of their codes.
+
+    Example:
+        A method of its own, over an image encoder of random weights:
+
+        >>> from timm import create_model
+        >>> class DistanceRecipe(TwoTowerRecipe):
+        ...     def described(self):
+        ...         return "mean squared distance"
+        ...     def contrast(self, image, shape, temperature, index, codes=False):
+        ...         return (image - shape).square().sum(dim=1).mean()
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> encoders = {"image_encoder": "timm:test_resnet", "shape_encoder": "pointnet"}
+        >>> model = TowersConfig(**encoders, image_weights="weights.pt", points=64)
+        >>> recipe = DistanceRecipe(Config("distance", "", model, TowersLoss()))
+        >>> recipe.remarks
+        ['loss: mean squared distance']
+        >>> batch = {"image_features": torch.rand(2, 96), "points": torch.rand(2, 64, 3)}
+        >>> loss, parts = recipe.loss(batch | {"index": torch.arange(2)}, torch.Generator())
+        >>> list(parts)
+        ['embeddings']
+    """
 
     model_config = TowersConfig
     network: TwoTowers

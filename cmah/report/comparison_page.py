@@ -23,6 +23,15 @@ def refuse_to_replace(folder: str | Path, inputs: Iterable[str | Path] = ()) -> 
 
     Raises:
         CmahError: if its index.html or report.json is one of `inputs` or is not cmah's, or packages are missing.
+
+    Example:
+        A report that is to be written over one of its own inputs:
+
+        >>> Path("old").mkdir()
+        >>> _ = Path("old/report.json").write_text("{}")
+        >>> refuse_to_replace("old", inputs=["old/report.json"])
+        Traceback (most recent call last):
+        cmah.errors.CmahError: old...report.json: is read here, expected another name to write
     """
     page.require_report_packages()
     page.refuse_to_replace(folder)
@@ -57,6 +66,18 @@ def write_comparison(
 
     Raises:
         CmahError: if packages are missing, `run` is no run, or a file cannot be written.
+
+    Example:
+        >>> from cmah.codes import BinaryCodes
+        >>> from cmah.evaluation import Protocol
+        >>> codes = BinaryCodes.from_bits([[0, 0], [1, 1]], shape_ids=["chair_0", "lamp_0"], modality="image")
+        >>> codes.save("image.npz")
+        >>> done = comparing.evaluate_files(
+        ...     "image.npz", "image.npz", protocol=Protocol(relevance="instance", exclude_self=False)
+        ... )
+        >>> path = write_comparison("page", done)
+        >>> sorted(each.name for each in path.parent.iterdir())
+        ['figures', 'index.html', 'report.json']
     """
     provenance = [("command", command)] if command else []
     files = [file for pair in (*comparison.files, *(before.files if before else ())) for file in pair]

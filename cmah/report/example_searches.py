@@ -21,7 +21,16 @@ WHY = {
 
 
 def searches_section(hits: Sequence[FirstHits], pictures: Pictures | None, seed: int) -> Section | None:
-    """The best, the worst and random queries of each evaluation; None without a query that has a relevant item."""
+    """The best, the worst and random queries of each evaluation; None without a query that has a relevant item.
+
+    Example:
+        >>> from cmah.evaluation.comparing import evaluate_files
+        >>> from cmah.report.sections import hits_of_longest
+        >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
+        >>> section = searches_section(hits_of_longest(done), pictures=None, seed=0)
+        >>> [title for title, _, _ in section.searches]
+        ['image → shape: best queries', 'image → shape: worst queries', 'image → shape: random queries']
+    """
     groups = []
     for evaluation, positions, distances in hits:
         for why, queries in chosen_queries(evaluation, seed=seed):

@@ -26,6 +26,13 @@ def refuse_to_replace(path: str | Path) -> None:
 
     Raises:
         CmahError: if there is a file that no command of cmah wrote as a page.
+
+    Example:
+        >>> refuse_to_replace("new.html")  # nothing there, nothing lost
+        >>> _ = Path("notes.html").write_text("<h1>mine</h1>")
+        >>> refuse_to_replace("notes.html")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: notes.html: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, MARK)
 
@@ -38,6 +45,14 @@ def write_sheet(path: str | Path, title: str, rows: Sequence[TileRow], notes: Se
         title: heading of the page.
         rows: queries with their hits, in order.
         notes: lines of plain text under the heading.
+
+    Example:
+        >>> import re
+        >>> from cmah.report.hit_tiles import Tile
+        >>> hits = [Tile("chair_000", relevant=True), Tile("lamp_003", relevant=False)]
+        >>> write_sheet("hits.html", "Hits", [TileRow(Tile("view.png"), hits)], notes=["codes of 64 bits"])
+        >>> re.findall("<p>(.*?)</p>", Path("hits.html").read_text(encoding="utf-8"))
+        ['codes of 64 bits', '1 of 2 hits are of the query&#x27;s category (green).']
     """
     judged = [hit.relevant for row in rows for hit in row.hits if hit.relevant is not None]
     legend = f"{sum(judged)} of {len(judged)} hits are of the query's category (green)." if judged else ""

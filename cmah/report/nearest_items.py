@@ -23,6 +23,12 @@ def nearest(
     Returns:
         Positions, int64 [q, min(k, items)], and Hamming distances (integers) or cosines (float64) of that shape.
         Where any query was left out of the database, one item fewer counts for all queries.
+
+    Example:
+        >>> database = BinaryCodes.from_bits([[0, 0, 0], [0, 1, 1], [1, 1, 1]])
+        >>> positions, distances = nearest(BinaryCodes.from_bits([[1, 1, 1]]), database, k=2)
+        >>> positions.tolist(), distances.tolist()
+        ([[2, 1]], [[0, 1]])
     """
     skip = own_positions(query, database, exclude_self)
     available = len(database) - int((skip >= 0).any())
@@ -58,6 +64,16 @@ def chosen_queries(evaluation: Evaluation, count: int = 5, seed: int = 0) -> lis
 
     Returns:
         ("best" | "worst" | "random", rows of the queries).
+
+    Example:
+        The code of the lamp equals that of a chair, so it finds its like last:
+
+        >>> from cmah.evaluation import evaluate
+        >>> query = BinaryCodes.from_bits([[0, 0], [0, 0]], categories=["chair", "lamp"])
+        >>> database = BinaryCodes.from_bits([[0, 0], [1, 1]], categories=["chair", "lamp"])
+        >>> evaluation = Evaluation("image -> shape", query, database, evaluate(query, database))
+        >>> [(why, rows.tolist()) for why, rows in chosen_queries(evaluation, count=1)][:2]
+        [('best', [0]), ('worst', [1])]
     """
     ap = evaluation.report.per_query["ap"]
     counted = np.flatnonzero(~np.isnan(ap))

@@ -11,7 +11,17 @@ from cmah.report.sections import Section, Table
 
 
 def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluation]) -> Section:
-    """The metrics by length and direction, with their rules."""
+    """The metrics by length and direction, with their rules.
+
+    Example:
+        >>> from cmah.evaluation.comparing import evaluate_files
+        >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
+        >>> section = numbers_section(done, before=())
+        >>> section.cards[0]
+        ('mAP image → shape, 64 bits', '0...', [('95 % interval', '0... – ...'), ...])
+        >>> [row[:2] for row in section.tables[0].rows]
+        [['image → shape', '16 bits'], ['image → shape', '32 bits'], ['image → shape', '64 bits']]
+    """
     several = len({evaluation.name for evaluation in evaluations}) > 1
     cards = [_card(evaluation, before) for evaluation in longest(evaluations)] if not several else []
     names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.report.values))

@@ -33,6 +33,13 @@ def require_report_packages() -> None:
 
     Raises:
         CmahError: naming what is missing and how to install it.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.dict(NEEDED, {"missing_module": "missing-package"}):  # as if it were needed too
+        ...     require_report_packages()
+        Traceback (most recent call last):
+        cmah.errors.CmahError: a report needs missing-package: pip install ".[report]"
     """
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
@@ -44,6 +51,13 @@ def refuse_to_replace(folder: str | Path) -> None:
 
     Raises:
         CmahError: if its index.html is no page of cmah.
+
+    Example:
+        >>> Path("site").mkdir()
+        >>> _ = Path("site/index.html").write_text("<h1>mine</h1>")
+        >>> refuse_to_replace("site")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: site...index.html: exists and is not such a file as is written here; ...
     """
     require_replaceable(Path(folder) / "index.html", MARK)
 
@@ -81,6 +95,18 @@ def write_report(
 
     Raises:
         CmahError: if packages are missing, there is no evaluation, or a file cannot be written.
+
+    Example:
+        Two methods, which get one set of curves:
+
+        >>> from cmah.codes import BinaryCodes
+        >>> from cmah.evaluation import evaluate
+        >>> codes = BinaryCodes.from_bits([[0, 0], [1, 1]], shape_ids=["chair_0", "lamp_0"])
+        >>> report = evaluate(codes, codes, relevance="instance", exclude_self=False)
+        >>> done = [Evaluation("image -> shape", codes, codes, report, name) for name in ("CMAH", "ITQ")]
+        >>> page = write_report("page", done, title="Two methods")
+        >>> sorted(path.name for path in (page.parent / "figures").glob("*.svg"))
+        ['precision-recall.svg', 'precision.svg', 'radius.svg']
     """
     require_report_packages()
     if not evaluations:

@@ -34,6 +34,11 @@ class Table:
         head: headings of the columns; the first `labels` of them name the row.
         rows: a cell for each column, in HTML.
         labels: number of columns that are not numbers.
+
+    Example:
+        >>> table = Table("Mix-ups", ("asked for", "found", "of hits"), [["chair", "sofa", "12%"]])
+        >>> table.head[: table.labels]  # what names a row
+        ('asked for', 'found')
     """
 
     caption: str
@@ -59,6 +64,11 @@ class Section:
         details: (name, value) pairs.
         listing: heading and preformatted text that opens on demand.
         plain: whether hits are shown without pictures.
+
+    Example:
+        >>> section = Section("made", "How it was made", details=[("seed", "0"), ("cmah", "0.1.0")])
+        >>> dict(section.details)["seed"], section.tables, section.columns
+        ('0', (), 3)
     """
 
     name: str
@@ -76,7 +86,14 @@ class Section:
 
 
 def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
-    """The mAP of each category, best first; None where categories are unknown."""
+    """The mAP of each category, best first; None where categories are unknown.
+
+    Example:
+        >>> from cmah.evaluation.comparing import evaluate_files
+        >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
+        >>> category_section(done).figures[0].panels[0].text
+        'mAP by category, 64 bits, ... categories. Best: ...; worst: ....'
+    """
     shown = [evaluation for evaluation in longest(evaluations) if evaluation.report.per_class.get("category")]
     if not shown:
         return None
@@ -116,7 +133,14 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
 
 
 def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
-    """The first hits of the longest codes of each direction."""
+    """The first hits of the longest codes of each direction.
+
+    Example:
+        >>> from cmah.evaluation.comparing import evaluate_files
+        >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
+        >>> len(done), [evaluation.width for evaluation, positions, distances in hits_of_longest(done)]
+        (3, ['64 bits'])
+    """
     return [
         (evaluation, *nearest(evaluation.query, evaluation.database, HITS))
         for evaluation in longest(evaluations)
@@ -124,7 +148,15 @@ def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
 
 
 def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
-    """Which categories the first hits have; None where categories are unknown."""
+    """Which categories the first hits have; None where categories are unknown.
+
+    Example:
+        >>> from cmah.evaluation.comparing import evaluate_files
+        >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
+        >>> table = confusion_section(hits_of_longest(done)).tables[0]
+        >>> table.caption, table.head
+        ('Most frequent mix-ups, image → shape', ('asked for', 'found', 'of hits'))
+    """
     parts, tables = [], []
     for evaluation, positions, _ in hits:
         if evaluation.query.categories is None or evaluation.database.categories is None:
@@ -163,7 +195,16 @@ def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
 def plane_section(
     evaluations: Sequence[Evaluation], before: Sequence[Evaluation], seed: int
 ) -> Section | None:
-    """The t-SNE of codes of both modalities, before training too where there are such; None for under four codes."""
+    """The t-SNE of codes of both modalities, before training too where there are such; None for under four codes.
+
+    Example:
+        >>> from cmah.evaluation import evaluate
+        >>> bits, names = [[0, 0], [0, 1], [1, 0], [1, 1]], ["chair", "chair", "lamp", "lamp"]
+        >>> codes = BinaryCodes.from_bits(bits, categories=names)
+        >>> done = Evaluation("image -> image", codes, codes, evaluate(codes, codes))
+        >>> plane_section([done], before=(), seed=0).figures[0].panels[0].text
+        't-SNE of 4 rows (2 bits), coloured by category.'
+    """
     pairs = [("before training", pair) for pair in longest(before)[:1]]
     pairs += [("after training" if pairs else "", longest(evaluations)[0])]
     drawn, counts = [], []
@@ -190,7 +231,16 @@ def plane_section(
 
 
 def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
-    """Balance and correlation of the bits of each modality; None without codes."""
+    """Balance and correlation of the bits of each modality; None without codes.
+
+    Example:
+        >>> from cmah.evaluation import evaluate
+        >>> bits, names = [[0, 0], [0, 1], [1, 0], [1, 1]], ["chair", "chair", "lamp", "lamp"]
+        >>> codes = BinaryCodes.from_bits(bits, categories=names)
+        >>> bits_section([Evaluation("image -> image", codes, codes, evaluate(codes, codes))]).notes[0]
+        'query codes: bits are off balance by 0.000 on average; mean |correlation| of two bits 0.000
+        (independent bits would show 0.399 at 4 rows); 0 constant bits; 4 different codes among 4.'
+    """
     evaluation = longest(evaluations)[0]
     codes_of = {
         codes.modality or role: codes
@@ -224,10 +274,20 @@ def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
 
 
 def categories_of(vectors: Vectors) -> np.ndarray:
-    """The category of each row, text [n]; "" where unknown."""
+    """The category of each row, text [n]; "" where unknown.
+
+    Example:
+        >>> categories_of(BinaryCodes.from_bits([[0, 1], [1, 1]])).tolist()
+        ['', '']
+    """
     return np.full(len(vectors), "") if vectors.categories is None else vectors.categories
 
 
 def number_of(value: float | None) -> float:
-    """A value as a float; NaN for None."""
+    """A value as a float; NaN for None.
+
+    Example:
+        >>> number_of(None), number_of(1)
+        (nan, 1.0)
+    """
     return math.nan if value is None else float(value)

@@ -26,6 +26,15 @@ def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple
 
     Raises:
         CodesError: if queries or database do not name their categories.
+
+    Example:
+        One chair was asked for; it found a chair and a lamp, and nobody asked for a lamp:
+
+        >>> query = BinaryCodes.from_bits([[0, 0]], categories=["chair"])
+        >>> database = BinaryCodes.from_bits([[0, 0], [0, 1]], categories=["chair", "lamp"])
+        >>> names, shares = confusion(query, database, positions=np.array([[0, 1]]))
+        >>> names, shares.tolist()
+        (['chair', 'lamp'], [[0.5, 0.5], [nan, nan]])
     """
     if query.categories is None or database.categories is None:
         raise CodesError("confusion: the queries, the database or both do not name their categories")
@@ -67,6 +76,11 @@ class BitStatistics:
         constant: number of bits that are the same in every code.
         distinct: number of different codes.
         rows: number of codes.
+
+    Example:
+        >>> found = bit_statistics(BinaryCodes.from_bits([[0, 1, 1], [0, 1, 1], [1, 0, 1]]))
+        >>> found.constant, found.distinct, found.rows  # the last bit is always set; two codes are equal
+        (1, 2, 3)
     """
 
     ones: np.ndarray
@@ -82,6 +96,11 @@ def bit_statistics(codes: BinaryCodes) -> BitStatistics:
 
     Raises:
         CodesError: if there are none.
+
+    Example:
+        >>> found = bit_statistics(BinaryCodes.from_bits([[0, 1], [1, 0]]))
+        >>> found.ones.tolist(), found.correlation.tolist()  # half of each is set; the bits are opposite
+        ([0.5, 0.5], [[1.0, -1.0], [-1.0, 1.0]])
     """
     if not len(codes):
         raise CodesError("no codes to take statistics of")
@@ -114,6 +133,11 @@ def sample(parts: Sequence[Vectors], rows: int, seed: int = 0) -> list[np.ndarra
 
     Returns:
         For each set the chosen rows in ascending order, int64.
+
+    Example:
+        >>> few, many = (BinaryCodes.from_bits(np.zeros((rows, 8))) for rows in (2, 100))
+        >>> [len(rows) for rows in sample([few, many], rows=10)]
+        [2, 8]
     """
     rng = np.random.default_rng(seed)
     chosen: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(parts)
@@ -135,6 +159,11 @@ def tsne_plane(parts: Sequence[Vectors], seed: int = 0) -> np.ndarray:
 
     Returns:
         float64 [n, 2]; zeros where there are fewer than four rows or all are the same.
+
+    Example:
+        >>> image, shape = BinaryCodes.from_bits([[0, 0], [0, 1]]), BinaryCodes.from_bits([[1, 0], [1, 1]])
+        >>> tsne_plane([image, shape]).shape
+        (4, 2)
     """
     from sklearn.manifold import TSNE
 

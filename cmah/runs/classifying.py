@@ -38,6 +38,15 @@ def top_k(embeddings: np.ndarray, texts: np.ndarray, labels: np.ndarray) -> dict
         n; top1 and top5, parts of all rows; mean_top1 and mean_top5, the mean over the categories that occur; and
         categories, a list with category (row of `texts`), n, top1, top5 of each of these. Equal similarities (as
         float32) go by the order of the texts. Accuracies are None where n is 0.
+
+    Example:
+        The second row is nearer to the first text than to its own.
+
+        >>> report = top_k(np.array([[1.0, 0.1], [1.0, 0.2]]), texts=np.eye(2), labels=np.array([0, 1]))
+        >>> report["top1"], report["top5"]
+        (0.5, 1.0)
+        >>> report["categories"][1]
+        {'category': 1, 'n': 1, 'top1': 0.0, 'top5': 1.0}
     """
     labels = np.asarray(labels, np.int64)
     place = np.concatenate(
@@ -107,6 +116,14 @@ def classify(
 
     Raises:
         CmahError: if the image encoder has no text tower, the run is not in its space, or there is nothing to classify.
+
+    Example:
+        The demo's run has a space of its own, in which no texts lie.
+
+        >>> classify("demo/run", "demo/dataset", prompts=["a {}", "a model of a {}"])
+        Traceback (most recent call last):
+        cmah.errors.RunError: demo/run: its embeddings are not in the space of an image encoder (its recipe has one
+        of its own), so that texts cannot be compared with them; train with --recipe prealigned or captionless
     """
     if prompts is None:
         prompts = PROMPTS if modality == "shape" else IMAGE_PROMPTS
@@ -191,6 +208,11 @@ def check_prompts(prompts: Sequence[str]) -> None:
 
     Raises:
         ConfigError: naming the first.
+
+    Example:
+        >>> check_prompts(["a photo of a {}", "a chair"])
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: prompt 'a chair': expected {} where the category's name goes
     """
     for prompt in prompts:
         if "{}" not in prompt:
@@ -204,6 +226,11 @@ def category_names(categories: Sequence[str], path: str | Path | None) -> list[l
 
     Raises:
         CmahError: if the file is not {category: name or list of names}, or names a category there is not.
+
+    Example:
+        >>> _ = Path("names.json").write_text('{"tv": ["television", "TV set"]}')
+        >>> category_names(["night_stand", "tv"], "names.json")
+        [['night stand'], ['television', 'TV set']]
     """
     given: dict[str, list[str]] = {}
     if path is not None:

@@ -27,6 +27,14 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
 
     Raises:
         CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset.
+
+    Example:
+        >>> dataset = describe("demo/dataset")
+        >>> dataset["what"], dataset["categories"], dataset["points a shape"]
+        ('dataset', 14, 1024)
+        >>> codes = describe("demo/codes/shape.npz")
+        >>> codes["what"], codes["bits"], codes["lengths that are codes"]
+        ('binary codes', 64, [16, 32, 64])
     """
     path = Path(path)
     is_dataset = (path / "dataset.json").exists()

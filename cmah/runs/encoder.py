@@ -37,6 +37,14 @@ class Encoder:
         space: names the model; codes of different spaces are not comparable.
         fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
             fitted.
+
+    Example:
+        >>> encoder = Encoder.load("demo/run")
+        >>> codes, skipped = encoder.encode_files(["demo/meshes/chair/chair_000.obj", "demo/missing.png"])
+        >>> codes.bits, codes.ids.tolist(), codes.kinds.tolist()
+        (64, ['demo/meshes/chair/chair_000.obj'], ['shape'])
+        >>> skipped
+        [('demo/missing.png', 'demo/missing.png: no such file (expected a picture)')]
     """
 
     def __init__(
@@ -109,13 +117,28 @@ class Encoder:
         return self.fitted.encode(rows, MODALITIES.index(modality)).packed
 
     def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
-        """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`."""
+        """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`.
+
+        Example:
+            >>> picture = np.zeros((120, 160, 3), np.uint8)
+            >>> Encoder.load("demo/run").encode_images([picture, picture], ids=["a", "b"]).packed.shape
+            (2, 8)
+        """
         size = self.model.image_size
         tensors = (_image_tensor(fit_square(image, size)) for image in images)
         return self.codes(self.outputs("image", tensors), "image", **columns)
 
     def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
-        """Codes of point clouds, float [n, 3 or more], y up, in any position and size, with more columns."""
+        """Codes of point clouds, float [n, 3 or more], y up, in any position and size, with more columns.
+
+        Example:
+            A cloud of twice the size, in another place, is the same shape.
+
+            >>> cloud = np.random.default_rng(0).integers(-4, 5, (512, 3)).astype(np.float32)
+            >>> codes = Encoder.load("demo/run").encode_points([cloud, 2 * cloud + 8])
+            >>> codes.bits, int((codes.signs()[0] != codes.signs()[1]).sum())
+            (64, 0)
+        """
         return self.codes(self.outputs("shape", map(self._shape, clouds)), "shape", **columns)
 
     def _shape(self, points: np.ndarray) -> dict[str, torch.Tensor]:
@@ -184,6 +207,12 @@ class Encoder:
             shapes: rows of its shapes.csv.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
+
+        Example:
+            >>> encoder, dataset = Encoder.load("demo/run"), Dataset.read("demo/dataset").select("test")
+            >>> codes, skipped = encoder.dataset_shapes(dataset, dataset.shapes[:3])
+            >>> codes.bits, codes.splits.tolist()
+            (64, ['test', 'test', 'test'])
         """
         paths = [dataset.root / shape.points for shape in shapes]
         batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, dataset.up_axis)

@@ -46,6 +46,11 @@ def export(
     Returns:
         (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
         written to skipped.csv too.
+
+    Example:
+        >>> image, shape, skipped = export("demo/run", "demo/dataset", "exported", device="cpu", workers=0)
+        >>> str(image), str(shape), skipped
+        ('exported/image.npz', 'exported/shape.npz', [])
     """
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     data = data.select(split)

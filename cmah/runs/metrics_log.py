@@ -8,10 +8,15 @@ from cmah.errors import RunError
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl, one an epoch; a last line cut off by a kill is left out.
+    r"""The records of metrics.jsonl, one an epoch; a last line cut off by a kill is left out.
 
     Raises:
         RunError: if another line is no record of an epoch.
+
+    Example:
+        >>> _ = Path("metrics.jsonl").write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "lo')
+        >>> read_metrics(Path())
+        [{'epoch': 1, 'loss': 2.5}]
     """
     path = run / "metrics.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []

@@ -41,6 +41,13 @@ class RunFolder:
         stored: config.json as it stands.
         trained: the configuration that the run was trained with.
         config: the same with the changes that `settings` ask for.
+
+    Example:
+        >>> RunFolder("demo/run").config.model.bits
+        (16, 32, 64)
+        >>> folder = RunFolder("demo/run", settings=["model.points=256"])
+        >>> folder.trained.model.points, folder.config.model.points
+        (512, 256)
     """
 
     def __init__(self, path: str | Path, *, settings: Sequence[str] = (), verify: bool = False) -> None:
@@ -73,6 +80,13 @@ class RunFolder:
 
         Raises:
             RunError: if weights that the configuration names are missing.
+
+        Example:
+            >>> from cmah.recipes.resolving import make_config
+            >>> origin = {"path": "data/chairs", "name": "chairs", "checksum": ""}
+            >>> folder = RunFolder.create(Path("new"), make_config("cmah", "tiny"), origin)
+            >>> folder.stored["dataset"]["name"], folder.config.preset
+            ('chairs', 'tiny')
         """
         header = {
             "format": FORMAT,
@@ -104,6 +118,10 @@ class RunFolder:
 
         Raises:
             RunError: if the weights are missing, damaged or of another model.
+
+        Example:
+            >>> RunFolder("demo/run").load_recipe(torch.device("cpu")).model.code_lengths
+            (16, 32, 64)
         """
         recipe = build_recipe(self.config)
         load_own_state(recipe.network, load_tensors(self.weights)[0], self.weights)
@@ -164,6 +182,13 @@ def towers(config: Config, *, verify: bool = False) -> dict[str, dict[str, str]]
 
     Raises:
         RunError: if a file is missing.
+
+    Example:
+        >>> from cmah.recipes.resolving import make_config
+        >>> _ = Path("image.pt").write_bytes(b"weights")
+        >>> settings = ["model.image_encoder=timm:resnet18", "model.image_weights=image.pt"]
+        >>> towers(make_config("cmah", "tiny", assignments=settings))
+        {'image_weights': {'path': '...image.pt', 'sha256': '9a12...'}}
     """
     files = {}
     for side in MODALITIES:

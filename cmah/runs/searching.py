@@ -54,6 +54,18 @@ def search_files(
 
     Raises:
         CmahError: if no file could be read, or an input cannot be used.
+
+    Example:
+        A shape of the index finds itself by its file of points.
+
+        >>> from cmah.data.dataset import Dataset
+        >>> shape = Dataset.read("demo/dataset").select("test").shapes[0]
+        >>> points = f"demo/dataset/{shape.points}"
+        >>> records, skipped = search_files("demo/shapes.cmah", "demo/run", [points], k=3)
+        >>> [hit["rank"] for hit in records[0]["hits"]]
+        [1, 2, 3]
+        >>> records[0]["hits"][0]["distance"]
+        0
     """
     search = _Search(index, database, dataset, sheet)
     from cmah.runs.encoder import Encoder
@@ -91,6 +103,13 @@ def search_codes(
         database: code file with ids and categories, from which the hits' categories are taken.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
+
+    Example:
+        Every shape finds itself, or one of the same code.
+
+        >>> records = search_codes("demo/shapes.cmah", "demo/codes/shape.npz", k=1)
+        >>> {record["hits"][0]["distance"] for record in records}
+        {0}
     """
     search = _Search(index, database, dataset, sheet)
     return search.records(BinaryCodes.load(codes), k, radius, threads, up)

@@ -23,6 +23,12 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any])
 
     Raises:
         CmahError: if the file cannot be written.
+
+    Example:
+        >>> import torch
+        >>> save_tensors(Path("run/model.safetensors"), {"bias": torch.ones(2)}, {"epoch": 3})
+        >>> load_tensors(Path("run/model.safetensors"))
+        ({'bias': tensor([1., 1.])}, {'epoch': 3})
     """
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
@@ -38,6 +44,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         RunError: if the file is missing or damaged.
+
+    Example:
+        >>> import torch
+        >>> save_tensors(Path("last.safetensors"), {"step": torch.tensor(7.0)}, {"batch": 2})
+        >>> tensors, values = load_tensors(Path("last.safetensors"))
+        >>> float(tensors["step"]), values["batch"]
+        (7.0, 2)
     """
     require_file(path, error=RunError)
     try:
@@ -52,7 +65,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def own_state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's parameters and buffers without those of frozen towers, which a run does not copy in."""
+    """The network's parameters and buffers without those of frozen towers, which a run does not copy in.
+
+    Example:
+        >>> network = nn.ModuleDict({"tower": Frozen(nn.Linear(3, 2)), "head": nn.Linear(2, 1)})
+        >>> list(own_state(network))
+        ['head.weight', 'head.bias']
+    """
     frozen = tuple(name + "." for name, module in network.named_modules() if isinstance(module, Frozen))
     return {
         key: value for key, value in network.state_dict().items() if not key.startswith(frozen or ("\0",))
@@ -69,6 +88,13 @@ def load_own_state(network: nn.Module, tensors: dict[str, Tensor], path: Path) -
 
     Raises:
         RunError: naming the first tensor that is missing, unexpected or of another shape.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.Linear(2, 1, bias=False)
+        >>> load_own_state(layer, {"weight": torch.tensor([[1.0, 2.0]])}, Path("model.safetensors"))
+        >>> layer.weight.tolist()
+        [[1.0, 2.0]]
     """
     own = own_state(network)
     for key in [*own, *tensors]:

@@ -26,6 +26,12 @@ def compiled(work: int) -> TileScan | None:
 
     Args:
         work: bytes that are about to be compared; they count towards `WORTH_COMPILED`.
+
+    Example:
+        >>> from unittest.mock import patch
+        >>> with patch.dict("os.environ", CMAH_NO_NUMBA="1"):
+        ...     print(compiled(work=1000))
+        None
     """
     global _work  # noqa: PLW0603 (how much was done is a matter of the process)
     _work += work

@@ -32,6 +32,15 @@ class CodeBlocks:
 
     Raises:
         CodesError: for an impossible length.
+
+    Example:
+        >>> import numpy as np
+        >>> blocks = CodeBlocks(bits=24)
+        >>> blocks.append(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
+        >>> blocks.last_block[0, :, :2].tolist()  # word 0 of both codes, then word 1, word 2
+        [[1, 4], [2, 5], [3, 6]]
+        >>> blocks.rows(np.array([1])).tolist()
+        [[4, 5, 6]]
     """
 
     def __init__(self, bits: int) -> None:

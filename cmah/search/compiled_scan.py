@@ -13,7 +13,18 @@ ROOM = 4096  # entries that there is room for at first
 def scan_tile(
     segments: list[tuple[np.ndarray, int]], n: int, queries: np.ndarray, k: int | None, radius: int, bits: int
 ) -> ScanResult:
-    """As `cmah.search.numpy_scan.scan_tile`, compiled."""
+    """As `cmah.search.numpy_scan.scan_tile`, compiled.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> blocks = CodeBlocks(bits=64)
+        >>> blocks.append(np.repeat([[0], [1], [255]], 8, axis=1).astype(np.uint8))  # eight equal bytes each
+        >>> query = blocks.as_words(np.full((1, 8), 1, np.uint8))
+        >>> _, positions, distances = scan_tile([(blocks.last_block, 0)], 3, query, k=2, radius=64, bits=64)
+        >>> positions.tolist(), distances.tolist()
+        ([1, 0], [0, 8])
+    """
     q, words = queries.shape
     most = hamming.EVERY if k is None else k
     limit = np.full(q, radius + 1, dtype=np.int64)

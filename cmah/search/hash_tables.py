@@ -60,6 +60,15 @@ class HashTables:
 
     Raises:
         CodesError: for data of the wrong size, or parts of invalid lengths.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[0x1F], [0x0A], [0x1A]], np.uint8))
+        >>> tables = HashTables.build(blocks, (4, 4))
+        >>> tables.order.tolist()  # by the first four bits: 0, 1, 1; by the last four: A, A, F
+        [[1, 0, 2], [1, 2, 0]]
     """
 
     def __init__(self, blocks: CodeBlocks, data: np.ndarray) -> None:

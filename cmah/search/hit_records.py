@@ -12,7 +12,13 @@ from cmah.search.index import HammingIndex
 
 
 class HitRecord(TypedDict):
-    """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown)."""
+    """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown).
+
+    Example:
+        >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
+        >>> hit["id"], hit["distance"]
+        ('chair_000', 3)
+    """
 
     rank: int
     id: int | str
@@ -22,7 +28,14 @@ class HitRecord(TypedDict):
 
 
 class QueryRecord(TypedDict):
-    """A query with its id (or number), its category ("" where unknown) and its hits, nearest first."""
+    """A query with its id (or number), its category ("" where unknown) and its hits, nearest first.
+
+    Example:
+        >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
+        >>> record = QueryRecord(query="photo.jpg", category="", hits=[hit])
+        >>> [found["category"] for found in record["hits"]]
+        ['chair']
+    """
 
     query: str
     category: str
@@ -91,6 +104,11 @@ def read_categories(path: str | Path) -> dict[str, str]:
 
     Raises:
         CodesError: if the file has no ids or no categories.
+
+    Example:
+        >>> categories = read_categories("demo/codes/shape.npz")  # of `cmah demo`
+        >>> sorted(set(categories.values()))
+        ['airplane', 'bed', ..., 'vase']
     """
     table = read_codes(path)
     if table.ids is None or table.categories is None:
@@ -121,7 +139,14 @@ def records_table(records: Sequence[QueryRecord]) -> str:
 
 
 def records_csv(records: Sequence[QueryRecord]) -> str:
-    """The records as CSV with a header: query, rank, id, distance, category; a row for each hit."""
+    """The records as CSV with a header: query, rank, id, distance, category; a row for each hit.
+
+    Example:
+        >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
+        >>> print(records_csv([QueryRecord(query="q", category="", hits=[hit])]), end="")
+        query,rank,id,distance,category
+        q,1,a,1,chair
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["query", "rank", "id", "distance", "category"])

@@ -16,6 +16,11 @@ class Hit(NamedTuple):
         id: the item's id, a whole number or text.
         distance: its Hamming distance from the query, in bits.
         position: its place in the index, from 0 in order of adding.
+
+    Example:
+        >>> hit = Hit("chair", 3, 7)
+        >>> hit.id, hit.distance
+        ('chair', 3)
     """
 
     id: int | str
@@ -64,7 +69,13 @@ class QueryHits:
         return map(Hit, *columns)
 
     def to_list(self) -> list[dict[str, int | str]]:
-        """The hits as plain dicts with the keys "id", "distance" and "position", ready for JSON."""
+        """The hits as plain dicts with the keys "id", "distance" and "position", ready for JSON.
+
+        Example:
+            >>> import numpy as np
+            >>> QueryHits(np.array(["chair"]), np.array([3]), np.array([7])).to_list()
+            [{'id': 'chair', 'distance': 3, 'position': 7}]
+        """
         return [hit._asdict() for hit in self]
 
 
@@ -84,6 +95,12 @@ class _HitsOfQueries(ABC):
 
         Raises:
             IndexError: if there are fewer queries.
+
+        Example:
+            >>> import numpy as np
+            >>> hits = Hits(np.array([["chair"], ["lamp"]]), np.array([[3], [0]]), np.array([[7], [2]]))
+            >>> hits[1].ids.tolist(), hits[-2].ids.tolist()
+            (['lamp'], ['chair'])
         """
         return self._of_query(_place(query, len(self), "query"))
 
@@ -91,7 +108,14 @@ class _HitsOfQueries(ABC):
         return map(self._of_query, range(len(self)))
 
     def to_list(self) -> list[list[dict[str, int | str]]]:
-        """For each query a list of dicts with the keys "id", "distance" and "position", ready for JSON."""
+        """For each query a list of dicts with the keys "id", "distance" and "position", ready for JSON.
+
+        Example:
+            >>> import numpy as np
+            >>> hits = Hits(np.array([["chair"], ["lamp"]]), np.array([[3], [0]]), np.array([[7], [2]]))
+            >>> hits.to_list()[1]
+            [{'id': 'lamp', 'distance': 0, 'position': 2}]
+        """
         return [hits.to_list() for hits in self]
 
 
@@ -146,9 +170,11 @@ class RadiusHits(_HitsOfQueries):
         >>> from cmah import BinaryCodes, HammingIndex
         >>> index = HammingIndex(bits=4)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1]]))
-        >>> near = index.search_radius(BinaryCodes.from_bits([[0, 0, 0, 1], [1, 0, 0, 0]]), radius=1)
+        >>> near = index.search_radius(BinaryCodes.from_bits([[0, 0, 0, 1], [0, 1, 0, 1]]), radius=1)
         >>> [hits.ids.tolist() for hits in near]
-        [[0], [0]]
+        [[0], [1]]
+        >>> near.offsets.tolist(), near.ids.tolist()
+        ([0, 1, 2], [0, 1])
     """
 
     offsets: np.ndarray

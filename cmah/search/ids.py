@@ -24,6 +24,14 @@ class Ids:
         kind: POSITIONS, NUMBERS or TEXTS.
         numbers: int64 [n] for NUMBERS; for TEXTS uint64 [n + 1], where each begins and the last ends.
         text: uint8, the UTF-8 of all TEXTS.
+
+    Example:
+        >>> import numpy as np
+        >>> ids = Ids.of(np.array(["chair", "lamp", "sofa"]))
+        >>> ids.take(np.array([2, 0])).tolist(), ids.positions_of(["lamp"]).tolist()
+        (['sofa', 'chair'], [1])
+        >>> ids.kept(np.array([True, False, True])).values.tolist()
+        ['chair', 'sofa']
     """
 
     def __init__(
@@ -90,6 +98,11 @@ class Ids:
 
         Raises:
             CodesError: for a duplicate, an id of the other type, or a number beyond int64.
+
+        Example:
+            >>> import numpy as np
+            >>> Ids.of(np.array([7, 3])).extended(None, count=2).values.tolist()
+            [7, 3, 8, 9]
         """
         if count == 0:
             return self
@@ -171,6 +184,14 @@ def as_ids(ids: IdsLike) -> np.ndarray:
 
     Raises:
         CodesError: for a list of text and numbers, of which NumPy would make text.
+
+    Example:
+        >>> as_ids(["chair", "lamp"]).tolist()
+        ['chair', 'lamp']
+        >>> as_ids(["chair", 7])
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: ids are text and int, expected whole numbers or text
     """
     array = np.asarray(ids)
     if array.dtype.kind == "U" and not isinstance(ids, np.ndarray):

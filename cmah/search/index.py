@@ -38,6 +38,7 @@ class HammingIndex:
         CodesError: for an impossible length.
 
     Example:
+        >>> from cmah import BinaryCodes, HammingIndex
         >>> codes = BinaryCodes.from_signs([[-1, -1, -1, -1], [-1, 1, 1, 1]])
         >>> index = HammingIndex(bits=4)
         >>> index.add(codes, ids=["zero", "three"])
@@ -96,6 +97,14 @@ class HammingIndex:
 
         Raises:
             CodesError: for codes of another length or space, duplicate ids, or ids of the wrong number or type.
+
+        Example:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=1)
+            >>> index.add(BinaryCodes.from_bits([[0], [1]]), ids=[7, 3])
+            >>> index.add(BinaryCodes.from_bits([[1]]))
+            >>> index.ids.tolist()
+            [7, 3, 8]
         """
         self._check(codes)
         given = codes.ids if ids is None else as_ids(ids)
@@ -116,6 +125,14 @@ class HammingIndex:
 
         Raises:
             CodesError: for an id that is not in the index; then nothing is removed.
+
+        Example:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=1)
+            >>> index.add(BinaryCodes.from_bits([[0], [1], [1]]))
+            >>> index.remove([1])
+            >>> index.ids.tolist()
+            [0, 2]
         """
         keep = np.ones(len(self), dtype=bool)
         keep[self._ids.positions_of(ids)] = False
@@ -130,6 +147,13 @@ class HammingIndex:
 
         Raises:
             CodesError: for an id that is not in the index.
+
+        Example:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=2)
+            >>> index.add(BinaryCodes.from_bits([[0, 1], [1, 1]]), ids=["a", "b"])
+            >>> index.codes_of(["b"]).unpacked().tolist()
+            [[1, 1]]
         """
         positions = self._ids.positions_of(ids)
         return self._as_codes(self._blocks.rows(positions), self._ids.take(positions))
@@ -151,6 +175,14 @@ class HammingIndex:
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
                 that is no whole number or below 1.
+
+        Example:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=2)
+            >>> index.add(BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]]), ids=["a", "b", "c"])
+            >>> query = BinaryCodes.from_bits([[1, 1]])
+            >>> index.search(query, k=2).ids.tolist(), index.search(query, subset=["a"]).ids.tolist()
+            ([['c', 'b']], [['a']])
         """
         self._check(queries)
         if as_int(k, "k") < 1:
@@ -178,6 +210,14 @@ class HammingIndex:
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, a radius that is no
                 whole number or negative, or `threads` below 1.
+
+        Example:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=2)
+            >>> index.add(BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]]), ids=["a", "b", "c"])
+            >>> near = index.search_radius(BinaryCodes.from_bits([[1, 1]]), radius=1)
+            >>> near.ids.tolist(), near.distances.tolist()
+            (['c', 'b'], [0, 1])
         """
         self._check(queries)
         if as_int(radius, "radius") < 0:
@@ -198,6 +238,7 @@ class HammingIndex:
             CodesError: for codes of different lengths or spaces.
 
         Example:
+            >>> from cmah import BinaryCodes, HammingIndex
             >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 1, 1]])
             >>> HammingIndex.distances(codes, codes).tolist()
             [[0, 2], [2, 0]]
@@ -210,7 +251,13 @@ class HammingIndex:
         return out
 
     def save(self, path: str | Path) -> None:
-        """Write the index file, whole or not at all; see docs/index-format.md."""
+        """Write the index file, whole or not at all; see docs/index-format.md.
+
+        Example:
+            >>> HammingIndex(bits=64).save("empty.cmah")
+            >>> HammingIndex.open("empty.cmah")
+            HammingIndex(0 x 64 bits)
+        """
         write_index(path, self._blocks, self._ids, self.space, (NO_TABLES, ()))
 
     @classmethod
@@ -226,6 +273,11 @@ class HammingIndex:
 
         Raises:
             CodesError: if it is missing, of another version, truncated or damaged.
+
+        Example:
+            >>> index = HammingIndex.open("demo/shapes.cmah")  # of `cmah demo`
+            >>> index.search(index.codes[:2], k=1).distances.tolist()
+            [[0], [0]]
         """
         content = read_index(path, mmap=mmap, verify=verify)
         kind = MultiIndex if len(content.tables) else cls
@@ -295,6 +347,7 @@ class MultiIndex(HammingIndex):
         CodesError: for an impossible length.
 
     Example:
+        >>> from cmah import BinaryCodes, MultiIndex
         >>> index = MultiIndex(bits=8)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0, 1, 1, 1, 1]]), ids=["half"])
         >>> index.search(BinaryCodes.from_bits([[0, 0, 0, 0, 0, 1, 1, 1]]), k=1)[0].to_list()
@@ -322,6 +375,11 @@ class MultiIndex(HammingIndex):
 
         Raises:
             CodesError: for more than 2^32 - 1 items, for which no tables can be built.
+
+        Example:
+            >>> MultiIndex(bits=64).save("empty.cmah")
+            >>> HammingIndex.open("empty.cmah")
+            MultiIndex(0 x 64 bits)
         """
         if len(self) > MOST_WITH_TABLES:
             raise CodesError(

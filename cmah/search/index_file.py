@@ -42,6 +42,16 @@ class IndexContent:
         ids: their ids.
         space: of the codes, "" if unknown.
         tables: uint8 [m], those of a multi-index; empty in a flat index.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> from cmah.search.ids import Ids
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[7], [9]], np.uint8))
+        >>> content = IndexContent(blocks, Ids.of(np.array(["a", "b"])), "", np.empty(0, np.uint8))
+        >>> content.ids.values.tolist(), content.blocks.all_rows().tolist()
+        (['a', 'b'], [[7], [9]])
     """
 
     blocks: CodeBlocks
@@ -69,6 +79,16 @@ def write_index(
     Raises:
         CodesError: if `space` is no Unicode text.
         CmahError: if the file cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> from cmah.search.ids import Ids
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[7], [9]], np.uint8))
+        >>> write_index("two.cmah", blocks, Ids.of(np.array(["a", "b"])), space="")
+        >>> read_index("two.cmah").ids.values.tolist()
+        ['a', 'b']
     """
     named = [array.view(np.uint8) for array in (ids.numbers, ids.text) if len(array)] if ids.kind else []
     try:
@@ -97,7 +117,17 @@ def write_index(
 
 
 def is_index(path: str | Path) -> bool:
-    """Whether a file begins as an index file does."""
+    """Whether a file begins as an index file does.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> from cmah.search.ids import Ids
+        >>> write_index("empty.cmah", CodeBlocks(bits=8), Ids(), space="")
+        >>> _ = Path("notes.txt").write_text("no index")
+        >>> is_index("empty.cmah"), is_index("notes.txt")
+        (True, False)
+    """
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
@@ -111,6 +141,14 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
 
     Raises:
         CmahError: if it exists and is no index file, or is one of `inputs`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("notes.txt").write_text("no index")
+        >>> refuse_to_replace("notes.txt")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: notes.txt: exists and is not an index; choose another name
     """
     if Path(path).is_file() and not is_index(path):
         raise CodesError(f"{path}: exists and is not an index; choose another name")
@@ -127,6 +165,11 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
 
     Raises:
         CodesError: if it is missing, foreign, of another version, truncated or damaged.
+
+    Example:
+        >>> content = read_index("demo/shapes.cmah")  # of `cmah demo`
+        >>> content.blocks.bits, content.blocks.width, content.tables.size
+        (64, 8, 0)
     """
     path = Path(path)
     require_file(path, "expected an index, as cmah index writes it", CodesError)

@@ -23,6 +23,14 @@ def scan_tile(
 
     Returns:
         offsets int64 [q + 1], positions int64 [m], distances int32 [m].
+
+    Example:
+        >>> import numpy as np
+        >>> block = np.array([[[0b000, 0b011, 0b111]]], np.uint8)  # three codes of one word
+        >>> query = np.array([[0b001]], np.uint8)
+        >>> offsets, positions, distances = scan_tile([(block, 0)], n=3, queries=query, k=2, radius=8, bits=8)
+        >>> offsets.tolist(), positions.tolist(), distances.tolist()
+        ([0, 2], [0, 1], [1, 1])
     """
     rows = [_scan_one(segments, n, query, k, radius) for query in queries]
     offsets = np.cumsum([0, *(len(positions) for positions, _ in rows)], dtype=np.int64)
@@ -63,7 +71,13 @@ def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tupl
 
 
 def differing_bits(words: np.ndarray) -> np.ndarray:
-    """The number of set bits of each word, uint8 of the same shape."""
+    """The number of set bits of each word, uint8 of the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> differing_bits(np.array([0b1100 ^ 0b1010, 0, 255], np.uint8)).tolist()
+        [2, 0, 8]
+    """
     if hasattr(np, "bitwise_count"):
         return np.asarray(np.bitwise_count(words))
     table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)

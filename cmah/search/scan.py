@@ -35,6 +35,16 @@ def scan(
 
     Raises:
         CodesError: if `threads` is no whole number or less than 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[0b000], [0b011], [0b111]], np.uint8))
+        >>> query = np.array([[0b001]], np.uint8)
+        >>> offsets, positions, distances = scan(blocks, query, k=None, radius=1)
+        >>> offsets.tolist(), positions.tolist(), distances.tolist()
+        ([0, 2], [0, 1], [1, 1])
     """
     threads = thread_count(threads)
     scan_tile = compiled(len(packed) * len(blocks) * blocks.width) or numpy_scan.scan_tile

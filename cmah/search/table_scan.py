@@ -50,6 +50,18 @@ def search_tables(
 
     Raises:
         CodesError: if `threads` is less than 1, or the tables name a position that is none.
+
+    Example:
+        >>> import numpy as np
+        >>> from cmah.search.blocks import CodeBlocks
+        >>> from cmah.search.hash_tables import HashTables
+        >>> blocks = CodeBlocks(bits=64)
+        >>> blocks.append(np.repeat([[0], [1], [255]], 8, axis=1).astype(np.uint8))  # eight equal bytes each
+        >>> tables = HashTables.build(blocks, (8,) * 8)
+        >>> query = np.full((1, 8), 1, np.uint8)
+        >>> _, positions, distances = search_tables(tables, blocks, query, k=2, radius=64, threads=1)
+        >>> positions.tolist(), distances.tolist()
+        ([1, 0], [0, 8])
     """
     threads, q = thread_count(threads), len(packed)
     # A query may cost a share of what the flat scan would take for it, when all queries are scanned together.

@@ -50,6 +50,10 @@ def make_model(category: str, number: int, seed: int = 0) -> Model:
 
     Raises:
         CmahError: if there is no such category.
+
+    Example:
+        >>> len(make_model("mug", number=0).solids)  # outside, inside and handle
+        3
     """
     if category not in BUILDERS:
         raise CmahError(f"no synthetic category {category!r}; there are {', '.join(CATEGORIES)}")
@@ -72,6 +76,10 @@ def make_shapes(
 
     Raises:
         CmahError: if a category is unknown.
+
+    Example:
+        >>> [path.as_posix() for path in make_shapes("toys", per_category=2, categories=["mug"])]
+        ['toys/mug/mug_000.obj', 'toys/mug/mug_001.glb']
     """
     paths = []
     for category in CATEGORIES if categories is None else categories:

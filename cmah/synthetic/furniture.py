@@ -24,7 +24,13 @@ def _legs(
 
 
 def chair(style: Style) -> Model:
-    """Four legs, a pedestal or runners; a backrest of slats, bars, a board or a curve; perhaps arms."""
+    """Four legs, a pedestal or runners; a backrest of slats, bars, a board or a curve; perhaps arms.
+
+    Example:
+        >>> model = chair(Style(np.random.default_rng(28)))
+        >>> len(model.solids)  # four legs, a seat and a board to lean on
+        6
+    """
     model = Model()
     wood, cloth = style.frame(), style.colour()
     width, depth = style.number(0.75, 1.15), style.number(0.75, 1.05)
@@ -84,7 +90,13 @@ def chair(style: Style) -> Model:
 
 
 def table(style: Style) -> Model:
-    """A round, oval or square top on legs, a pillar, trestles or panels; perhaps a shelf or drawer."""
+    """A round, oval or square top on legs, a pillar, trestles or panels; perhaps a shelf or drawer.
+
+    Example:
+        >>> model = table(Style(np.random.default_rng(0)))
+        >>> [round(float(np.ptp(solid.vertices[:, 1])), 2) for solid in model.solids]  # top and legs
+        [0.05, 1.15, 1.15, 1.15, 1.15]
+    """
     model = Model()
     top_colour, leg_colour = style.colour(WOODS + PALETTE[:6]), style.frame()
     length, depth, height = style.number(1.3, 2.6), style.number(0.9, 1.4), style.number(0.5, 1.3)
@@ -123,7 +135,13 @@ def table(style: Style) -> Model:
 
 
 def sofa(style: Style) -> Model:
-    """One to three seats or a corner, with arms square, round or absent, cushions, and feet."""
+    """One to three seats or a corner, with arms square, round or absent, cushions, and feet.
+
+    Example:
+        >>> model = sofa(Style(np.random.default_rng(6)))
+        >>> len(model.solids)  # seat, back, four feet, two cushions to sit on, one to lean on
+        9
+    """
     model = Model()
     cloth, cushion, wood = style.colour(), style.colour(), style.frame()
     seats = style.count(2, 4)
@@ -161,7 +179,13 @@ def sofa(style: Style) -> Model:
 
 
 def bed(style: Style) -> Model:
-    """Single to double, with headboards of several kinds, pillows, blanket; perhaps posts or a bunk."""
+    """Single to double, with headboards of several kinds, pillows, blanket; perhaps posts or a bunk.
+
+    Example:
+        >>> model = bed(Style(np.random.default_rng(2)))
+        >>> len(model.solids)  # frame, mattress, blanket, pillow, four legs and a headboard
+        9
+    """
     model = Model()
     wood, blanket, linen = style.frame(), style.colour(), (0.92, 0.92, 0.90)
     width, length, low = style.number(0.9, 1.9), style.number(2.0, 2.3), style.number(0.2, 0.45)

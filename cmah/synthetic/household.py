@@ -11,7 +11,13 @@ from cmah.synthetic.style import GREENS, METALS, PALETTE, RUBBER, WOODS, Style
 
 
 def lamp(style: Style) -> Model:
-    """A floor, table or arm lamp with a shade like a cone, drum, ball, dome or stack of rings."""
+    """A floor, table or arm lamp with a shade like a cone, drum, ball, dome or stack of rings.
+
+    Example:
+        >>> model = lamp(Style(np.random.default_rng(0)))
+        >>> len(model.solids)  # foot, pole and shade
+        3
+    """
     model = Model()
     metal, shade = style.colour(METALS + WOODS), style.colour()
     height, foot = style.number(1.2, 3.0), style.number(0.3, 0.5)
@@ -60,7 +66,14 @@ def lamp(style: Style) -> Model:
 
 
 def shelf(style: Style) -> Model:
-    """Boards between sides or on a ladder frame, with books, boxes or drawers on some."""
+    """Boards between sides or on a ladder frame, with books, boxes or drawers on some.
+
+    Example:
+        >>> model = shelf(Style(np.random.default_rng(2)))
+        >>> heights = [float(np.ptp(solid.vertices[:, 1])) for solid in model.solids]
+        >>> sum(height < 0.1 for height in heights)  # boards, beside two sides, a divider and a back
+        4
+    """
     model = Model()
     wood, width = style.colour(WOODS + PALETTE[8:]), style.number(0.8, 2.0)
     height, depth, boards = style.number(1.1, 2.4), style.number(0.3, 0.5), style.count(3, 6)
@@ -101,7 +114,13 @@ def shelf(style: Style) -> Model:
 
 
 def plant(style: Style) -> Model:
-    """A potted palm, bush, cactus, conifer or round tree."""
+    """A potted palm, bush, cactus, conifer or round tree.
+
+    Example:
+        >>> model = plant(Style(np.random.default_rng(20)))
+        >>> len(model.solids)  # pot, cactus and its arm
+        3
+    """
     model = Model()
     leaf, pot = style.colour(GREENS), style.colour(((0.72, 0.38, 0.24), *PALETTE))
     radius, high = style.number(0.28, 0.5), style.number(0.35, 0.7)
@@ -166,7 +185,14 @@ def plant(style: Style) -> Model:
 
 
 def guitar(style: Style) -> Model:
-    """Acoustic, electric, flying V or round-bodied, with neck, head, hole or pickups, and strings."""
+    """Acoustic, electric, flying V or round-bodied, with neck, head, hole or pickups, and strings.
+
+    Example:
+        >>> model = guitar(Style(np.random.default_rng(0)))
+        >>> strings = model.solids[-4:]
+        >>> [round(float(np.ptp(string.vertices[:, 1])), 2) for string in strings]  # their lengths
+        [2.57, 2.57, 2.57, 2.57]
+    """
     model = Model()
     body, neck = style.colour((*WOODS, *PALETTE)), style.colour(WOODS[1:3])
     kind = style.pick(["acoustic", "electric", "vee", "round"])

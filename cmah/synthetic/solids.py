@@ -21,6 +21,11 @@ class Solid:
         faces: int64 [f, 3].
         colour: r, g, b in 0..1 (sRGB).
         pattern: "", or the name of a texture ("wood", "stripes", "checks") tinted with the colour.
+
+    Example:
+        >>> triangle = Solid(np.eye(3), np.array([[0, 1, 2]]), colour=(0.8, 0.6, 0.4), pattern="wood")
+        >>> triangle.vertices[triangle.faces].shape  # the corners of each face
+        (1, 3, 3)
     """
 
     vertices: np.ndarray
@@ -31,7 +36,15 @@ class Solid:
 
 @dataclass
 class Model:
-    """An object made of solids; most methods add one."""
+    """An object made of solids; most methods add one.
+
+    Example:
+        >>> stool = Model()
+        >>> stool.box(centre=(0, 1, 0), size=(1, 0.1, 1), colour=(0.8, 0.6, 0.4))
+        >>> stool.rod(start=(0, 0, 0), end=(0, 1, 0), radius=0.1, colour=(0.2, 0.2, 0.2))
+        >>> [len(solid.vertices) for solid in stool.solids]  # of the box, and of 4 rings of 16 corners
+        [8, 64]
+    """
 
     solids: list[Solid] = field(default_factory=list)
 
@@ -79,7 +92,14 @@ class Model:
         centre: Vector = (0, 0, 0),
         sides: int = 32,
     ) -> None:
-        """Add a solid of revolution: a profile of (radius, height) about the upright axis through `centre`."""
+        """Add a solid of revolution: a profile of (radius, height) about the upright axis through `centre`.
+
+        Example:
+            >>> model = Model()
+            >>> model.lathe([(1, 0), (0, 2)], colour=(1, 0, 0), sides=4)  # a pyramid without a bottom
+            >>> np.ptp(model.solids[0].vertices, axis=0).round(3).tolist()
+            [2.0, 2.0, 2.0]
+        """
         radius, height = np.array(profile, float).T
         angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
         ring = np.stack([np.cos(angle), np.zeros(sides), np.sin(angle)], axis=1)
@@ -118,7 +138,13 @@ class Model:
         self.add(vertices + np.asarray(at), faces, colour)
 
     def turned(self, degrees: float, axis: str = "y") -> "Model":
-        """A copy that is rotated about an axis through the origin."""
+        """A copy that is rotated about an axis through the origin.
+
+        Example:
+            >>> front = Model([Solid(np.array([[0.0, 0, 1]]), np.zeros((0, 3), int), (1, 0, 0))])
+            >>> front.turned(90).solids[0].vertices.round(3).tolist()
+            [[1.0, 0.0, 0.0]]
+        """
         first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         matrix = np.eye(3)
@@ -126,7 +152,13 @@ class Model:
         return Model([Solid(s.vertices @ matrix.T, s.faces, s.colour, s.pattern) for s in self.solids])
 
     def moved(self, by: Vector) -> "Model":
-        """A copy that is shifted."""
+        """A copy that is shifted.
+
+        Example:
+            >>> point = Model([Solid(np.array([[0.0, 0, 1]]), np.zeros((0, 3), int), (1, 0, 0))])
+            >>> point.moved((0, 5, 0)).solids[0].vertices.tolist()
+            [[0.0, 5.0, 1.0]]
+        """
         return Model([Solid(s.vertices + np.asarray(by), s.faces, s.colour, s.pattern) for s in self.solids])
 
 
@@ -139,7 +171,12 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 
 
 def curve(points: Sequence[Vector], n: int = 24) -> np.ndarray:
-    """A smooth curve float64 [n, d] through control points (Catmull-Rom)."""
+    """A smooth curve float64 [n, d] through control points (Catmull-Rom).
+
+    Example:
+        >>> curve([(0, 0), (1, 1), (2, 0)], 5).tolist()
+        [[0.0, 0.0], [0.5, 0.625], [1.0, 1.0], [1.5, 0.625], [2.0, 0.0]]
+    """
     p = np.asarray(points, float)
     p = np.vstack([2 * p[0] - p[1], p, 2 * p[-1] - p[-2]])
     t = np.linspace(0, len(p) - 3, n)

@@ -9,7 +9,13 @@ from cmah.synthetic.style import GLASS, METALS, PALETTE, RUBBER, WOODS, Style
 
 
 def airplane(style: Style) -> Model:
-    """Airliner, biplane, jet or propeller plane: swept or straight wings, engines, tails of three kinds."""
+    """Airliner, biplane, jet or propeller plane: swept or straight wings, engines, tails of three kinds.
+
+    Example:
+        >>> model = airplane(Style(np.random.default_rng(6)))
+        >>> len(model.solids)  # body, two wings, fin, tailplane and cockpit
+        6
+    """
     model = Model()
     paint, trim = style.colour(((0.9, 0.9, 0.9), *PALETTE)), style.colour()
     length, radius = style.number(2.6, 3.6), style.number(0.16, 0.28)
@@ -64,7 +70,13 @@ def airplane(style: Style) -> Model:
 
 
 def car(style: Style) -> Model:
-    """Saloon, hatchback, van, pickup, sports car or lorry, on four or six wheels."""
+    """Saloon, hatchback, van, pickup, sports car or lorry, on four or six wheels.
+
+    Example:
+        >>> cars = [car(Style(np.random.default_rng(seed))) for seed in (0, 1)]
+        >>> [sum(solid.colour == RUBBER for solid in model.solids) for model in cars]  # wheels
+        [4, 6]
+    """
     model = Model()
     paint = style.colour()
     kind = style.pick(["saloon", "hatchback", "van", "pickup", "sports", "lorry"])
@@ -128,7 +140,13 @@ def car(style: Style) -> Model:
 
 
 def ship(style: Style) -> Model:
-    """Sailing boat, steamer, tug or container ship on a pointed hull."""
+    """Sailing boat, steamer, tug or container ship on a pointed hull.
+
+    Example:
+        >>> model = ship(Style(np.random.default_rng(7)))
+        >>> len(model.solids)  # hull, mast and two sails
+        4
+    """
     model = Model()
     hull, deck = style.colour(), style.colour(WOODS)
     length, beam, depth = style.number(2.4, 3.6), style.number(0.6, 0.95), style.number(0.35, 0.6)

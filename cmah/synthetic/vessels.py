@@ -9,7 +9,13 @@ from cmah.synthetic.style import GREENS, PALETTE, WOODS, Style
 
 
 def bottle(style: Style) -> Model:
-    """Wine, beer, flask, medicine or square bottles with label and stopper."""
+    """Wine, beer, flask, medicine or square bottles with label and stopper.
+
+    Example:
+        >>> model = bottle(Style(np.random.default_rng(1)))
+        >>> len(model.solids)  # glass and cork
+        2
+    """
     model = Model()
     glass = style.colour(((0.13, 0.35, 0.18), (0.42, 0.22, 0.08), *PALETTE))
     height, radius = style.number(1.6, 2.6), style.number(0.3, 0.55)
@@ -63,7 +69,13 @@ def bottle(style: Style) -> Model:
 
 
 def mug(style: Style) -> Model:
-    """Straight, tapered, bellied or footed mugs with one handle, a band and perhaps a lid or saucer."""
+    """Straight, tapered, bellied or footed mugs with one handle, a band and perhaps a lid or saucer.
+
+    Example:
+        >>> model = mug(Style(np.random.default_rng(6)))
+        >>> len(model.solids)  # outside, inside and handle
+        3
+    """
     model = Model()
     glaze, inside = style.colour(), style.colour(((0.93, 0.92, 0.88), *PALETTE))
     radius, height, wall = style.number(0.4, 0.62), style.number(0.7, 1.4), 0.05
@@ -115,7 +127,13 @@ def mug(style: Style) -> Model:
 
 
 def vase(style: Style) -> Model:
-    """A lathed vase of free profile, fluted or faceted, with bands, two handles or flowers."""
+    """A lathed vase of free profile, fluted or faceted, with bands, two handles or flowers.
+
+    Example:
+        >>> (body,) = vase(Style(np.random.default_rng(11))).solids
+        >>> np.ptp(body.vertices, axis=0).round(2).tolist()  # round: as wide as deep
+        [1.4, 1.36, 1.4]
+    """
     model = Model()
     glaze, second = style.colour(), style.colour()
     height, foot = style.number(1.2, 2.4), style.number(0.2, 0.45)

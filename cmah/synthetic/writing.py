@@ -14,7 +14,17 @@ PATTERN_SIDE = 64
 
 
 def write_obj(model: Model, path: Path) -> None:
-    """Write an OBJ file with its MTL, and a PNG beside it for each pattern in use."""
+    """Write an OBJ file with its MTL, and a PNG beside it for each pattern in use.
+
+    Example:
+        >>> box = Model()
+        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
+        >>> write_obj(box, Path("box.obj"))
+        >>> Path("box.obj").read_text().splitlines()[:3]
+        ['mtllib box.mtl', 'usemtl material0', 'v -0.50000 -0.50000 -0.50000']
+        >>> Path("box.mtl").read_text().splitlines()
+        ['newmtl material0', 'Kd 0.6000 0.4000 0.2000']
+    """
     materials: dict[tuple[Colour, str], str] = {}
     lines, offset, uv_offset = [f"mtllib {path.stem}.mtl"], 1, 1
     for solid in model.solids:
@@ -66,7 +76,16 @@ def _pattern(name: str, colour: Colour) -> np.ndarray:
 
 
 def write_glb(model: Model, path: Path) -> None:
-    """Write a binary glTF 2.0 file with one primitive and one material for each solid."""
+    """Write a binary glTF 2.0 file with one primitive and one material for each solid.
+
+    Example:
+        >>> box = Model()
+        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
+        >>> write_glb(box, Path("box.glb"))
+        >>> data = Path("box.glb").read_bytes()
+        >>> data[:4], int.from_bytes(data[8:12], "little") == len(data)
+        (b'glTF', True)
+    """
     blob, views, accessors, primitives, materials = bytearray(), [], [], [], []
     for solid in model.solids:
         vertices, faces = solid.vertices.astype("<f4"), solid.faces.astype("<u4")
@@ -115,7 +134,15 @@ def _joined(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write_ply(model: Model, path: Path) -> None:
-    """Write a binary little-endian PLY file with vertex colours."""
+    """Write a binary little-endian PLY file with vertex colours.
+
+    Example:
+        >>> box = Model()
+        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
+        >>> write_ply(box, Path("box.ply"))
+        >>> [line for line in Path("box.ply").read_bytes().splitlines() if line.startswith(b"element")]
+        [b'element vertex 8', b'element face 12']
+    """
     vertices, colours, faces = _joined(model)
     properties = "".join(f"property float {name}\n" for name in "xyz")
     properties += "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
@@ -131,7 +158,15 @@ def write_ply(model: Model, path: Path) -> None:
 
 
 def write_off(model: Model, path: Path) -> None:
-    """Write a COFF file: OFF with vertex colours."""
+    """Write a COFF file: OFF with vertex colours.
+
+    Example:
+        >>> box = Model()
+        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
+        >>> write_off(box, Path("box.off"))
+        >>> Path("box.off").read_text().splitlines()[:3]
+        ['COFF', '8 12 0', '-0.50000 -0.50000 -0.50000 153 102 51 255']
+    """
     vertices, colours, faces = _joined(model)
     lines = ["COFF", f"{len(vertices)} {len(faces)} 0"]
     for (x, y, z), (r, g, b) in zip(vertices.tolist(), colours.tolist(), strict=True):

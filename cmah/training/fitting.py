@@ -21,10 +21,17 @@ def fitted_codes(
 
     Args:
         encoder: of the run.
-        dataset: the shapes and images that it was trained on; of more than 20,000 shapes only so many are used.
+        dataset: the shapes and images that it was trained on; of more than 20,000 shapes at most so many are used.
         kinds: kinds of images that take part.
         views: images of each shape.
         workers: processes that decode images.
+
+    Example:
+        >>> encoder = Encoder.load("demo/run")  # as if its model had learned no codes
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> fitted = fitted_codes(encoder, dataset, kinds=["render"], views=2, workers=0)
+        >>> fitted.method, fitted.bits, fitted.modalities.tolist()
+        ('itq', 64, ['image', 'shape'])
     """
     step = -(-len(dataset.shapes) // FIT_SHAPES)
     shapes = dataset.shapes[::step]
@@ -54,6 +61,25 @@ def fit_codes(
 
     Raises:
         RunError: if the run has a hash already that is damaged or of another model.
+
+    Example:
+        A run of two towers, the one for images with random weights, as `train` leaves it before the hash is fitted:
+
+        >>> from pathlib import Path
+        >>> from timm import create_model
+        >>> from cmah.recipes.resolving import build_recipe, make_config
+        >>> from cmah.runs.tensor_files import own_state, save_tensors
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> model = {"image_encoder": "timm:test_resnet", "image_weights": "weights.pt", "image_size": 32}
+        >>> model |= {"shape_encoder": "pointnet", "points": 64, "bits": 8}
+        >>> config = make_config("prealigned", overrides={"model": model, "training": {"workers": 0}})
+        >>> recipe = build_recipe(config)
+        >>> origin = {"path": "demo/dataset", "name": "demo", "checksum": ""}
+        >>> folder = RunFolder.create(Path("run"), config, origin)
+        >>> save_tensors(folder.weights, own_state(recipe.network), {"epoch": 0})
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> fit_codes(folder, recipe, dataset, torch.device("cpu"), report=print)
+        codes: 8 bits by ITQ, fitted to the embeddings of the training shapes, in run/hash.npz
     """
     model, training = recipe.model, folder.config.training
     if model.learned_codes or folder.fitted_hash(model) is not None:

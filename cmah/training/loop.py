@@ -34,7 +34,12 @@ from cmah.training.validation import Validator, hold_out
 
 @dataclass
 class Progress:
-    """Where a run stands; all of it is saved."""
+    """Where a run stands; all of it is saved.
+
+    Example:
+        >>> vars(Progress(epoch=3, best=0.5, best_epoch=2))
+        {'epoch': 3, 'batch': 0, 'best': 0.5, 'best_epoch': 2, 'since_best': 0, 'sums': {}, 'seconds': 0.0}
+    """
 
     epoch: int = 0  # finished epochs
     batch: int = 0  # finished batches of the current one
@@ -46,7 +51,17 @@ class Progress:
 
 
 class TrainingLoop:
-    """One training: recipe, optimiser, data and progress."""
+    """One training: recipe, optimiser, data and progress.
+
+    Example:
+        >>> from cmah.recipes.resolving import make_config
+        >>> config = make_config("cmah", "tiny", assignments=["training.epochs=1", "training.workers=0"])
+        >>> dataset, cpu = Dataset.read("demo/dataset"), torch.device("cpu")
+        >>> loop = TrainingLoop(config, dataset, Path("run"), cpu, lambda line: None)
+        >>> loop.run({"path": "demo/dataset", "name": "demo", "checksum": dataset.checksum()})
+        >>> [record["epoch"] for record in read_metrics(Path("run"))]
+        [1]
+    """
 
     def __init__(
         self, config: Config, data: Dataset, out: Path, device: torch.device, report: Callable[[str], None]

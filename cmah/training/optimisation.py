@@ -13,7 +13,15 @@ from cmah.models.backbones import Tuned
 
 
 def seed_step(seed: int, epoch: int, batch: int) -> int:
-    """Seed torch's global state for one step, as a pure function of its place in the run; returns the seed."""
+    """Seed torch's global state for one step, as a pure function of its place in the run; returns the seed.
+
+    Example:
+        Three epochs of two batches have six seeds, the same whenever they are asked for.
+
+        >>> places = [(epoch, batch) for epoch in range(3) for batch in range(2)]
+        >>> len({seed_step(0, *place) for place in places + places})
+        6
+    """
     state = np.random.SeedSequence([seed, epoch, batch + 1]).generate_state(1, np.uint64)
     value = int(state[0] >> np.uint64(1))
     torch.manual_seed(value)
@@ -21,7 +29,13 @@ def seed_step(seed: int, epoch: int, batch: int) -> int:
 
 
 def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
-    """Linear warm-up, then a cosine from `lr` to `min_lr` at the last step."""
+    """Linear warm-up, then a cosine from `lr` to `min_lr`, which it would reach a step after the last.
+
+    Example:
+        >>> training = TrainingConfig(epochs=4, warmup_epochs=1.0, lr=1.0, min_lr=0.0)
+        >>> [round(learning_rate(step, 2, training), 2) for step in range(8)]
+        [0.33, 0.67, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07]
+    """
     warm, total = training.warmup_epochs * batches, training.epochs * batches
     if step < warm:
         return training.lr * (step + 1) / (warm + 1)
@@ -30,7 +44,13 @@ def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
 
 
 def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
-    """Trained parameters by whether they decay (matrices do) and whether they belong to a pre-trained tower."""
+    """Trained parameters by whether they decay (matrices do) and whether they belong to a pre-trained tower.
+
+    Example:
+        >>> groups = parameter_groups(torch.nn.Linear(2, 3), TrainingConfig())
+        >>> [(tuple(group["params"][0].shape), group["weight_decay"], group["scale"]) for group in groups]
+        [((3, 2), 0.05, 1.0), ((3,), 0.0, 1.0)]
+    """
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     loaded = tuple(name + "." for name, module in model.named_modules() if isinstance(module, Tuned))
     for name, parameter in model.named_parameters():
@@ -48,7 +68,16 @@ def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[d
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
-    """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>"."""
+    """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>".
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.AdamW(layer.parameters())
+        >>> layer(torch.ones(1, 2)).sum().backward()
+        >>> optimizer.step()
+        >>> sorted(optimizer_tensors(optimizer, {layer.weight: "weight"}))
+        ['optimizer.weight.exp_avg', 'optimizer.weight.exp_avg_sq', 'optimizer.weight.step']
+    """
     return {
         f"optimizer.{names[parameter]}.{entry}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()
@@ -63,6 +92,15 @@ def load_optimizer(
 
     Raises:
         RunError: if an entry does not fit its parameter.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.AdamW(layer.parameters())
+        >>> saved = {"step": torch.tensor(7.0), "exp_avg": torch.ones(1, 2), "exp_avg_sq": torch.ones(1, 2)}
+        >>> tensors = {f"optimizer.weight.{entry}": value for entry, value in saved.items()}
+        >>> load_optimizer(optimizer, {layer.weight: "weight"}, tensors)
+        >>> float(optimizer.state[layer.weight]["step"])
+        7.0
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:

@@ -9,7 +9,14 @@ OTHER = ("epoch", "step", "lr", "loss", "validation", "seconds", "pairs_per_seco
 
 
 def plot_curves(run: Path) -> Path:
-    """Draw curves.png in a run folder from its metrics.jsonl; returns its path."""
+    """Draw curves.png in a run folder from its metrics.jsonl; returns its path.
+
+    Example:
+        >>> from PIL import Image
+        >>> picture = plot_curves(Path("demo/run"))
+        >>> picture.name, Image.open(picture).size
+        ('curves.png', (1100, 440))
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -58,6 +58,14 @@ def train(
     Raises:
         ConfigError, DatasetError: for wrong settings or data.
         RunError: if `out` exists already, cannot be resumed, or the loss stops being finite.
+
+    Example:
+        >>> settings = ["model.bits=16,32", "model.depth=1", "training.epochs=1", "training.workers=0"]
+        >>> run = train("demo/dataset", "run", preset="tiny", settings=settings, device="cpu")
+        >>> sorted(path.name for path in run.iterdir())
+        ['config.json', 'curves.png', 'metrics.jsonl', 'model.safetensors', 'state']
+        >>> RunFolder(run).config.model.bits
+        (16, 32)
     """
     out, chosen = Path(out), chosen_device(device)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
@@ -105,6 +113,13 @@ def adopt(
 
     Raises:
         ConfigError: if the outputs of the model as it is would mean nothing.
+
+    Example:
+        >>> config = make_config("cmah", "tiny", assignments=["training.epochs=0"])
+        >>> origin = {"path": "demo/dataset", "name": "demo", "checksum": ""}
+        >>> dataset, cpu = Dataset.read("demo/dataset"), torch.device("cpu")
+        >>> adopt(config, dataset, Path("untrained"), cpu, print, origin)
+        cmah (tiny), no training: 0 epochs
     """
     seed_step(config.training.seed, 0, -1)
     recipe = build_recipe(config)

@@ -20,6 +20,18 @@ def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Datas
 
     Returns:
         (the rest, the held-out part or None where it would have fewer than two shapes with images).
+
+    Example:
+        Eight shapes with one image each:
+
+        >>> from pathlib import Path
+        >>> from cmah.data.dataset import Image, Shape
+        >>> shapes = [Shape(f"s{i}", "", "train", f"{i}.npy") for i in range(8)]
+        >>> images = [Image(f"i{i}", f"s{i}", "", "train", f"{i}.png", "render") for i in range(8)]
+        >>> dataset = Dataset(Path(), "eight", 64, "y", 64, shapes, images)
+        >>> rest, held_out = hold_out(dataset, 0.3, ["render"])
+        >>> [image.image_id for image in held_out.images], len(rest.shapes)
+        (['i3', 'i5', 'i7'], 5)
     """
     pictured = {image.shape_id for image in dataset.images if image.shape_id and image.kind in kinds}
     if not pictured:
@@ -39,7 +51,12 @@ def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Datas
 
 
 def unit_hash(text: str) -> float:
-    """A number in [0, 1) that depends on `text` alone."""
+    """A number in [0, 1) that depends on `text` alone.
+
+    Example:
+        >>> [round(unit_hash(name), 2) for name in ("chair", "table")]
+        [0.24, 0.05]
+    """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
@@ -48,6 +65,16 @@ class Validator:
 
     Relevance is the category where the shapes have categories, else the shape itself. Categories are used
     for nothing but this choice.
+
+    Example:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> folder, cpu = RunFolder("demo/run"), torch.device("cpu")
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> validator = Validator(folder.load_recipe(cpu).model, dataset, folder.config, cpu)
+        >>> sorted(validator.measure())
+        ['16', '32', '64', 'relevance', 'score']
+        >>> validator.describe({"64": [0.75, 0.5]})
+        'held-out mAP image→shape 0.750, shape→image 0.500 at 64 bits'
     """
 
     def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:

@@ -19,6 +19,12 @@ def point_encoder(name: str, weights: str = "") -> "PointEncoder":
     Raises:
         ConfigError: for an unknown name.
         RunError: see `PointEncoder.load`.
+
+    Example:
+        >>> import torch
+        >>> encoder = point_encoder("pointnet")
+        >>> encoder.points, tuple(encoder(torch.rand(2, 100, 3)).shape)
+        (1024, (2, 1792))
     """
     encoder: PointEncoder = import_module(f"cmah.models.pretrained.{find(name).module}").build(name)
     if weights:

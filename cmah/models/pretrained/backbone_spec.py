@@ -21,6 +21,13 @@ class BackboneSpec:
         name: of the model within the family.
         options: passed on to the family, numbers as numbers; `mean` and `std` (one number, or three with
             commas) and `interpolation` replace what the model's or the weights' own configuration says.
+
+    Example:
+        >>> spec = BackboneSpec.parse("timm:mobilenetv2_100?pad_type=same&std=0.5,0.4,0.3")
+        >>> spec.name, spec.options
+        ('mobilenetv2_100', {'pad_type': 'same', 'std': (0.5, 0.4, 0.3)})
+        >>> print(spec)
+        timm:mobilenetv2_100
     """
 
     family: str
@@ -84,6 +91,13 @@ def weights_file(encoder: str, weights: str) -> str:
 
     Raises:
         ConfigError: for a tag that the library does not know, or a file that cannot be fetched.
+
+    Example:
+        >>> weights_file("timm:resnet18", "weights/resnet18.safetensors")
+        'weights/resnet18.safetensors'
+        >>> weights_file("open_clip:RN50", "download:laion")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: encoder open_clip:RN50: no weights are listed as download:laion (...)
     """
     if not weights.startswith(DOWNLOAD):
         return weights
@@ -108,6 +122,11 @@ def published_weights(spec: BackboneSpec, tag: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: for SLIP, which no library lists, or an unknown tag.
+
+    Example:
+        >>> entry = published_weights(BackboneSpec.parse("open_clip:ViT-B-32"), "laion2b_s34b_b79k")
+        >>> entry["mean"], entry["interpolation"]
+        ((0.48145466, 0.4578275, 0.40821073), 'bicubic')
     """
     if spec.family == "slip":
         raise ConfigError(
@@ -134,7 +153,12 @@ def published_weights(spec: BackboneSpec, tag: str) -> dict[str, Any]:
 
 
 def usual_pixels(name: str) -> dict[str, Any]:
-    """Mean, std and interpolation of an open_clip model, where all its published weights agree on them."""
+    """Mean, std and interpolation of an open_clip model, where all its published weights agree on them.
+
+    Example:
+        >>> usual_pixels("ViT-B-32-quickgelu")["mean"]
+        (0.48145466, 0.4578275, 0.40821073)
+    """
     import open_clip
 
     tags = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]

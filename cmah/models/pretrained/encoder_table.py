@@ -23,6 +23,13 @@ class Entry:
         image_weights: weights of the image encoder, as in `--image-weights` ("FILE" where they lie in the same file);
             "" for none.
         takes: how a cloud (y up, mean at the origin, largest norm 1) is converted before the network reads it.
+
+    Example:
+        >>> entry = find("ulip2")
+        >>> entry.dim, entry.points, entry.colours, entry.aligned_with
+        (1280, 10000, True, 'open_clip:ViT-bigG-14')
+        >>> [entry.name for entry in ENCODERS if not entry.published][:2]
+        ['pointnext', 'openshape_s1']
     """
 
     name: str

@@ -21,6 +21,11 @@ def read_checkpoint(path: str | Path) -> Any:
     Raises:
         RunError: if the file is missing or damaged, or would have to be unpickled: the only class that is accepted
             is argparse.Namespace, in which published files keep their command lines.
+
+    Example:
+        >>> torch.save({"epoch": 3, "model": {"weight": torch.ones(2)}}, "net.pt")
+        >>> read_checkpoint("net.pt")
+        {'epoch': 3, 'model': {'weight': tensor([1., 1.])}}
     """
     path = Path(path)
     require_file(path, "expected a weights file", RunError)
@@ -53,6 +58,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         RunError: see `read_checkpoint`; or if it holds anything but tensors.
+
+    Example:
+        >>> torch.save({"epoch": 3, "model": {"weight": torch.ones(2)}}, "net.pt")
+        >>> read_weights("net.pt")
+        {'weight': tensor([1., 1.])}
     """
     loaded = read_checkpoint(path)
     for key in ("state_dict", "model"):
@@ -70,6 +80,15 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
 
     Raises:
         RunError: naming the first key that is missing, unexpected, of another shape or without finite numbers.
+
+    Example:
+        >>> net = nn.Linear(2, 1, bias=False)
+        >>> load_strictly(net, {"weight": torch.tensor([[1.0, 2.0]])}, "net.pt")
+        >>> net.weight.tolist()
+        [[1.0, 2.0]]
+        >>> load_strictly(net, {"weight": torch.ones(1, 3)}, "net.pt")
+        Traceback (most recent call last):
+        cmah.errors.RunError: net.pt: has another shape for 'weight' (and 0 more); is it another model?
     """
     expected = module.state_dict()
     missing = [key for key in expected if key not in weights]
@@ -116,6 +135,17 @@ class Layout:
         tower: official names, or beginnings of names, that belong to the point tower: all of these must fit.
         names: name in the module here (or its beginning) → official name; the longest beginning that fits is used.
         unused: official names under the tower that are deliberately not loaded.
+
+    Example:
+        The layer `fc1` of a file becomes `0` here; what lies beside the encoder is not read.
+
+        >>> layout = Layout((), ("",), ("encoder.",), {"0.": "encoder.fc1."})
+        >>> file = {"encoder.fc1.weight": torch.tensor([[1.0, 2.0]]), "head.weight": torch.zeros(3)}
+        >>> net = nn.Sequential(nn.Linear(2, 1, bias=False))
+        >>> load_tower(net, file, [layout], "net.pt")
+        1
+        >>> net[0].weight.tolist()
+        [[1.0, 2.0]]
     """
 
     container: tuple[str, ...]
@@ -141,6 +171,12 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
     Raises:
         RunError: if no layout fits, or naming the first key that is missing, unexpected, of another shape or without
             finite numbers.
+
+    Example:
+        >>> layout = Layout(("state_dict",), ("module.", ""), ("encoder.",), {"": "encoder."})
+        >>> state = {"module.encoder.weight": torch.ones(1, 2), "module.head.weight": torch.ones(3)}
+        >>> load_tower(nn.Linear(2, 1, bias=False), {"state_dict": state}, [layout], "net.pt")
+        1
     """
     most: dict[str, Tensor] = {}
     for layout in layouts:

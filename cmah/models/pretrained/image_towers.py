@@ -25,7 +25,15 @@ SMALLEST = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layer
 
 @contextmanager
 def clear_errors(spec: BackboneSpec) -> Iterator[None]:
-    """Turn whatever a library raises for unknown names and options into one ConfigError; silence its warnings."""
+    """Turn whatever a library raises for unknown names and options into one ConfigError; silence its warnings.
+
+    Example:
+        >>> import timm
+        >>> with clear_errors(BackboneSpec.parse("timm:resnet999")):
+        ...     timm.create_model("resnet999")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: encoder timm:resnet999: Unknown model (resnet999)...
+    """
     try:
         logging.disable(logging.WARNING)  # open_clip warns of random weights, which `load` replaces
         yield
@@ -48,6 +56,13 @@ class ImageBackbone(nn.Module):
         interpolation: "bicubic" or "bilinear", for that resizing.
         mean: of the pixel values in [0, 1], float32 [3, 1, 1].
         std: likewise, their standard deviation.
+
+    Example:
+        >>> net = ImageBackbone(BackboneSpec.parse("timm:mobilenetv3_small_050?mean=0.5&std=0.25"), 64)
+        >>> tuple(net(torch.rand(2, 3, 64, 64)).shape)
+        (2, 1024)
+        >>> net.preprocessing
+        'squares of 64 px (bicubic), mean 0.5,0.5,0.5, std 0.25,0.25,0.25'
     """
 
     mean: Tensor
@@ -183,7 +198,12 @@ class ImageBackbone(nn.Module):
 
 
 def without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The same tensors without a prefix of their keys, if all have it (as from DistributedDataParallel)."""
+    """The same tensors without a prefix of their keys, if all have it (as from DistributedDataParallel).
+
+    Example:
+        >>> list(without_prefix({"module.weight": torch.ones(2), "module.bias": torch.ones(1)}, "module."))
+        ['weight', 'bias']
+    """
     if not all(key.startswith(prefix) for key in weights):
         return weights
     return {key.removeprefix(prefix): value for key, value in weights.items()}

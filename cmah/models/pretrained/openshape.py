@@ -29,6 +29,10 @@ class Scaling:
         patches: of a cloud.
         radius: of a patch, for clouds whose largest norm is 1.
         samples: points of a patch.
+
+    Example:
+        >>> SCALINGS["s4"].width, SCALINGS["s4"].patches, SCALINGS["s4"].radius
+        (512, 384, 0.2)
     """
 
     width: int
@@ -59,6 +63,13 @@ class OpenShape(PointEncoder):
         joint: width of the joint space; 0 leaves the class token as it is.
         z_up: whether it was trained with z as the axis of gravity. The authors then convert clouds with y up by
             exchanging the columns y and z, which mirrors the shape; the same is done here.
+
+    Example:
+        >>> encoder = OpenShape(Scaling(64, 1, 128, 32, patches=8, radius=0.4, samples=16), joint=48)
+        >>> tuple(encoder.eval()(torch.rand(2, 100, 3)).shape)
+        (2, 48)
+        >>> encoder.prepare(torch.tensor([[[1.0, 2.0, 3.0]]]))
+        tensor([[[1.0000, 3.0000, 2.0000, 0.4000, 0.4000, 0.4000]]])
     """
 
     points = 10_000
@@ -138,7 +149,13 @@ def _layouts(depth: int, inner: str) -> tuple[Layout, ...]:
 
 
 def build(name: str) -> OpenShape:
-    """The encoder of a name, with random weights: openshape_s1 … s6 (1280 wide), _g14 (the size s4), _l14, _b32."""
+    """The encoder of a name, with random weights: openshape_s1 … s6 (1280 wide), _g14 (the size s4), _l14, _b32.
+
+    Example:
+        >>> encoder = build("openshape_s1")
+        >>> encoder.dim, encoder.scaling.depth
+        (1280, 6)
+    """
     size = name.removeprefix("openshape_")
     if size == "l14":
         return OpenShape(RELEASED, 768, z_up=False)

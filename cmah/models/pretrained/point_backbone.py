@@ -23,6 +23,14 @@ class PointEncoder(nn.Module, ABC):
         least: the fewest points that a cloud may have: the size of one group.
         layouts: how public files store its weights; see `load_tower` for which one is used.
         ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
+
+    Example:
+        >>> class Centroid(PointEncoder):
+        ...     dim, points = 3, 1024
+        ...     def embed(self, points):
+        ...         return points.mean(dim=1)
+        >>> Centroid()(torch.tensor([[[0.0, 0.0, 0.0], [1.0, 2.0, 4.0]]])).tolist()
+        [[0.5, 1.0, 2.0]]
     """
 
     dim: int
@@ -63,7 +71,12 @@ class PointEncoder(nn.Module, ABC):
 
 
 def with_colours(points: Tensor) -> Tensor:
-    """Points [b, n, 3 or 6] to [b, n, 6]; without colours they become grey (0.4)."""
+    """Points [b, n, 3 or 6] to [b, n, 6]; without colours they become grey (0.4).
+
+    Example:
+        >>> with_colours(torch.tensor([[[1.0, 2.0, 3.0]]]))
+        tensor([[[1.0000, 2.0000, 3.0000, 0.4000, 0.4000, 0.4000]]])
+    """
     if points.shape[-1] == 6:
         return points
     return torch.cat([points, torch.full_like(points, GREY)], dim=-1)

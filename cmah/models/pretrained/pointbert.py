@@ -52,6 +52,11 @@ class PointBert(PointEncoder):
         points: of the clouds that it was trained on.
         colours: whether the token net sees colours beside positions.
         joint: width of the joint space; 0 leaves the 768 features as they are.
+
+    Example:
+        >>> encoder = PointBert(groups=4, depth=1, points=64, joint=48)
+        >>> tuple(encoder.eval()(torch.rand(2, 64, 3)).shape)
+        (2, 48)
     """
 
     def __init__(
@@ -91,7 +96,13 @@ class PointBert(PointEncoder):
 
 
 def build(name: str) -> PointBert:
-    """The encoder of a name: pointbert, ulip1_pointbert or ulip2; with random weights."""
+    """The encoder of a name: pointbert, ulip1_pointbert or ulip2; with random weights.
+
+    Example:
+        >>> encoder = build("ulip1_pointbert")
+        >>> encoder.dim, encoder.points, encoder.colours
+        (512, 8192, False)
+    """
     if name == "ulip1_pointbert":
         return PointBert(512, 12, 8192, joint=512)
     if name == "ulip2":

@@ -14,6 +14,11 @@ class PointMae(PointEncoder):
 
     The pre-trained autoencoder has no class token (fine-tuning adds an untrained one), and its authors state no
     features without one: mean beside maximum of the encoded tokens is our choice, as in CMAH's encoders.
+
+    Example:
+        >>> import torch
+        >>> tuple(PointMae().eval().encode(torch.rand(1, 100, 3)).shape)
+        (1, 64, 384)
     """
 
     dim = 768
@@ -51,5 +56,11 @@ class PointMae(PointEncoder):
 
 
 def build(name: str) -> PointMae:
-    """The encoder, with random weights."""
+    """The encoder, with random weights.
+
+    Example:
+        >>> encoder = build("pointmae")
+        >>> encoder.dim, encoder.points, encoder.least
+        (768, 1024, 32)
+    """
     return PointMae()

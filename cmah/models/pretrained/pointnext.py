@@ -25,6 +25,12 @@ class Level(nn.Module):
         width_in: width of the incoming features.
         width_out: width of the outgoing features.
         radius: neighbours are nearer than this; positions relative to the centre are divided by it.
+
+    Example:
+        >>> level = Level(width_in=4, width_out=8, radius=0.5)
+        >>> centres, x = level(torch.rand(1, 6, 3), torch.rand(1, 6, 4), chosen=torch.tensor([[0, 1, 2]]))
+        >>> tuple(centres.shape), tuple(x.shape)
+        ((1, 3, 3), (1, 3, 8))
     """
 
     def __init__(self, width_in: int, width_out: int, radius: float) -> None:
@@ -88,6 +94,10 @@ class PointNeXt(PointEncoder):
 
     Attributes:
         channels: numbers per point: xyz, and in ULIP's the height.
+
+    Example:
+        >>> tuple(PointNeXt().eval()(torch.rand(2, 100, 3)).shape)
+        (2, 256)
     """
 
     dim = 256
@@ -123,7 +133,15 @@ class PointNeXt(PointEncoder):
 
 
 class UlipPointNeXt(PointNeXt):
-    """ULIP's PointNeXt-S (Xue et al. 2023, arXiv 2212.05171): a fourth channel, and a projection to its joint space."""
+    """ULIP's PointNeXt-S (Xue et al. 2023, arXiv 2212.05171): a fourth channel, and a projection to its joint space.
+
+    Example:
+        >>> encoder = UlipPointNeXt().eval()
+        >>> tuple(encoder(torch.rand(2, 100, 3)).shape)
+        (2, 512)
+        >>> encoder.prepare(torch.tensor([[[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]]])).tolist()
+        [[[0.0, -1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 2.0]]]
+    """
 
     dim = 512
     points = 8192
@@ -145,5 +163,10 @@ class UlipPointNeXt(PointNeXt):
 
 
 def build(name: str) -> PointNeXt:
-    """The encoder of a name, with random weights."""
+    """The encoder of a name, with random weights.
+
+    Example:
+        >>> build("pointnext").dim, build("ulip1_pointnext").dim
+        (256, 512)
+    """
     return UlipPointNeXt() if name == "ulip1_pointnext" else PointNeXt()

@@ -31,6 +31,12 @@ def check(name: str, options: dict[str, Any]) -> None:
 
     Raises:
         ConfigError: naming the unknown model or option.
+
+    Example:
+        >>> check("ViT-B-16", {"mean": 0.5})
+        >>> check("ViT-L-16", {})
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: image encoder 'slip:ViT-L-16': expected slip:ViT-B-16, the one that ULIP ...
     """
     if name != NAME:
         raise ConfigError(
@@ -44,7 +50,14 @@ def check(name: str, options: dict[str, Any]) -> None:
 
 
 class Images(nn.Module):
-    """The image tower, with the parameters' names as in the files."""
+    """The image tower, with the parameters' names as in the files.
+
+    Example:
+        >>> import torch
+        >>> with torch.inference_mode():
+        ...     tuple(Images().eval()(torch.zeros(1, 3, 224, 224)).shape)
+        (1, 512)
+    """
 
     def __init__(self) -> None:
         import timm
@@ -61,12 +74,29 @@ class Images(nn.Module):
 
 
 def image_part(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file that belong to `Images`."""
+    """The tensors of a file that belong to `Images`.
+
+    Example:
+        >>> import torch
+        >>> names = ("visual.cls_token", "image_projection", "ln_final.bias")
+        >>> list(image_part({name: torch.zeros(1) for name in names}))
+        ['visual.cls_token', 'image_projection']
+    """
     return {key: value for key, value in weights.items() if key.startswith(IMAGE_KEYS)}
 
 
 def texts(smallest_image: dict[str, int]) -> nn.Module:
-    """CLIP's text tower (open_clip's, with QuickGELU) beside an image tower of any size, which stays unused."""
+    """CLIP's text tower (open_clip's, with QuickGELU) beside an image tower of any size, which stays unused.
+
+    Example:
+        On the device "meta" shapes can be tried without computing.
+
+        >>> import torch
+        >>> smallest = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64, "head_width": 64}
+        >>> with torch.device("meta"):
+        ...     tuple(texts(smallest).encode_text(torch.zeros(2, 77, dtype=torch.long)).shape)
+        (2, 512)
+    """
     import open_clip
 
     net: nn.Module = open_clip.CLIP(DIM, smallest_image, TEXT, quick_gelu=True)

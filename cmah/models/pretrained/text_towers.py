@@ -19,7 +19,12 @@ NOT_TEXT = ("visual.", "logit_scale", "logit_bias", "text_decoder.")
 
 
 def has_text(encoder: str) -> bool:
-    """Whether an image encoder has a text encoder of the same space: open_clip's and SLIP do, timm's do not."""
+    """Whether an image encoder has a text encoder of the same space: open_clip's and SLIP do, timm's do not.
+
+    Example:
+        >>> {name: has_text(name) for name in ("open_clip:ViT-B-32", "slip:ViT-B-16", "timm:resnet18")}
+        {'open_clip:ViT-B-32': True, 'slip:ViT-B-16': True, 'timm:resnet18': False}
+    """
     return BackboneSpec.parse(encoder).family != "timm"
 
 
@@ -28,6 +33,11 @@ def require_text(encoder: str) -> None:
 
     Raises:
         ConfigError: naming the encoder.
+
+    Example:
+        >>> require_text("timm:resnet18")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: encoder 'timm:resnet18' has no text tower; texts need an encoder such as ...
     """
     if not has_text(encoder):
         raise ConfigError(
@@ -40,6 +50,17 @@ class TextEncoder:
 
     Attributes:
         dim: width of its vectors, the same as of the image tower's.
+
+    Example:
+        A tiny CLIP with random weights; published ones need no options in the name.
+
+        >>> import open_clip
+        >>> text = {"width": 8, "heads": 1, "layers": 1}
+        >>> clip = open_clip.create_model("ViT-B-32", embed_dim=4, text_cfg=text, vision_cfg=SMALLEST_IMAGE)
+        >>> torch.save(clip.state_dict(), "clip.pt")
+        >>> encoder = TextEncoder(f"open_clip:ViT-B-32?embed_dim=4&text_cfg={text}", "clip.pt")
+        >>> encoder.dim, encoder.encode(["a chair", "a round table"]).shape
+        (4, (2, 4))
     """
 
     def __init__(self, encoder: str, weights: str, device: torch.device | str = "cpu") -> None:
@@ -152,6 +173,13 @@ def ensembled(encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[Seq
 
     Returns:
         float32 [number of lists, dim].
+
+    Example:
+        >>> vectors = {"a chair": [1.0, 0.0], "a seat": [0.0, 1.0]}
+        >>> encode = lambda texts: np.array([vectors[text] for text in texts])
+        >>> print(ensembled(encode, [["a chair", "a seat"], ["a seat"]]).round(2))
+        [[0.71 0.71]
+         [0.   1.  ]]
     """
     vectors = encode([text for one in texts for text in one])
     means = np.empty((len(texts), vectors.shape[1]), np.float32)

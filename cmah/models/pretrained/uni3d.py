@@ -25,7 +25,12 @@ BACKBONES = {
 
 
 class ColouredTokenizer(GroupTokenizer):
-    """512 groups of 64 neighbours to tokens of width 512, from positions relative to the centre and colours."""
+    """512 groups of 64 neighbours to tokens of width 512, from positions relative to the centre and colours.
+
+    Example:
+        >>> tuple(ColouredTokenizer()(torch.rand(1, 4, 64, 6)).shape)
+        (1, 4, 512)
+    """
 
     def __init__(self) -> None:
         super().__init__(512, 64, 256, 512, channels=6)
@@ -63,6 +68,12 @@ class Uni3D(PointEncoder):
             [0, 1); in evaluation all are kept. The authors' module drops also in evaluation, unless it is built
             with 0, as their evaluation does.
         drop_path: stochastic depth in training (the authors use 0.2).
+
+    Example:
+        >>> encoder = Uni3D("ti", patch_dropout=0.5).eval()
+        >>> with torch.inference_mode():
+        ...     tuple(encoder(torch.rand(1, 100, 6)).shape)
+        (1, 1024)
     """
 
     dim = 1024
@@ -123,5 +134,11 @@ class Uni3D(PointEncoder):
 
 
 def build(name: str) -> Uni3D:
-    """The encoder of a name such as uni3d_b, with random weights."""
+    """The encoder of a name such as uni3d_b, with random weights.
+
+    Example:
+        >>> encoder = build("uni3d_ti")
+        >>> encoder.dim, len(encoder.blocks), encoder.cls_token.shape[-1]
+        (1024, 12, 192)
+    """
     return Uni3D(name.removeprefix("uni3d_"))
