@@ -97,6 +97,8 @@ def read_parts(path: str | Path) -> list[Part]:
         data = path.read_bytes()
         if suffix == ".obj":
             data = absolute_indices(as_utf8(data))
+        elif suffix == ".stl" and b"\0" not in data:  # in the text form
+            data = as_utf8(data)
         scene = trimesh.load_scene(
             io.BytesIO(data), file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
         )
@@ -105,12 +107,8 @@ def read_parts(path: str | Path) -> list[Part]:
         raise
     except IndexError:
         raise CmahError(f"{path}: a face or object refers to something that is not in the file") from None
-    except (
-        ModuleNotFoundError
-    ):  # trimesh tries to import a detector of encodings where text cannot be decoded
-        raise CmahError(
-            f"{path}: not readable as {suffix[1:].upper()} (neither its text nor binary form)"
-        ) from None
+    except ModuleNotFoundError:  # trimesh asks for a detector of encodings where text cannot be decoded
+        raise CmahError(f"{path}: not readable as {suffix[1:].upper()} (its text is not UTF-8)") from None
     except Exception as error:  # foreign data: trimesh raises nearly anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None

@@ -64,10 +64,24 @@ def test_refusals(tmp_path: Path) -> None:
     assert "no faces" in refusal(write(tmp_path / "k.stl", "nothing"))
     assert "not readable as GLB" in refusal(write(tmp_path / "k.glb", "nothing"))
     (tmp_path / "n.stl").write_bytes(b"solid \xff\xfe\n" * 20)
-    assert "neither its text nor binary form" in refusal(tmp_path / "n.stl")
+    assert "no faces" in refusal(tmp_path / "n.stl")
     assert "triangles" in refusal(write(tmp_path / "o.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"))
     assert "no such file" in refusal(tmp_path / "l.obj")
     assert "not a mesh file" in refusal(write(tmp_path / "m.txt", "x"))
+
+
+def test_an_stl_file_may_bear_any_name(tmp_path: Path) -> None:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
+    triangle = np.zeros(12, "<f4")
+    triangle[3:] = corners.ravel()
+    (tmp_path / "binary.stl").write_bytes(
+        b"St\xfchle \xa9".ljust(80) + b"\1\0\0\0" + triangle.tobytes() + b"\0\0"
+    )
+    facet = "facet normal 0 0 1\nouter loop\n" + "".join(f"vertex {x} {y} {z}\n" for x, y, z in corners)
+    text = f"solid Stühle\n{facet}endloop\nendfacet\nendsolid\n"
+    (tmp_path / "text.stl").write_bytes(text.encode("latin-1"))
+    for name in ("binary.stl", "text.stl"):
+        assert len(load_mesh(tmp_path / name).faces) == 1
 
 
 def test_hostile_files(shared: Path) -> None:
