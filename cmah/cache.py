@@ -18,7 +18,7 @@ SETTLED = 2.0  # seconds after which a change of a file cannot leave its times a
 def cache_folder() -> Path:
     """Where cmah keeps what it can compute again.
 
-    Example:
+    Examples:
         >>> from unittest.mock import patch
         >>> with patch.dict(os.environ, {"CMAH_CACHE": "/data/cache"}):
         ...     print(cache_folder())
@@ -43,7 +43,7 @@ def file_digest(path: str | Path, *, verify: bool = False) -> str:
     Raises:
         OSError: if the file cannot be read.
 
-    Example:
+    Examples:
         >>> _ = Path("abc.txt").write_text("abc")
         >>> file_digest("abc.txt")
         'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'

@@ -16,7 +16,7 @@ def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int
     Raises:
         CmahError: of class `error`, unless it is a single whole number; True and 2.0 are none.
 
-    Example:
+    Examples:
         >>> as_int(7, "k")
         7
         >>> as_int(2.5, "k")

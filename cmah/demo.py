@@ -56,7 +56,7 @@ class Scale:
         epochs: of training.
         hits: shown for each query.
 
-    Example:
+    Examples:
         >>> from cmah.synthetic import CATEGORIES
         >>> Scale().per_category * len(CATEGORIES)
         560
@@ -93,7 +93,7 @@ def run_demo(
     Raises:
         CmahError: if `out` holds something else, or a demo with another seed or scale.
 
-    Example:
+    Examples:
         >>> summary = read_json("demo/summary.json")  # what run_demo("demo") returned
         >>> sorted(summary), sorted(summary["map"]["after"]["image -> shape"])
         (['map', 'report', 'searches', 'seconds'], ['16', '32', '64'])
@@ -291,7 +291,7 @@ class _Demo:
 def first_of_each_category(shapes: list[Shape]) -> list[Shape]:
     """The first shape of each category, in order of the categories.
 
-    Example:
+    Examples:
         >>> names = ("mug 1", "mug 2", "chair 1")
         >>> shapes = [Shape(name, name.split()[0], "test", f"points/{name}.npy") for name in names]
         >>> [shape.shape_id for shape in first_of_each_category(shapes)]

@@ -17,7 +17,7 @@ Maps = dict[str, dict[str, dict[str, float]]]  # by "before" or "after", directi
 def map_lines(maps: Maps) -> list[str]:
     """The mAP before and after training as lines of text.
 
-    Example:
+    Examples:
         >>> maps = {when: {"image -> shape": {"64": value}, "shape -> image": {"64": value}}
         ...         for when, value in (("before", 0.25), ("after", 0.875))}
         >>> map_lines(maps)[1]
@@ -48,7 +48,7 @@ def write_page(
     Returns:
         The same searches as lines of text: the query's category, then each hit's with its distance.
 
-    Example:
+    Examples:
         >>> from cmah.files import read_json
         >>> summary = read_json("demo/summary.json")
         >>> dataset = Dataset.read("demo/dataset")

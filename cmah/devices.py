@@ -21,7 +21,7 @@ def chosen_device(name: str) -> torch.device:
     Raises:
         ConfigError: for another name, or a device that this machine lacks.
 
-    Example:
+    Examples:
         >>> chosen_device("cpu")
         device(type='cpu')
     """
@@ -43,7 +43,7 @@ def keep_freed_memory() -> None:
     page fault by page fault. MobileNetV2 on batches of 64 images of 128 px spent 12 of its 19 ms per image in the
     kernel, and none with this. Does nothing where the C library has no mallopt.
 
-    Example:
+    Examples:
         What it tells the C library: no blocks by mmap, and to give the heap back only beyond 2 GiB.
 
         >>> from unittest.mock import patch
@@ -62,7 +62,7 @@ def keep_freed_memory() -> None:
 def full_float32() -> Iterator[None]:
     """Compute in full float32 on CUDA within a `with` block: TF32, which keeps 10 bits of a product, is off.
 
-    Example:
+    Examples:
         >>> with full_float32():
         ...     torch.backends.cuda.matmul.allow_tf32
         False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 class CmahError(Exception):
     """Something the user can put right: the message names the file, the row and what was expected.
 
-    Example:
+    Examples:
         >>> import cmah
         >>> try:
         ...     cmah.BinaryCodes.load("none.npz")
@@ -19,7 +19,7 @@ class CmahError(Exception):
 class CodesError(CmahError, ValueError):
     """Codes, embeddings or an index that are not what they should be.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation import Protocol
         >>> Protocol(map_depth=0)
         Traceback (most recent call last):
@@ -33,7 +33,7 @@ class DatasetError(CmahError, ValueError):
     Attributes:
         faults: every fault found, one line each, with file and row.
 
-    Example:
+    Examples:
         >>> error = DatasetError([f"shapes.csv: row {row}: no points" for row in (2, 5, 7)])
         >>> print(error)
         shapes.csv: row 2: no points (and 2 more faults)
@@ -50,7 +50,7 @@ class DatasetError(CmahError, ValueError):
 class ConfigError(CmahError, ValueError):
     """An unknown or impossible setting.
 
-    Example:
+    Examples:
         >>> from cmah.devices import chosen_device
         >>> chosen_device("tpu")
         Traceback (most recent call last):
@@ -61,7 +61,7 @@ class ConfigError(CmahError, ValueError):
 class RunError(CmahError):
     """A run folder or checkpoint that cannot be used, or a training that cannot go on.
 
-    Example:
+    Examples:
         >>> from cmah.encoding import Encoder
         >>> Encoder.load("runs/none")
         Traceback (most recent call last):

@@ -31,7 +31,7 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
     Raises:
         CmahError: of class `error`, if the file is missing, or a folder, pipe or device.
 
-    Example:
+    Examples:
         >>> require_file("chair.obj", "a mesh")
         Traceback (most recent call last):
         cmah.errors.CmahError: chair.obj: no such file (a mesh)
@@ -54,7 +54,7 @@ def require_replaceable(
     Raises:
         CmahError: if it is one of `inputs`, or exists without the mark.
 
-    Example:
+    Examples:
         >>> _ = Path("letter.txt").write_text("Dear Ada")
         >>> require_replaceable("letter.txt", b"<html")
         Traceback (most recent call last):
@@ -80,7 +80,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         CmahError: if the file cannot be written: no room, no permission, a folder in its place.
 
-    Example:
+    Examples:
         >>> with atomic_path("codes.txt") as temporary:
         ...     _ = temporary.write_text("1011")
         ...     print(Path("codes.txt").exists())
@@ -126,7 +126,7 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         CmahError: if the folder cannot be made, or another process holds the lock and `wait` is off.
 
-    Example:
+    Examples:
         >>> with locked("run"), locked("run"):
         ...     pass
         Traceback (most recent call last):
@@ -151,7 +151,7 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all.
 
-    Example:
+    Examples:
         >>> write_json("map.json", {"map": 0.75})
         >>> Path("map.json").read_text().splitlines()
         ['{', ' "map": 0.75', '}']
@@ -166,7 +166,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         CmahError: if it is missing or not JSON, or an object has a key twice, of which one would be lost.
 
-    Example:
+    Examples:
         >>> _ = Path("once.json").write_text('{"map": 0.75}')
         >>> read_json("once.json")
         {'map': 0.75}
@@ -188,7 +188,7 @@ def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
     Raises:
         ValueError: whatever is wrong with the text, also where it is nested too deeply.
 
-    Example:
+    Examples:
         >>> parse_json('{"a": [1, 2]}')
         {'a': [1, 2]}
     """
@@ -210,7 +210,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def digest(value: Any) -> str:
     """A hash of a value of plain JSON types, as 32 hexadecimal digits.
 
-    Example:
+    Examples:
         >>> digest([1, "a"])
         '4a72386a027702c1f4fdf182d13b7143'
     """
@@ -220,7 +220,7 @@ def digest(value: Any) -> str:
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits.
 
-    Example:
+    Examples:
         >>> _ = Path("abc.txt").write_text("abc")
         >>> sha256("abc.txt")
         'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
@@ -232,7 +232,7 @@ def sha256(path: str | Path) -> str:
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
     """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
 
-    Example:
+    Examples:
         >>> write_skipped("codes", [("a.obj", "no faces")])
         >>> Path("codes/skipped.csv").read_text().splitlines()
         ['path,reason', 'a.obj,no faces']
@@ -251,7 +251,7 @@ def refuse_to_replace_skipped(folder: str | Path) -> None:
     Raises:
         CmahError: if there is such a file.
 
-    Example:
+    Examples:
         >>> _ = Path("skipped.csv").write_text("my own notes")
         >>> refuse_to_replace_skipped(".")
         Traceback (most recent call last):
@@ -263,7 +263,7 @@ def refuse_to_replace_skipped(folder: str | Path) -> None:
 def read_skipped(folder: str | Path) -> Skipped:
     """The rows of FOLDER/skipped.csv; none if there is no such file.
 
-    Example:
+    Examples:
         >>> write_skipped("shapes", [("a.obj", "no faces")])
         >>> read_skipped("shapes")
         [('a.obj', 'no faces')]
@@ -281,7 +281,7 @@ class MappedArrays:
     Args:
         most: largest number of files that stay open.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.save("points.npy", np.zeros((1024, 3), np.float32))
         >>> arrays = MappedArrays()

@@ -21,7 +21,7 @@ def chosen_backend(name: str, xyz: Tensor, suits_pointnet2: bool = False) -> str
     Raises:
         ValueError: for an unknown backend, or one that does not support the call.
 
-    Example:
+    Examples:
         >>> chosen_backend("auto", torch.zeros(1, 8, 3))  # points on the CPU
         'numba'
         >>> chosen_backend("keops", torch.zeros(1, 8, 3))
@@ -52,7 +52,7 @@ def pointnet2_utils() -> Any:
     Raises:
         CmahError: if it cannot be imported.
 
-    Example:
+    Examples:
         The name of the module, or why there is none.
 
         >>> try:

@@ -50,7 +50,7 @@ def farthest_points(
     Raises:
         ValueError: for m < 1, a start outside the cloud, another shape, or a backend that cannot do it.
 
-    Example:
+    Examples:
         >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
         >>> farthest_points(xyz, 2)
         tensor([[0, 2]])
@@ -100,7 +100,7 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
     Raises:
         ValueError: for k outside 1..n, another shape, or a backend that cannot do it.
 
-    Example:
+    Examples:
         >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
         >>> nearest(torch.tensor([[[2.5, 0, 0]]]), xyz, 2)
         (tensor([[[2, 1]]]), tensor([[[0.2500, 2.2500]]]))
@@ -154,7 +154,7 @@ def ball_query(
     Raises:
         ValueError: for another shape, or a backend that cannot do it.
 
-    Example:
+    Examples:
         >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0]]])
         >>> ball_query(xyz[:, 2:], xyz, radius=2.5, k=3)
         tensor([[[1, 2, 1]]])
@@ -190,7 +190,7 @@ def ball_query(
 def gather(x: Tensor, index: Tensor) -> Tensor:
     """Rows of x [b, n, c] at index [b, ...]: [b, ..., c]; differentiable.
 
-    Example:
+    Examples:
         >>> gather(torch.tensor([[[0, 0, 0], [1, 2, 3]]]), torch.tensor([[1, 0, 1]]))
         tensor([[[1, 2, 3], [0, 0, 0], [1, 2, 3]]])
     """
@@ -213,7 +213,7 @@ def group(
     Returns:
         centres [b, g, 3], neighbours relative to their centre [b, g, size, 3], their index int64 [b, g, size].
 
-    Example:
+    Examples:
         >>> xyz = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [3, 0, 0], [4, 0, 0]]])
         >>> centres, neighbours, index = group(xyz, groups=2, size=2)
         >>> index, neighbours[..., 0]
@@ -240,7 +240,7 @@ def chamfer(a: Tensor, b: Tensor, squared: bool = True, *, backend: str = "auto"
     Raises:
         ValueError: for another shape, or a backend that cannot do it.
 
-    Example:
+    Examples:
         >>> chamfer(torch.zeros(1, 2, 3), torch.ones(1, 4, 3))
         tensor(6.)
     """

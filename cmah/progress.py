@@ -21,7 +21,7 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
     Returns:
         An iterable of the same items; its `set_postfix_str` shows a text after the bar.
 
-    Example:
+    Examples:
         >>> [name.upper() for name in progress(["chair", "sofa"], "prepare", unit=" meshes")]
         ['CHAIR', 'SOFA']
     """
@@ -33,7 +33,7 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
 def say(line: str) -> None:
     """Print a line on standard error, above any bar that is shown there.
 
-    Example:
+    Examples:
         >>> from contextlib import redirect_stderr
         >>> with redirect_stderr(sys.stdout):
         ...     say("epoch 1: loss 2.31")

@@ -17,7 +17,7 @@ class Range:
         high: the largest one.
         open: leave out `high` itself.
 
-    Example:
+    Examples:
         >>> 1 in Range(0, 1), 1 in Range(0, 1, open=True)
         (True, False)
         >>> print(Range(0, 1, open=True))
@@ -55,7 +55,7 @@ class Settings:
     Raises:
         ConfigError: naming the first key whose value its field does not take, and what was expected.
 
-    Example:
+    Examples:
         >>> @dataclass(frozen=True)
         ... class Loss(Settings):
         ...     table = "loss"

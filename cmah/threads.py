@@ -15,7 +15,7 @@ T = TypeVar("T")
 def available_cores() -> int:
     """The number of cores that this process may use, which can be fewer than the machine has.
 
-    Example:
+    Examples:
         >>> from unittest.mock import patch
         >>> with patch("os.sched_getaffinity", return_value={0, 1}, create=True):  # as under taskset -c 0,1
         ...     available_cores()
@@ -32,7 +32,7 @@ def thread_count(threads: int | None) -> int:
     Raises:
         CodesError: if `threads` is not a whole number or is below 1.
 
-    Example:
+    Examples:
         >>> thread_count(4)
         4
         >>> thread_count(0)
@@ -51,7 +51,7 @@ def in_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
 
     Only tasks that release the interpreter's lock, as compiled kernels do, gain from it.
 
-    Example:
+    Examples:
         >>> in_threads([lambda: sum(range(5)), lambda: 3 * 3], threads=2)
         [10, 9]
     """

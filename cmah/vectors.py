@@ -13,7 +13,7 @@ def unit_rows(vectors: npt.ArrayLike) -> np.ndarray:
     Returns:
         float64 [n, d], rows of length 1; a row of zeros stays as it is.
 
-    Example:
+    Examples:
         >>> unit_rows([[3, 4], [0, 0]]).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """

@@ -41,7 +41,7 @@ class Outcome:
         reason: why it failed, empty if it did not.
         lost: whether the worker was lost (crash, time or memory limit), rather than the input refused.
 
-    Example:
+    Examples:
         >>> Outcome(0, {"faces": 12})
         Outcome(index=0, value={'faces': 12}, reason='', lost=False)
     """
@@ -76,7 +76,7 @@ def run_isolated(
     Raises:
         CmahError: if the workers cannot start, or cannot write their results (disk full).
 
-    Example:
+    Examples:
         >>> from unittest.mock import patch
         >>> with open("boxes.py", "w") as file:
         ...     _ = file.write("def area(box): return {'area': box['w'] * box['h']}")

@@ -53,7 +53,7 @@ def least_distances(
         repeat: how often to go over all queries.
         least: unsigned [q], of the same width, changed; distances that such a word cannot count wrap round.
 
-    Example:
+    Examples:
         >>> block = np.array([[0b0000, 0b0111, 0b1111]], np.uint64)  # one word of each of three codes
         >>> least = np.zeros(1, np.uint64)
         >>> least_distances(block, np.array([[0b0011]], np.uint64), (0,), 1, least)

@@ -18,7 +18,7 @@ def nearest_squared(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns:
         [n] of the same type; infinite where there are no others.
 
-    Example:
+    Examples:
         >>> points, others = np.array([[0.0, 0, 0], [1, 2, 2]]), np.array([[0.0, 0, 3]])
         >>> nearest_squared(np.ascontiguousarray(points.T), others).tolist()
         [9.0, 6.0]

@@ -189,7 +189,7 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
         `entries`, maybe larger, and how many are used; those of a query come in order of position, and may be
         more than k: `in_order` takes the nearest.
 
-    Example:
+    Examples:
         >>> blocks = np.array([[[0, 1, 3, 7, 15, 31, 63, 127]]], np.uint64)  # a block of 8 codes of a word
         >>> query, limit = np.array([[3]], np.uint64), np.array([65])
         >>> blocks.flags.writeable = query.flags.writeable = False
@@ -274,7 +274,7 @@ def in_order(
         offsets int64 [q + 1], positions int64 [m] and distances int32 [m]; query i has the entries offsets[i] to
         offsets[i + 1], at most k.
 
-    Example:
+    Examples:
         >>> entries = np.array([[0, 2, 0], [1, 1, 0], [2, 0, 0]])
         >>> [part.tolist() for part in in_order(entries, 3, np.array([1]), 2, 64)]
         [[0, 2], [2, 1], [0, 1]]
@@ -305,7 +305,7 @@ def in_order(
 def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
     """Hamming distances, int32 [q, n], of unsigned words [q, w] and [n, w].
 
-    Example:
+    Examples:
         >>> distances(np.array([[0b11]], np.uint64), np.array([[0b11], [0b01], [0b100]], np.uint64)).tolist()
         [[0, 1, 3]]
     """
@@ -322,7 +322,7 @@ def distances(query: np.ndarray, database: np.ndarray) -> np.ndarray:
 def to_words(packed: np.ndarray) -> np.ndarray:
     """Copy packed codes, uint8 [n, bytes], into uint64 [n, ceil(bytes / 8)], filled up with zeros.
 
-    Example:
+    Examples:
         >>> to_words(np.zeros((1000, 9), np.uint8)).shape
         (1000, 2)
     """

@@ -61,7 +61,7 @@ def count_codes(
     Returns:
         int64 [q, bits + 1].
 
-    Example:
+    Examples:
         >>> query, planes = np.array([[0b11]], np.uint64), np.array([[0b11, 0b01, 0b10, 0b100]], np.uint64)
         >>> zero = np.array([0])
         >>> count_codes(query, planes, zero, zero + 4, zero - 1, 3).tolist()
@@ -119,7 +119,7 @@ def count_levels(
     Returns:
         int64 [q, count].
 
-    Example:
+    Examples:
         >>> levels, zero = np.array([[0, 2, 0, 1]]), np.array([0])
         >>> count_levels(levels, np.arange(4), zero, zero + 4, zero, 3).tolist()  # item 0 is left out
         [[1, 1, 1]]

@@ -301,7 +301,7 @@ def search(
         to offsets[i + 1], ordered by (distance, position); and finished, bool [q], false where the budget did not
         suffice: such a query has no entries.
 
-    Example:
+    Examples:
         Codes of 8 bits in tables of two parts; of the query 0b11, all within a distance of 1.
 
         >>> from cmah.search.blocks import CodeBlocks

@@ -42,7 +42,7 @@ def farthest_points(xyz: np.ndarray, start: np.ndarray, skip_origin: bool, out: 
             other is left.
         out: int64 [b, m], filled with indices.
 
-    Example:
+    Examples:
         >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
         >>> picks = np.empty((1, 2), np.int64)
         >>> farthest_points(xyz, np.array([0]), False, picks)
@@ -85,7 +85,7 @@ def nearest(query: np.ndarray, xyz: np.ndarray, index: np.ndarray, squared: np.n
         index: int64 [b, m, k], filled with indices.
         squared: [b, m, k] of the type of `xyz`, filled with squared distances.
 
-    Example:
+    Examples:
         >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
         >>> index, squared = np.empty((1, 1, 2), np.int64), np.empty((1, 1, 2), np.float32)
         >>> nearest(xyz[:, 2:], xyz, index, squared)
@@ -127,7 +127,7 @@ def ball_query(
         inclusive: whether points exactly on the radius count.
         index: int64 [b, m, k]; places beyond the hits repeat the first one, without any hit they are 0.
 
-    Example:
+    Examples:
         >>> xyz = np.array([[[0, 0, 0], [1, 0, 0], [3, 0, 0]]], np.float32)
         >>> index = np.empty((1, 1, 3), np.int64)
         >>> ball_query(xyz[:, :1], xyz, np.float32(1), True, index)
@@ -162,7 +162,7 @@ def mutual_nearest(a: np.ndarray, b: np.ndarray, of_a: np.ndarray, of_b: np.ndar
         of_a: int64 [c, n], filled with the index in b of the point nearest to each of a.
         of_b: int64 [c, m], filled with the index in a of the point nearest to each of b.
 
-    Example:
+    Examples:
         >>> a, b = np.array([[[0, 0, 0], [1, 0, 0]]], np.float32), np.array([[[3, 0, 0]]], np.float32)
         >>> of_a, of_b = np.empty((1, 2), np.int64), np.empty((1, 1), np.int64)
         >>> mutual_nearest(a, b, of_a, of_b)

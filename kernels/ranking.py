@@ -30,7 +30,7 @@ def gains(total: np.ndarray, relevant: np.ndarray, cumulative: np.ndarray, depth
     Returns:
         float64 [3, q, d]: expected, relevant first, relevant last.
 
-    Example:
+    Examples:
         One of two tied items is relevant; how many hits are among the first 1 and 2?
 
         >>> total, relevant = np.array([[2]]), np.array([[1]])
@@ -58,7 +58,7 @@ def gains(total: np.ndarray, relevant: np.ndarray, cumulative: np.ndarray, depth
 def harmonic_numbers(n: int) -> np.ndarray:
     """1 + 1/2 + … + 1/i at i: float64 [n + 1].
 
-    Example:
+    Examples:
         >>> harmonic_numbers(2).tolist()
         [0.0, 1.0, 1.5]
     """
@@ -167,7 +167,7 @@ def average_precision(
     Returns:
         float64 [3, q]: expected, relevant first, relevant last; NaN for a query without a relevant item.
 
-    Example:
+    Examples:
         One of two tied items is relevant: it comes first or second.
 
         >>> total, relevant = np.array([[2]]), np.array([[1]])
@@ -212,7 +212,7 @@ def first_hit(
         the chance that it is among the first `depths`, float64 [3, q, d], its rank [3, q] and the reciprocal of its
         rank [3, q]; each as expected, with relevant items first, and last. NaN for a query without a relevant item.
 
-    Example:
+    Examples:
         One of two tied items is relevant.
 
         >>> total, relevant = np.array([[2]]), np.array([[1]])

@@ -25,7 +25,7 @@ _COLUMNS = (  # heading, width
 def machine() -> dict[str, Any]:
     """What the numbers depend on: the processor and the versions of what is installed.
 
-    Example:
+    Examples:
         >>> sorted(machine()["versions"])
         ['cmah', 'faiss', 'numba', 'numpy', 'python', 'usearch']
     """
@@ -56,7 +56,7 @@ def machine() -> dict[str, Any]:
 def heading(peers: Sequence[str]) -> str:
     """The header line of the table, with a column for each peer.
 
-    Example:
+    Examples:
         >>> print(heading(["faiss"]))
         bits  n  k  queries  a query  quartiles  10^9/s  bytes  popcount  memory  faiss ÷ ours
     """
@@ -67,7 +67,7 @@ def heading(peers: Sequence[str]) -> str:
 def line(case: Case, peers: Sequence[str]) -> str:
     """The line of a case in the table; a star marks the lower one of its two ceilings.
 
-    Example:
+    Examples:
         >>> from cmah.bench.timing import Timing
         >>> ours, peer = Timing(4e-5, 3e-5, 5e-5, 256, 64), Timing(4.4e-4, 4e-4, 5e-4, 256, 7)
         >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {"faiss": peer}, {}, 0.0)
@@ -91,7 +91,7 @@ def line(case: Case, peers: Sequence[str]) -> str:
 def duration(seconds: float) -> str:
     """A duration as text, with three digits.
 
-    Example:
+    Examples:
         >>> duration(0.0123)
         '12.3 ms'
     """
@@ -109,7 +109,7 @@ def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
         machine: as `machine()` gives it.
         seed: seed of the data.
 
-    Example:
+    Examples:
         >>> from cmah.bench.timing import Timing
         >>> ours = Timing(4e-5, 3e-5, 5e-5, 256, 64)
         >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {}, {}, 0.0)
@@ -181,7 +181,7 @@ def record(
         notes: remarks for the reader, such as which engines are missing.
         cold: as `measure_cold` gives it, or None.
 
-    Example:
+    Examples:
         >>> written = record([], Settings(threads=2, bits=(16, 64)), {"cores": 2}, ["no faiss"], None)
         >>> list(written), written["settings"]["bits"]
         (['machine', 'settings', 'notes', 'cases', 'cold'], (16, 64))
@@ -202,7 +202,7 @@ def refuse_to_replace(path: str | Path) -> None:
     Raises:
         CmahError: if the file exists and is no record of a benchmark.
 
-    Example:
+    Examples:
         >>> _ = Path("times.json").write_text("{}")
         >>> refuse_to_replace("times.json")
         Traceback (most recent call last):
@@ -218,7 +218,7 @@ def refuse_to_replace_plot(path: str | Path) -> None:
     Raises:
         CmahError: if there is such a file.
 
-    Example:
+    Examples:
         >>> _ = Path("times.svg").write_text("mine")
         >>> refuse_to_replace_plot("times.svg")
         Traceback (most recent call last):
@@ -237,7 +237,7 @@ def plot(cases: Sequence[Case], path: Path) -> None:
         cases: at least one.
         path: the file, .png or .svg.
 
-    Example:
+    Examples:
         >>> from cmah.bench.timing import Timing
         >>> ours = Timing(4e-5, 3e-5, 5e-5, 256, 64)
         >>> plot([Case("random", 64, 1000, 10, 256, 2, 8.0, 1000, ours, {}, {}, 0.0)], Path("times.png"))

@@ -29,7 +29,7 @@ def ceilings(
         "memory": numpy.bitwise_or.reduce reads the codes once, where they lie, by one thread or all, whichever is
         faster; a call must do so once for all its queries. Without Numba the result is empty.
 
-    Example:
+    Examples:
         >>> from cmah.bench.workload import make_workload
         >>> made, blocks = make_workload("random", 64, 1000, 4), CodeBlocks(64)
         >>> blocks.append(made.codes.packed)

@@ -51,7 +51,7 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
     Raises:
         CmahError: if a process fails.
 
-    Example:
+    Examples:
         >>> cold = measure_cold(threads=1, n=1000, repeats=1)
         >>> cold["n"], cold["bits"], list(cold["one_query"])
         (1000, 64, ['seconds', 'resident_mib', 'peak_mib'])
@@ -81,7 +81,7 @@ def measure_cold(threads: int, n: int = 1_000_000, seed: int = 0, repeats: int =
 def describe(cold: dict[str, Any]) -> str:
     """The measurements of `measure_cold` as text.
 
-    Example:
+    Examples:
         >>> run = {"seconds": 0.12, "resident_mib": 48.2, "peak_mib": 50.0}
         >>> runs = {"one_query": run, "batch": run, "first_ever_batch": run}
         >>> print(describe({"n": 1_000_000, "bits": 64, "threads": 2, "index_mib": 7.63, **runs}))

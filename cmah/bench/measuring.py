@@ -42,7 +42,7 @@ class Case:
         speedup: how many times as fast the threads reach the popcount ceiling as one of them; much less than
             their number where other processes are at work, or a core runs several. 0 without Numba.
 
-    Example:
+    Examples:
         >>> ours, peer = Timing(4e-5, 3e-5, 5e-5, 256, 64), Timing(4e-4, 4e-4, 5e-4, 256, 7)
         >>> least = {"popcount": 3e-5, "memory": 1e-5}
         >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {"faiss": peer}, least, 1.9)
@@ -107,7 +107,7 @@ class Settings:
         query_file: as in `make_workload`.
         rounds: number of turns of each engine.
 
-    Example:
+    Examples:
         >>> settings = Settings(threads=2, bits=(64, 128), k=(10, 100))  # four cases
         >>> settings.n, settings.queries, settings.data
         ((1000000,), 256, 'random')
@@ -131,7 +131,7 @@ def measure(settings: Settings) -> Iterator[Case]:
     Raises:
         CmahError: for a file without such codes, or if a peer's results differ from ours.
 
-    Example:
+    Examples:
         >>> settings = Settings(threads=1, bits=(64,), n=(100, 200), k=(3,), queries=4, rounds=1)
         >>> [(case.bits, case.n, case.k, case.queries) for case in measure(settings)]
         [(64, 100, 3, 4), (64, 200, 3, 4)]
@@ -159,7 +159,7 @@ class Contest:
     Raises:
         CodesError: if there is nothing to search.
 
-    Example:
+    Examples:
         >>> contest = Contest(make_workload("random", 64, 200, 8), peers=["numpy"], threads=1)
         >>> case = contest.measure(k=5, queries=4, rounds=1)
         >>> case.n, case.peers["numpy"].way

@@ -32,7 +32,7 @@ def installed(names: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     Raises:
         CmahError: for a peer that is not known.
 
-    Example:
+    Examples:
         >>> versions, notes = installed(("numpy",))
         >>> list(versions), notes
         (['numpy'], [])
@@ -56,7 +56,7 @@ def variants(name: str, codes: BinaryCodes, threads: int) -> dict[str, Search]:
         codes: the codes that are searched.
         threads: number of threads it uses.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]])
         >>> search = variants("numpy", codes, threads=1)["bitwise_count, argpartition"]
         >>> distances, ids = search(codes[1:].packed, 2)
@@ -131,7 +131,7 @@ def require_equal(codes: BinaryCodes, packed: np.ndarray, ours: Answer, theirs: 
     Raises:
         CmahError: where they differ, with the row; or where an id is not at its distance.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1], [1, 0], [1, 1]])
         >>> ours, tie = np.array([[0, 1]]), np.array([[0, 2]])
         >>> require_equal(codes, codes[:1].packed, (ours, ours), (ours, tie), "faiss")  # 1 and 2 are as near

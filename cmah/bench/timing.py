@@ -27,7 +27,7 @@ class Timing:
         calls: number of calls that were timed.
         way: which of its ways of searching the engine used.
 
-    Example:
+    Examples:
         >>> timing = Timing.of([1.0, 2.0, 3.0], queries=2)
         >>> timing.low, timing.seconds, timing.high, timing.calls
         (0.75, 1.0, 1.25, 3)
@@ -50,7 +50,7 @@ class Timing:
 def timed(call: Callable[[], object]) -> float:
     """The seconds that a call takes.
 
-    Example:
+    Examples:
         >>> done = []
         >>> seconds = timed(lambda: done.append("searched"))
         >>> done, seconds >= 0
@@ -71,7 +71,7 @@ def in_turn(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str,
     Returns:
         The seconds that each call took, by name; the first two calls, which warm up, are left out.
 
-    Example:
+    Examples:
         >>> def engine(number):
         ...     time.sleep(0.02)  # as long as a turn
         >>> {name: len(times) for name, times in in_turn({"ours": engine, "peer": engine}, rounds=3).items()}
@@ -100,7 +100,7 @@ def affordable(search: Search, packed: np.ndarray, k: int) -> tuple[int, Answer]
     Returns:
         That number, from 1 to q; the answer to the first queries, as many as were tried.
 
-    Example:
+    Examples:
         >>> def search(packed, k):
         ...     return np.zeros((len(packed), k)), np.zeros((len(packed), k))
         >>> count, (distances, ids) = affordable(search, np.zeros((8, 2), dtype=np.uint8), k=3)

@@ -24,7 +24,7 @@ class Workload:
         codes: the codes that are searched.
         queries: codes of the same length; they are drawn at random, so one may occur twice.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 1], [1, 1], [0, 0]])
         >>> workload = Workload("mine", codes, queries=codes[:1])
         >>> len(workload.codes), len(workload.queries)
@@ -58,7 +58,7 @@ def make_workload(
     Raises:
         CodesError: for a file without such codes.
 
-    Example:
+    Examples:
         >>> workload = make_workload("clustered", bits=64, n=2000, queries=10)
         >>> workload.codes.packed.shape, workload.queries.packed.shape
         ((2000, 8), (10, 8))

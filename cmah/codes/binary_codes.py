@@ -38,7 +38,7 @@ class BinaryCodes(VectorTable):
     Raises:
         CodesError: for a wrong width or type, or set bits beyond the last, with shape and row.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes
         >>> codes = BinaryCodes.from_signs([[1, -1, -1], [1, 1, 1]], ids=["chair", "lamp"])
         >>> codes
@@ -90,7 +90,7 @@ class BinaryCodes(VectorTable):
         Raises:
             CodesError: for another value or type, with row and column.
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_signs([[1, -1, -1], [1, 1, 1]]).unpacked().tolist()
             [[1, 0, 0], [1, 1, 1]]
         """
@@ -106,7 +106,7 @@ class BinaryCodes(VectorTable):
     def from_bits(cls, values: npt.ArrayLike, prefixes: tuple[int, ...] = (), **row_data: Any) -> Self:
         """Pack a matrix of {0, 1} (bool or any number type) [n, bits]; arguments as in `from_signs`.
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_bits([[1, 0, 0], [1, 1, 1]]).signs().tolist()
             [[1, -1, -1], [1, 1, 1]]
         """
@@ -122,7 +122,7 @@ class BinaryCodes(VectorTable):
     ) -> Self:
         """Take codes that are already packed: uint8 [n, ceil(bits / 8)], first bit highest; see the class.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> BinaryCodes.from_packed(np.array([[0b10100000]], np.uint8), bits=3).unpacked().tolist()
             [[1, 0, 1]]
@@ -143,7 +143,7 @@ class BinaryCodes(VectorTable):
         Raises:
             CodesError: if there are none, or their lengths differ, with the row.
 
-        Example:
+        Examples:
             >>> from bitarray import bitarray
             >>> BinaryCodes.from_bitarrays([bitarray("100"), bitarray("011")]).signs().tolist()
             [[1, -1, -1], [-1, 1, 1]]
@@ -171,7 +171,7 @@ class BinaryCodes(VectorTable):
         Raises:
             CodesError: if there are none, or they differ in length or space.
 
-        Example:
+        Examples:
             >>> parts = [BinaryCodes.from_bits([[0, 1]], ids=["a"]), BinaryCodes.from_bits([[1, 1]], ids=["b"])]
             >>> BinaryCodes.concatenate(parts).ids.tolist()
             ['a', 'b']
@@ -213,7 +213,7 @@ class BinaryCodes(VectorTable):
     def signs(self) -> np.ndarray:
         """The codes as ±1, int8 [n, bits].
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_bits([[0, 1, 1]]).signs().tolist()
             [[-1, 1, 1]]
         """
@@ -225,7 +225,7 @@ class BinaryCodes(VectorTable):
     def unpacked(self) -> np.ndarray:
         """The codes as 0 and 1, uint8 [n, bits]; `.view(bool)` gives booleans without a copy.
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_signs([[-1, 1, 1]]).unpacked().tolist()
             [[0, 1, 1]]
         """
@@ -234,7 +234,7 @@ class BinaryCodes(VectorTable):
     def bitarrays(self) -> "list[bitarray]":
         """The codes as big-endian `bitarray`s of `bits` bits.
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_bits([[0, 1, 1]]).bitarrays()
             [bitarray('011')]
         """
@@ -248,7 +248,7 @@ class BinaryCodes(VectorTable):
         Raises:
             CodesError: unless `bits` is one of `prefixes`: the head of an ordinary code is not a code.
 
-        Example:
+        Examples:
             >>> nested = BinaryCodes.from_bits([[0, 1, 1, 1]], prefixes=(2, 4))
             >>> nested.truncate(2).unpacked().tolist()
             [[0, 1]]
@@ -264,7 +264,7 @@ class BinaryCodes(VectorTable):
     def save(self, path: str | Path) -> None:
         """Write a code file (.npz), whole or not at all; see docs/formats.md.
 
-        Example:
+        Examples:
             >>> BinaryCodes.from_bits([[0, 1, 1]], ids=["chair"]).save("codes.npz")
             >>> BinaryCodes.load("codes.npz").ids.tolist()
             ['chair']
@@ -281,7 +281,7 @@ class BinaryCodes(VectorTable):
         Raises:
             CodesError: if it holds embeddings, or is no code file.
 
-        Example:
+        Examples:
             >>> codes = BinaryCodes.load("demo/codes/shape.npz")  # of `cmah demo`
             >>> codes.bits, codes.prefixes, codes.modality
             (64, (16, 32, 64), 'shape')
@@ -302,7 +302,7 @@ class Embeddings(VectorTable):
     Raises:
         CodesError: for a wrong shape or type or a value that is not finite, with shape and row.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> rows = Embeddings(np.array([[0.6, 0.8], [1.0, 0.0]]), ids=["chair", "lamp"], modality="image")
         >>> rows[1:].embeddings.tolist(), rows[1:].ids.tolist()
@@ -339,7 +339,7 @@ class Embeddings(VectorTable):
     def save(self, path: str | Path) -> None:
         """Write an embedding file (.npz), whole or not at all; see docs/formats.md.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> Embeddings(np.array([[0.5, 2.0]]), ids=["chair"]).save("image.npz")
             >>> Embeddings.load("image.npz").embeddings.tolist()
@@ -368,7 +368,7 @@ def read_codes(path: str | Path) -> BinaryCodes | Embeddings:
     Raises:
         CodesError: if the file is none of these; the message names file, row and what was expected.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.save("signs.npy", np.array([[1, -1, 1]], np.int8))
         >>> read_codes("signs.npy").unpacked().tolist()
@@ -400,7 +400,7 @@ def write_codes(
     Raises:
         CodesError: for an unknown format.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> write_codes(BinaryCodes.from_bits([[1, 0, 1]]), "signs.npy", format="pm1")
         >>> np.load("signs.npy").tolist()

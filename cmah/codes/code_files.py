@@ -31,7 +31,7 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
     Raises:
         CodesError: if it is missing, neither of these, damaged, or of a later version.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes
         >>> BinaryCodes.from_bits([[0, 1, 1]], ids=["chair"]).save("codes.npz")
         >>> members = read_members("codes.npz")
@@ -56,7 +56,7 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
 def write_members(path: str | Path, format: str, **members: Any) -> None:
     """Write an .npz file of arrays, text and numbers, whole or not at all, with its format and version.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah import BinaryCodes
         >>> write_members("codes.npz", "cmah-codes", packed=np.array([[0b01100000]], np.uint8), bits=3)
@@ -72,7 +72,7 @@ def write_npz(path: str | Path, **members: Any) -> None:
     Raises:
         CodesError: if a member is an object that would have to be pickled.
 
-    Example:
+    Examples:
         >>> write_npz("numbers.npz", rows=[[1, 2]], names=["a"])
         >>> with np.load("numbers.npz") as file:
         ...     sorted(file), file["rows"].shape
@@ -88,7 +88,7 @@ def write_npz(path: str | Path, **members: Any) -> None:
 def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
     """Write a .npy file, whole or not at all.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> write_matrix("signs.npy", np.array([[1, -1]], np.int8))
         >>> np.load("signs.npy").tolist()
@@ -101,7 +101,7 @@ def write_matrix(path: str | Path, matrix: np.ndarray) -> None:
 def write_faiss(path: str | Path, packed: np.ndarray) -> None:
     """Write packed codes, uint8 [n, width], as FAISS writes an IndexBinaryFlat of 8 × width bits.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> import numpy as np
         >>> write_faiss("codes.faiss", np.array([[1, 2], [3, 4]], np.uint8))
@@ -130,7 +130,7 @@ def refuse_to_replace(
     Raises:
         CmahError: if it is one of `inputs`, or exists and is of another format.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.save("signs.npy", [[1, -1]])
         >>> refuse_to_replace("signs.npy", format="pm1")  # a matrix may replace a matrix
@@ -146,7 +146,7 @@ def refuse_to_replace(
 def named(path: str | Path) -> Iterator[None]:
     """Let the messages of `CodesError`s raised inside begin with the file that they are about.
 
-    Example:
+    Examples:
         >>> from cmah.errors import CodesError
         >>> with named("codes.npz"):
         ...     raise CodesError("row 3 is not finite")

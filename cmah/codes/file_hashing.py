@@ -42,7 +42,7 @@ def hash_files(
     Raises:
         CmahError: if a file cannot be used, files have equal names, or a file of another kind would be replaced.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah import HammingIndex
         >>> rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -84,7 +84,7 @@ def check_names(files: Sequence[str | Path]) -> None:
     Raises:
         CmahError: if two files have one name, or one is called hash.
 
-    Example:
+    Examples:
         >>> check_names(["a/image.npz", "a/shape.npz"])
         >>> check_names(["a/image.npz", "b/image.npy"])
         Traceback (most recent call last):
@@ -101,7 +101,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     Raises:
         CodesError: if the file is neither.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.save("image.npy", np.array([[0.5, 2.0]]))
         >>> rows = read_embeddings("image.npy")

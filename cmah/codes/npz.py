@@ -38,7 +38,7 @@ def read_npy(path: str | Path) -> np.ndarray:
     Raises:
         CodesError: if it is not such a file, holds Python objects, or its header disagrees with its size.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.save("signs.npy", [[1, -1]])
         >>> read_npy("signs.npy").tolist()
@@ -67,7 +67,7 @@ class NpzReader:
     Raises:
         CodesError: if it is missing or not a zip archive.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> np.savez("codes.npz", packed=np.array([[96]], np.uint8), bits=3)
         >>> file = NpzReader("codes.npz")

@@ -40,7 +40,7 @@ class PostHocHash:
     Raises:
         CodesError: for an unknown method or sharing, arrays of other shapes, or values that are not finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.codes import Embeddings
         >>> from cmah.search import HammingIndex
@@ -85,7 +85,7 @@ class PostHocHash:
     def space(self, which: int = 0) -> str:
         """The space of the codes of a set: the same for all sets, unless they share nothing.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from cmah.codes import Embeddings
             >>> rows = Embeddings(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
@@ -123,7 +123,7 @@ class PostHocHash:
     def save(self, path: str | Path) -> None:
         """Write a hash file (.npz), whole or not at all; see docs/formats.md.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from cmah.codes import Embeddings
             >>> rows = Embeddings(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), modality="image")
@@ -169,7 +169,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no hash file.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> _ = Path("hash.npz").write_text("not a hash")
         >>> refuse_to_replace("hash.npz")
@@ -206,7 +206,7 @@ def fit_hash(
     Raises:
         CodesError: for sets of different widths, too few rows, or more bits than the method can give.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.codes import Embeddings
         >>> rows = Embeddings(np.random.default_rng(0).standard_normal((100, 16)))

@@ -25,7 +25,7 @@ class VectorTable:
         space: a hash that names the model or hash function the rows come from, "" where unknown; rows of
             different spaces are not comparable.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes
         >>> codes = BinaryCodes.from_bits([[0], [1], [1]], categories=["chair", "lamp", "chair"])
         >>> codes[codes.categories == "chair"].unpacked().tolist()
@@ -99,7 +99,7 @@ def as_text(values: np.ndarray) -> np.ndarray:
     Raises:
         CodesError: for bytes that are not UTF-8.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> as_text(np.array([7, 12])).tolist(), as_text(np.array([b"chair"])).tolist()
         (['7', '12'], ['chair'])
@@ -118,7 +118,7 @@ def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
     Raises:
         CodesError: if they have another shape, or no width.
 
-    Example:
+    Examples:
         >>> matrix_of([[1, -1, 1]], "signs").shape
         (1, 3)
         >>> matrix_of([1, -1, 1], "signs")
@@ -138,7 +138,7 @@ def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> Non
     Raises:
         CodesError: with the first such value, its row and column.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> check_values(np.array([[1, -1], [1, 0]]), (-1, 1), "signs")
         Traceback (most recent call last):
@@ -158,7 +158,7 @@ def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> Non
 def described(table: VectorTable) -> str:
     """Modality and space, where known, as the end of a representation.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes
         >>> described(BinaryCodes.from_bits([[0, 1]], modality="image", space="ab12"))
         ", modality='image', space='ab12'"

@@ -24,7 +24,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing or malformed, with the line.
 
-    Example:
+    Examples:
         >>> _ = Path("settings.toml").write_text("model.bits = [16, 32]")
         >>> read_toml("settings.toml")
         {'model': {'bits': [16, 32]}}
@@ -41,7 +41,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `base` with the entries of `over`, dictionaries merged entry by entry.
 
-    Example:
+    Examples:
         >>> merge({"model": {"bits": 16, "width": 384}}, {"model": {"bits": 32}})
         {'model': {'bits': 32, 'width': 384}}
     """
@@ -60,7 +60,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: if a string has no "=".
 
-    Example:
+    Examples:
         >>> parse_assignments(["training.lr=1e-4", "training.epochs=5"])
         {'training': {'lr': '1e-4', 'epochs': '5'}}
     """
@@ -86,7 +86,7 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
     Raises:
         ConfigError: for an unknown key (naming the nearest known one) or a value of the wrong type.
 
-    Example:
+    Examples:
         >>> from cmah.config.schema import DataConfig
         >>> build(DataConfig, {"split": "all", "kinds": "render,photo"})
         DataConfig(split='all', kinds=('render', 'photo'))
@@ -155,7 +155,7 @@ def _scalar(kind: type, value: Any) -> Any:
 def as_dictionary(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    Example:
+    Examples:
         >>> from cmah.config.schema import DataConfig
         >>> as_dictionary(DataConfig(kinds=("render", "photo")))
         {'split': 'train', 'kinds': ['render', 'photo']}

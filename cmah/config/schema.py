@@ -12,7 +12,7 @@ from cmah.settings import Count, ProperShare, Range, Settings
 class TrainingConfig(Settings):
     """How a run is optimised; every recipe shares these.
 
-    Example:
+    Examples:
         >>> TrainingConfig(epochs=5).batch_size
         128
         >>> TrainingConfig(batch_size=1)
@@ -47,7 +47,7 @@ class TrainingConfig(Settings):
 class DataConfig:
     """Which part of the dataset is trained on.
 
-    Example:
+    Examples:
         >>> DataConfig(kinds=("render", "photo"))
         DataConfig(split='train', kinds=('render', 'photo'))
     """
@@ -60,7 +60,7 @@ class DataConfig:
 class Config:
     """One run. `model` and `loss` are the recipe's own dataclasses.
 
-    Example:
+    Examples:
         >>> from cmah.recipes.resolving import make_config
         >>> config = make_config("cmah", "tiny", assignments=["model.bits=16,32"])
         >>> config.training.epochs, config.model.bits, config.data.split
@@ -79,7 +79,7 @@ class Config:
     def to_dictionary(self) -> dict[str, Any]:
         """Plain JSON values, as stored in a run's config.json.
 
-        Example:
+        Examples:
             >>> from cmah.recipes.resolving import make_config
             >>> make_config("cmah", "tiny").to_dictionary()["data"]
             {'split': 'train', 'kinds': ['render']}

@@ -39,7 +39,7 @@ Length = Annotated[float, Range(0, 10)]  # in units of the normalised cloud
 class ImageAugmentation(Settings):
     """How training images vary; the defaults suit rendered views of 128 to 224 pixels.
 
-    Example:
+    Examples:
         >>> ImageAugmentation(crop=0.7, flip=0.0).hue  # what is not given keeps its default
         0.05
         >>> ImageAugmentation(hue=0.7)
@@ -72,7 +72,7 @@ class ImageAugmentation(Settings):
 class PointAugmentation(Settings):
     """How training clouds vary, in units of the normalised cloud (largest norm 1).
 
-    Example:
+    Examples:
         >>> PointAugmentation(scale=0.8)
         Traceback (most recent call last):
         cmah.errors.ConfigError: point_augmentation.scale = 0.8: expected a number from 1 to 10
@@ -116,7 +116,7 @@ def augment_image(
     Returns:
         uint8 [size, size, 3].
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> flip = replace(NO_IMAGE_AUGMENTATION, flip=1)  # and nothing else
         >>> black_and_white = np.array([[[0] * 3, [255] * 3]] * 2, np.uint8)
@@ -146,7 +146,7 @@ def replace_background(image: np.ndarray, mask: np.ndarray | None, rng: np.rando
     Where a pixel is partly object (mask a in 0..1), the old background shows through: c = a f + (1 - a) w, with
     w the colour of the border. So the new pixel is c + (1 - a) (b - w), without a halo of the old background.
 
-    Example:
+    Examples:
         >>> image = np.full((3, 3, 3), 255, np.uint8)
         >>> image[1, 1] = 0  # a black object on white
         >>> changed = replace_background(image, None, np.random.default_rng(0))
@@ -173,7 +173,7 @@ def object_mask(image: np.ndarray) -> np.ndarray | None:
     Returns:
         None if the border is not of one colour.
 
-    Example:
+    Examples:
         >>> image = np.full((3, 4, 3), 255, np.uint8)
         >>> image[1, 1], image[1, 2] = 207, 0  # one pixel is half object, the next all of it
         >>> object_mask(image).tolist()
@@ -211,7 +211,7 @@ def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random
     Returns:
         float32 of the same shape.
 
-    Example:
+    Examples:
         >>> mirror = PointAugmentation(0, 0, 1, 0, 0, 0, 0, mirror=1)  # and nothing else
         >>> cloud = np.array([[1, 2, 3, 0.5, 0.5, 0.5]], np.float32)
         >>> augment_points(cloud, mirror, np.random.default_rng(0)).round(3).tolist()

@@ -22,7 +22,7 @@ def cloud_lookup(
         A function from a shape id to float32 [n, 3], centred and scaled to largest norm 1, or to None if the dataset
         has no such shape or cannot read it.
 
-    Example:
+    Examples:
         >>> cloud_of = cloud_lookup(Dataset.read("demo/dataset"))
         >>> cloud_of("chair.chair_000.obj").shape
         (1024, 3)

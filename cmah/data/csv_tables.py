@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 class HasExtra(Protocol):
     """A row with the cells of further columns.
 
-    Example:
+    Examples:
         >>> from cmah.data.dataset import Shape
         >>> Shape("seat", "chair", "train", "points/seat.npy", {"wood": "oak"}).extra
         {'wood': 'oak'}
@@ -39,7 +39,7 @@ class HasExtra(Protocol):
 def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
     """Rows as CSV: the attributes named by `columns`, then whatever further columns any of them has.
 
-    Example:
+    Examples:
         >>> from cmah.data.dataset import Shape
         >>> shapes = [Shape("seat", "chair", "train", "points/seat.npy", {"wood": "oak"})]
         >>> print(table_text(shapes, ("shape_id", "category")), end="")
@@ -66,7 +66,7 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
     Returns:
         The arguments of `Dataset`; further keys under "extra". Incomplete where there are faults.
 
-    Example:
+    Examples:
         >>> faults = []
         >>> header = read_header(Path("demo/dataset/dataset.json"), faults)
         >>> header["points_per_shape"], header["up_axis"], list(header["extra"])
@@ -118,7 +118,7 @@ def read_table(
     Returns:
         (row number, item) for every row that has as many cells as the header.
 
-    Example:
+    Examples:
         >>> def make(cells, further, fault):
         ...     return cells["shape_id"], list(further)
         >>> columns = ["shape_id", "category", "split", "points"]
@@ -181,7 +181,7 @@ def read_table(
 def check_text(cells: dict[str, str], fault: Fault) -> None:
     r"""Note cells with control characters: ids and paths are printed, one per line.
 
-    Example:
+    Examples:
         >>> check_text({"shape_id": "seat\t1", "category": "chair"}, print)
         shape_id is 'seat\t1' (expected text without control characters)
     """
@@ -193,7 +193,7 @@ def check_text(cells: dict[str, str], fault: Fault) -> None:
 def check_path(path: str, key: str, fault: Fault) -> None:
     """Note a path that is not relative or leaves the folder, on whatever platform.
 
-    Example:
+    Examples:
         >>> check_path("points/seat.npy", "points", print)
         >>> check_path("../seat.npy", "points", print)
         points is '../seat.npy' (expected a path inside the dataset folder, with / between the parts)
@@ -216,7 +216,7 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
     Returns:
         The number; None if the cell is empty, not there, or wrong.
 
-    Example:
+    Examples:
         >>> read_number({"view": "3"}, "view", int, print)
         3
         >>> read_number({"view": "3.5"}, "view", int, print)
@@ -238,7 +238,7 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
 def duplicates(path: Path, ids: Iterable[tuple[int, str]]) -> list[str]:
     """A fault for each (row number, id) whose id an earlier row has too.
 
-    Example:
+    Examples:
         >>> duplicates(Path("shapes.csv"), [(2, "seat"), (3, "sofa"), (4, "seat")])
         ["shapes.csv: row 4: id 'seat' is already that of row 2"]
     """

@@ -55,7 +55,7 @@ class Shape:
         points: path of the .npy file, relative to the folder.
         extra: further columns of the file.
 
-    Example:
+    Examples:
         >>> Dataset.read("demo/dataset").shapes[0]
         Shape(shape_id='airplane.airplane_000.obj', category='airplane', split='train', ...)
     """
@@ -84,7 +84,7 @@ class Image:
         mask: path of a grey picture, 255 = object; empty where there is none.
         extra: further columns of the file.
 
-    Example:
+    Examples:
         >>> Dataset.read("demo/dataset").images[1]
         Image(image_id='airplane.airplane_000.obj_01', shape_id='airplane.airplane_000.obj', ...)
     """
@@ -121,7 +121,7 @@ class Dataset:
         images: the rows of images.csv, in order.
         extra: further keys of dataset.json.
 
-    Example:
+    Examples:
         >>> dataset = Dataset.read("demo/dataset").select("test")
         >>> airplane = dataset.shapes[0]
         >>> dataset.load_points(airplane).shape

@@ -25,7 +25,7 @@ class ImageBatches:
     Attributes:
         skipped: (path, reason) of each picture left out so far.
 
-    Example:
+    Examples:
         >>> root = Path("demo/dataset")
         >>> pictures = sorted(root.glob("renders/*/00.jpg"))[:3]
         >>> batches = ImageBatches([*pictures, root / "none.jpg"], size=32, batch_size=2)
@@ -77,7 +77,7 @@ class ImageBatches:
             workers: number of processes that decode; 0: this process does it.
             background: "remove" paints black what is not the object.
 
-        Example:
+        Examples:
             >>> from cmah.data.dataset import Dataset
             >>> dataset = Dataset.read("demo/dataset")
             >>> batches = ImageBatches.of(dataset.root, dataset.images[:1], 32, 1, 0, background="remove")
@@ -122,7 +122,7 @@ class PointBatches:
     Attributes:
         skipped: (path, reason) of each cloud left out so far.
 
-    Example:
+    Examples:
         >>> clouds = sorted(Path("demo/dataset/points").glob("*.npy"))[:3]
         >>> batches = PointBatches(clouds, points=100, batch_size=2, colours=True)
         >>> [(tuple(batch["points"].shape), positions) for batch, positions in batches]

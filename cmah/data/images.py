@@ -27,7 +27,7 @@ def load_image(path: str | Path) -> np.ndarray:
     Raises:
         CmahError: if the file is missing, not a picture in one of FORMATS, broken, or larger than MAX_PIXELS.
 
-    Example:
+    Examples:
         >>> PIL.Image.new("L", (3, 2), 128).save("grey.png")  # 3 pixels wide, 2 high
         >>> image = load_image("grey.png")
         >>> image.shape, image[0, 0].tolist()
@@ -39,7 +39,7 @@ def load_image(path: str | Path) -> np.ndarray:
 def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Like `load_image`, with the opacity as uint8 [h, w] (255 = object), None if the picture has none.
 
-    Example:
+    Examples:
         >>> PIL.Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save("clear.png")
         >>> image, alpha = load_image_and_alpha("clear.png")
         >>> image.tolist(), alpha.tolist()  # what is transparent shows white
@@ -64,7 +64,7 @@ def load_mask(path: str | Path) -> np.ndarray:
     Raises:
         CmahError: as `load_image`.
 
-    Example:
+    Examples:
         >>> PIL.Image.fromarray(np.array([[0, 255]], np.uint8)).save("mask.png")
         >>> load_mask("mask.png").tolist()
         [[0, 255]]
@@ -78,7 +78,7 @@ def without_background(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: if the mask has another size.
 
-    Example:
+    Examples:
         >>> image = np.full((1, 2, 3), 200, np.uint8)
         >>> without_background(image, np.array([[0, 255]], np.uint8)).tolist()
         [[[0, 0, 0], [200, 200, 200]]]
@@ -97,7 +97,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     An image that is not square is centred on the colour of its border (median of each channel). An image that
     already has the size is returned as it is.
 
-    Example:
+    Examples:
         >>> fit_square(np.zeros((20, 10, 3), np.uint8), 8).shape
         (8, 8, 3)
     """
@@ -117,7 +117,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
 def border_colour(image: np.ndarray) -> tuple[int, int, int]:
     """The median of each channel over the outermost pixels of uint8 [h, w, 3].
 
-    Example:
+    Examples:
         >>> image = np.full((5, 5, 3), (250, 240, 230), np.uint8)
         >>> image[1:4, 1:4] = 0
         >>> border_colour(image)
@@ -130,7 +130,7 @@ def border_colour(image: np.ndarray) -> tuple[int, int, int]:
 def border(image: np.ndarray) -> np.ndarray:
     """The outermost pixels of [h, w, c] as [n, c].
 
-    Example:
+    Examples:
         >>> border(np.arange(9).reshape(3, 3, 1)).ravel().tolist()  # all but the middle, 4
         [0, 1, 2, 6, 7, 8, 3, 5]
     """

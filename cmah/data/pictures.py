@@ -20,7 +20,7 @@ SIDE = 176  # pixels of a picture in the page
 def picture_of_image(image: np.ndarray) -> str:
     """An image, uint8 [h, w, 3], as a square JPEG of at most `SIDE` pixels in a `data:` address.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> head, data = picture_of_image(np.zeros((300, 200, 3), np.uint8)).split(",")
         >>> head, Image.open(io.BytesIO(base64.b64decode(data))).size
@@ -34,7 +34,7 @@ def picture_of_points(points: np.ndarray) -> str:
 
     Orthographic; near points are darker and hide those behind them.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> head, data = picture_of_points(np.eye(3)).split(",")
         >>> head, Image.open(io.BytesIO(base64.b64decode(data))).size
@@ -67,7 +67,7 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
         path: the file.
         up: "y" or "z", the up axis of a mesh or point cloud.
 
-    Example:
+    Examples:
         >>> picture_of_file("demo/dataset/renders/chair.chair_000.obj/00.jpg").split(",")[0]
         'data:image/jpeg;base64'
         >>> picture_of_file("demo/dataset/points/chair.chair_000.obj.npy").split(",")[0]
@@ -94,7 +94,7 @@ class DatasetPictures:
         dataset: the dataset folder. An id that a shape and an image share means the shape, unless `picture` is asked
             for an image.
 
-    Example:
+    Examples:
         >>> pictures = DatasetPictures(Dataset.read("demo/dataset"))
         >>> pictures.category("chair.chair_000.obj_01"), pictures.category("no such id")
         ('chair', '')

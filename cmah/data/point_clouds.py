@@ -34,7 +34,7 @@ def load_points_file(path: str | Path, up_axis: str = "y") -> np.ndarray:
         CmahError: if the file is missing, truncated, not such an array (pickled objects are never loaded), or
             has values that are not finite or colours out of range.
 
-    Example:
+    Examples:
         >>> np.save("cloud.npy", [[1, 2, 3], [1, 2, 4]])
         >>> load_points_file("cloud.npy", up_axis="z").tolist()
         [[1.0, 3.0, -2.0], [1.0, 4.0, -2.0]]
@@ -72,7 +72,7 @@ def normalise(points: np.ndarray) -> np.ndarray:
     Returns:
         float32 of the same shape. Points that are all equal give zeros.
 
-    Example:
+    Examples:
         >>> normalise(np.array([[0.0, 0, 0], [4, 0, 0]])).tolist()
         [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
@@ -91,7 +91,7 @@ def fixed_subset(n: int, wanted: int) -> np.ndarray:
 
     Files of points are in random order (`prepare` samples them so), and even spacing is as good as a random draw.
 
-    Example:
+    Examples:
         >>> fixed_subset(10, 4).tolist(), fixed_subset(2, 4).tolist()
         ([0, 2, 5, 7], [0, 1, 0, 1])
     """
@@ -111,7 +111,7 @@ def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.nd
     Returns:
         float32 [wanted, 3] or [wanted, 6].
 
-    Example:
+    Examples:
         >>> model_input(np.array([[0.0, 0, 0], [4, 0, 0]]), 3, colours=True).shape
         (3, 6)
         >>> model_input(np.array([[0.0, 0, 0], [4, 0, 0]]), 4).tolist()  # too few points are repeated
@@ -124,7 +124,7 @@ def model_input(points: np.ndarray, wanted: int, colours: bool = False) -> np.nd
 def with_colours(points: np.ndarray) -> np.ndarray:
     """Numbers [n, 3] or [n, 6] as [n, 6]; clouds without colours become grey (0.4, as in OpenShape).
 
-    Example:
+    Examples:
         >>> with_colours(np.array([[1.0, 2.0, 3.0]])).tolist()
         [[1.0, 2.0, 3.0, 0.4, 0.4, 0.4]]
     """

@@ -46,7 +46,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
 
-    Example:
+    Examples:
         >>> pairs = TrainingPairs(Dataset.read("demo/dataset"), image_size=32, points=64)
         >>> {key: value.shape for key, value in pairs[0, 5].items()}  # epoch 0, the sixth shape
         {'points': (64, 3), 'index': (), 'image': (3, 32, 32), 'view': ()}
@@ -198,7 +198,7 @@ class TrainingBatches:
     Attributes:
         pairs: the pairs that the batches are made of.
 
-    Example:
+    Examples:
         >>> dataset = Dataset.read("demo/dataset")
         >>> dataset.shapes = dataset.shapes[:10]
         >>> batches = TrainingBatches(TrainingPairs(dataset, image_size=32, points=64), batch_size=4)
@@ -297,7 +297,7 @@ def _fits_shared(workers: int, batch_bytes: int) -> bool:
 def quiet_worker(_: int) -> None:
     """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process.
 
-    Example:
+    Examples:
         >>> before = signal.getsignal(signal.SIGINT)
         >>> quiet_worker(0)
         >>> signal.signal(signal.SIGINT, before).name  # what it was; back to the one before

@@ -18,7 +18,7 @@ def means(per_query: dict[str, np.ndarray]) -> dict[str, float]:
     Returns:
         Means (for "median_rank" the median) by the name of the value, "map" for "ap" and so on; NaN without queries.
 
-    Example:
+    Examples:
         >>> means({"ap": np.array([1.0, 0.5, np.nan]), "rank": np.array([1.0, 2.0, 9.0])})
         {'map': 0.75, 'median_rank': 2.0}
     """
@@ -42,7 +42,7 @@ def class_means(
     Returns:
         "category": the names in order, "queries": how many count, and the means "map", "nn" and "p@K".
 
-    Example:
+    Examples:
         >>> per_query = {"ap": np.array([1.0, 0.5, np.nan, 0.2]), "nn": np.array([1.0, 0.0, np.nan, 0.0])}
         >>> counted = np.array([True, True, False, True])
         >>> class_means(["chair", "chair", "lamp", "lamp"], per_query, counted)
@@ -72,7 +72,7 @@ def mean_curves(sums: Sequence[np.ndarray], count: int) -> list[list[float]]:
     Returns:
         [curves, points]; NaN where there are no queries.
 
-    Example:
+    Examples:
         >>> mean_curves([np.array([[1.0, 3.0]]), np.array([[2.0, 1.0]])], count=4)
         [[0.75, 1.0]]
     """

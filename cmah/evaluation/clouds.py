@@ -35,7 +35,7 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Raises:
         CodesError: if one has no points.
 
-    Example:
+    Examples:
         Distances from the other cloud are 0 and 3, and 0: HAU is their mean, Chamfer (1.5 + 0) / 2.
 
         >>> cloud_distances(np.array([[0, 0, 0], [3, 0, 0]]), np.array([[0, 0, 0]]))
@@ -63,7 +63,7 @@ def first_hits(query: Vectors, database: Vectors, skip: np.ndarray) -> np.ndarra
         database: the items.
         skip: int64 [q], position of an item to leave out, or -1.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
         >>> first_hits(codes, codes, skip=np.array([-1, 1, 2])).tolist()  # the first finds itself
@@ -104,7 +104,7 @@ def first_hit_measures(
     Returns:
         "hau" and "chamfer", float64 [q]; NaN where a cloud is missing.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> query, database = BinaryCodes.from_bits([[0, 0], [0, 1]]), BinaryCodes.from_bits([[0, 1], [1, 1]])
         >>> points = {"chair": np.zeros((1, 3)), "lamp": np.array([[0.0, 0.0, 2.0]])}
@@ -130,7 +130,7 @@ def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, t
     Returns:
         float64 [2, q]: HAU and Chamfer distance; NaN where one of the clouds is unknown.
 
-    Example:
+    Examples:
         >>> points = {"chair": np.zeros((1, 3)), "lamp": np.array([[0.0, 0.0, 2.0]])}
         >>> truth, hit = np.array(["chair", "lamp", "lamp"]), np.array(["lamp", "lamp", "sofa"])
         >>> first_hit_distances(truth, hit, points.get, threads=1).tolist()

@@ -39,7 +39,7 @@ class Comparison:
         kind: the kind of the images that were measured, None for all.
         warnings: why numbers of different methods do not compare.
 
-    Example:
+    Examples:
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16, 64])
         >>> print(result.text(["nn"]))
                         width    mAP    ±              (worst - best)   NN
@@ -67,7 +67,7 @@ class Comparison:
     def record(self) -> dict[str, Any]:
         """All reports and costs of hashing as plain data, as they stand in JSON.
 
-        Example:
+        Examples:
             >>> record = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16]).record()
             >>> record["query"], [each["direction"] for each in record["results"]]
             ('demo/codes/image.npz', ['image -> shape'])
@@ -97,7 +97,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
     Raises:
         CmahError: if it is one of `inputs`, or exists and is no record of `Comparison.write`.
 
-    Example:
+    Examples:
         >>> refuse_to_replace("new.json")  # there is no such file yet
         >>> refuse_to_replace("demo/codes/image.npz")
         Traceback (most recent call last):
@@ -134,7 +134,7 @@ def evaluate_files(
     Raises:
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item.
 
-    Example:
+    Examples:
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", both=True)
         >>> for each in result.evaluations:
         ...     print(f"{each.direction}, {each.width}: {each.report['map']:.3f}")
@@ -174,7 +174,7 @@ def compare_folders(
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item;
             naming the folder, if it is given twice or is a run.
 
-    Example:
+    Examples:
         >>> result = compare_folders(["demo/codes/untrained", "demo/codes"], bits=[64])
         >>> [each.label for each in result.evaluations][:2]
         ['untrained: image -> shape', 'codes: image -> shape']
@@ -203,7 +203,7 @@ def evaluate_before(query: str | Path, database: str | Path, after: Comparison) 
     Raises:
         CodesError: as in `evaluate_files`.
 
-    Example:
+    Examples:
         >>> after = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[64])
         >>> files = files_of(Path("demo/codes/untrained"))
         >>> before = evaluate_before(*files, after)
@@ -242,7 +242,7 @@ def measure(
     Raises:
         CodesError: naming the file, for a length it does not have, or if no query has a relevant item.
 
-    Example:
+    Examples:
         >>> files = read_pair("demo/codes/image.npz", "demo/codes/shape.npz")
         >>> [each.label for each in measure(files, [16], Protocol(), both=True, name="CMAH")]
         ['CMAH: image -> shape', 'CMAH: shape -> image']

@@ -76,7 +76,7 @@ def evaluate(
         CodesError: for rows that cannot be compared, labels that are missing or of a wrong length, or a rule that
             `Protocol` does not allow.
 
-    Example:
+    Examples:
         >>> bits = [[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]]
         >>> codes = BinaryCodes.from_bits(bits, categories=["chair", "chair", "lamp", "chair"])
         >>> report = evaluate(codes, codes, bootstrap=0)  # within one set each query itself is left out

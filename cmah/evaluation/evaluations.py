@@ -19,7 +19,7 @@ class Evaluation:
         report: the numbers.
         name: of the method or run, "" where there is only one.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation import evaluate
         >>> images = BinaryCodes.from_bits([[0, 0, 1, 1], [1, 1, 1, 1]], categories=["chair", "lamp"])
         >>> shapes = BinaryCodes.from_bits([[0, 0, 1, 0], [1, 1, 0, 1]], categories=["chair", "lamp"])
@@ -53,7 +53,7 @@ class Evaluation:
 def by_direction(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[Evaluation]]]:
     """Evaluations by direction as it is written on a page, in order of first appearance.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16, 64], both=True)
         >>> [(name, [each.width for each in group]) for name, group in by_direction(result.evaluations)]
@@ -66,7 +66,7 @@ def by_direction(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[Eval
 def longest(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """For each method and direction the evaluation of its longest codes, or of embeddings if there are no codes.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16, 64], both=True)
         >>> [(each.direction, each.width) for each in longest(result.evaluations)]
@@ -90,7 +90,7 @@ def costs_of_hashing(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation
     Returns:
         Each evaluation of codes that has one of embeddings of the same method and direction beside it, with the cost.
 
-    Example:
+    Examples:
         Both codes are equal, so the relevant one of two items is as often second as first: mAP is 3 / 4.
 
         >>> from cmah.codes import Embeddings

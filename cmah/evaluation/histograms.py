@@ -24,7 +24,7 @@ DECIMALS = 12  # cosines that agree to this many are tied
 class Counter(Protocol):
     """Counts items by level, for some queries at a time.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.relevance import relation
         >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
         >>> same = relation(["chair", "chair", "lamp"], ["chair", "chair", "lamp"], 3, 3)
@@ -43,7 +43,7 @@ class Counter(Protocol):
 class DistanceCounter:
     """Counts by Hamming distance, in time O(queries × items × words) and memory O(queries × bits).
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.relevance import relation
         >>> query = BinaryCodes.from_bits([[0, 0]])
         >>> database = BinaryCodes.from_bits([[0, 0], [1, 0], [0, 1], [1, 1]])
@@ -86,7 +86,7 @@ class LevelCounter:
 
     Levels are numbered from the nearest up: equal distances alike, or by position in the database.
 
-    Example:
+    Examples:
         >>> from cmah.codes import Embeddings
         >>> from cmah.evaluation.relevance import relation
         >>> query, database = Embeddings([[1.0, 0.0]]), Embeddings([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
@@ -127,7 +127,7 @@ class LevelCounter:
 class Distances:
     """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
         >>> Distances(codes[:1], codes)(0, 1).tolist()
         [[0, 1, 3]]
@@ -153,7 +153,7 @@ def chunks(queries: int, width: int) -> list[tuple[int, int]]:
 
     Chunks do not depend on the number of threads, so that sums are rounded alike.
 
-    Example:
+    Examples:
         >>> chunks(600, width=65)
         [(0, 256), (256, 512), (512, 600)]
         >>> len(chunks(600, width=100_000))  # ten queries have a million cells

@@ -22,7 +22,7 @@ def bootstrap_interval(
     Returns:
         low and high; NaN for both if there are no values.
 
-    Example:
+    Examples:
         >>> values = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
         >>> bootstrap_interval(values, clusters=np.arange(8))  # eight shapes
         (0.125, 0.875)

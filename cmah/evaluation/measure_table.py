@@ -33,7 +33,7 @@ class Measure:
         average: how the values of queries become that of the report.
         usual: whether the terminal shows it unless other measures are asked for.
 
-    Example:
+    Examples:
         >>> measure = MEASURES["anmrr"]
         >>> measure.heading, measure.group, measure.lower_is_better, measure.per_query
         ('ANMRR', 'tiers', True, 'nmrr')
@@ -166,7 +166,7 @@ _BY_COLUMN = {measure.per_query or measure.name: measure for measure in _ROWS}
 def split_name(name: str) -> tuple[str, str, str]:
     """Name, depth and bound of a value.
 
-    Example:
+    Examples:
         >>> split_name("ndcg@10_best")
         ('ndcg', '@10', '_best')
         >>> split_name("map_low")
@@ -180,7 +180,7 @@ def split_name(name: str) -> tuple[str, str, str]:
 def measure_of(name: str) -> Measure:
     """The row of a value, such as that of "ndcg" for "ndcg@10_best".
 
-    Example:
+    Examples:
         >>> measure_of("ndcg@10_best").heading
         'NDCG'
     """
@@ -190,7 +190,7 @@ def measure_of(name: str) -> Measure:
 def mean_name(column: str) -> tuple[str, Measure]:
     """Name and row of the value that the column of a measure per query becomes.
 
-    Example:
+    Examples:
         >>> mean_name("ap_instance@10_worst")[0]
         'map_instance@10_worst'
     """
@@ -202,7 +202,7 @@ def mean_name(column: str) -> tuple[str, Measure]:
 def heading(name: str) -> str:
     """What stands above the column of a value.
 
-    Example:
+    Examples:
         >>> heading("ndcg@10_best")
         'NDCG@10 best'
     """
@@ -213,7 +213,7 @@ def heading(name: str) -> str:
 def definition(name: str) -> str:
     """The line that defines a value, whatever its depth.
 
-    Example:
+    Examples:
         >>> definition("r@5")
         'R@K = relevant ones among the first K / all relevant'
     """
@@ -224,7 +224,7 @@ def definition(name: str) -> str:
 def value_text(name: str, value: float) -> str:
     """A value with the digits of its measure; "-" for NaN.
 
-    Example:
+    Examples:
         >>> value_text("p@10", 0.12345), value_text("median_rank", 2.0), value_text("map", math.nan)
         ('0.123', '2.0', '-')
     """

@@ -34,7 +34,7 @@ class Depths:
         curve: int64, ranks of the curves.
         penalty: ranks beyond which ANMRR does not look, int64 [q].
 
-    Example:
+    Examples:
         >>> curve, penalty = np.array([1, 2, 3]), np.array([4, 8, 12])
         >>> depths = Depths(np.array([10]), np.array([1, 5]), 100, "relevant", curve, penalty)
         >>> depths.of(1, 3).penalty.tolist()
@@ -57,7 +57,7 @@ class Depths:
 class Gains:
     """What a relevant item at rank i adds to a sum, added up over ranks 1 to i; float64 [n + 1], 0 at i = 0.
 
-    Example:
+    Examples:
         >>> gains = Gains.of(3)
         >>> gains.hits.tolist(), gains.ranks.tolist(), gains.harmonic.round(2).tolist()
         ([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 3.0, 6.0], [0.0, 1.0, 1.5, 1.83])
@@ -89,7 +89,7 @@ def anmrr_depths(relevant: np.ndarray, largest: int) -> np.ndarray:
     Returns:
         int64 [q].
 
-    Example:
+    Examples:
         >>> anmrr_depths(np.array([1, 10]), largest=8).tolist()
         [4, 16]
     """
@@ -112,7 +112,7 @@ def category_measures(
         without a relevant item; and the sums over the other queries of precision and recall at the ranks of the
         curve, [2, ranks].
 
-    Example:
+    Examples:
         The relevant one of three items shares ranks 2 and 3 with another: as expected, at best, at worst.
 
         >>> total, relevant = np.array([[1, 2]]), np.array([[0, 1]])
@@ -184,7 +184,7 @@ def instance_measures(
         "acc@K", "rr" (reciprocal rank of the first), "rank" (of the first) and "ap_instance@10", float64 [3, c], NaN
         for queries without such an item.
 
-    Example:
+    Examples:
         >>> total, relevant = np.array([[1, 2]]), np.array([[0, 1]])  # at rank 2 or 3
         >>> measures = instance_measures(total, relevant, np.array([2]), Gains.of(3))
         >>> measures["acc@2"].tolist(), measures["rank"].tolist()
@@ -208,7 +208,7 @@ def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray
         precision, recall and number of items within each radius, [3, bits + 1]. Where nothing lies within a radius,
         precision is 0.
 
-    Example:
+    Examples:
         >>> precision, sums = radius_measures(np.array([[1, 0, 3, 1]]), np.array([[1, 0, 1, 0]]))
         >>> precision.tolist(), sums[1].tolist()  # precision within radius 2; recall within radius 0 to 3
         ([0.5], [0.5, 0.5, 1.0, 1.0])
@@ -224,7 +224,7 @@ def radius_measures(total: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray
 def measures_of(ranked: Counts, depths: Depths, gains: Gains) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """`category_measures` of the first relation, with `instance_measures` of the second where there is one.
 
-    Example:
+    Examples:
         >>> total, category, shape = np.array([[1, 1, 1]]), np.array([[1, 0, 1]]), np.array([[0, 0, 1]])
         >>> depths = Depths(np.array([2]), np.array([1]), 3, "relevant", np.array([1, 3]), np.array([4]))
         >>> measures, curve = measures_of((total, [category, shape]), depths, Gains.of(3))

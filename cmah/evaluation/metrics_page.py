@@ -18,7 +18,7 @@ def with_tables(page: str) -> str:
     Raises:
         KeyError: if a mark names a table that there is not.
 
-    Example:
+    Examples:
         >>> page = "<!-- table: instance level -->\n(old rows)\n<!-- end of table -->"
         >>> print(with_tables(page))
         <!-- table: instance level -->
@@ -45,7 +45,7 @@ def with_tables(page: str) -> str:
 def table(measures: Sequence[Measure]) -> str:
     """Measures as a Markdown table.
 
-    Example:
+    Examples:
         >>> print(table([MEASURES["nn"], MEASURES["r"]]).strip())
         | name | heading | better | definition |
         |---|---|---|---|

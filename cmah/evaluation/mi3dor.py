@@ -32,7 +32,7 @@ def mi3dor_measures(
     Raises:
         CodesError: if the sizes do not fit, or there is no query or no item.
 
-    Example:
+    Examples:
         >>> distances = np.array([[0.1, 0.4, 0.2]])
         >>> measures = mi3dor_measures(distances, np.array(["chair"]), np.array(["chair", "chair", "lamp"]))
         >>> measures["nn"], measures["ft"], measures["st"], round(measures["anmrr"], 3)

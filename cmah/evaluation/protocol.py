@@ -46,7 +46,7 @@ class Protocol:
     Raises:
         CodesError: for a value that is not allowed.
 
-    Example:
+    Examples:
         >>> protocol = Protocol(k=[1, 10], map_depth=1000)
         >>> protocol.k, protocol.map_depth, protocol.denominator, protocol.ties
         ((1, 10), 1000, 'relevant', 'expected')
@@ -89,7 +89,7 @@ class Protocol:
 class ProtocolFields(TypedDict, total=False):
     """The fields of `Protocol` as keywords of `evaluate`.
 
-    Example:
+    Examples:
         >>> changes: ProtocolFields = {"k": [1, 5], "ties": "position"}
         >>> Protocol(**changes).k
         (1, 5)
@@ -122,7 +122,7 @@ class Rules(Protocol):
         self_left_out: queries whose own item was left out of the database.
         clusters: number of shapes that the bootstrap drew, None if it drew single queries.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> from cmah.evaluation import evaluate
         >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]], categories=["chair", "chair", "lamp"])

@@ -22,7 +22,7 @@ class Relation:
         end: int64 [q].
         largest: items of the largest class of the database.
 
-    Example:
+    Examples:
         >>> same = relation(["chair"], ["lamp", "chair", "chair"], 1, 3)
         >>> same.order[same.begin[0] : same.end[0]].tolist()
         [1, 2]
@@ -49,7 +49,7 @@ class Relation:
 def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> Relation:
     """Equal labels are relevant to each other; arguments and errors are those of `classes`.
 
-    Example:
+    Examples:
         >>> same = relation(["chair", "sofa"], ["lamp", "chair", "chair"], 2, 3)
         >>> (same.end - same.begin).tolist(), same.largest
         ([2, 0], 2)
@@ -77,7 +77,7 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
     Raises:
         CodesError: for a wrong number or type of labels.
 
-    Example:
+    Examples:
         >>> classes(["chair", ""], ["lamp", "chair", ""], 2, 3).tolist()
         [1, -1, 2, 1, -2]
     """
@@ -104,7 +104,7 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
 def width(vectors: Vectors) -> int:
     """Bits of a code, or components of an embedding.
 
-    Example:
+    Examples:
         >>> width(BinaryCodes.from_bits([[0, 1, 1, 0]])), width(Embeddings(np.zeros((1, 512))))
         (4, 512)
     """
@@ -117,7 +117,7 @@ def require_comparable(query: Vectors, database: Vectors) -> None:
     Raises:
         CodesError: if one are codes and the other embeddings, or width or `space` differ.
 
-    Example:
+    Examples:
         >>> require_comparable(BinaryCodes.from_bits([[0, 1, 1, 0]]), BinaryCodes.from_bits([[0, 1]]))
         Traceback (most recent call last):
             ...
@@ -152,7 +152,7 @@ def own_positions(query: Vectors, database: Vectors, exclude_self: bool | None) 
     Raises:
         CodesError: if `exclude_self` is True and nothing tells which item is the query.
 
-    Example:
+    Examples:
         >>> query = BinaryCodes.from_bits([[0, 0], [0, 1]], ids=["b", "z"], modality="shape")
         >>> database = BinaryCodes.from_bits([[1, 1], [0, 0]], ids=["a", "b"], modality="shape")
         >>> own_positions(query, database, exclude_self=None).tolist()

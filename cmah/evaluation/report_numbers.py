@@ -31,7 +31,7 @@ class Report:
             empty lists where categories are unknown.
         rules: the protocol, with the numbers of queries and items.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> from cmah.evaluation import evaluate
         >>> images = BinaryCodes.from_bits([[0, 0, 0], [1, 1, 1]], categories=["chair", "lamp"])
@@ -60,7 +60,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Values, curves, classes and rules as plain data; NaN becomes None.
 
-        Example:
+        Examples:
             >>> from cmah.codes import BinaryCodes
             >>> from cmah.evaluation import evaluate
             >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1]], categories=["chair", "lamp"])

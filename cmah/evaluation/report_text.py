@@ -26,7 +26,7 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
     Raises:
         CodesError: for a name that no report has.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> from cmah.evaluation import evaluate
         >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]], categories=["a", "a", "b"])

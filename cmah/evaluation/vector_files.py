@@ -22,7 +22,7 @@ class VectorFile:
         vectors: its codes or embeddings, of the images only those of the wanted kind.
         unhashed: embeddings of the same rows before hashing, where they are given.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 1, 1, 0], [1, 1, 0, 0]], prefixes=(2, 4))
         >>> file = VectorFile(Path("shape.npz"), codes)
         >>> file.truncated(2).bits, file.truncated(None).bits
@@ -67,7 +67,7 @@ def read_pair(
     Raises:
         CodesError: naming the file that is not what is expected, or has no row of the kind.
 
-    Example:
+    Examples:
         >>> images, shapes = read_pair("demo/codes/image.npz", "demo/codes/shape.npz", kind="render")
         >>> images.vectors.modality, shapes.vectors.modality, images.vectors.bits
         ('image', 'shape', 64)
@@ -92,7 +92,7 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
     Raises:
         CodesError: if they have none in common, or `bits` are given for embeddings.
 
-    Example:
+    Examples:
         >>> code_lengths(read_pair("demo/codes/image.npz", "demo/codes/shape.npz"))
         [16, 32, 64]
     """
@@ -114,7 +114,7 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
 def same_items(a: FilePair, b: FilePair) -> bool:
     """Whether two pairs of files hold the same items, as far as their ids tell; only then can they be compared.
 
-    Example:
+    Examples:
         >>> codes = BinaryCodes.from_bits([[0, 1], [1, 1]], ids=["a", "b"])
         >>> other = BinaryCodes.from_bits([[0, 0], [1, 0]], ids=["b", "c"])
         >>> one, two, three = (VectorFile(Path("x.npz"), each) for each in (codes, codes[::-1], other))
@@ -136,7 +136,7 @@ def files_of(folder: Path) -> tuple[Path, Path]:
     Raises:
         CodesError: if the folder is a run.
 
-    Example:
+    Examples:
         >>> [file.name for file in files_of(Path("demo/codes"))]
         ['image.npz', 'shape.npz']
     """
@@ -157,7 +157,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
     Raises:
         CodesError: if one is given twice.
 
-    Example:
+    Examples:
         >>> names_of([Path("runs/a/codes"), Path("runs/b/codes")])
         ['a', 'b']
     """

@@ -24,7 +24,7 @@ class FeatureBatches(TrainingBatches):
 
     Which copy a sample gets is a function of (seed, epoch, batch), so that a resumed run goes on as it was.
 
-    Example:
+    Examples:
         Two copies of every cloud go once through a tower that gives 8 numbers.
 
         >>> from cmah.data.dataset import Dataset

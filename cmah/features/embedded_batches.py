@@ -22,7 +22,7 @@ class EmbeddedBatches(TrainingBatches):
         table: the embeddings.
         rows: int64, the row of `table` of each image of `pairs`, shape after shape.
 
-    Example:
+    Examples:
         Four shapes, and an encoder of random weights that gives 96 numbers.
 
         >>> from pathlib import Path

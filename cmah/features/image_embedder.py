@@ -42,7 +42,7 @@ class EmbeddingTable:
         kept: positions, in the list that was embedded, of the images that could be read; row i is that of kept[i].
         skipped: (path, reason) of the others.
 
-    Example:
+    Examples:
         >>> np.save("shard.npy", np.array([[1, 2], [3, 4]], np.float32))
         >>> table = EmbeddingTable(2, [(Path("shard.npy"), 2)], kept=[0, 2], skipped=[("1.png", "broken")])
         >>> table.rows([1, 0]).tolist()
@@ -99,7 +99,7 @@ class ImageEmbedder:
         size: of the images in pixels.
         folder: of its shards, <cache>/embeddings/<key>.
 
-    Example:
+    Examples:
         With random weights, for want of others:
 
         >>> from timm import create_model

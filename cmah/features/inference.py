@@ -40,7 +40,7 @@ def in_batches(
     Raises:
         RunError: if an output is not finite.
 
-    Example:
+    Examples:
         >>> net = torch.nn.Dropout()  # in evaluation mode it changes nothing
         >>> batches = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [5.0, 6.0]])]
         >>> in_batches(net, batches, torch.device("cpu"), dim=2, net=net).tolist()

@@ -27,7 +27,7 @@ class Shards:
         folder: made when the first shard is written.
         dim: width of a row.
 
-    Example:
+    Examples:
         Of three items the second is broken.
 
         >>> shards = Shards(Path("cache"), dim=2)

@@ -34,7 +34,7 @@ class ChatError(CmahError):
     Attributes:
         final: no question will be answered, as the key is refused or the address or model does not exist.
 
-    Example:
+    Examples:
         >>> error = ChatError("https://HOST/v1: HTTP 401, the key is refused", final=True)
         >>> print(error, "- stop asking" if error.final else "- go on")
         https://HOST/v1: HTTP 401, the key is refused - stop asking
@@ -58,7 +58,7 @@ class Chat:
     Raises:
         CmahError: if the URL or the key cannot be used, or the key would cross a network unencrypted.
 
-    Example:
+    Examples:
         >>> Chat("http://localhost:8080/v1", "llama")
         Chat(url='http://localhost:8080/v1', model='llama', timeout=120.0)
         >>> Chat("http://example.com/v1", "llama", key="secret")
@@ -109,7 +109,7 @@ class Chat:
         Raises:
             CmahError: if the named variable is empty or not set, or the URL cannot be used.
 
-        Example:
+        Examples:
             >>> Chat.from_environment("https://example.com/v1", "llama", "A_VARIABLE_NOT_SET")
             Traceback (most recent call last):
             cmah.errors.CmahError: --key-env: the environment variable A_VARIABLE_NOT_SET is empty or not set

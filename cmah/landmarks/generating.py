@@ -35,7 +35,7 @@ class Generated:
         failed: the categories that got nothing, or less than was asked for, each with the reason.
         dropped: the descriptions that were left out, each with the reason.
 
-    Example:
+    Examples:
         >>> landmarks = Landmarks({"chair": ["a chair with four legs"]})
         >>> done = Generated(["chair", "lamp"], landmarks, failed={"lamp": "not asked after that"})
         >>> [name for name in done.categories if name not in done.failed]
@@ -56,7 +56,7 @@ class Coverage:
         covered: category, in normal form, to the number of its landmarks.
         missing: the categories without.
 
-    Example:
+    Examples:
         >>> landmark_coverage(["Chair", "wombat"])
         Coverage(covered={'chair': ...}, missing=['wombat'])
     """
@@ -71,7 +71,7 @@ def prompts(categories: Iterable[str], count: int = 128, metadata: str = "") -> 
     Raises:
         CmahError: if there is no category, or a name is empty or cannot be printed.
 
-    Example:
+    Examples:
         >>> prompts(["Sofa_Bench"], 7)["sofa bench"][:34]
         'Write 7 different descriptions of '
     """
@@ -89,7 +89,7 @@ def take_answers(answers: str | Path, out: str | Path, categories: Iterable[str]
     Raises:
         CmahError: if a file cannot be read or written, or no category got any landmarks.
 
-    Example:
+    Examples:
         >>> from cmah.files import write_json
         >>> write_json("answers.json", {"Chair": ["a chair with four legs.", "a red chair with arms"]})
         >>> done = take_answers("answers.json", "landmarks.json", ["chair", "lamp"])
@@ -147,7 +147,7 @@ def ask_endpoint(
     Raises:
         CmahError: if there is no category, the file cannot be read or written, or no category got its landmarks.
 
-    Example:
+    Examples:
         An object that gives one answer stands for a `Chat`:
 
         >>> from types import SimpleNamespace
@@ -192,7 +192,7 @@ def landmark_coverage(categories: Iterable[str] = (), path: str | Path | None = 
     Raises:
         CmahError: if the file cannot be read, or a name is empty or cannot be printed.
 
-    Example:
+    Examples:
         >>> landmark_coverage(["wombat"]).missing
         ['wombat']
     """
@@ -222,7 +222,7 @@ def require_categories(categories: Iterable[str]) -> list[str]:
     Raises:
         CmahError: if there is none, or a name is empty or cannot be printed.
 
-    Example:
+    Examples:
         >>> require_categories(["Cell_Phone", "cell phone", "Chair"])
         ['cell phone', 'chair']
     """

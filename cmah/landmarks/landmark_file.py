@@ -33,7 +33,7 @@ class Landmarks(dict[str, list[str]]):
     Attributes:
         aliases: other names in normal form, each with the category it stands for.
 
-    Example:
+    Examples:
         >>> mine = Landmarks({"chair": ["a chair with four legs"]}, aliases={"armchair": "chair"})
         >>> mine["chair"], mine.aliases["armchair"]
         (['a chair with four legs'], 'chair')
@@ -49,7 +49,7 @@ class Landmarks(dict[str, list[str]]):
 def normal_name(name: str) -> str:
     """The form in which names are compared: lower case, single spaces for underscores and hyphens.
 
-    Example:
+    Examples:
         >>> normal_name("Cell_Phone")
         'cell phone'
     """
@@ -59,7 +59,7 @@ def normal_name(name: str) -> str:
 def printable(name: str) -> bool:
     """Whether a name has neither control characters nor lone surrogates.
 
-    Example:
+    Examples:
         >>> [name for name in ("chair", "chaise longue", "cha\\nir") if printable(name)]
         ['chair', 'chaise longue']
     """
@@ -69,7 +69,7 @@ def printable(name: str) -> bool:
 def name_fault(name: str) -> str:
     """Why a category cannot have this name; empty if it can.
 
-    Example:
+    Examples:
         >>> name_fault("chair"), name_fault(" _ ")
         ('', 'empty, expected a name')
     """
@@ -83,7 +83,7 @@ def name_fault(name: str) -> str:
 def has_lone_surrogate(text: str) -> bool:
     """Whether a text cannot be written as UTF-8: JSON's escapes can spell one half of a surrogate pair alone.
 
-    Example:
+    Examples:
         >>> [text for text in ("a chair", "half a chair \\ud83e") if not has_lone_surrogate(text)]
         ['a chair']
     """
@@ -99,7 +99,7 @@ def read_landmarks(path: str | Path | None = None) -> Landmarks:
     Raises:
         CmahError: naming file, category and what was expected.
 
-    Example:
+    Examples:
         >>> len(read_landmarks())
         85
     """
@@ -117,7 +117,7 @@ def known_landmarks(path: str | Path | None = None) -> Landmarks:
     Raises:
         CmahError: see `read_landmarks`.
 
-    Example:
+    Examples:
         >>> write_landmarks("mine.json", {"chair": ["a chair with four legs"]})
         >>> known = known_landmarks("mine.json")
         >>> len(known), known["chair"]
@@ -140,7 +140,7 @@ def landmarks_of(category: str, landmarks: Mapping[str, list[str]]) -> list[str]
     Raises:
         CmahError: if there are none, with the names that come near.
 
-    Example:
+    Examples:
         >>> mine = Landmarks({"chair": ["a chair with four legs"]}, aliases={"recliner": "chair"})
         >>> landmarks_of("Recliner", mine)
         ['a chair with four legs']
@@ -169,7 +169,7 @@ def write_landmarks(
     Raises:
         CmahError: if `read_landmarks` would refuse the file, or it cannot be written.
 
-    Example:
+    Examples:
         >>> write_landmarks("phones.json", {"Cell_Phone": ["a phone with a hinge"]}, {"mobile": "cell phone"})
         >>> read_landmarks("phones.json"), read_landmarks("phones.json").aliases
         ({'cell phone': ['a phone with a hinge']}, {'mobile': 'cell phone'})

@@ -41,7 +41,7 @@ def prompt(category: str, count: int, metadata: str = "", known: Sequence[str] =
         metadata: a sentence or two about the shapes, for the model; may be empty.
         known: existing descriptions, which the model is asked not to repeat.
 
-    Example:
+    Examples:
         >>> print(prompt("Ice_Axe", 3, known=["an ice axe with a long shaft"]))
         Write 3 different descriptions of single objects of the category "ice axe".
         ...begins with the object, such as "an ice axe with …".
@@ -73,7 +73,7 @@ def parse_answer(text: str) -> list[str]:
 
     A list that was cut off gives the lines that are whole. An answer without any list gives an empty one.
 
-    Example:
+    Examples:
         >>> parse_answer("Here you are:\\n1. a chair with arms\\n2. a chair on runners")
         ['a chair with arms', 'a chair on runners']
     """
@@ -108,7 +108,7 @@ def clean(descriptions: Iterable[str], known: Iterable[str] = ()) -> tuple[list[
     Returns:
         Those kept, in order, with single spaces and without a full stop; and those dropped, each with the reason.
 
-    Example:
+    Examples:
         >>> clean(["a chair with four legs.", "a red chair with arms"])
         (['a chair with four legs'], [('a red chair with arms', 'colour: red')])
     """
@@ -148,7 +148,7 @@ def ask_for(
     Yields:
         After each answer the new descriptions, and those dropped with the reason.
 
-    Example:
+    Examples:
         A model that gives one description at a time, the first of them with a colour:
 
         >>> answers = iter(['["a red chair with arms"]', '["a chair with four legs"]'])

@@ -26,7 +26,7 @@ def info_nce(
     Returns:
         Scalar ≥ 0. With all similarities equal and w = 1 it is log c.
 
-    Example:
+    Examples:
         Two pairs at right angles, each row equal to its counterpart: log(1 + e^{-1/τ}).
 
         >>> rows = torch.eye(2)
@@ -53,7 +53,7 @@ def normalise_weights(similarity: Tensor) -> Tensor:
         [b, b] with a diagonal of ones. Transpose `similarity` first for the other direction. A row whose
         negatives are all 0 gets ones.
 
-    Example:
+    Examples:
         >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
         >>> normalise_weights(similarity)[0]
         tensor([1.0000, 1.5000, 0.5000])
@@ -85,7 +85,7 @@ def nested_info_nce(
     Returns:
         Scalar ≥ 0.
 
-    Example:
+    Examples:
         >>> codes = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
         >>> nested = nested_info_nce(codes, codes, (1, 2), torch.tensor([1.0, 1.0]))
         >>> round(float(nested), 4)  # the first bits are equal (log 2); both bits together tell the rows apart

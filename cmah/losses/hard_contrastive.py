@@ -42,7 +42,7 @@ def hard_info_nce(
     Raises:
         ValueError: see `hard_nce`.
 
-    Example:
+    Examples:
         The two anchors have a near and a far negative; with β > 0 the near one counts for more.
 
         >>> anchors = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -84,7 +84,7 @@ def hard_info_nce_within(
     Raises:
         ValueError: see `hard_nce`.
 
-    Example:
+    Examples:
         >>> views = torch.eye(2)
         >>> round(float(hard_info_nce_within(views, views, temperature=0.5, beta=1.0)), 4)
         0.2395
@@ -129,7 +129,7 @@ def hard_nce(
     Raises:
         ValueError: for a β below 0, a τ⁺ outside [0, 1) or an unknown tilt.
 
-    Example:
+    Examples:
         One row, its positive at cosine 1 and two negatives; without β and τ⁺ it is InfoNCE.
 
         >>> cosines = torch.tensor([[1.0, 0.5, -0.5]])
@@ -179,7 +179,7 @@ def annealed_beta(epoch: int, epochs: int, start: float, end: float, stages: int
         end: β of the last stage.
         stages: number of stages; 1 stays at `start`.
 
-    Example:
+    Examples:
         >>> [annealed_beta(epoch, 10, 0.5, 1.0) for epoch in (0, 1, 2, 9)]
         [0.5, 0.5, 0.625, 1.0]
     """

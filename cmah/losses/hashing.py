@@ -12,7 +12,7 @@ def quantisation(relaxed: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> quantisation(torch.tensor([[1.0, -1.0, 0.5, 0.5]]))
         tensor(0.1250)
@@ -29,7 +29,7 @@ def bit_balance(relaxed: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1]; 0 if each bit is +1 for half of the batch and -1 for the other.
 
-    Example:
+    Examples:
         The first bit is the same in both codes, the second differs.
 
         >>> import torch

@@ -17,7 +17,7 @@ def pixel_loss(predicted: Tensor, target: Tensor, *, normalise: bool) -> Tensor:
     Returns:
         Scalar ≥ 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> pixel_loss(torch.zeros(1, 1, 2), torch.tensor([[[1.0, 3.0]]]), normalise=False)
         tensor(5.)
@@ -41,7 +41,7 @@ def group_loss(predicted: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar ≥ 0.
 
-    Example:
+    Examples:
         >>> import torch
         >>> group_loss(torch.zeros(1, 1, 2, 3), torch.ones(1, 1, 2, 3))
         tensor(6.)

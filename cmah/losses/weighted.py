@@ -36,7 +36,7 @@ def batch_weights(similarity: Tensor, diagonal: Diagonal = "one") -> tuple[Tenso
     Raises:
         ValueError: for another diagonal.
 
-    Example:
+    Examples:
         >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
         >>> batch_weights(similarity)[0][0]
         tensor([1.0000, 1.5000, 0.5000])
@@ -59,7 +59,7 @@ def released_weights(similarity: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The same [b, b] twice. A row whose negatives are all 0 gets ones.
 
-    Example:
+    Examples:
         >>> similarity = torch.tensor([[1.0, 0.3, 0.1], [0.3, 1.0, 0.3], [0.1, 0.3, 1.0]])
         >>> released_weights(similarity)[0][0]
         tensor([1.0000, 2.2500, 0.7500])
@@ -89,7 +89,7 @@ def weighted_info_nce(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         With all weights 1 it is InfoNCE.
 
         >>> rows = torch.eye(2)
@@ -122,7 +122,7 @@ def released_loss(
     Returns:
         Scalar: the mean of the two directions.
 
-    Example:
+    Examples:
         >>> rows = torch.eye(2)
         >>> round(float(released_loss(rows, rows, (torch.ones(2, 2), torch.ones(2, 2)))), 4)
         0.0953

@@ -25,7 +25,7 @@ class Mesh:
         coloured: whether the file has any colours.
         opaque: whether no point lets light through.
 
-    Example:
+    Examples:
         A box of 2 x 2 x 1, whose corners lie 1.5 from its centre:
 
         >>> from pathlib import Path
@@ -69,7 +69,7 @@ def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.nd
     Returns:
         float32 [n, 4], RGBA in 0..1.
 
-    Example:
+    Examples:
         Half way between the red and the green corner of a triangle:
 
         >>> from pathlib import Path

@@ -39,7 +39,7 @@ class Part:
         texture_instead: whether the texture replaces `face_rgba`, rather than being multiplied with it.
         texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
 
-    Example:
+    Examples:
         >>> from cmah.synthetic.solids import Model
         >>> from cmah.synthetic.writing import write_off
         >>> box = Model()
@@ -71,7 +71,7 @@ def read_parts(path: str | Path) -> list[Part]:
         CmahError: if it cannot be read, with the reason.
         MemoryError: if it needs more memory than the process may take.
 
-    Example:
+    Examples:
         >>> from cmah.synthetic.solids import Model
         >>> from cmah.synthetic.writing import write_glb
         >>> model = Model()

@@ -33,7 +33,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     Raises:
         CmahError: if the file cannot be read, or has no faces, no extent, no area or unusable coordinates.
 
-    Example:
+    Examples:
         A tower whose z axis points up stands upright afterwards:
 
         >>> from cmah.synthetic.solids import Model

@@ -25,7 +25,7 @@ class ConfinedResolver(Resolver):
     Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
     Names in the wrong case (written on Windows) and percent-encoded ones (glTF) are looked up as well.
 
-    Example:
+    Examples:
         >>> resolver = ConfinedResolver("demo/meshes/chair")
         >>> resolver.get("CHAIR_000.mtl")[:6]
         b'newmtl'
@@ -110,7 +110,7 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
     Returns:
         uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
 
-    Example:
+    Examples:
         >>> texture_texels(Image.new("RGB", (2048, 1024)), "blend").shape
         (512, 1024, 4)
         >>> texture_texels(Image.new("RGBA", (1, 1), (90, 60, 30, 100)), "mask").tolist()  # a hole

@@ -9,7 +9,7 @@ NUMBER = re.compile(rb"-?\d+")
 def as_utf8(data: bytes) -> bytes:
     """Convert text in Latin-1 (Western Windows, old exporters) to UTF-8; text in UTF-8 stays as it is.
 
-    Example:
+    Examples:
         >>> as_utf8("café".encode("latin-1")).decode("utf-8")
         'café'
     """
@@ -26,7 +26,7 @@ def absolute_indices(data: bytes) -> bytes:
     trimesh (5.2) counts them from the end of the file, which is wrong where vertices and faces alternate.
     Text without relative indices is returned as it is.
 
-    Example:
+    Examples:
         >>> absolute_indices(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -3 -2 -1\nv 0 0 1").split(b"\n")[3]
         b'f 1 2 3'
     """

@@ -24,7 +24,7 @@ class OffMesh:
         vertex_rgba: float32 [v, 4] in 0..1, or None.
         face_rgba: float32 [f, 4] in 0..1, NaN where a face has no colour, or None if no face has one.
 
-    Example:
+    Examples:
         A triangle with a colour and one without:
 
         >>> _ = Path("two.off").write_text("OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2 255 0 0\n3 2 1 0\n")
@@ -44,7 +44,7 @@ def read_off(path: str | Path) -> OffMesh:
     Raises:
         CmahError: if it is not an ASCII OFF file, or its content is not what its header says.
 
-    Example:
+    Examples:
         >>> _ = Path("square.off").write_text("OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n")
         >>> read_off("square.off").faces.tolist()
         [[0, 1, 2], [0, 2, 3]]

@@ -30,7 +30,7 @@ def sample_points(mesh: Mesh, n: int, seed: int | list[int]) -> np.ndarray:
     Returns:
         float32 [n, 6] (xyz, rgb in 0..1) if the mesh has colour, else float32 [n, 3].
 
-    Example:
+    Examples:
         The points of a triangle without a colour, in the plane y = 0:
 
         >>> _ = Path("flat.off").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 0 1\n3 0 1 2\n")
@@ -81,7 +81,7 @@ def points_of_mesh(
     Raises:
         CmahError: if the mesh cannot be used, or its reader crashed or went beyond a limit.
 
-    Example:
+    Examples:
         >>> points_of_mesh("demo/meshes/chair/chair_000.obj", 500).shape
         (500, 6)
     """
@@ -99,7 +99,7 @@ def points_of_mesh(
 def warm_up() -> None:
     """Let BLAS take its memory before the worker's memory is limited.
 
-    Example:
+    Examples:
         >>> warm_up()  # leaves nothing to be seen; the tasks come after it
         >>> write_points({"path": "demo/meshes/mug/mug_000.obj", "out": "mug.npy", "points": 9, "up": "y"})
         {}
@@ -119,7 +119,7 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CmahError: if the mesh is refused.
 
-    Example:
+    Examples:
         >>> write_points({"path": "demo/meshes/mug/mug_000.obj", "out": "mug.npy", "points": 50, "up": "y"})
         {}
         >>> np.load("mug.npy").shape

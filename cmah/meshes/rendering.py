@@ -36,7 +36,7 @@ class Camera:
         azimuth: degrees about the up axis; 0 looks at the shape from +z, 90 from +x.
         elevation: degrees above the horizon.
 
-    Example:
+    Examples:
         >>> (Camera(azimuth=90, elevation=0).axes().round(3) + 0).tolist()  # the eye lies at +x
         [[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
@@ -71,7 +71,7 @@ def ring_of_cameras(
     Returns:
         `views` cameras, azimuth in [0, 360), elevation in [-89, 89], rounded to hundredths of a degree.
 
-    Example:
+    Examples:
         >>> ring_of_cameras(2, (0.0, 40.0))
         [Camera(azimuth=0.0, elevation=0.0), Camera(azimuth=180.0, elevation=40.0)]
     """
@@ -98,7 +98,7 @@ def render(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np
         Images uint8 [views, size, size, 3] and masks uint8 [views, size, size] (255 = object, between the two
         at its edges and where it is transparent).
 
-    Example:
+    Examples:
         >>> from cmah.meshes.mesh_loading import load_mesh
         >>> chair = load_mesh("demo/meshes/chair/chair_000.obj")
         >>> images, masks = render(chair, ring_of_cameras(4), 32)

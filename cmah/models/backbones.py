@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Frozen(nn.Module):
     """A tower that stays as it was loaded: always in evaluation mode, no gradients, not saved with the run.
 
-    Example:
+    Examples:
         Dropout does nothing, even in training.
 
         >>> Frozen(nn.Dropout(0.5)).train()(torch.ones(1, 4))
@@ -43,7 +43,7 @@ class Frozen(nn.Module):
 class Tuned(nn.Module):
     """A tower that is fine-tuned from its loaded weights; its batch norms keep their loaded statistics.
 
-    Example:
+    Examples:
         In training, dropout is on and the batch norm keeps its statistics.
 
         >>> tower = Tuned(nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5))).train()
@@ -86,7 +86,7 @@ def image_tower(
         ConfigError: for an unknown name or tag.
         RunError: for a weights file that is missing, damaged or of another model.
 
-    Example:
+    Examples:
         >>> tower, encoder = image_tower("timm:mobilenetv3_small_050", "", 64, frozen=False)
         >>> encoder.dim, tuple(tower(torch.rand(2, 3, 64, 64)).shape)
         (1024, (2, 1024))
@@ -104,7 +104,7 @@ def shape_tower(encoder: str, weights: str, *, frozen: bool) -> tuple[nn.Module,
         ConfigError: for an unknown name.
         RunError: for a weights file that is missing, damaged or of another model.
 
-    Example:
+    Examples:
         >>> tower, encoder = shape_tower("pointnet", "", frozen=True)
         >>> encoder.points, encoder.dim, tuple(tower(torch.rand(2, 100, 3)).shape)
         (1024, 1792, (2, 1792))
@@ -124,7 +124,7 @@ def tower_remarks(name: str, encoder: "PointEncoder", points: int) -> list[str]:
     Raises:
         ConfigError: if the clouds have fewer points than it needs.
 
-    Example:
+    Examples:
         >>> encoder = shape_tower("pointnet", "", frozen=True)[1]
         >>> encoder.ignored = 2  # as after loading a file with a classifier's last layer
         >>> tower_remarks("pointnet", encoder, 1024)

@@ -42,7 +42,7 @@ class ModelConfig(Settings):
         shape_frozen: whether that tower stays as loaded.
         shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
 
-    Example:
+    Examples:
         >>> config = ModelConfig(bits=(16, 32, 64))
         >>> (config.image_size // config.patch_size) ** 2, config.groups  # tokens of an image, of a shape
         (196, 64)

@@ -26,7 +26,7 @@ from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, pos
 class CmahOutput:
     """What the losses read of a batch of b pairs; the masked parts are None where no loss needs them.
 
-    Example:
+    Examples:
         Of 196 patches 147 are masked, of 64 groups 38.
 
         >>> model = Cmah(ModelConfig(bits=(8, 16), width=24, depth=1, decoder_width=24, decoder_depth=1))
@@ -49,7 +49,7 @@ class Cmah(nn.Module):
 
     Its outputs are the real numbers before the sign, [b, bits]: codes are their signs, embeddings their tanh.
 
-    Example:
+    Examples:
         >>> model = Cmah(ModelConfig(bits=(8, 16), width=24, depth=1, decoder_width=24, decoder_depth=1))
         >>> shapes = model.eval().encode_shapes({"points": torch.rand(3, 1024, 3)})
         >>> images = model.encode_images(torch.zeros(2, 3, 224, 224, dtype=torch.uint8))
@@ -226,7 +226,7 @@ class Cmah(nn.Module):
 def turned(points: Tensor, angle: float) -> Tensor:
     """Points [b, n, 3] rotated about the y axis by an angle in radians.
 
-    Example:
+    Examples:
         >>> turned(torch.tensor([[[1.0, 2.0, 0.0]]]), math.pi / 2).round().tolist()
         [[[0.0, 2.0, -1.0]]]
     """

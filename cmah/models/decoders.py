@@ -18,7 +18,7 @@ class MaskedDecoder(nn.Module):
         out: how many numbers are predicted per masked token.
         qkv_bias: whether attention has biases (Point-MAE's has none).
 
-    Example:
+    Examples:
         Five visible tokens and seven masked ones, of each of which three numbers are predicted.
 
         >>> decoder = MaskedDecoder(width=8, decoder_width=4, depth=1, heads=1, out=3, qkv_bias=True)
@@ -56,7 +56,7 @@ class MaskedDecoder(nn.Module):
 class ImageDecoder(MaskedDecoder):
     """Pixels of masked patches: [b, m, patch · patch · 3].
 
-    Example:
+    Examples:
         Patches 1 and 2 of four, from tokens of the others: 16 · 16 · 3 numbers each.
 
         >>> decoder = ImageDecoder(image_size=32, patch=16, width=8, decoder_width=8, depth=1, heads=2)
@@ -81,7 +81,7 @@ class ImageDecoder(MaskedDecoder):
 class PointDecoder(MaskedDecoder):
     """Coordinates of masked groups, relative to their centres: [b, m, group_size, 3] (Point-MAE).
 
-    Example:
+    Examples:
         >>> decoder = PointDecoder(group_size=4, width=8, decoder_width=8, depth=1, heads=2)
         >>> tuple(decoder(torch.rand(1, 2, 8), torch.rand(1, 2, 3), torch.rand(1, 5, 3)).shape)
         (1, 5, 4, 3)

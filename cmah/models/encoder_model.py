@@ -19,7 +19,7 @@ class FrozenImages:
         weights: its file, or download:TAG.
         backbone: the encoder with its weights.
 
-    Example:
+    Examples:
         >>> from cmah.models.pretrained.backbone_spec import BackboneSpec
         >>> backbone = ImageBackbone(BackboneSpec.parse("timm:mobilenetv3_small_050"))
         >>> images = FrozenImages("timm:mobilenetv3_small_050", "mobilenet.pt", backbone)
@@ -45,7 +45,7 @@ class EncoderModel(Protocol):
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
             `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from cmah.models.cmah_config import ModelConfig
         >>> from cmah.models.cmah_network import Cmah

@@ -12,7 +12,7 @@ class TokenEncoder(nn.Module):
     Position vectors may be added before every block, as Point-MAE does for point groups; images add theirs
     once, in the tokenizer.
 
-    Example:
+    Examples:
         >>> tokens, positions = torch.rand(2, 5, 8), torch.rand(2, 5, 8)
         >>> tuple(TokenEncoder(width=8, depth=2, heads=2)(tokens, positions).shape)
         (2, 5, 8)
@@ -42,7 +42,7 @@ def pool(tokens: Tensor) -> Tensor:
 
     It takes any number of tokens, so that full and masked streams share a hash head.
 
-    Example:
+    Examples:
         >>> pool(torch.tensor([[[0.0, 2.0], [4.0, 0.0]]]))
         tensor([[2., 1., 4., 2.]])
     """
@@ -52,7 +52,7 @@ def pool(tokens: Tensor) -> Tensor:
 class CrossBlock(nn.Module):
     """One direction of cross-attention: queries of one modality, keys and values of the other, then an MLP.
 
-    Example:
+    Examples:
         Three tokens read five of the other modality.
 
         >>> tuple(CrossBlock(width=8, heads=2)(torch.rand(1, 3, 8), torch.rand(1, 5, 8)).shape)

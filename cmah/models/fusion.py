@@ -13,7 +13,7 @@ class FusionBlock(nn.Module):
     modality reads the other's tokens as they stood before the exchange). Reconstruction: the paper's figure
     names self- and cross-attention; their order and number are not known.
 
-    Example:
+    Examples:
         >>> import torch
         >>> block = FusionBlock(width=8, depth=1, heads=2)
         >>> image, shape = block(torch.rand(1, 4, 8), torch.rand(1, 6, 8))

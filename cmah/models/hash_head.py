@@ -31,7 +31,7 @@ class HashHead(nn.Module):
     Raises:
         ValueError: for another relaxation.
 
-    Example:
+    Examples:
         >>> tuple(HashHead(width=6, bits=4)(torch.rand(3, 6)).shape)
         (3, 4)
         >>> outputs = torch.tensor([[0.5, -2.0]])
@@ -72,7 +72,7 @@ class HashHead(nn.Module):
 def signs(outputs: Tensor) -> Tensor:
     """The code: +1 where the output is ≥ 0, else -1, in the type of `outputs`.
 
-    Example:
+    Examples:
         >>> signs(torch.tensor([0.3, 0.0, -2.0]))
         tensor([ 1.,  1., -1.])
     """
@@ -85,7 +85,7 @@ def check_lengths(bits: Sequence[int]) -> None:
     Raises:
         ConfigError: unless they ascend, each from 1 to 4,096 bits.
 
-    Example:
+    Examples:
         >>> check_lengths([16, 32, 64])
         >>> check_lengths([16, 16])
         Traceback (most recent call last):

@@ -16,7 +16,7 @@ def sine_positions(side: int, width: int) -> Tensor:
     Returns:
         float32 [side * side, width]; the first half encodes the row, the second the column.
 
-    Example:
+    Examples:
         >>> sine_positions(2, 4).shape
         torch.Size([4, 4])
     """
@@ -39,7 +39,7 @@ def patchify(images: Tensor, patch: int) -> Tensor:
     Returns:
         [b, (side / patch)², patch * patch * 3], each patch as (row, column, channel).
 
-    Example:
+    Examples:
         With patches of one pixel, each is the red, green and blue value of a pixel.
 
         >>> patchify(torch.arange(12).reshape(1, 3, 2, 2), 1).tolist()
@@ -54,7 +54,7 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 class ImageTokenizer(nn.Module):
     """A linear map of each patch, plus a fixed position.
 
-    Example:
+    Examples:
         >>> tuple(ImageTokenizer(image_size=32, patch=16, width=8)(torch.rand(1, 3, 32, 32)).shape)
         (1, 4, 8)
     """
@@ -77,7 +77,7 @@ class PointTokenizer(nn.Module):
     The layers and their order are Point-MAE's (Pang et al. 2022, models/Point_MAE.py), with the width of
     the token net free: 3 → w/2 → w, joined with the group's maximum, 2w → 2w → `width`, maximum.
 
-    Example:
+    Examples:
         >>> tokenizer = PointTokenizer(groups=4, group_size=8, token_width=16, width=24)
         >>> centres, groups = tokenizer.group(torch.rand(1, 100, 3))
         >>> tuple(centres.shape), tuple(groups.shape), tuple(tokenizer(groups).shape)
@@ -106,7 +106,7 @@ class PointTokenizer(nn.Module):
         Returns:
             (centres [b, g, 3], groups [b, g, size, 3] relative to their centre).
 
-        Example:
+        Examples:
             The pair at each end of a line; the first centre is point 0.
 
             >>> line = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [7, 0, 0]]])
@@ -133,7 +133,7 @@ class PointTokenizer(nn.Module):
 class PointNorm(nn.BatchNorm1d):
     """Batch normalisation over all but the last axis; [..., c] in and out.
 
-    Example:
+    Examples:
         >>> PointNorm(1)(torch.tensor([[[1.0], [3.0]]])).round().tolist()
         [[[-1.0], [1.0]]]
     """
@@ -146,7 +146,7 @@ class PointNorm(nn.BatchNorm1d):
 def position_mlp(width: int) -> nn.Sequential:
     """Positions of point groups from their centres: 3 → 128 → GELU → width (Point-MAE).
 
-    Example:
+    Examples:
         >>> tuple(position_mlp(8)(torch.rand(1, 4, 3)).shape)
         (1, 4, 8)
     """
@@ -166,7 +166,7 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
     Returns:
         (visible int64 [b, v], masked int64 [b, m]), each row ascending, together a permutation of the tokens.
 
-    Example:
+    Examples:
         >>> visible, masked = random_split(2, 8, 0.75, torch.Generator())
         >>> tuple(visible.shape), tuple(masked.shape)
         ((2, 2), (2, 6))
@@ -181,7 +181,7 @@ def random_split(b: int, tokens: int, ratio: float, generator: torch.Generator) 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """Pick tokens [b, t, ...] by index int64 [b, v]: [b, v, ...].
 
-    Example:
+    Examples:
         >>> take(torch.tensor([[10, 20, 30]]), torch.tensor([[2, 0]]))
         tensor([[30, 10]])
     """

@@ -41,7 +41,7 @@ class TowersConfig(Settings):
         shape_frozen: whether the shape encoder stays as loaded.
         points: points of each cloud; 0 takes as many as the encoder was trained on.
 
-    Example:
+    Examples:
         >>> towers = dict(image_encoder="timm:resnet18", image_weights="image.pt", shape_encoder="pointnet")
         >>> TowersConfig(**towers).head
         'itq'
@@ -103,7 +103,7 @@ class TwoTowers(nn.Module):
         aligned: whether the encoders share their space before any training here (as far as widths can tell).
         remarks: lines for people on what was loaded.
 
-    Example:
+    Examples:
         >>> net = image_tower("timm:mobilenetv3_small_050", "", 64, frozen=False)[1].net
         >>> torch.save(net.state_dict(), "image.pt")
         >>> towers = {"image_encoder": "timm:mobilenetv3_small_050", "shape_encoder": "pointnet"}

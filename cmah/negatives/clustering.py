@@ -24,7 +24,7 @@ def clusters(views: Views, count: int, wanted: int, seed: int = 0) -> np.ndarray
         ConfigError: for more clusters than shapes.
         CmahError: for views that are not finite.
 
-    Example:
+    Examples:
         Four shapes of a view each:
 
         >>> views = np.array([[[1.0, 0.0]], [[1.0, 0.1]], [[0.0, 1.0]], [[0.1, 1.0]]])

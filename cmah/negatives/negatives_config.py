@@ -32,7 +32,7 @@ class NegativesConfig(Settings):
             model's own frozen image encoder.
         image_weights: weights of `image_encoder`: a file or download:TAG.
 
-    Example:
+    Examples:
         >>> NegativesConfig("i2i", views="all_pairs").alpha
         0.25
         >>> NegativesConfig("avg", categories="clusters", clusters=8)
@@ -91,7 +91,7 @@ class NegativesConfig(Settings):
 def described(config: NegativesConfig) -> str:
     """The loss that these settings make, in words.
 
-    Example:
+    Examples:
         >>> described(NegativesConfig("i2i", views="all_pairs"))
         'InfoNCE, negatives weighted by i2i, all pairs of views'
     """

@@ -36,7 +36,7 @@ def i2i(views: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: for views that are not finite.
 
-    Example:
+    Examples:
         Two shapes of one view each, at right angles:
 
         >>> i2i(np.array([[[2.0, 0.0]], [[0.0, 1.0]]])).tolist()
@@ -57,7 +57,7 @@ def i2i_all_pairs(views: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: for views that are not finite.
 
-    Example:
+    Examples:
         >>> views = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])  # in another order
         >>> i2i_all_pairs(views)[0].tolist(), i2i(views)[0].tolist()
         ([1.0, 0.75], [1.0, 0.5])
@@ -78,7 +78,7 @@ def i2l2(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: for views or landmarks that are not finite.
 
-    Example:
+    Examples:
         >>> i2l2(np.array([[[1.0, 0.0]], [[0.0, 1.0]]]), np.array([[1.0, 0.0]])).tolist()  # distance 1
         [[1.0, 0.5], [0.5, 1.0]]
     """
@@ -98,7 +98,7 @@ def i2l2_all_pairs(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: for views or landmarks that are not finite.
 
-    Example:
+    Examples:
         >>> views = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])  # one view each: as `i2l2`
         >>> i2l2_all_pairs(views, np.array([[1.0, 0.0]])).tolist()
         [[1.0, 0.5], [0.5, 1.0]]
@@ -121,7 +121,7 @@ def descriptors(views: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: for views or landmarks that are not finite.
 
-    Example:
+    Examples:
         >>> descriptors(np.array([[[2.0, 0.0]]]), np.array([[1.0, 0.0], [0.0, 3.0]])).tolist()
         [[[1.0, 0.0]]]
     """
@@ -140,7 +140,7 @@ def finite_unit_vectors(vectors: np.ndarray) -> np.ndarray:
     Raises:
         CmahError: if there is NaN or infinity.
 
-    Example:
+    Examples:
         >>> finite_unit_vectors(np.array([[0.0, 2.0], [0.0, 0.0]])).tolist()
         [[0.0, 1.0], [0.0, 0.0]]
     """
@@ -170,7 +170,7 @@ def tiles(
     Raises:
         CmahError: for views or landmarks that are not finite.
 
-    Example:
+    Examples:
         >>> shapes = np.array([[[2.0, 0.0]], [[0.0, 1.0]]])
         >>> [(rows, tile.tolist()) for rows, _, tile in tiles("i2i", 2, lambda positions: shapes[positions])]
         [(slice(0, 2, None), [[1.0, 0.5], [0.5, 1.0]])]

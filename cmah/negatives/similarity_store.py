@@ -31,7 +31,7 @@ class SimilarityStore:
         block: int64, number of the category of each position; -1 where it has none.
         place: int64, place of each position within its category.
 
-    Example:
+    Examples:
         Two chairs seen at right angles, and a lamp:
 
         >>> views = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]])

@@ -20,7 +20,7 @@ def slots_by_camera(pairs: TrainingPairs, rows: np.ndarray, unreadable: int) -> 
     Raises:
         ConfigError: naming a shape whose cameras are not those of the others.
 
-    Example:
+    Examples:
         The second picture of the first shape could not be read:
 
         >>> from cmah.data.dataset import Dataset
@@ -64,7 +64,7 @@ def slots_in_any_order(pairs: TrainingPairs, rows: np.ndarray) -> np.ndarray:
     Returns:
         int64 [n, largest number of images of a shape], filled up with -1.
 
-    Example:
+    Examples:
         >>> from cmah.data.dataset import Dataset
         >>> pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=64, points=128)
         >>> slots_in_any_order(pairs, np.arange(sum(map(len, pairs.images)))).tolist()

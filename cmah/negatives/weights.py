@@ -37,7 +37,7 @@ class NegativeWeights:
     Attributes:
         stores: of the similarities whose weights are averaged; empty for i2i_all.
 
-    Example:
+    Examples:
         Two chairs that look the same, and a lamp; α = 0.25:
 
         >>> views = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]], np.float32)
@@ -158,7 +158,7 @@ def make_negative_weights(
             encoder without text tower.
         CmahError: if the cache cannot be written.
 
-    Example:
+    Examples:
         A very small encoder of random weights; the negatives of a row weigh 1 on average:
 
         >>> import timm
@@ -215,7 +215,7 @@ def landmark_texts(config: NegativesConfig, categories: Sequence[str]) -> dict[s
     Raises:
         ConfigError: naming the categories that have no landmarks, or too few.
 
-    Example:
+    Examples:
         A lamp that is alone has no other to be compared with:
 
         >>> config = NegativesConfig("i2l2", landmarks_per_category=5)

@@ -19,7 +19,7 @@ def check_sheet_name(path: str | Path) -> None:
     Raises:
         CmahError: unless it ends in .png, .jpg or .jpeg.
 
-    Example:
+    Examples:
         >>> check_sheet_name("sheet.png")
         >>> check_sheet_name("sheet.pdf")
         Traceback (most recent call last):
@@ -35,7 +35,7 @@ def refuse_to_replace(path: str | Path) -> None:
     Raises:
         CmahError: if there is such a file.
 
-    Example:
+    Examples:
         >>> refuse_to_replace("new.png")
         >>> _ = Path("notes.png").write_text("not a picture")
         >>> refuse_to_replace("notes.png")
@@ -64,7 +64,7 @@ def write_contact_sheet(
     Raises:
         CmahError: if no shape has an image, or the file name is not that of a picture.
 
-    Example:
+    Examples:
         Rows of 5 shapes, each with two views of 32 pixels and a gap of 4:
 
         >>> dataset = Dataset.read("demo/dataset")

@@ -39,7 +39,7 @@ class Parameters:
     Raises:
         CmahError: if a value is out of range.
 
-    Example:
+    Examples:
         >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
         >>> parameters.to_json()["elevations"]
         [20.0]
@@ -75,7 +75,7 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
     Raises:
         CmahError: unless there is one or more, each between -90 and 90 degrees.
 
-    Example:
+    Examples:
         >>> check_elevations((10.0, 35.0))
         >>> check_elevations((10.0, 90.0))
         Traceback (most recent call last):
@@ -99,7 +99,7 @@ def open_log(
     Raises:
         CmahError: if `out` holds something else, other parameters, or another process is at work in it.
 
-    Example:
+    Examples:
         >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
         >>> entry = {"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": False}
         >>> with open_log(Path("made"), parameters, overwrite=False) as (log, done):
@@ -139,7 +139,7 @@ def open_log(
 def entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The finished meshes by shape id; a damaged line is passed over, and its mesh is made again.
 
-    Example:
+    Examples:
         >>> whole = '{"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": false}'
         >>> [shape_id for shape_id, entry in entries([whole, whole[:40]])]
         ['seat.obj']

@@ -73,7 +73,7 @@ def prepare(
         CmahError: if a parameter is out of range, there are no meshes, none can be used, or `out` holds something
             else.
 
-    Example:
+    Examples:
         >>> from cmah.synthetic import make_shapes
         >>> _ = make_shapes("toys", per_category=2, categories=["chair", "mug"])
         >>> dataset = prepare("toys", "prepared", views=3, image_size=32, points=100, jobs=1)

@@ -25,7 +25,7 @@ class Source:
         size: size of the file in bytes.
         modified: modification time in nanoseconds.
 
-    Example:
+    Examples:
         >>> source = find_meshes("demo/meshes")[0]
         >>> source.relative, source.shape_id, source.category, source.split
         ('airplane/airplane_000.obj', 'airplane.airplane_000.obj', 'airplane', '')
@@ -52,7 +52,7 @@ def find_meshes(meshes: str | Path) -> list[Source]:
     Raises:
         CmahError: if there is no such file or folder, or no mesh file in it.
 
-    Example:
+    Examples:
         >>> Path("toys/chair/test").mkdir(parents=True, exist_ok=True)
         >>> _ = Path("toys/chair/test/seat.off").write_text("OFF")
         >>> _ = Path("toys/readme.txt").write_text("no mesh")
@@ -108,7 +108,7 @@ def shape_id_of(relative: str) -> str:
     Ids serve as file names. Paths with other characters than letters, digits, "_" and "-" (for which this rule could
     give two files one id), and long ones, get 10 digits of the path's hash.
 
-    Example:
+    Examples:
         >>> shape_id_of("chair/07/seat.obj"), shape_id_of("chair/no 7.obj")
         ('chair.07.seat.obj', 'chair.no_7-54ed8f40b0.obj')
     """
@@ -125,7 +125,7 @@ def shape_id_of(relative: str) -> str:
 def stable_hash(text: str) -> int:
     """A 32-bit hash of `text` that is the same in every process and on every machine.
 
-    Example:
+    Examples:
         >>> f"{stable_hash('chair'):08x}"  # how its SHA-256 begins
         '3d7eb3d3'
     """
@@ -138,7 +138,7 @@ def check_fractions(fractions: tuple[float, ...]) -> None:
     Raises:
         CmahError: unless they are three numbers from 0 that sum to 1.
 
-    Example:
+    Examples:
         >>> check_fractions((0.8, 0.1, 0.1))
         >>> check_fractions((0.8, 0.1, 0.2))
         Traceback (most recent call last):
@@ -157,7 +157,7 @@ def split_of(shape_id: str, fractions: tuple[float, ...]) -> str:
         shape_id: the shape.
         fractions: parts of train, val and test; see `check_fractions`.
 
-    Example:
+    Examples:
         >>> split_of("chair.chair_000.obj", (0.8, 0.1, 0.1))
         'train'
     """

@@ -22,7 +22,7 @@ JPEG_QUALITY = 92
 def warm_up() -> None:
     """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit.
 
-    Example:
+    Examples:
         >>> warm_up()  # before the limit; Embree answers from now on
         >>> scene = EmbreeScene()
         >>> corners, face = np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32)
@@ -50,7 +50,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.
 
-    Example:
+    Examples:
         >>> task = {"path": "demo/meshes/chair/chair_000.obj", "out": "made", "shape_id": "seat"}
         >>> task |= {"views": 2, "image_size": 32, "points": 9, "up": "y"}
         >>> task |= {"elevations": [20.0], "jitter": 0.0, "seed": 0}

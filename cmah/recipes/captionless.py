@@ -27,7 +27,7 @@ from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
 class LossConfig(TowersLoss):
     """Equations 5 and 6; negatives.kind = "" makes it InfoNCE, negatives.variant = "released" the released code's.
 
-    Example:
+    Examples:
         >>> described(LossConfig(negatives=NegativesConfig(kind="i2i")).negatives)
         'InfoNCE, negatives weighted by i2i'
         >>> described(LossConfig().negatives)
@@ -53,7 +53,7 @@ _PRESET = {
 class CaptionlessRecipe(TwoTowerRecipe):
     """Two towers and weights on the negatives.
 
-    Example:
+    Examples:
         The image encoder has random weights here. Two pairs at right angles, each row equal to its counterpart, are
         contrasted without weights, and with twice the weight on the one negative: log(1 + e^-2) and log(1 + 2 e^-2).
 

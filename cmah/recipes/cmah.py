@@ -35,7 +35,7 @@ from cmah.settings import Range, Settings, Share
 class LossConfig(Settings):
     """Weights of the terms; 0 leaves a term out, and what only it needs is not computed.
 
-    Example:
+    Examples:
         >>> LossConfig(pixels=0.0).mask_full  # no reconstruction of images, the contrasts stay
         1.0
         >>> LossConfig(full_full=0.0, mask_full=0.0)
@@ -87,7 +87,7 @@ class CmahRecipe(Recipe):
         negative_weights: optional function from the shape indices int64 [b] of a batch to two [b, b] weight
             matrices on the negatives, image → shape and shape → image (see `normalise_weights`); None: all ones.
 
-    Example:
+    Examples:
         >>> from cmah.recipes.resolving import make_config
         >>> recipe = CmahRecipe(make_config("cmah", "tiny", assignments=["loss.points=0"]))
         >>> images = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)

@@ -20,7 +20,7 @@ from cmah.settings import Count, ProperShare
 class LossConfig(TowersLoss):
     """The hard contrastive loss; beta 0 and tau_plus 0 make it InfoNCE.
 
-    Example:
+    Examples:
         >>> LossConfig().beta, LossConfig().beta_end
         (0.5, 1.0)
         >>> LossConfig(tau_plus=1.0)
@@ -52,7 +52,7 @@ _SCRATCH = {**_PRESET, "training": {**_PRESET["training"], "epochs": 250, "lr": 
 class PrealignedRecipe(TwoTowerRecipe):
     """Two towers and the hard contrastive loss.
 
-    Example:
+    Examples:
         The image encoder has random weights here.
 
         >>> import torch

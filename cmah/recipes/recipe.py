@@ -29,7 +29,7 @@ class Recipe(ABC):
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
 
-    Example:
+    Examples:
         What the training loop does with a recipe:
 
         >>> from cmah.recipes.resolving import build_recipe, make_config

@@ -20,7 +20,7 @@ NO_METHODS = ("recipe", "resolving", "two_tower_recipe")  # the other modules in
 def recipe_names() -> list[str]:
     """The names of all recipes.
 
-    Example:
+    Examples:
         >>> recipe_names()
         ['captionless', 'cmah', 'prealigned']
     """
@@ -34,7 +34,7 @@ def load_recipe(name: str) -> type[Recipe]:
     Raises:
         ConfigError: if there is no such file.
 
-    Example:
+    Examples:
         >>> list(load_recipe("cmah").presets)
         ['small', 'tiny', 'base']
     """
@@ -48,7 +48,7 @@ def load_recipe(name: str) -> type[Recipe]:
 def build_recipe(config: Config) -> Recipe:
     """The recipe of a configuration, its network initialised from the global random state.
 
-    Example:
+    Examples:
         >>> build_recipe(make_config("cmah", "tiny", assignments=["model.bits=16,32"])).model.code_lengths
         (16, 32)
     """
@@ -74,7 +74,7 @@ def make_config(
     Raises:
         ConfigError: for an unknown recipe, preset, key or value.
 
-    Example:
+    Examples:
         >>> make_config("cmah", "tiny", assignments=["model.bits=16,32"]).model.bits
         (16, 32)
     """
@@ -105,7 +105,7 @@ def stored_config(values: Mapping[str, Any], where: str) -> Config:
     Raises:
         ConfigError: if it was written by another version and has other keys.
 
-    Example:
+    Examples:
         >>> values = make_config("cmah", "tiny").to_dictionary()
         >>> stored_config(values, "config.json").training.epochs
         60
@@ -136,7 +136,7 @@ def differences(
     Raises:
         ConfigError: for an unknown key or value among those given.
 
-    Example:
+    Examples:
         >>> differences(make_config("cmah", "tiny"), assignments=["training.epochs=5", "training.lr=1e-3"])
         ['training.epochs = 60, not 5']
     """

@@ -28,7 +28,7 @@ Temperature = Annotated[float, Range(0.01, 1)]
 class TowersLoss(Settings):
     """What losses over two towers share.
 
-    Example:
+    Examples:
         >>> TowersLoss().temperature
         0.07
         >>> TowersLoss(temperature=2.0)
@@ -49,7 +49,7 @@ class TowersLoss(Settings):
 class TwoTowerRecipe(Recipe):
     """Two towers and the contrast of their embeddings and, with a learned head, of their codes.
 
-    Example:
+    Examples:
         A method of its own, over an image encoder of random weights:
 
         >>> from timm import create_model

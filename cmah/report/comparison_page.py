@@ -24,7 +24,7 @@ def refuse_to_replace(folder: str | Path, inputs: Iterable[str | Path] = ()) -> 
     Raises:
         CmahError: if its index.html or report.json is one of `inputs` or is not cmah's, or packages are missing.
 
-    Example:
+    Examples:
         A report that is to be written over one of its own inputs:
 
         >>> Path("old").mkdir()
@@ -67,7 +67,7 @@ def write_comparison(
     Raises:
         CmahError: if packages are missing, `run` is no run, or a file cannot be written.
 
-    Example:
+    Examples:
         >>> from cmah.codes import BinaryCodes
         >>> from cmah.evaluation import Protocol
         >>> codes = BinaryCodes.from_bits([[0, 0], [1, 1]], shape_ids=["chair_0", "lamp_0"], modality="image")

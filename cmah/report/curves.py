@@ -13,7 +13,7 @@ from cmah.report.sections import Section, number_of
 def curves_section(evaluations: Sequence[Evaluation]) -> Section | None:
     """Curves by rank and radius: a line for each length of one method, or for the longest codes of each of several.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> section = curves_section(done)
@@ -36,7 +36,7 @@ def curves_section(evaluations: Sequence[Evaluation]) -> Section | None:
 def lengths_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
     """The mAP over the code length: a line for each direction, or for each of several methods; None for one length.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> lengths_figure(done).panels[0].text

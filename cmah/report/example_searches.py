@@ -23,7 +23,7 @@ WHY = {
 def searches_section(hits: Sequence[FirstHits], pictures: Pictures | None, seed: int) -> Section | None:
     """The best, the worst and random queries of each evaluation; None without a query that has a relevant item.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> from cmah.report.sections import hits_of_longest
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations

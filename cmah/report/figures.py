@@ -53,7 +53,7 @@ class Panel:
         width: in inches.
         height: in inches.
 
-    Example:
+    Examples:
         >>> panel = Panel("mAP", lambda axis: axis.plot([16, 32], [0.4, 0.6]), "rises from 0.4 to 0.6")
         >>> inline(Figure("map", [panel]))[0]  # 4.4 inches are 316.8 points
         '<svg viewBox="0 0 316.8 237.6" role="img" aria-label="rises from 0.4 to 0.6" ...</svg>...'
@@ -74,7 +74,7 @@ class Figure:
         name: name of the files, without suffix.
         panels: left to right.
 
-    Example:
+    Examples:
         >>> panel = Panel("mAP", lambda axis: axis.plot([16, 32], [0.4, 0.6]), "rises from 0.4 to 0.6")
         >>> len(inline(Figure("map", [panel, panel])))  # two elements on a page, one file for a paper
         2
@@ -87,7 +87,7 @@ class Figure:
 def ramp(count: int) -> list[str]:
     """Colours for `count` things in order.
 
-    Example:
+    Examples:
         >>> ramp(2)  # the ends of the ramp
         ['#86c5b4', '#3a2c86']
     """
@@ -98,7 +98,7 @@ def ramp(count: int) -> list[str]:
 def series(number: int) -> tuple[str, str]:
     """Colour and dash of thing `number` of several without an order.
 
-    Example:
+    Examples:
         >>> series(0), series(7)  # after seven colours they come again, dashed
         (('#3568c8', '-'), ('#3568c8', '--'))
     """
@@ -108,7 +108,7 @@ def series(number: int) -> tuple[str, str]:
 def inline(figure: Figure) -> list[str]:
     """The panels of a figure as SVG elements that may stand in one HTML page.
 
-    Example:
+    Examples:
         >>> panel = Panel("P@10", lambda axis: axis.bar([0], [0.9], color=SERIES["series0"][0]), "one bar")
         >>> (svg,) = inline(Figure("bars", [panel]))
         >>> svg.count("fill: var(--series0)"), svg.count("#3568c8")  # the page chooses the colour
@@ -128,7 +128,7 @@ def inline(figure: Figure) -> list[str]:
 def save(figure: Figure, folder: str | Path) -> list[Path]:
     """Write NAME.svg and NAME.png (200 dpi) with all panels, each whole or not at all; return their paths.
 
-    Example:
+    Examples:
         >>> panel = Panel("mAP", lambda axis: axis.plot([16, 32], [0.4, 0.6]), "rises from 0.4 to 0.6")
         >>> [path.name for path in save(Figure("map", [panel]), "figures")]
         ['map.svg', 'map.png']

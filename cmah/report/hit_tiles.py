@@ -36,7 +36,7 @@ class Tile:
         note: one more short line, for example the distance.
         relevant: whether it is relevant to the query; frames it green or red. None if unknown: no frame colour.
 
-    Example:
+    Examples:
         >>> hit = Tile("chairs/chair_000.obj", category="chair", note="2 bits", relevant=True)
         >>> rows_html([TileRow(Tile("view.png"), [hit])])
         '...<figure class="tile good" ...<b>chair</b><span>✓ 2 bits</span><i>chair_000.obj</i>...'
@@ -53,7 +53,7 @@ class Tile:
 class TileRow:
     """A query and its hits, nearest first.
 
-    Example:
+    Examples:
         >>> hits = [Tile("chair_000", relevant=True), Tile("lamp_003", relevant=False)]
         >>> [hit.name for hit in TileRow(Tile("view.png"), hits).hits if hit.relevant]
         ['chair_000']
@@ -66,7 +66,7 @@ class TileRow:
 def rows_html(rows: Sequence[TileRow]) -> str:
     """Queries and their hits as HTML, a row each; all text is escaped.
 
-    Example:
+    Examples:
         >>> print(rows_html([TileRow(Tile("a < b"))]))
         <div class="search"><div class="query"><figure class="tile" title="a &lt; b"><div
         class="empty"></div><figcaption><i>a &lt; b</i></figcaption></figure></div><ol></ol></div>
@@ -77,7 +77,7 @@ def rows_html(rows: Sequence[TileRow]) -> str:
 def colour_rules(colours: Mapping[str, tuple[str, str]]) -> str:
     """CSS that declares variables: `--name` with the first colour, or with the second on a dark screen.
 
-    Example:
+    Examples:
         >>> print(colour_rules({"back": ("#fff", "#000")}))
         :root { color-scheme: light dark; --back: #fff; }
         @media screen and (prefers-color-scheme: dark) { :root { --back: #000; } }

@@ -27,7 +27,7 @@ def refuse_to_replace(path: str | Path) -> None:
     Raises:
         CmahError: if there is a file that no command of cmah wrote as a page.
 
-    Example:
+    Examples:
         >>> refuse_to_replace("new.html")  # nothing there, nothing lost
         >>> _ = Path("notes.html").write_text("<h1>mine</h1>")
         >>> refuse_to_replace("notes.html")
@@ -46,7 +46,7 @@ def write_sheet(path: str | Path, title: str, rows: Sequence[TileRow], notes: Se
         rows: queries with their hits, in order.
         notes: lines of plain text under the heading.
 
-    Example:
+    Examples:
         >>> import re
         >>> from cmah.report.hit_tiles import Tile
         >>> hits = [Tile("chair_000", relevant=True), Tile("lamp_003", relevant=False)]

@@ -24,7 +24,7 @@ def nearest(
         Positions, int64 [q, min(k, items)], and Hamming distances (integers) or cosines (float64) of that shape.
         Where any query was left out of the database, one item fewer counts for all queries.
 
-    Example:
+    Examples:
         >>> database = BinaryCodes.from_bits([[0, 0, 0], [0, 1, 1], [1, 1, 1]])
         >>> positions, distances = nearest(BinaryCodes.from_bits([[1, 1, 1]]), database, k=2)
         >>> positions.tolist(), distances.tolist()
@@ -65,7 +65,7 @@ def chosen_queries(evaluation: Evaluation, count: int = 5, seed: int = 0) -> lis
     Returns:
         ("best" | "worst" | "random", rows of the queries).
 
-    Example:
+    Examples:
         The code of the lamp equals that of a chair, so it finds its like last:
 
         >>> from cmah.evaluation import evaluate

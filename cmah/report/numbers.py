@@ -13,7 +13,7 @@ from cmah.report.sections import Section, Table
 def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluation]) -> Section:
     """The metrics by length and direction, with their rules.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> section = numbers_section(done, before=())

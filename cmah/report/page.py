@@ -34,7 +34,7 @@ def require_report_packages() -> None:
     Raises:
         CmahError: naming what is missing and how to install it.
 
-    Example:
+    Examples:
         >>> from unittest import mock
         >>> with mock.patch.dict(NEEDED, {"missing_module": "missing-package"}):  # as if it were needed too
         ...     require_report_packages()
@@ -52,7 +52,7 @@ def refuse_to_replace(folder: str | Path) -> None:
     Raises:
         CmahError: if its index.html is no page of cmah.
 
-    Example:
+    Examples:
         >>> Path("site").mkdir()
         >>> _ = Path("site/index.html").write_text("<h1>mine</h1>")
         >>> refuse_to_replace("site")
@@ -96,7 +96,7 @@ def write_report(
     Raises:
         CmahError: if packages are missing, there is no evaluation, or a file cannot be written.
 
-    Example:
+    Examples:
         Two methods, which get one set of curves:
 
         >>> from cmah.codes import BinaryCodes

@@ -24,7 +24,7 @@ class Line:
         dash: as matplotlib writes it.
         shown: whether the legend names it.
 
-    Example:
+    Examples:
         >>> Line("64 bits", x=[1, 10], y=[0.5, 0.25], colour="#2f78b7").dash
         '-'
     """
@@ -46,7 +46,7 @@ class Span:
         intervals: low and high for each point; NaN = none.
         ties: the bounds by the order of ties.
 
-    Example:
+    Examples:
         >>> span = Span(Line("CMAH", [16], [0.5], "blue"), intervals=[(0.4, 0.6)], ties=[(0.45, 0.55)])
         >>> length_panel("mAP", [span]).text
         'mAP by code length. CMAH: 16 bits 0.500.'
@@ -69,7 +69,7 @@ def line_panel(
         text: what the curves show, in words.
         logarithmic: whether x is logarithmic.
 
-    Example:
+    Examples:
         >>> from matplotlib.figure import Figure
         >>> axis = Figure().subplots()
         >>> line_panel("P", [Line("CMAH", [1, 10], [0.5, 0.25], "blue")], ("K", "P"), "It falls.").draw(axis)
@@ -103,7 +103,7 @@ def line_panel(
 def length_panel(title: str, spans: Sequence[Span]) -> Panel:
     """Draw mAP over the code length: intervals as whiskers, bounds by the order of ties as a band.
 
-    Example:
+    Examples:
         >>> line = Line("CMAH", [16, 32], [0.5, 0.75], "blue")
         >>> length_panel("mAP", [Span(line, [(0.4, 0.6), (0.7, 0.8)], [(0.5, 0.5), (0.7, 0.8)])]).text
         'mAP by code length. CMAH: 16 bits 0.500, 32 bits 0.750.'
@@ -157,7 +157,7 @@ def bar_panel(
         unit: label of the values.
         top: end of the axis.
 
-    Example:
+    Examples:
         >>> bar_panel("mAP", ["chair", "lamp"], [("CMAH", [0.9, 0.4], "#2f78b7")], "mAP", top=1.0).text
         'mAP, 2 categories. Best: chair; worst: lamp.'
     """
@@ -200,7 +200,7 @@ def heat_panel(
         text: what the matrix shows, in words.
         names: names of rows and columns; None = their numbers.
 
-    Example:
+    Examples:
         >>> from matplotlib.figure import Figure
         >>> axis = Figure().subplots()
         >>> heat_panel("correlation", np.array([[1.0, -1.0]]), ("bit", "bit"), "Two bits.").draw(axis)
@@ -234,7 +234,7 @@ def heat_panel(
 def balance_panel(title: str, ones: np.ndarray, text: str) -> Panel:
     """How often each bit is set, as bars from one half.
 
-    Example:
+    Examples:
         >>> from matplotlib.figure import Figure
         >>> axis = Figure().subplots()
         >>> balance_panel("balance", np.array([0.5, 0.75]), "The second bit is set too often.").draw(axis)
@@ -265,7 +265,7 @@ def plane_panel(
         is_shape: bool [n].
         text: what the points show, in words.
 
-    Example:
+    Examples:
         >>> from matplotlib.figure import Figure
         >>> axis = Figure().subplots()
         >>> points, names = np.array([[0.0, 0.0], [9.0, 9.0]]), np.array(["chair", "table_lamp"])

@@ -35,7 +35,7 @@ class Table:
         rows: a cell for each column, in HTML.
         labels: number of columns that are not numbers.
 
-    Example:
+    Examples:
         >>> table = Table("Mix-ups", ("asked for", "found", "of hits"), [["chair", "sofa", "12%"]])
         >>> table.head[: table.labels]  # what names a row
         ('asked for', 'found')
@@ -65,7 +65,7 @@ class Section:
         listing: heading and preformatted text that opens on demand.
         plain: whether hits are shown without pictures.
 
-    Example:
+    Examples:
         >>> section = Section("made", "How it was made", details=[("seed", "0"), ("cmah", "0.1.0")])
         >>> dict(section.details)["seed"], section.tables, section.columns
         ('0', (), 3)
@@ -88,7 +88,7 @@ class Section:
 def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
     """The mAP of each category, best first; None where categories are unknown.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> category_section(done).figures[0].panels[0].text
@@ -135,7 +135,7 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
 def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
     """The first hits of the longest codes of each direction.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> len(done), [evaluation.width for evaluation, positions, distances in hits_of_longest(done)]
@@ -150,7 +150,7 @@ def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
 def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
     """Which categories the first hits have; None where categories are unknown.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
         >>> done = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz").evaluations
         >>> table = confusion_section(hits_of_longest(done)).tables[0]
@@ -197,7 +197,7 @@ def plane_section(
 ) -> Section | None:
     """The t-SNE of codes of both modalities, before training too where there are such; None for under four codes.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation import evaluate
         >>> bits, names = [[0, 0], [0, 1], [1, 0], [1, 1]], ["chair", "chair", "lamp", "lamp"]
         >>> codes = BinaryCodes.from_bits(bits, categories=names)
@@ -233,7 +233,7 @@ def plane_section(
 def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
     """Balance and correlation of the bits of each modality; None without codes.
 
-    Example:
+    Examples:
         >>> from cmah.evaluation import evaluate
         >>> bits, names = [[0, 0], [0, 1], [1, 0], [1, 1]], ["chair", "chair", "lamp", "lamp"]
         >>> codes = BinaryCodes.from_bits(bits, categories=names)
@@ -276,7 +276,7 @@ def bits_section(evaluations: Sequence[Evaluation]) -> Section | None:
 def categories_of(vectors: Vectors) -> np.ndarray:
     """The category of each row, text [n]; "" where unknown.
 
-    Example:
+    Examples:
         >>> categories_of(BinaryCodes.from_bits([[0, 1], [1, 1]])).tolist()
         ['', '']
     """
@@ -286,7 +286,7 @@ def categories_of(vectors: Vectors) -> np.ndarray:
 def number_of(value: float | None) -> float:
     """A value as a float; NaN for None.
 
-    Example:
+    Examples:
         >>> number_of(None), number_of(1)
         (nan, 1.0)
     """

@@ -27,7 +27,7 @@ def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple
     Raises:
         CodesError: if queries or database do not name their categories.
 
-    Example:
+    Examples:
         One chair was asked for; it found a chair and a lamp, and nobody asked for a lamp:
 
         >>> query = BinaryCodes.from_bits([[0, 0]], categories=["chair"])
@@ -52,7 +52,7 @@ def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple
 def mix_ups(names: Sequence[str], shares: np.ndarray, count: int = 8) -> list[tuple[str, str, float]]:
     """The largest shares of `confusion` off its diagonal: category of the query, category of the hit, share.
 
-    Example:
+    Examples:
         >>> mix_ups(["chair", "lamp"], np.array([[0.7, 0.3], [0.0, 1.0]]))
         [('chair', 'lamp', 0.3)]
     """
@@ -77,7 +77,7 @@ class BitStatistics:
         distinct: number of different codes.
         rows: number of codes.
 
-    Example:
+    Examples:
         >>> found = bit_statistics(BinaryCodes.from_bits([[0, 1, 1], [0, 1, 1], [1, 0, 1]]))
         >>> found.constant, found.distinct, found.rows  # the last bit is always set; two codes are equal
         (1, 2, 3)
@@ -97,7 +97,7 @@ def bit_statistics(codes: BinaryCodes) -> BitStatistics:
     Raises:
         CodesError: if there are none.
 
-    Example:
+    Examples:
         >>> found = bit_statistics(BinaryCodes.from_bits([[0, 1], [1, 0]]))
         >>> found.ones.tolist(), found.correlation.tolist()  # half of each is set; the bits are opposite
         ([0.5, 0.5], [[1.0, -1.0], [-1.0, 1.0]])
@@ -134,7 +134,7 @@ def sample(parts: Sequence[Vectors], rows: int, seed: int = 0) -> list[np.ndarra
     Returns:
         For each set the chosen rows in ascending order, int64.
 
-    Example:
+    Examples:
         >>> few, many = (BinaryCodes.from_bits(np.zeros((rows, 8))) for rows in (2, 100))
         >>> [len(rows) for rows in sample([few, many], rows=10)]
         [2, 8]
@@ -160,7 +160,7 @@ def tsne_plane(parts: Sequence[Vectors], seed: int = 0) -> np.ndarray:
     Returns:
         float64 [n, 2]; zeros where there are fewer than four rows or all are the same.
 
-    Example:
+    Examples:
         >>> image, shape = BinaryCodes.from_bits([[0, 0], [0, 1]]), BinaryCodes.from_bits([[1, 0], [1, 1]])
         >>> tsne_plane([image, shape]).shape
         (4, 2)

@@ -39,7 +39,7 @@ def top_k(embeddings: np.ndarray, texts: np.ndarray, labels: np.ndarray) -> dict
         categories, a list with category (row of `texts`), n, top1, top5 of each of these. Equal similarities (as
         float32) go by the order of the texts. Accuracies are None where n is 0.
 
-    Example:
+    Examples:
         The second row is nearer to the first text than to its own.
 
         >>> report = top_k(np.array([[1.0, 0.1], [1.0, 0.2]]), texts=np.eye(2), labels=np.array([0, 1]))
@@ -117,7 +117,7 @@ def classify(
     Raises:
         CmahError: if the image encoder has no text tower, the run is not in its space, or there is nothing to classify.
 
-    Example:
+    Examples:
         The demo's run has a space of its own, in which no texts lie.
 
         >>> classify("demo/run", "demo/dataset", prompts=["a {}", "a model of a {}"])
@@ -209,7 +209,7 @@ def check_prompts(prompts: Sequence[str]) -> None:
     Raises:
         ConfigError: naming the first.
 
-    Example:
+    Examples:
         >>> check_prompts(["a photo of a {}", "a chair"])
         Traceback (most recent call last):
         cmah.errors.ConfigError: prompt 'a chair': expected {} where the category's name goes
@@ -227,7 +227,7 @@ def category_names(categories: Sequence[str], path: str | Path | None) -> list[l
     Raises:
         CmahError: if the file is not {category: name or list of names}, or names a category there is not.
 
-    Example:
+    Examples:
         >>> _ = Path("names.json").write_text('{"tv": ["television", "TV set"]}')
         >>> category_names(["night_stand", "tv"], "names.json")
         [['night stand'], ['television', 'TV set']]

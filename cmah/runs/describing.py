@@ -28,7 +28,7 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
     Raises:
         CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset.
 
-    Example:
+    Examples:
         >>> dataset = describe("demo/dataset")
         >>> dataset["what"], dataset["categories"], dataset["points a shape"]
         ('dataset', 14, 1024)

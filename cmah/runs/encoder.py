@@ -38,7 +38,7 @@ class Encoder:
         fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
             fitted.
 
-    Example:
+    Examples:
         >>> encoder = Encoder.load("demo/run")
         >>> codes, skipped = encoder.encode_files(["demo/meshes/chair/chair_000.obj", "demo/missing.png"])
         >>> codes.bits, codes.ids.tolist(), codes.kinds.tolist()
@@ -119,7 +119,7 @@ class Encoder:
     def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
         """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`.
 
-        Example:
+        Examples:
             >>> picture = np.zeros((120, 160, 3), np.uint8)
             >>> Encoder.load("demo/run").encode_images([picture, picture], ids=["a", "b"]).packed.shape
             (2, 8)
@@ -131,7 +131,7 @@ class Encoder:
     def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
         """Codes of point clouds, float [n, 3 or more], y up, in any position and size, with more columns.
 
-        Example:
+        Examples:
             A cloud of twice the size, in another place, is the same shape.
 
             >>> cloud = np.random.default_rng(0).integers(-4, 5, (512, 3)).astype(np.float32)
@@ -208,7 +208,7 @@ class Encoder:
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
 
-        Example:
+        Examples:
             >>> encoder, dataset = Encoder.load("demo/run"), Dataset.read("demo/dataset").select("test")
             >>> codes, skipped = encoder.dataset_shapes(dataset, dataset.shapes[:3])
             >>> codes.bits, codes.splits.tolist()

@@ -47,7 +47,7 @@ def export(
         (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
         written to skipped.csv too.
 
-    Example:
+    Examples:
         >>> image, shape, skipped = export("demo/run", "demo/dataset", "exported", device="cpu", workers=0)
         >>> str(image), str(shape), skipped
         ('exported/image.npz', 'exported/shape.npz', [])

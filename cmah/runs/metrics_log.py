@@ -13,7 +13,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: if another line is no record of an epoch.
 
-    Example:
+    Examples:
         >>> _ = Path("metrics.jsonl").write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "lo')
         >>> read_metrics(Path())
         [{'epoch': 1, 'loss': 2.5}]

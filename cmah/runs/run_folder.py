@@ -42,7 +42,7 @@ class RunFolder:
         trained: the configuration that the run was trained with.
         config: the same with the changes that `settings` ask for.
 
-    Example:
+    Examples:
         >>> RunFolder("demo/run").config.model.bits
         (16, 32, 64)
         >>> folder = RunFolder("demo/run", settings=["model.points=256"])
@@ -81,7 +81,7 @@ class RunFolder:
         Raises:
             RunError: if weights that the configuration names are missing.
 
-        Example:
+        Examples:
             >>> from cmah.recipes.resolving import make_config
             >>> origin = {"path": "data/chairs", "name": "chairs", "checksum": ""}
             >>> folder = RunFolder.create(Path("new"), make_config("cmah", "tiny"), origin)
@@ -119,7 +119,7 @@ class RunFolder:
         Raises:
             RunError: if the weights are missing, damaged or of another model.
 
-        Example:
+        Examples:
             >>> RunFolder("demo/run").load_recipe(torch.device("cpu")).model.code_lengths
             (16, 32, 64)
         """
@@ -183,7 +183,7 @@ def towers(config: Config, *, verify: bool = False) -> dict[str, dict[str, str]]
     Raises:
         RunError: if a file is missing.
 
-    Example:
+    Examples:
         >>> from cmah.recipes.resolving import make_config
         >>> _ = Path("image.pt").write_bytes(b"weights")
         >>> settings = ["model.image_encoder=timm:resnet18", "model.image_weights=image.pt"]

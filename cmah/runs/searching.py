@@ -55,7 +55,7 @@ def search_files(
     Raises:
         CmahError: if no file could be read, or an input cannot be used.
 
-    Example:
+    Examples:
         A shape of the index finds itself by its file of points.
 
         >>> from cmah.data.dataset import Dataset
@@ -104,7 +104,7 @@ def search_codes(
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
 
-    Example:
+    Examples:
         Every shape finds itself, or one of the same code.
 
         >>> records = search_codes("demo/shapes.cmah", "demo/codes/shape.npz", k=1)

@@ -24,7 +24,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any])
     Raises:
         CmahError: if the file cannot be written.
 
-    Example:
+    Examples:
         >>> import torch
         >>> save_tensors(Path("run/model.safetensors"), {"bias": torch.ones(2)}, {"epoch": 3})
         >>> load_tensors(Path("run/model.safetensors"))
@@ -45,7 +45,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         RunError: if the file is missing or damaged.
 
-    Example:
+    Examples:
         >>> import torch
         >>> save_tensors(Path("last.safetensors"), {"step": torch.tensor(7.0)}, {"batch": 2})
         >>> tensors, values = load_tensors(Path("last.safetensors"))
@@ -67,7 +67,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def own_state(network: nn.Module) -> dict[str, Tensor]:
     """The network's parameters and buffers without those of frozen towers, which a run does not copy in.
 
-    Example:
+    Examples:
         >>> network = nn.ModuleDict({"tower": Frozen(nn.Linear(3, 2)), "head": nn.Linear(2, 1)})
         >>> list(own_state(network))
         ['head.weight', 'head.bias']
@@ -89,7 +89,7 @@ def load_own_state(network: nn.Module, tensors: dict[str, Tensor], path: Path) -
     Raises:
         RunError: naming the first tensor that is missing, unexpected or of another shape.
 
-    Example:
+    Examples:
         >>> import torch
         >>> layer = nn.Linear(2, 1, bias=False)
         >>> load_own_state(layer, {"weight": torch.tensor([[1.0, 2.0]])}, Path("model.safetensors"))

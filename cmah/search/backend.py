@@ -27,7 +27,7 @@ def compiled(work: int) -> TileScan | None:
     Args:
         work: bytes that are about to be compared; they count towards `WORTH_COMPILED`.
 
-    Example:
+    Examples:
         >>> from unittest.mock import patch
         >>> with patch.dict("os.environ", CMAH_NO_NUMBA="1"):
         ...     print(compiled(work=1000))

@@ -33,7 +33,7 @@ class CodeBlocks:
     Raises:
         CodesError: for an impossible length.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> blocks = CodeBlocks(bits=24)
         >>> blocks.append(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))

@@ -15,7 +15,7 @@ def scan_tile(
 ) -> ScanResult:
     """As `cmah.search.numpy_scan.scan_tile`, compiled.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> blocks = CodeBlocks(bits=64)

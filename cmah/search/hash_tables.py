@@ -31,7 +31,7 @@ def part_lengths(bits: int, n: int) -> tuple[int, ...]:
     Returns:
         The lengths of the parts in bits.
 
-    Example:
+    Examples:
         >>> part_lengths(64, 1_000_000)
         (21, 21, 22)
     """
@@ -61,7 +61,7 @@ class HashTables:
     Raises:
         CodesError: for data of the wrong size, or parts of invalid lengths.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> blocks = CodeBlocks(bits=8)

@@ -14,7 +14,7 @@ from cmah.search.index import HammingIndex
 class HitRecord(TypedDict):
     """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown).
 
-    Example:
+    Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
         >>> hit["id"], hit["distance"]
         ('chair_000', 3)
@@ -30,7 +30,7 @@ class HitRecord(TypedDict):
 class QueryRecord(TypedDict):
     """A query with its id (or number), its category ("" where unknown) and its hits, nearest first.
 
-    Example:
+    Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
         >>> record = QueryRecord(query="photo.jpg", category="", hits=[hit])
         >>> [found["category"] for found in record["hits"]]
@@ -69,7 +69,7 @@ def search_records(
     Raises:
         CodesError: for queries of another length or space than the index's.
 
-    Example:
+    Examples:
         >>> index = HammingIndex(bits=3)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0]]), ids=["a"])
         >>> search_records(index, BinaryCodes.from_bits([[0, 0, 1]]))[0]["hits"]
@@ -105,7 +105,7 @@ def read_categories(path: str | Path) -> dict[str, str]:
     Raises:
         CodesError: if the file has no ids or no categories.
 
-    Example:
+    Examples:
         >>> categories = read_categories("demo/codes/shape.npz")  # of `cmah demo`
         >>> sorted(set(categories.values()))
         ['airplane', 'bed', ..., 'vase']
@@ -119,7 +119,7 @@ def read_categories(path: str | Path) -> dict[str, str]:
 def records_table(records: Sequence[QueryRecord]) -> str:
     """The records as text for people: a line for each query, and below it a line for each hit.
 
-    Example:
+    Examples:
         >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
         >>> print(records_table([QueryRecord(query="q", category="", hits=[hit])]))
         q
@@ -141,7 +141,7 @@ def records_table(records: Sequence[QueryRecord]) -> str:
 def records_csv(records: Sequence[QueryRecord]) -> str:
     """The records as CSV with a header: query, rank, id, distance, category; a row for each hit.
 
-    Example:
+    Examples:
         >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
         >>> print(records_csv([QueryRecord(query="q", category="", hits=[hit])]), end="")
         query,rank,id,distance,category

@@ -17,7 +17,7 @@ class Hit(NamedTuple):
         distance: its Hamming distance from the query, in bits.
         position: its place in the index, from 0 in order of adding.
 
-    Example:
+    Examples:
         >>> hit = Hit("chair", 3, 7)
         >>> hit.id, hit.distance
         ('chair', 3)
@@ -37,7 +37,7 @@ class QueryHits:
         distances: int32 [m], in bits.
         positions: int64 [m], places in the index.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> hits = QueryHits(np.array(["chair", "lamp"]), np.array([0, 3]), np.array([7, 2]))
         >>> for name, distance, position in hits:
@@ -71,7 +71,7 @@ class QueryHits:
     def to_list(self) -> list[dict[str, int | str]]:
         """The hits as plain dicts with the keys "id", "distance" and "position", ready for JSON.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> QueryHits(np.array(["chair"]), np.array([3]), np.array([7])).to_list()
             [{'id': 'chair', 'distance': 3, 'position': 7}]
@@ -96,7 +96,7 @@ class _HitsOfQueries(ABC):
         Raises:
             IndexError: if there are fewer queries.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> hits = Hits(np.array([["chair"], ["lamp"]]), np.array([[3], [0]]), np.array([[7], [2]]))
             >>> hits[1].ids.tolist(), hits[-2].ids.tolist()
@@ -110,7 +110,7 @@ class _HitsOfQueries(ABC):
     def to_list(self) -> list[list[dict[str, int | str]]]:
         """For each query a list of dicts with the keys "id", "distance" and "position", ready for JSON.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> hits = Hits(np.array([["chair"], ["lamp"]]), np.array([[3], [0]]), np.array([[7], [2]]))
             >>> hits.to_list()[1]
@@ -130,7 +130,7 @@ class Hits(_HitsOfQueries):
         distances: int32 [q, k], in bits.
         positions: int64 [q, k], the place of the item in the index, from 0 in order of adding.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes, HammingIndex
         >>> index = HammingIndex(bits=4)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1]]), ids=["zero", "three"])
@@ -166,7 +166,7 @@ class RadiusHits(_HitsOfQueries):
         distances: int32 [m], in bits.
         positions: int64 [m], the place of the item in the index, from 0 in order of adding.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes, HammingIndex
         >>> index = HammingIndex(bits=4)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1]]))

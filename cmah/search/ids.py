@@ -25,7 +25,7 @@ class Ids:
         numbers: int64 [n] for NUMBERS; for TEXTS uint64 [n + 1], where each begins and the last ends.
         text: uint8, the UTF-8 of all TEXTS.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> ids = Ids.of(np.array(["chair", "lamp", "sofa"]))
         >>> ids.take(np.array([2, 0])).tolist(), ids.positions_of(["lamp"]).tolist()
@@ -99,7 +99,7 @@ class Ids:
         Raises:
             CodesError: for a duplicate, an id of the other type, or a number beyond int64.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> Ids.of(np.array([7, 3])).extended(None, count=2).values.tolist()
             [7, 3, 8, 9]
@@ -185,7 +185,7 @@ def as_ids(ids: IdsLike) -> np.ndarray:
     Raises:
         CodesError: for a list of text and numbers, of which NumPy would make text.
 
-    Example:
+    Examples:
         >>> as_ids(["chair", "lamp"]).tolist()
         ['chair', 'lamp']
         >>> as_ids(["chair", 7])

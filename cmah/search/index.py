@@ -37,7 +37,7 @@ class HammingIndex:
     Raises:
         CodesError: for an impossible length.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes, HammingIndex
         >>> codes = BinaryCodes.from_signs([[-1, -1, -1, -1], [-1, 1, 1, 1]])
         >>> index = HammingIndex(bits=4)
@@ -98,7 +98,7 @@ class HammingIndex:
         Raises:
             CodesError: for codes of another length or space, duplicate ids, or ids of the wrong number or type.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> index = HammingIndex(bits=1)
             >>> index.add(BinaryCodes.from_bits([[0], [1]]), ids=[7, 3])
@@ -126,7 +126,7 @@ class HammingIndex:
         Raises:
             CodesError: for an id that is not in the index; then nothing is removed.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> index = HammingIndex(bits=1)
             >>> index.add(BinaryCodes.from_bits([[0], [1], [1]]))
@@ -148,7 +148,7 @@ class HammingIndex:
         Raises:
             CodesError: for an id that is not in the index.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> index = HammingIndex(bits=2)
             >>> index.add(BinaryCodes.from_bits([[0, 1], [1, 1]]), ids=["a", "b"])
@@ -176,7 +176,7 @@ class HammingIndex:
             CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
                 that is no whole number or below 1.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> index = HammingIndex(bits=2)
             >>> index.add(BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]]), ids=["a", "b", "c"])
@@ -211,7 +211,7 @@ class HammingIndex:
             CodesError: for queries of another length or space, an id that is not in the index, a radius that is no
                 whole number or negative, or `threads` below 1.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> index = HammingIndex(bits=2)
             >>> index.add(BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]]), ids=["a", "b", "c"])
@@ -237,7 +237,7 @@ class HammingIndex:
         Raises:
             CodesError: for codes of different lengths or spaces.
 
-        Example:
+        Examples:
             >>> from cmah import BinaryCodes, HammingIndex
             >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 1, 1]])
             >>> HammingIndex.distances(codes, codes).tolist()
@@ -253,7 +253,7 @@ class HammingIndex:
     def save(self, path: str | Path) -> None:
         """Write the index file, whole or not at all; see docs/index-format.md.
 
-        Example:
+        Examples:
             >>> HammingIndex(bits=64).save("empty.cmah")
             >>> HammingIndex.open("empty.cmah")
             HammingIndex(0 x 64 bits)
@@ -274,7 +274,7 @@ class HammingIndex:
         Raises:
             CodesError: if it is missing, of another version, truncated or damaged.
 
-        Example:
+        Examples:
             >>> index = HammingIndex.open("demo/shapes.cmah")  # of `cmah demo`
             >>> index.search(index.codes[:2], k=1).distances.tolist()
             [[0], [0]]
@@ -346,7 +346,7 @@ class MultiIndex(HammingIndex):
     Raises:
         CodesError: for an impossible length.
 
-    Example:
+    Examples:
         >>> from cmah import BinaryCodes, MultiIndex
         >>> index = MultiIndex(bits=8)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0, 1, 1, 1, 1]]), ids=["half"])
@@ -376,7 +376,7 @@ class MultiIndex(HammingIndex):
         Raises:
             CodesError: for more than 2^32 - 1 items, for which no tables can be built.
 
-        Example:
+        Examples:
             >>> MultiIndex(bits=64).save("empty.cmah")
             >>> HammingIndex.open("empty.cmah")
             MultiIndex(0 x 64 bits)

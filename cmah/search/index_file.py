@@ -43,7 +43,7 @@ class IndexContent:
         space: of the codes, "" if unknown.
         tables: uint8 [m], those of a multi-index; empty in a flat index.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> from cmah.search.ids import Ids
@@ -80,7 +80,7 @@ def write_index(
         CodesError: if `space` is no Unicode text.
         CmahError: if the file cannot be written.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> from cmah.search.ids import Ids
@@ -119,7 +119,7 @@ def write_index(
 def is_index(path: str | Path) -> bool:
     """Whether a file begins as an index file does.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from cmah.search.blocks import CodeBlocks
         >>> from cmah.search.ids import Ids
@@ -142,7 +142,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
     Raises:
         CmahError: if it exists and is no index file, or is one of `inputs`.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> _ = Path("notes.txt").write_text("no index")
         >>> refuse_to_replace("notes.txt")
@@ -166,7 +166,7 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
     Raises:
         CodesError: if it is missing, foreign, of another version, truncated or damaged.
 
-    Example:
+    Examples:
         >>> content = read_index("demo/shapes.cmah")  # of `cmah demo`
         >>> content.blocks.bits, content.blocks.width, content.tables.size
         (64, 8, 0)

@@ -24,7 +24,7 @@ def scan_tile(
     Returns:
         offsets int64 [q + 1], positions int64 [m], distances int32 [m].
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> block = np.array([[[0b000, 0b011, 0b111]]], np.uint8)  # three codes of one word
         >>> query = np.array([[0b001]], np.uint8)
@@ -73,7 +73,7 @@ def _in_order(parts: list[tuple[np.ndarray, np.ndarray]], k: int | None) -> tupl
 def differing_bits(words: np.ndarray) -> np.ndarray:
     """The number of set bits of each word, uint8 of the same shape.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> differing_bits(np.array([0b1100 ^ 0b1010, 0, 255], np.uint8)).tolist()
         [2, 0, 8]

@@ -36,7 +36,7 @@ def scan(
     Raises:
         CodesError: if `threads` is no whole number or less than 1.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> blocks = CodeBlocks(bits=8)

@@ -51,7 +51,7 @@ def search_tables(
     Raises:
         CodesError: if `threads` is less than 1, or the tables name a position that is none.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from cmah.search.blocks import CodeBlocks
         >>> from cmah.search.hash_tables import HashTables

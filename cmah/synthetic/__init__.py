@@ -51,7 +51,7 @@ def make_model(category: str, number: int, seed: int = 0) -> Model:
     Raises:
         CmahError: if there is no such category.
 
-    Example:
+    Examples:
         >>> len(make_model("mug", number=0).solids)  # outside, inside and handle
         3
     """
@@ -77,7 +77,7 @@ def make_shapes(
     Raises:
         CmahError: if a category is unknown.
 
-    Example:
+    Examples:
         >>> [path.as_posix() for path in make_shapes("toys", per_category=2, categories=["mug"])]
         ['toys/mug/mug_000.obj', 'toys/mug/mug_001.glb']
     """

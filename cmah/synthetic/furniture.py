@@ -26,7 +26,7 @@ def _legs(
 def chair(style: Style) -> Model:
     """Four legs, a pedestal or runners; a backrest of slats, bars, a board or a curve; perhaps arms.
 
-    Example:
+    Examples:
         >>> model = chair(Style(np.random.default_rng(28)))
         >>> len(model.solids)  # four legs, a seat and a board to lean on
         6
@@ -92,7 +92,7 @@ def chair(style: Style) -> Model:
 def table(style: Style) -> Model:
     """A round, oval or square top on legs, a pillar, trestles or panels; perhaps a shelf or drawer.
 
-    Example:
+    Examples:
         >>> model = table(Style(np.random.default_rng(0)))
         >>> [round(float(np.ptp(solid.vertices[:, 1])), 2) for solid in model.solids]  # top and legs
         [0.05, 1.15, 1.15, 1.15, 1.15]
@@ -137,7 +137,7 @@ def table(style: Style) -> Model:
 def sofa(style: Style) -> Model:
     """One to three seats or a corner, with arms square, round or absent, cushions, and feet.
 
-    Example:
+    Examples:
         >>> model = sofa(Style(np.random.default_rng(6)))
         >>> len(model.solids)  # seat, back, four feet, two cushions to sit on, one to lean on
         9
@@ -181,7 +181,7 @@ def sofa(style: Style) -> Model:
 def bed(style: Style) -> Model:
     """Single to double, with headboards of several kinds, pillows, blanket; perhaps posts or a bunk.
 
-    Example:
+    Examples:
         >>> model = bed(Style(np.random.default_rng(2)))
         >>> len(model.solids)  # frame, mattress, blanket, pillow, four legs and a headboard
         9

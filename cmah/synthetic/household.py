@@ -13,7 +13,7 @@ from cmah.synthetic.style import GREENS, METALS, PALETTE, RUBBER, WOODS, Style
 def lamp(style: Style) -> Model:
     """A floor, table or arm lamp with a shade like a cone, drum, ball, dome or stack of rings.
 
-    Example:
+    Examples:
         >>> model = lamp(Style(np.random.default_rng(0)))
         >>> len(model.solids)  # foot, pole and shade
         3
@@ -68,7 +68,7 @@ def lamp(style: Style) -> Model:
 def shelf(style: Style) -> Model:
     """Boards between sides or on a ladder frame, with books, boxes or drawers on some.
 
-    Example:
+    Examples:
         >>> model = shelf(Style(np.random.default_rng(2)))
         >>> heights = [float(np.ptp(solid.vertices[:, 1])) for solid in model.solids]
         >>> sum(height < 0.1 for height in heights)  # boards, beside two sides, a divider and a back
@@ -116,7 +116,7 @@ def shelf(style: Style) -> Model:
 def plant(style: Style) -> Model:
     """A potted palm, bush, cactus, conifer or round tree.
 
-    Example:
+    Examples:
         >>> model = plant(Style(np.random.default_rng(20)))
         >>> len(model.solids)  # pot, cactus and its arm
         3
@@ -187,7 +187,7 @@ def plant(style: Style) -> Model:
 def guitar(style: Style) -> Model:
     """Acoustic, electric, flying V or round-bodied, with neck, head, hole or pickups, and strings.
 
-    Example:
+    Examples:
         >>> model = guitar(Style(np.random.default_rng(0)))
         >>> strings = model.solids[-4:]
         >>> [round(float(np.ptp(string.vertices[:, 1])), 2) for string in strings]  # their lengths

@@ -22,7 +22,7 @@ class Solid:
         colour: r, g, b in 0..1 (sRGB).
         pattern: "", or the name of a texture ("wood", "stripes", "checks") tinted with the colour.
 
-    Example:
+    Examples:
         >>> triangle = Solid(np.eye(3), np.array([[0, 1, 2]]), colour=(0.8, 0.6, 0.4), pattern="wood")
         >>> triangle.vertices[triangle.faces].shape  # the corners of each face
         (1, 3, 3)
@@ -38,7 +38,7 @@ class Solid:
 class Model:
     """An object made of solids; most methods add one.
 
-    Example:
+    Examples:
         >>> stool = Model()
         >>> stool.box(centre=(0, 1, 0), size=(1, 0.1, 1), colour=(0.8, 0.6, 0.4))
         >>> stool.rod(start=(0, 0, 0), end=(0, 1, 0), radius=0.1, colour=(0.2, 0.2, 0.2))
@@ -94,7 +94,7 @@ class Model:
     ) -> None:
         """Add a solid of revolution: a profile of (radius, height) about the upright axis through `centre`.
 
-        Example:
+        Examples:
             >>> model = Model()
             >>> model.lathe([(1, 0), (0, 2)], colour=(1, 0, 0), sides=4)  # a pyramid without a bottom
             >>> np.ptp(model.solids[0].vertices, axis=0).round(3).tolist()
@@ -140,7 +140,7 @@ class Model:
     def turned(self, degrees: float, axis: str = "y") -> "Model":
         """A copy that is rotated about an axis through the origin.
 
-        Example:
+        Examples:
             >>> front = Model([Solid(np.array([[0.0, 0, 1]]), np.zeros((0, 3), int), (1, 0, 0))])
             >>> front.turned(90).solids[0].vertices.round(3).tolist()
             [[1.0, 0.0, 0.0]]
@@ -154,7 +154,7 @@ class Model:
     def moved(self, by: Vector) -> "Model":
         """A copy that is shifted.
 
-        Example:
+        Examples:
             >>> point = Model([Solid(np.array([[0.0, 0, 1]]), np.zeros((0, 3), int), (1, 0, 0))])
             >>> point.moved((0, 5, 0)).solids[0].vertices.tolist()
             [[0.0, 5.0, 1.0]]
@@ -173,7 +173,7 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 def curve(points: Sequence[Vector], n: int = 24) -> np.ndarray:
     """A smooth curve float64 [n, d] through control points (Catmull-Rom).
 
-    Example:
+    Examples:
         >>> curve([(0, 0), (1, 1), (2, 0)], 5).tolist()
         [[0.0, 0.0], [0.5, 0.625], [1.0, 1.0], [1.5, 0.625], [2.0, 0.0]]
     """

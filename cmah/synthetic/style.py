@@ -31,7 +31,7 @@ GREENS = ((0.20, 0.45, 0.18), (0.36, 0.58, 0.22), (0.12, 0.36, 0.26), (0.55, 0.6
 class Style:
     """The random choices that make one object; the same generator state gives the same object.
 
-    Example:
+    Examples:
         >>> style = Style(np.random.default_rng(0))
         >>> style.pick(["legs", "pedestal"]), style.count(3, 3), style.chance(1.0)
         ('pedestal', 3, True)

@@ -11,7 +11,7 @@ from cmah.synthetic.style import GLASS, METALS, PALETTE, RUBBER, WOODS, Style
 def airplane(style: Style) -> Model:
     """Airliner, biplane, jet or propeller plane: swept or straight wings, engines, tails of three kinds.
 
-    Example:
+    Examples:
         >>> model = airplane(Style(np.random.default_rng(6)))
         >>> len(model.solids)  # body, two wings, fin, tailplane and cockpit
         6
@@ -72,7 +72,7 @@ def airplane(style: Style) -> Model:
 def car(style: Style) -> Model:
     """Saloon, hatchback, van, pickup, sports car or lorry, on four or six wheels.
 
-    Example:
+    Examples:
         >>> cars = [car(Style(np.random.default_rng(seed))) for seed in (0, 1)]
         >>> [sum(solid.colour == RUBBER for solid in model.solids) for model in cars]  # wheels
         [4, 6]
@@ -142,7 +142,7 @@ def car(style: Style) -> Model:
 def ship(style: Style) -> Model:
     """Sailing boat, steamer, tug or container ship on a pointed hull.
 
-    Example:
+    Examples:
         >>> model = ship(Style(np.random.default_rng(7)))
         >>> len(model.solids)  # hull, mast and two sails
         4

@@ -11,7 +11,7 @@ from cmah.synthetic.style import GREENS, PALETTE, WOODS, Style
 def bottle(style: Style) -> Model:
     """Wine, beer, flask, medicine or square bottles with label and stopper.
 
-    Example:
+    Examples:
         >>> model = bottle(Style(np.random.default_rng(1)))
         >>> len(model.solids)  # glass and cork
         2
@@ -71,7 +71,7 @@ def bottle(style: Style) -> Model:
 def mug(style: Style) -> Model:
     """Straight, tapered, bellied or footed mugs with one handle, a band and perhaps a lid or saucer.
 
-    Example:
+    Examples:
         >>> model = mug(Style(np.random.default_rng(6)))
         >>> len(model.solids)  # outside, inside and handle
         3
@@ -129,7 +129,7 @@ def mug(style: Style) -> Model:
 def vase(style: Style) -> Model:
     """A lathed vase of free profile, fluted or faceted, with bands, two handles or flowers.
 
-    Example:
+    Examples:
         >>> (body,) = vase(Style(np.random.default_rng(11))).solids
         >>> np.ptp(body.vertices, axis=0).round(2).tolist()  # round: as wide as deep
         [1.4, 1.36, 1.4]

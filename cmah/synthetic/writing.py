@@ -16,7 +16,7 @@ PATTERN_SIDE = 64
 def write_obj(model: Model, path: Path) -> None:
     """Write an OBJ file with its MTL, and a PNG beside it for each pattern in use.
 
-    Example:
+    Examples:
         >>> box = Model()
         >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
         >>> write_obj(box, Path("box.obj"))
@@ -78,7 +78,7 @@ def _pattern(name: str, colour: Colour) -> np.ndarray:
 def write_glb(model: Model, path: Path) -> None:
     """Write a binary glTF 2.0 file with one primitive and one material for each solid.
 
-    Example:
+    Examples:
         >>> box = Model()
         >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
         >>> write_glb(box, Path("box.glb"))
@@ -136,7 +136,7 @@ def _joined(model: Model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def write_ply(model: Model, path: Path) -> None:
     """Write a binary little-endian PLY file with vertex colours.
 
-    Example:
+    Examples:
         >>> box = Model()
         >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
         >>> write_ply(box, Path("box.ply"))
@@ -160,7 +160,7 @@ def write_ply(model: Model, path: Path) -> None:
 def write_off(model: Model, path: Path) -> None:
     """Write a COFF file: OFF with vertex colours.
 
-    Example:
+    Examples:
         >>> box = Model()
         >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(0.6, 0.4, 0.2))
         >>> write_off(box, Path("box.off"))

@@ -26,7 +26,7 @@ def fitted_codes(
         views: images of each shape.
         workers: processes that decode images.
 
-    Example:
+    Examples:
         >>> encoder = Encoder.load("demo/run")  # as if its model had learned no codes
         >>> dataset = Dataset.read("demo/dataset").select("test")
         >>> fitted = fitted_codes(encoder, dataset, kinds=["render"], views=2, workers=0)
@@ -62,7 +62,7 @@ def fit_codes(
     Raises:
         RunError: if the run has a hash already that is damaged or of another model.
 
-    Example:
+    Examples:
         A run of two towers, the one for images with random weights, as `train` leaves it before the hash is fitted:
 
         >>> from pathlib import Path

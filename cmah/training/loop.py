@@ -36,7 +36,7 @@ from cmah.training.validation import Validator, hold_out
 class Progress:
     """Where a run stands; all of it is saved.
 
-    Example:
+    Examples:
         >>> vars(Progress(epoch=3, best=0.5, best_epoch=2))
         {'epoch': 3, 'batch': 0, 'best': 0.5, 'best_epoch': 2, 'since_best': 0, 'sums': {}, 'seconds': 0.0}
     """
@@ -53,7 +53,7 @@ class Progress:
 class TrainingLoop:
     """One training: recipe, optimiser, data and progress.
 
-    Example:
+    Examples:
         >>> from cmah.recipes.resolving import make_config
         >>> config = make_config("cmah", "tiny", assignments=["training.epochs=1", "training.workers=0"])
         >>> dataset, cpu = Dataset.read("demo/dataset"), torch.device("cpu")

@@ -15,7 +15,7 @@ from cmah.models.backbones import Tuned
 def seed_step(seed: int, epoch: int, batch: int) -> int:
     """Seed torch's global state for one step, as a pure function of its place in the run; returns the seed.
 
-    Example:
+    Examples:
         Three epochs of two batches have six seeds, the same whenever they are asked for.
 
         >>> places = [(epoch, batch) for epoch in range(3) for batch in range(2)]
@@ -31,7 +31,7 @@ def seed_step(seed: int, epoch: int, batch: int) -> int:
 def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
     """Linear warm-up, then a cosine from `lr` to `min_lr`, which it would reach a step after the last.
 
-    Example:
+    Examples:
         >>> training = TrainingConfig(epochs=4, warmup_epochs=1.0, lr=1.0, min_lr=0.0)
         >>> [round(learning_rate(step, 2, training), 2) for step in range(8)]
         [0.33, 0.67, 1.0, 0.93, 0.75, 0.5, 0.25, 0.07]
@@ -46,7 +46,7 @@ def learning_rate(step: int, batches: int, training: TrainingConfig) -> float:
 def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[dict[str, Any]]:
     """Trained parameters by whether they decay (matrices do) and whether they belong to a pre-trained tower.
 
-    Example:
+    Examples:
         >>> groups = parameter_groups(torch.nn.Linear(2, 3), TrainingConfig())
         >>> [(tuple(group["params"][0].shape), group["weight_decay"], group["scale"]) for group in groups]
         [((3, 2), 0.05, 1.0), ((3,), 0.0, 1.0)]
@@ -70,7 +70,7 @@ def parameter_groups(model: torch.nn.Module, training: TrainingConfig) -> list[d
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[Tensor, str]) -> dict[str, Tensor]:
     """An optimiser's state as named tensors, "optimizer.<parameter>.<entry>".
 
-    Example:
+    Examples:
         >>> layer = torch.nn.Linear(2, 1, bias=False)
         >>> optimizer = torch.optim.AdamW(layer.parameters())
         >>> layer(torch.ones(1, 2)).sum().backward()
@@ -93,7 +93,7 @@ def load_optimizer(
     Raises:
         RunError: if an entry does not fit its parameter.
 
-    Example:
+    Examples:
         >>> layer = torch.nn.Linear(2, 1, bias=False)
         >>> optimizer = torch.optim.AdamW(layer.parameters())
         >>> saved = {"step": torch.tensor(7.0), "exp_avg": torch.ones(1, 2), "exp_avg_sq": torch.ones(1, 2)}

@@ -11,7 +11,7 @@ OTHER = ("epoch", "step", "lr", "loss", "validation", "seconds", "pairs_per_seco
 def plot_curves(run: Path) -> Path:
     """Draw curves.png in a run folder from its metrics.jsonl; returns its path.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> picture = plot_curves(Path("demo/run"))
         >>> picture.name, Image.open(picture).size

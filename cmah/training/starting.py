@@ -59,7 +59,7 @@ def train(
         ConfigError, DatasetError: for wrong settings or data.
         RunError: if `out` exists already, cannot be resumed, or the loss stops being finite.
 
-    Example:
+    Examples:
         >>> settings = ["model.bits=16,32", "model.depth=1", "training.epochs=1", "training.workers=0"]
         >>> run = train("demo/dataset", "run", preset="tiny", settings=settings, device="cpu")
         >>> sorted(path.name for path in run.iterdir())
@@ -114,7 +114,7 @@ def adopt(
     Raises:
         ConfigError: if the outputs of the model as it is would mean nothing.
 
-    Example:
+    Examples:
         >>> config = make_config("cmah", "tiny", assignments=["training.epochs=0"])
         >>> origin = {"path": "demo/dataset", "name": "demo", "checksum": ""}
         >>> dataset, cpu = Dataset.read("demo/dataset"), torch.device("cpu")

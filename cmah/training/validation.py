@@ -21,7 +21,7 @@ def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Datas
     Returns:
         (the rest, the held-out part or None where it would have fewer than two shapes with images).
 
-    Example:
+    Examples:
         Eight shapes with one image each:
 
         >>> from pathlib import Path
@@ -53,7 +53,7 @@ def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Datas
 def unit_hash(text: str) -> float:
     """A number in [0, 1) that depends on `text` alone.
 
-    Example:
+    Examples:
         >>> [round(unit_hash(name), 2) for name in ("chair", "table")]
         [0.24, 0.05]
     """
@@ -66,7 +66,7 @@ class Validator:
     Relevance is the category where the shapes have categories, else the shape itself. Categories are used
     for nothing but this choice.
 
-    Example:
+    Examples:
         >>> from cmah.runs.run_folder import RunFolder
         >>> folder, cpu = RunFolder("demo/run"), torch.device("cpu")
         >>> dataset = Dataset.read("demo/dataset").select("test")

@@ -20,7 +20,7 @@ def point_encoder(name: str, weights: str = "") -> "PointEncoder":
         ConfigError: for an unknown name.
         RunError: see `PointEncoder.load`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> encoder = point_encoder("pointnet")
         >>> encoder.points, tuple(encoder(torch.rand(2, 100, 3)).shape)

@@ -22,7 +22,7 @@ class BackboneSpec:
         options: passed on to the family, numbers as numbers; `mean` and `std` (one number, or three with
             commas) and `interpolation` replace what the model's or the weights' own configuration says.
 
-    Example:
+    Examples:
         >>> spec = BackboneSpec.parse("timm:mobilenetv2_100?pad_type=same&std=0.5,0.4,0.3")
         >>> spec.name, spec.options
         ('mobilenetv2_100', {'pad_type': 'same', 'std': (0.5, 0.4, 0.3)})
@@ -41,7 +41,7 @@ class BackboneSpec:
         Raises:
             ConfigError: for an unknown family, a malformed option, or an option that loads weights.
 
-        Example:
+        Examples:
             >>> BackboneSpec.parse("timm:mobilenetv2_100?mean=0.5")
             BackboneSpec(family='timm', name='mobilenetv2_100', options={'mean': 0.5})
         """
@@ -92,7 +92,7 @@ def weights_file(encoder: str, weights: str) -> str:
     Raises:
         ConfigError: for a tag that the library does not know, or a file that cannot be fetched.
 
-    Example:
+    Examples:
         >>> weights_file("timm:resnet18", "weights/resnet18.safetensors")
         'weights/resnet18.safetensors'
         >>> weights_file("open_clip:RN50", "download:laion")
@@ -123,7 +123,7 @@ def published_weights(spec: BackboneSpec, tag: str) -> dict[str, Any]:
     Raises:
         ConfigError: for SLIP, which no library lists, or an unknown tag.
 
-    Example:
+    Examples:
         >>> entry = published_weights(BackboneSpec.parse("open_clip:ViT-B-32"), "laion2b_s34b_b79k")
         >>> entry["mean"], entry["interpolation"]
         ((0.48145466, 0.4578275, 0.40821073), 'bicubic')
@@ -155,7 +155,7 @@ def published_weights(spec: BackboneSpec, tag: str) -> dict[str, Any]:
 def usual_pixels(name: str) -> dict[str, Any]:
     """Mean, std and interpolation of an open_clip model, where all its published weights agree on them.
 
-    Example:
+    Examples:
         >>> usual_pixels("ViT-B-32-quickgelu")["mean"]
         (0.48145466, 0.4578275, 0.40821073)
     """

@@ -24,7 +24,7 @@ class Entry:
             "" for none.
         takes: how a cloud (y up, mean at the origin, largest norm 1) is converted before the network reads it.
 
-    Example:
+    Examples:
         >>> entry = find("ulip2")
         >>> entry.dim, entry.points, entry.colours, entry.aligned_with
         (1280, 10000, True, 'open_clip:ViT-bigG-14')
@@ -146,7 +146,7 @@ def find(name: str) -> Entry:
     Raises:
         ConfigError: for an unknown name, with the nearest and all known ones.
 
-    Example:
+    Examples:
         >>> find("openshape_b32").dim
         512
     """

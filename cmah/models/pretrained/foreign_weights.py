@@ -22,7 +22,7 @@ def read_checkpoint(path: str | Path) -> Any:
         RunError: if the file is missing or damaged, or would have to be unpickled: the only class that is accepted
             is argparse.Namespace, in which published files keep their command lines.
 
-    Example:
+    Examples:
         >>> torch.save({"epoch": 3, "model": {"weight": torch.ones(2)}}, "net.pt")
         >>> read_checkpoint("net.pt")
         {'epoch': 3, 'model': {'weight': tensor([1., 1.])}}
@@ -59,7 +59,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         RunError: see `read_checkpoint`; or if it holds anything but tensors.
 
-    Example:
+    Examples:
         >>> torch.save({"epoch": 3, "model": {"weight": torch.ones(2)}}, "net.pt")
         >>> read_weights("net.pt")
         {'weight': tensor([1., 1.])}
@@ -81,7 +81,7 @@ def load_strictly(module: nn.Module, weights: dict[str, Tensor], path: str | Pat
     Raises:
         RunError: naming the first key that is missing, unexpected, of another shape or without finite numbers.
 
-    Example:
+    Examples:
         >>> net = nn.Linear(2, 1, bias=False)
         >>> load_strictly(net, {"weight": torch.tensor([[1.0, 2.0]])}, "net.pt")
         >>> net.weight.tolist()
@@ -136,7 +136,7 @@ class Layout:
         names: name in the module here (or its beginning) → official name; the longest beginning that fits is used.
         unused: official names under the tower that are deliberately not loaded.
 
-    Example:
+    Examples:
         The layer `fc1` of a file becomes `0` here; what lies beside the encoder is not read.
 
         >>> layout = Layout((), ("",), ("encoder.",), {"0.": "encoder.fc1."})
@@ -172,7 +172,7 @@ def load_tower(module: nn.Module, loaded: Any, layouts: Sequence[Layout], path: 
         RunError: if no layout fits, or naming the first key that is missing, unexpected, of another shape or without
             finite numbers.
 
-    Example:
+    Examples:
         >>> layout = Layout(("state_dict",), ("module.", ""), ("encoder.",), {"": "encoder."})
         >>> state = {"module.encoder.weight": torch.ones(1, 2), "module.head.weight": torch.ones(3)}
         >>> load_tower(nn.Linear(2, 1, bias=False), {"state_dict": state}, [layout], "net.pt")

@@ -22,7 +22,7 @@ class GroupTokenizer(PointTokenizer):
         width: of a token.
         channels: columns of the points; the first three are xyz.
 
-    Example:
+    Examples:
         >>> tokenizer = GroupTokenizer(groups=4, group_size=8, token_width=16, width=24, channels=6)
         >>> centres, groups = tokenizer.group(torch.rand(1, 100, 6))
         >>> tuple(centres.shape), tuple(groups.shape), tuple(tokenizer(groups).shape)
@@ -55,7 +55,7 @@ class GroupTokenizer(PointTokenizer):
 def by_cloud(net: Callable[[Tensor], Tensor], groups: Tensor, training: bool) -> Tensor:
     """Apply a net to groups [b, g, size, c], outside training one cloud at a time: its layers take 30 MB each.
 
-    Example:
+    Examples:
         >>> groups = torch.tensor([[[[1.0], [3.0]]], [[[2.0], [0.0]]]])
         >>> with torch.inference_mode():
         ...     by_cloud(lambda part: part.amax(dim=2), groups, training=False).tolist()

@@ -27,7 +27,7 @@ SMALLEST = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layer
 def clear_errors(spec: BackboneSpec) -> Iterator[None]:
     """Turn whatever a library raises for unknown names and options into one ConfigError; silence its warnings.
 
-    Example:
+    Examples:
         >>> import timm
         >>> with clear_errors(BackboneSpec.parse("timm:resnet999")):
         ...     timm.create_model("resnet999")
@@ -57,7 +57,7 @@ class ImageBackbone(nn.Module):
         mean: of the pixel values in [0, 1], float32 [3, 1, 1].
         std: likewise, their standard deviation.
 
-    Example:
+    Examples:
         >>> net = ImageBackbone(BackboneSpec.parse("timm:mobilenetv3_small_050?mean=0.5&std=0.25"), 64)
         >>> tuple(net(torch.rand(2, 3, 64, 64)).shape)
         (2, 1024)
@@ -200,7 +200,7 @@ class ImageBackbone(nn.Module):
 def without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The same tensors without a prefix of their keys, if all have it (as from DistributedDataParallel).
 
-    Example:
+    Examples:
         >>> list(without_prefix({"module.weight": torch.ones(2), "module.bias": torch.ones(1)}, "module."))
         ['weight', 'bias']
     """

@@ -30,7 +30,7 @@ class Scaling:
         radius: of a patch, for clouds whose largest norm is 1.
         samples: points of a patch.
 
-    Example:
+    Examples:
         >>> SCALINGS["s4"].width, SCALINGS["s4"].patches, SCALINGS["s4"].radius
         (512, 384, 0.2)
     """
@@ -64,7 +64,7 @@ class OpenShape(PointEncoder):
         z_up: whether it was trained with z as the axis of gravity. The authors then convert clouds with y up by
             exchanging the columns y and z, which mirrors the shape; the same is done here.
 
-    Example:
+    Examples:
         >>> encoder = OpenShape(Scaling(64, 1, 128, 32, patches=8, radius=0.4, samples=16), joint=48)
         >>> tuple(encoder.eval()(torch.rand(2, 100, 3)).shape)
         (2, 48)
@@ -151,7 +151,7 @@ def _layouts(depth: int, inner: str) -> tuple[Layout, ...]:
 def build(name: str) -> OpenShape:
     """The encoder of a name, with random weights: openshape_s1 … s6 (1280 wide), _g14 (the size s4), _l14, _b32.
 
-    Example:
+    Examples:
         >>> encoder = build("openshape_s1")
         >>> encoder.dim, encoder.scaling.depth
         (1280, 6)

@@ -24,7 +24,7 @@ class PointEncoder(nn.Module, ABC):
         layouts: how public files store its weights; see `load_tower` for which one is used.
         ignored: how many tensors of the loaded state dict lay outside the point tower; 0 before `load`.
 
-    Example:
+    Examples:
         >>> class Centroid(PointEncoder):
         ...     dim, points = 3, 1024
         ...     def embed(self, points):
@@ -73,7 +73,7 @@ class PointEncoder(nn.Module, ABC):
 def with_colours(points: Tensor) -> Tensor:
     """Points [b, n, 3 or 6] to [b, n, 6]; without colours they become grey (0.4).
 
-    Example:
+    Examples:
         >>> with_colours(torch.tensor([[[1.0, 2.0, 3.0]]]))
         tensor([[[1.0000, 2.0000, 3.0000, 0.4000, 0.4000, 0.4000]]])
     """

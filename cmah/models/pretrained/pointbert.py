@@ -53,7 +53,7 @@ class PointBert(PointEncoder):
         colours: whether the token net sees colours beside positions.
         joint: width of the joint space; 0 leaves the 768 features as they are.
 
-    Example:
+    Examples:
         >>> encoder = PointBert(groups=4, depth=1, points=64, joint=48)
         >>> tuple(encoder.eval()(torch.rand(2, 64, 3)).shape)
         (2, 48)
@@ -98,7 +98,7 @@ class PointBert(PointEncoder):
 def build(name: str) -> PointBert:
     """The encoder of a name: pointbert, ulip1_pointbert or ulip2; with random weights.
 
-    Example:
+    Examples:
         >>> encoder = build("ulip1_pointbert")
         >>> encoder.dim, encoder.points, encoder.colours
         (512, 8192, False)

@@ -15,7 +15,7 @@ class PointMae(PointEncoder):
     The pre-trained autoencoder has no class token (fine-tuning adds an untrained one), and its authors state no
     features without one: mean beside maximum of the encoded tokens is our choice, as in CMAH's encoders.
 
-    Example:
+    Examples:
         >>> import torch
         >>> tuple(PointMae().eval().encode(torch.rand(1, 100, 3)).shape)
         (1, 64, 384)
@@ -58,7 +58,7 @@ class PointMae(PointEncoder):
 def build(name: str) -> PointMae:
     """The encoder, with random weights.
 
-    Example:
+    Examples:
         >>> encoder = build("pointmae")
         >>> encoder.dim, encoder.points, encoder.least
         (768, 1024, 32)

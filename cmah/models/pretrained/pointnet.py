@@ -16,7 +16,7 @@ class PointNet(PointEncoder):
     Attributes:
         dim: 1024 + 512 + 256.
 
-    Example:
+    Examples:
         >>> tuple(PointNet().eval()(torch.rand(2, 100, 3)).shape)
         (2, 1792)
     """
@@ -64,7 +64,7 @@ def _conv_norm(x: Tensor, layer: nn.Conv1d | nn.Linear, norm: nn.BatchNorm1d) ->
 def build(name: str) -> PointNet:
     """The encoder, with random weights.
 
-    Example:
+    Examples:
         >>> encoder = build("pointnet")
         >>> encoder.dim, encoder.points, sum(p.numel() for p in encoder.parameters())
         (1792, 1024, 809344)

@@ -26,7 +26,7 @@ class Level(nn.Module):
         width_out: width of the outgoing features.
         radius: neighbours are nearer than this; positions relative to the centre are divided by it.
 
-    Example:
+    Examples:
         >>> level = Level(width_in=4, width_out=8, radius=0.5)
         >>> centres, x = level(torch.rand(1, 6, 3), torch.rand(1, 6, 4), chosen=torch.tensor([[0, 1, 2]]))
         >>> tuple(centres.shape), tuple(x.shape)
@@ -95,7 +95,7 @@ class PointNeXt(PointEncoder):
     Attributes:
         channels: numbers per point: xyz, and in ULIP's the height.
 
-    Example:
+    Examples:
         >>> tuple(PointNeXt().eval()(torch.rand(2, 100, 3)).shape)
         (2, 256)
     """
@@ -135,7 +135,7 @@ class PointNeXt(PointEncoder):
 class UlipPointNeXt(PointNeXt):
     """ULIP's PointNeXt-S (Xue et al. 2023, arXiv 2212.05171): a fourth channel, and a projection to its joint space.
 
-    Example:
+    Examples:
         >>> encoder = UlipPointNeXt().eval()
         >>> tuple(encoder(torch.rand(2, 100, 3)).shape)
         (2, 512)
@@ -165,7 +165,7 @@ class UlipPointNeXt(PointNeXt):
 def build(name: str) -> PointNeXt:
     """The encoder of a name, with random weights.
 
-    Example:
+    Examples:
         >>> build("pointnext").dim, build("ulip1_pointnext").dim
         (256, 512)
     """

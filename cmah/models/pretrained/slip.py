@@ -32,7 +32,7 @@ def check(name: str, options: dict[str, Any]) -> None:
     Raises:
         ConfigError: naming the unknown model or option.
 
-    Example:
+    Examples:
         >>> check("ViT-B-16", {"mean": 0.5})
         >>> check("ViT-L-16", {})
         Traceback (most recent call last):
@@ -52,7 +52,7 @@ def check(name: str, options: dict[str, Any]) -> None:
 class Images(nn.Module):
     """The image tower, with the parameters' names as in the files.
 
-    Example:
+    Examples:
         >>> import torch
         >>> with torch.inference_mode():
         ...     tuple(Images().eval()(torch.zeros(1, 3, 224, 224)).shape)
@@ -76,7 +76,7 @@ class Images(nn.Module):
 def image_part(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file that belong to `Images`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> names = ("visual.cls_token", "image_projection", "ln_final.bias")
         >>> list(image_part({name: torch.zeros(1) for name in names}))
@@ -88,7 +88,7 @@ def image_part(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def texts(smallest_image: dict[str, int]) -> nn.Module:
     """CLIP's text tower (open_clip's, with QuickGELU) beside an image tower of any size, which stays unused.
 
-    Example:
+    Examples:
         On the device "meta" shapes can be tried without computing.
 
         >>> import torch

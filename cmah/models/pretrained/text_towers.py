@@ -21,7 +21,7 @@ NOT_TEXT = ("visual.", "logit_scale", "logit_bias", "text_decoder.")
 def has_text(encoder: str) -> bool:
     """Whether an image encoder has a text encoder of the same space: open_clip's and SLIP do, timm's do not.
 
-    Example:
+    Examples:
         >>> {name: has_text(name) for name in ("open_clip:ViT-B-32", "slip:ViT-B-16", "timm:resnet18")}
         {'open_clip:ViT-B-32': True, 'slip:ViT-B-16': True, 'timm:resnet18': False}
     """
@@ -34,7 +34,7 @@ def require_text(encoder: str) -> None:
     Raises:
         ConfigError: naming the encoder.
 
-    Example:
+    Examples:
         >>> require_text("timm:resnet18")
         Traceback (most recent call last):
         cmah.errors.ConfigError: encoder 'timm:resnet18' has no text tower; texts need an encoder such as ...
@@ -51,7 +51,7 @@ class TextEncoder:
     Attributes:
         dim: width of its vectors, the same as of the image tower's.
 
-    Example:
+    Examples:
         A tiny CLIP with random weights; published ones need no options in the name.
 
         >>> import open_clip
@@ -174,7 +174,7 @@ def ensembled(encode: Callable[[Sequence[str]], np.ndarray], texts: Sequence[Seq
     Returns:
         float32 [number of lists, dim].
 
-    Example:
+    Examples:
         >>> vectors = {"a chair": [1.0, 0.0], "a seat": [0.0, 1.0]}
         >>> encode = lambda texts: np.array([vectors[text] for text in texts])
         >>> print(ensembled(encode, [["a chair", "a seat"], ["a seat"]]).round(2))

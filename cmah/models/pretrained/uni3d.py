@@ -27,7 +27,7 @@ BACKBONES = {
 class ColouredTokenizer(GroupTokenizer):
     """512 groups of 64 neighbours to tokens of width 512, from positions relative to the centre and colours.
 
-    Example:
+    Examples:
         >>> tuple(ColouredTokenizer()(torch.rand(1, 4, 64, 6)).shape)
         (1, 4, 512)
     """
@@ -69,7 +69,7 @@ class Uni3D(PointEncoder):
             with 0, as their evaluation does.
         drop_path: stochastic depth in training (the authors use 0.2).
 
-    Example:
+    Examples:
         >>> encoder = Uni3D("ti", patch_dropout=0.5).eval()
         >>> with torch.inference_mode():
         ...     tuple(encoder(torch.rand(1, 100, 6)).shape)
@@ -136,7 +136,7 @@ class Uni3D(PointEncoder):
 def build(name: str) -> Uni3D:
     """The encoder of a name such as uni3d_b, with random weights.
 
-    Example:
+    Examples:
         >>> encoder = build("uni3d_ti")
         >>> encoder.dim, len(encoder.blocks), encoder.cls_token.shape[-1]
         (1024, 12, 192)
