@@ -1,4 +1,4 @@
-"""The speed of exact search beside FAISS, as in the README's table.
+"""The speed of exact search beside FAISS, as in the table of docs/benchmarks.md.
 
     python experiments/bench_hamming.py [--threads 2] [--json FILE]
     python experiments/bench_hamming.py --smoke                          (seconds, few codes)

@@ -11,7 +11,7 @@ resumes where it was.
 
 Expected, on 41 categories (1,567 training and 271 measured shapes), mAP at 64 bits, mean ± standard deviation over
 three seeds: all on 0.228 ± 0.002 (image to shape) and 0.198 ± 0.004 (shape to image), contrast of the full streams
-alone 0.210 ± 0.004 and 0.180 ± 0.008. The whole table is in the README.
+alone 0.210 ± 0.004 and 0.180 ± 0.008. The whole table is in docs/results.md.
 
 Hardware: one core of an AMD EPYC per run.
 

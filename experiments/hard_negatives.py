@@ -17,7 +17,7 @@ experiment, started again, resumes where it was.
 
 Expected, on 41 categories (1,567 training and 271 measured shapes), render → shape, mAP by category, mean ± standard
 deviation over three seeds: InfoNCE from random weights 0.424 ± 0.001 with floats and 0.412 ± 0.003 with 64 bits, HCL on
-the similarity 0.425 ± 0.003 and 0.412 ± 0.005. The whole table is in the README.
+the similarity 0.425 ± 0.003 and 0.412 ± 0.005. The whole table is in docs/results.md.
 
 Hardware: 2 cores of an AMD EPYC with AVX-512.
 
