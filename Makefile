@@ -4,24 +4,36 @@ BIN := .venv/bin
 SOURCES := $(shell find cmah kernels cli -name '*.py' -o -name '*.html') cmah/py.typed setup.py pyproject.toml MANIFEST.in README.md LICENSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check dist format clean
+.PHONY: help demo test test-fast test-lowest check types docs dist format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed ## install into .venv, then the whole way on shapes made on the spot; report in demo/
 	$(BIN)/cmah demo --out demo
 
-test: .venv/.dev ## install what it needs into .venv, then the tests; ARGS="-k search" goes to pytest
-	$(BIN)/pytest $(ARGS)
+test: .venv/.dev ## install what it needs into .venv, then the tests with coverage; ARGS="-k search" runs some, without it
+	$(BIN)/pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
-check: .venv/.dev build/.installed ## formatting, lint, types of the installed wheel and of experiments/, direction of imports
+test-fast: .venv/.dev ## the quick tests, on all cores, in less than a minute
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
+
+test-lowest: build/lowest/.installed ## the tests of the light half with the lowest versions of its packages that are allowed
+	$(LOWEST)/pytest -q $(LIGHT_TESTS)
+
+check: .venv/.dev types docs ## formatting, lint, types of the installed wheel and of experiments/, direction of imports, the site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/pytest -q tests/test_imports.py
+
+types: build/.installed ## mypy over the installed wheel and experiments/
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python -p cmah
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python ../experiments/*.py
-	$(BIN)/pytest -q tests/test_imports.py
+
+docs: .venv/.dev ## the documentation as a site in site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/ is built; to read it: python3 -m http.server -d site, then http://localhost:8000"
 
 dist: build/.smoked ## sdist and wheel in dist/, tried out from another folder
 
@@ -30,7 +42,7 @@ format: .venv/.dev ## format the code and mend what the linter can
 	$(BIN)/ruff format .
 
 clean: ## remove everything that these targets made
-	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv build dist demo site *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that is broken (a start that was interrupted, a Python that has gone) is made anew.
@@ -70,4 +82,16 @@ build/.smoked: build/.installed .ci/smoke.py
 	$(BIN)/python -m venv --clear build/light
 	build/light/bin/python -m pip install --quiet dist/*.whl
 	$(BIN)/python .ci/smoke.py dist build/wheel build/light
+	@touch $@
+
+# build/lowest: the base install and the extra `report`, each package in the lowest version that setup.py allows.
+LOWEST := build/lowest/bin
+LIGHT_TESTS := $(addprefix tests/,codes search kernels evaluation report landmarks bench)
+PINS := -c 'from importlib.metadata import requires; from packaging.requirements import Requirement as R; \
+	print(*(str(r).split(";")[0].replace(">=", "==") for r in map(R, requires("cmah")) \
+	if not r.marker or r.marker.evaluate({"extra": "report"})), sep="\n")'
+build/lowest/.installed: setup.py pyproject.toml .venv/.dev
+	$(BIN)/python -m venv --clear build/lowest
+	$(BIN)/python $(PINS) > build/lowest/pins.txt
+	$(LOWEST)/pip install --quiet --editable . --requirement build/lowest/pins.txt "pytest>=8" "hypothesis>=6.100"
 	@touch $@

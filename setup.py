@@ -19,13 +19,19 @@ train = [
 ]
 report = ["matplotlib>=3.8", "scikit-learn>=1.4", "jinja2>=3.1", "pillow>=10.3"]
 chat = ["openai>=1.40"]
+docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
 dev = [
     *chat,
+    *docs,
     "faiss-cpu>=1.9",
     "usearch>=2.15",
     "pytest>=8",
-    "hypothesis>=6.100",
     "pytest-cov>=5",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.100",
+    "nbclient>=0.10",
+    "ipykernel>=6.29",
+    "pre-commit>=4",
     "ruff==0.17.5",
     "mypy==2.4.1",
     "build>=1.2",
@@ -44,6 +50,7 @@ setup(
         "train": train,
         "report": report,
         "chat": chat,
+        "docs": docs,
         "dev": dev,
         "all": sorted({*train, *report}),
     },
