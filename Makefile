@@ -20,7 +20,7 @@ test-fast: .venv/.dev ## the quick tests, on all cores, in less than a minute
 	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
 
 test-lowest: build/lowest/.installed ## the tests of the light half with the lowest versions of its packages that are allowed
-	$(LOWEST)/pytest -q $(LIGHT_TESTS)
+	$(LOWEST)/pytest -q --disable-warnings $(LIGHT_TESTS)
 
 check: .venv/.dev types docs ## formatting, lint, types of the installed wheel and of experiments/, direction of imports, the site
 	$(BIN)/ruff format --check .
@@ -84,12 +84,12 @@ build/.smoked: build/.installed .ci/smoke.py
 	$(BIN)/python .ci/smoke.py dist build/wheel build/light
 	@touch $@
 
-# build/lowest: the base install and the extra `report`, each package in the lowest version that setup.py allows.
+# build/lowest: the base install and the extras `report` and `chat`, each package in the lowest version that setup.py allows.
 LOWEST := build/lowest/bin
 LIGHT_TESTS := $(addprefix tests/,codes search kernels evaluation report landmarks bench)
 PINS := -c 'from importlib.metadata import requires; from packaging.requirements import Requirement as R; \
 	print(*(str(r).split(";")[0].replace(">=", "==") for r in map(R, requires("cmah")) \
-	if not r.marker or r.marker.evaluate({"extra": "report"})), sep="\n")'
+	if not r.marker or any(r.marker.evaluate({"extra": e}) for e in ("report", "chat"))), sep="\n")'
 build/lowest/.installed: setup.py pyproject.toml .venv/.dev
 	$(BIN)/python -m venv --clear build/lowest
 	$(BIN)/python $(PINS) > build/lowest/pins.txt

@@ -153,7 +153,7 @@ def test_limits_from_the_first_blocks(k):
         blocks, 0, end, query, (0,), k, limit, counts, np.empty((64, 3), dtype=np.int64), 0
     )
     _, positions, distances = hamming.in_order(entries, used, limit, k, 16)
-    expected = np.bitwise_count(blocks.ravel()[:end])
+    expected = np.unpackbits(blocks.ravel()[:end].view(np.uint8)).reshape(end, 16).sum(axis=1)
     order = np.argsort(expected, kind="stable")[:k]
     assert positions.tolist() == order.tolist()
     assert distances.tolist() == expected[order].tolist()
