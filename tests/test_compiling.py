@@ -23,6 +23,7 @@ print(folder, len(os.listdir(folder)), oct(os.stat(folder).st_mode)[-3:]) if fol
 """
 
 
+@pytest.mark.slow
 def test_a_folder_for_this_process_alone(tmp_path):
     pytest.importorskip("numba")
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}

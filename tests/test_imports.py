@@ -139,6 +139,7 @@ def test_the_plan_has_no_arrow_up() -> None:
     assert all(set(below) <= set(LIGHT) for below in LIGHT.values())
 
 
+@pytest.mark.slow
 def test_no_circle_also_none_inside_functions() -> None:
     modules = {file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in FILES}
     modules |= {
@@ -213,6 +214,7 @@ def test_import_and_help_load_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded(code, tmp_path) & {"torch", "numba", "numpy", "PIL", "trimesh"}
 
 
+@pytest.mark.slow
 def test_search_and_evaluation_do_not_load_torch(tmp_path: Path) -> None:
     code = """
 import numpy as np

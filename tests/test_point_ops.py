@@ -31,6 +31,7 @@ def clouds(seed, *shape):
     return tensor(points.astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 def test_backends_agree_to_the_bit(kind):
     xyz = clouds(0, 5, 300).to(kind)

@@ -33,6 +33,7 @@ def printed(capsys, *arguments):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_what_the_uninterrupted_one_gave(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(GOLDEN / "stopped", run)
@@ -95,6 +96,7 @@ def test_hashing_embeddings_gives_the_same_codes(tmp_path, capsys):
         np.testing.assert_array_equal(new.packed, old.packed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("golden", "arguments"),
     [

@@ -80,6 +80,7 @@ def test_workers_are_kept_and_every_task_is_done(target: str) -> None:
     assert os.getpid() not in {value["pid"] for value in values}
 
 
+@pytest.mark.slow
 def test_whatever_happens_to_one_costs_that_one_only(target: str) -> None:
     todo = [
         "fine",
@@ -109,6 +110,7 @@ def test_whatever_happens_to_one_costs_that_one_only(target: str) -> None:
     assert lost == ["crash", "kill", "exit", "bloat", "native bloat"]
 
 
+@pytest.mark.slow
 def test_time_limit(target: str) -> None:
     start = time.monotonic()
     outcomes = run(target, "hang", "spin", "fine", time_limit=1.5)
@@ -116,6 +118,7 @@ def test_time_limit(target: str) -> None:
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_what_earlier_tasks_leave_behind_does_not_count(target: str) -> None:
     outcomes = run(target, *["leave behind"] * 6)
     assert all(outcome.value for outcome in outcomes)

@@ -55,6 +55,7 @@ def test_derived_numbers():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_plot(tmp_path, suffix):
     pytest.importorskip("matplotlib")

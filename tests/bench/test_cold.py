@@ -8,6 +8,7 @@ from cmah.bench.cold import describe, measure_cold
 from cmah.errors import CmahError
 
 
+@pytest.mark.slow
 def test_fresh_processes():
     cold = measure_cold(1, n=1000, repeats=1)
     for key in ("first_ever_batch", "batch", "one_query"):

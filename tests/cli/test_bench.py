@@ -54,6 +54,7 @@ def test_json_on_standard_output_is_all_there_is(call, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_plot(call, tmp_path):
     pytest.importorskip("matplotlib")
     assert call(*SMALL, "--plot", tmp_path / "times.svg")[0] == 0

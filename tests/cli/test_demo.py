@@ -12,6 +12,8 @@ from cmah.data.dataset import Shape
 from cmah.demo import Scale, first_of_each_category, run_demo
 from cmah.errors import CmahError
 
+pytestmark = pytest.mark.slow
+
 SMALL = Scale(per_category=3, views=2, epochs=1, hits=3)
 
 

@@ -59,6 +59,7 @@ def pair(folder):
     return "--query", folder / "image.npz", "--database", folder / "shape.npz"
 
 
+@pytest.mark.slow
 def test_report(call, files):
     status, out, _ = call(
         "eval", *pair(files / "one/codes"), "--both", "--dataset", files / "data", "--report", files / "out",
@@ -88,6 +89,7 @@ def test_report(call, files):
     assert f"<td>{evaluate(*before, bootstrap=0)['map']:.3f}</td>" in page
 
 
+@pytest.mark.slow
 def test_json_alone_on_standard_output(call, files):
     status, out, err = call("eval", *pair(files / "one/codes"), "--report", files / "out", "--json", "-")
     assert status == 0
@@ -174,6 +176,7 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert not (files / "o").exists()
 
 
+@pytest.mark.slow
 def test_report_does_not_load_torch(files):
     code = (
         "import sys\nfrom cmah.cli.main import run\n"

@@ -146,6 +146,7 @@ def test_one_line_for_what_is_wrong(call, tmp_path, monkeypatch, arguments, mess
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_asks_until_there_are_enough(ask, endpoint):
     endpoint.replies = [
         (429, "slow down", {"Retry-After": "1"}),
@@ -222,6 +223,7 @@ def test_redirects_are_not_followed(ask, endpoint, code):
     assert len(endpoint.seen) == 1
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_does_not_answer(ask, endpoint, monkeypatch):
     monkeypatch.setattr(chat, "TRIES", 2)
 

@@ -18,6 +18,7 @@ def run(*arguments: object) -> int:
     return caught.value.code if isinstance(caught.value.code, int) else 0
 
 
+@pytest.mark.slow
 def test_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     meshes, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(meshes, 2, ["mug", "lamp"])
@@ -80,6 +81,7 @@ def test_a_wrong_value_is_told_with_its_option_and_the_usage(
     assert f"Invalid value for '{option}'" in text
 
 
+@pytest.mark.slow
 def test_a_sheet_replaces_pictures_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_shapes(tmp_path / "meshes", 1, ["mug"])
     sheet = tmp_path / "sheet.png"

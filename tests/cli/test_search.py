@@ -23,6 +23,7 @@ def test_index_and_search(call, files):
         assert [hit["rank"] for hit in entry["hits"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_search_prints_a_table_with_categories(call, files):
     call("index", files / "shape.npz", files / "s.cmah")
     common = ("search", files / "s.cmah", "--codes", files / "image.npz", "--database", files / "shape.npz")

@@ -26,6 +26,7 @@ def settings(*given):
     return [part for setting in given for part in ("--set", setting)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["i2i", "i2l2", "avg", "i2i_all"])
 def test_captionless(call, toy, tiny_clip, landmarks, tmp_path, kind):
     encoder, weights = tiny_clip
@@ -49,6 +50,7 @@ def test_captionless(call, toy, tiny_clip, landmarks, tmp_path, kind):
     assert stored["loss"]["negatives"]["kind"] == kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["i2i", "i2l2", "avg"])
 def test_cmah(call, toy, tiny_clip, landmarks, tmp_path, kind):
     encoder, weights = tiny_clip

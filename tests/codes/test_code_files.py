@@ -111,6 +111,7 @@ def test_hostile_files(shared, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_damaged_bytes_never_crash(tmp_path):
     """Every answer is the codes, other codes that are valid, or a CodesError; damaged data never pass as whole."""
     full().save(tmp_path / "good.npz")

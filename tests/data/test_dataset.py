@@ -301,6 +301,7 @@ def test_clouds_far_outside_the_unit_sphere_keep_their_form_as_float16(folder):
     np.testing.assert_allclose(loaded, cloud / np.linalg.norm(cloud, axis=1).max(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_real_data(shared, tmp_path):
     root = shared / "data/shapes41"
     dataset = Dataset.read(root)

@@ -145,6 +145,7 @@ def test_masks_guide_the_background(dataset, tmp_path):
     assert not (sample[:, 3:17, :3] == 100).all()
 
 
+@pytest.mark.slow
 def test_real_data(shared):
     dataset = Dataset.read(shared / "data/shapes41").select("val")
     pairs = TrainingPairs(dataset, 128, 1024, ImageAugmentation(), PointAugmentation())

@@ -20,6 +20,7 @@ def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name)
 def test_blocks_run(page: Path, beside_demo: Path) -> None:
     lay_out(beside_demo)
@@ -59,6 +60,7 @@ def test_outputs_are_compared() -> None:
         require_alike("42 items\n", "42 codes\n")
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     monkeypatch.chdir(tmp_path)
@@ -118,6 +120,7 @@ def test_no_page_is_left_out_of_the_site() -> None:
             assert f"- {page.relative_to(ROOT / 'docs').as_posix()}\n" in menu
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_demo_may_be_changed(beside_demo: Path) -> None:
     assert (beside_demo / "demo" / "shapes.cmah").is_file()
     shutil.rmtree(beside_demo / "demo")

@@ -26,6 +26,7 @@ def folders(tmp_path):
     return tmp_path / "one", tmp_path / "two"
 
 
+@pytest.mark.slow
 def test_files_both_ways(folders):
     files = folders[0] / "image.npz", folders[0] / "shape.npz"
     protocol = Protocol(ties="position", bootstrap=0)

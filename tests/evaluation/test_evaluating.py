@@ -194,6 +194,7 @@ def test_relevance_by_instance_and_labels_as_numbers():
     assert "acc@1" not in evaluate(BinaryCodes.from_packed(query.packed, 12), database, [1] * 6, [1] * 20)
 
 
+@pytest.mark.slow
 def test_the_query_itself_is_left_out_within_a_modality_only():
     names = [f"i{i}" for i in range(20)]
     images = random_codes(20, seed=3, modality="image", ids=names)

@@ -64,6 +64,7 @@ def measured(total, relevant):
     return found | instance_measures(total, relevant, depths.accuracy, gains), curve
 
 
+@pytest.mark.slow
 def test_expectation_and_bounds_of_every_measure():
     random = np.random.default_rng(1)
     plain_of = {}  # by ranking

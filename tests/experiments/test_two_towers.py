@@ -66,6 +66,7 @@ def test_within_batches_a_second_row_of_the_shape_is_a_miss() -> None:
     assert within_batches(shapes, -shapes, size=1)["image→shape"] == {"top1": 1.0, "top5": 1.0}
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_what_can_be_learned() -> None:
     import torch
     from captionless_classification import _tune

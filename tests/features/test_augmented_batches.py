@@ -66,6 +66,7 @@ def test_a_batch_gets_features_of_its_own_views(batches):
     assert torch.equal(again[0]["shape_features"], first[1]["shape_features"])
 
 
+@pytest.mark.slow
 def test_a_cached_run_trains_without_saving_the_towers(toy, towers, tmp_path):
     run = train(toy, tmp_path / "run", settings=[*towers, "training.epochs=4"])
     losses = [record["full_full"] for record in read_metrics(run)]

@@ -6,6 +6,7 @@ import pytest
 from cmah.kernels.ceilings import least_distances
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "words"), [(np.uint8, 3), (np.uint16, 1), (np.uint64, 2)])
 def test_the_least_distance_of_each_query(dtype, words):
     random = np.random.default_rng(0)

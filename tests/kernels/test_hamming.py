@@ -60,6 +60,7 @@ def run(codes, queries, k=None, radius=None, cuts=(), room=2 * CODES):
     return [pairs[offsets[i] : offsets[i + 1]] for i in range(len(queries))], entries, limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", LENGTHS)
 def test_scan_is_a_stable_sort(bits):
     queries = clustered(3, bits, 1)
@@ -140,6 +141,7 @@ def test_distances_of_words(bits):
     assert hamming.distances(query[:0], words).shape == (0, 23)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3, 40])
 def test_limits_from_the_first_blocks(k):
     """Far codes first, the nearest in many and in few of the later blocks, on both sides of FIRST."""

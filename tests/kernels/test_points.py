@@ -32,6 +32,7 @@ def tied(rng, *shape):
     return rng.integers(-2, 3, shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("skip_origin", [False, True])
 def test_farthest_points_are_those_of_plain_loops(kind, skip_origin):

@@ -41,6 +41,7 @@ def test_holes_of_a_texture_get_no_points(tmp_path: Path) -> None:
     assert ((x > 0.02) & (x < 0.98)).mean() < 0.01
 
 
+@pytest.mark.slow
 def test_points_of_mesh_runs_elsewhere(tmp_path: Path) -> None:
     path = write(tmp_path / "a.obj", SQUARE + "f 1 2 3 4\n")
     np.testing.assert_array_equal(points_of_mesh(path, 64), sample_points(load_mesh(path), 64, 0))

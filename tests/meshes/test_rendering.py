@@ -61,6 +61,7 @@ def slow_view(mesh: Mesh, camera: Camera, size: int) -> tuple[np.ndarray, np.nda
     return pooled * 255, hits.reshape(size, 2, size, 2).mean(axis=(1, 3)) * 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("camera", [Camera(0, 20), Camera(132.5, -35), Camera(250, 60)])
 def test_equals_the_slow_renderer(tmp_path: Path, camera: Camera) -> None:
     model = Model()

@@ -74,6 +74,7 @@ def close(got, golden, name):
     return (got - expected).abs().max() <= (1e-9 if double else 5e-5) * expected.square().mean().sqrt()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_the_official_outputs(pointmae):
     parts, golden, clouds = pointmae

@@ -127,6 +127,7 @@ SimilarityStore.build(Path({str(tmp_path)!r}), "i2i", [np.arange(20), np.arange(
     np.testing.assert_allclose(store.batch(own, 0.25), i2i(given[own]), rtol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(tmp_path):
     """The second waits for the first, and computes nothing."""
     code = f"""

@@ -80,6 +80,7 @@ def test_the_dataset_is_whole(meshes: Path, prepared: Path) -> None:
     assert not (prepared / ".partial").exists()
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     prepare(meshes, tmp_path / "out", jobs=2, **SMALL)
     assert differences(prepared, tmp_path / "out") == []
@@ -106,6 +107,7 @@ def test_points_and_views_are_of_the_same_frame(prepared: Path) -> None:
             assert (mask[rows, columns] > 0).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_kill_and_resume(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     """kill -9 after a few shapes, a torn last line, then the same call again."""
     out = tmp_path / "out"
@@ -130,6 +132,7 @@ def test_kill_and_resume(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     assert sum(path.stat().st_mtime_ns == made for path, made in kept.items()) >= done - 2
 
 
+@pytest.mark.slow
 def test_only_what_is_new_or_changed_is_made(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     shutil.copytree(meshes, source)
@@ -155,6 +158,7 @@ def test_only_what_is_new_or_changed_is_made(meshes: Path, prepared: Path, tmp_p
     assert read_skipped(out) == [("mug/empty.ply", "the file is empty")]
 
 
+@pytest.mark.slow
 def test_other_parameters_need_another_folder(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(prepared, out)
@@ -166,6 +170,7 @@ def test_other_parameters_need_another_folder(meshes: Path, prepared: Path, tmp_
     assert not list(out.rglob("02.jpg"))
 
 
+@pytest.mark.slow
 def test_fractions_and_jitter(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     source = tmp_path / "meshes"
     shutil.copytree(meshes / "chair", source / "chair")
@@ -203,6 +208,7 @@ def prepare_shape(task):
 """
 
 
+@pytest.mark.slow
 def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 1, ["chair"])
@@ -232,6 +238,7 @@ def test_lost_workers_are_skipped_and_tried_again(tmp_path: Path, monkeypatch: p
     assert read_skipped(out) == [bomb]
 
 
+@pytest.mark.slow
 def test_worker_killed_from_outside(tmp_path: Path) -> None:
     """A worker that the system kills is replaced, and its mesh is made by another."""
     source, out = tmp_path / "meshes", tmp_path / "out"
@@ -255,6 +262,7 @@ def test_worker_killed_from_outside(tmp_path: Path) -> None:
     assert not (out / "skipped.csv").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_ends_the_workers(tmp_path: Path) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     make_shapes(source, 30, ["chair"])
@@ -269,6 +277,7 @@ def test_interrupt_ends_the_workers(tmp_path: Path) -> None:
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 def test_what_is_not_a_dataset_folder_is_left_alone(meshes: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
@@ -292,6 +301,7 @@ def test_wrong_parameters(meshes: Path, tmp_path: Path, wrong: dict[str, Any]) -
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_hostile_folder(shared: Path, tmp_path: Path) -> None:
     dataset = prepare(shared / "data/hostile/meshes", tmp_path / "out", jobs=2, **SMALL)
     assert {shape.category for shape in dataset.shapes} == {"", "renderer_crash_1", "renderer_crash_2"}

@@ -107,6 +107,7 @@ def test_landmarks_need_an_encoder_of_texts(toy, weights):
         begun(toy, weights, "loss.negatives.kind=avg")
 
 
+@pytest.mark.slow
 def test_cmah_takes_the_same_weights(toy, weights, tmp_path):
     settings = [
         *MICRO, "training.epochs=1", "loss.negatives.kind=i2i", "loss.negatives.image_encoder=timm:test_resnet",

@@ -105,6 +105,7 @@ def test_learned_codes_add_their_own_contrast_at_every_length(weights):
     assert not any(name.startswith("image_tower") for name in trained)
 
 
+@pytest.mark.slow
 def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tmp_path):
     image_file, shape_file, _ = export(zero_shot, toy, tmp_path, split="val", embeddings=True, workers=0)
     shapes = Embeddings.load(shape_file)
@@ -126,6 +127,7 @@ def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tm
     assert (zero_shot / "model.safetensors").stat().st_size < 10_000  # both towers are frozen and foreign
 
 
+@pytest.mark.slow
 def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tmp_path, monkeypatch):
     embedded = []
 
@@ -141,6 +143,7 @@ def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tm
     assert len(embedded) == len(set(embedded)) == len(Dataset.read(toy).select("train").shapes)
 
 
+@pytest.mark.slow
 def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_path):
     val, _, _ = export(zero_shot, toy, tmp_path / "val", split="val", workers=0)
     codes = BinaryCodes.load(val)
@@ -154,6 +157,7 @@ def test_zero_shot_codes_are_itq_of_the_training_embeddings(toy, zero_shot, tmp_
     assert (encoder.fitted.method, encoder.fitted.sets, encoder.fitted.bits) == ("itq", 2, 16)
 
 
+@pytest.mark.slow
 def test_a_file_gets_the_code_that_the_dataset_has(toy, zero_shot, tmp_path):
     image_file, shape_file, _ = export(zero_shot, toy, tmp_path, split="val", workers=0)
     images, shapes, data = (
@@ -175,6 +179,7 @@ def test_encoders_that_share_no_space_are_not_used_untrained(toy, weights, tmp_p
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").glob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "message"),
     [("model.shape_weights=", "random weights"), ("model.head=tanh", "itq fits codes")],
@@ -184,18 +189,21 @@ def test_random_numbers_are_not_exported_as_zero_shot(toy, pair, tmp_path, setti
         train(toy, tmp_path / "run", recipe="prealigned", settings=[*pair, "training.epochs=0", setting])
 
 
+@pytest.mark.slow
 def test_a_temperature_alone_is_nothing_to_train(toy, pair, tmp_path):
     settings = [*pair, "training.epochs=1", "model.shape_frozen=true"]
     with pytest.raises(ConfigError, match="nothing is left to train"):
         train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
 
 
+@pytest.mark.slow
 def test_codes_of_a_changed_model_are_of_another_space(zero_shot, pair):
     same = Encoder.load(zero_shot, settings=[setting for setting in pair if "_weights" in setting])
     assert same.space == Encoder.load(zero_shot).space
     assert Encoder.load(zero_shot, settings=["model.points=48"]).space != same.space
 
 
+@pytest.mark.slow
 def test_nothing_to_train_is_said(toy, pair, tmp_path):
     settings = [*pair, "training.epochs=1", "model.shape_frozen=true", "loss.learn_temperature=false"]
     with pytest.raises(ConfigError, match="nothing is left to train"):
@@ -207,6 +215,7 @@ def test_more_bits_than_itq_can_give(weights):
         method(weights, "model.bits=128")
 
 
+@pytest.mark.slow
 def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
     settings = [*TINY, f"model.image_weights={weights}", "training.epochs=3"]
     whole = train(toy, tmp_path / "whole", recipe="prealigned", preset="scratch", settings=settings)
@@ -229,6 +238,7 @@ def test_resumes_bit_equal_and_fits_the_hash_at_the_end(toy, weights, tmp_path):
     shutil.rmtree(half)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -254,6 +264,7 @@ def test_a_damaged_or_foreign_hash_is_refused(toy, zero_shot, tmp_path, make, me
             use()
 
 
+@pytest.mark.slow
 def test_a_hash_that_was_removed_is_made_again(toy, zero_shot, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(zero_shot, run)

@@ -93,6 +93,7 @@ def test_names_are_text_as_they_are(drawings):
     assert "y z (shape)" in titles
 
 
+@pytest.mark.slow
 def test_files_are_whole_and_repeat_themselves(tmp_path):
     first = [path.read_bytes() for path in save(all_kinds(), tmp_path / "a")]
     again = [path.read_bytes() for path in save(all_kinds(), tmp_path / "b")]

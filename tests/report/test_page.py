@@ -15,6 +15,7 @@ from cmah.report import sections
 from cmah.report.nearest_items import nearest
 from cmah.report.page import write_report
 
+pytestmark = pytest.mark.slow
 ODD = "<script>alert('&')</script>"
 CATEGORIES = np.array([ODD, "mug_cup", "chair", "lamp"])
 PICTURE = "data:image/png;base64,AAAA"

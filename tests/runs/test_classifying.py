@@ -171,6 +171,7 @@ def test_rows_without_category_and_broken_ones(aligned, toy):
         classify(aligned, dataset, split="all", modality="image", kind="photo", device="cpu")
 
 
+@pytest.mark.slow
 def test_runs_that_texts_cannot_be_compared_with(toy, toy_run, tiny_clip, tmp_path, aligned):
     with pytest.raises(
         RunError, match=r"not in the space of an image encoder \(its recipe has one of its own\)"

@@ -19,6 +19,7 @@ def encoder(toy_run):
     return Encoder.load(toy_run)
 
 
+@pytest.mark.slow
 def test_writes_both_files_with_what_is_known(toy, toy_run, tmp_path):
     image_file, shape_file, skipped = export(toy_run, toy, tmp_path, split="val", workers=0)
     images, shapes = BinaryCodes.load(image_file), BinaryCodes.load(shape_file)

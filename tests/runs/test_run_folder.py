@@ -16,6 +16,7 @@ from cmah.runs.run_folder import RunFolder
 from cmah.training.starting import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -98,6 +99,7 @@ def test_other_than_model_settings_are_refused(run):
         Encoder.load(run, settings=["training.lr=1"])
 
 
+@pytest.mark.slow
 def test_without_held_out_shapes_no_score_is_told(toy, tmp_path):
     lines = []
     settings = [*MICRO, "training.epochs=1", "training.held_out=0"]

@@ -204,6 +204,7 @@ print(caught)
 """
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     command = [sys.executable, "-c", SAVING_UNTIL_KILLED]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)

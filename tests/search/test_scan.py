@@ -10,6 +10,7 @@ from cmah.search import scan as scanning
 from cmah.search.blocks import CodeBlocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("bits", LENGTHS)
 def test_every_length_around_the_borders_of_blocks(bits, name):
@@ -52,6 +53,7 @@ def test_equal_codes_come_in_order_of_position(name):
             assert pairs(result) == [found(row, k) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("tile", [1, 3, 256])
 @pytest.mark.parametrize("few", [0, 2, 16])
@@ -166,6 +168,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_threads_at_once_and_forks_after_use(tmp_path):
     """In a process of its own, where a crash or a lock that is never released shows.
 

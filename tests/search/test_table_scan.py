@@ -198,6 +198,7 @@ def test_empty(tmp_path):
             full.search(queries, 4, threads=0)
 
 
+@pytest.mark.slow
 def test_threads_and_batches_change_nothing():
     codes, queries = clustered(3000, 64), clustered(700, 64, 1)
     with backend("compiled"):

@@ -29,6 +29,7 @@ def test_files_are_the_same_every_time(tmp_path: Path) -> None:
         make_shapes(tmp_path / "d", 1, ["spoon"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_object_is_sound_and_its_own(tmp_path: Path, category: str) -> None:
     clouds = []

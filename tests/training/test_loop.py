@@ -41,6 +41,7 @@ def test_learns_and_leaves_a_run_folder(toy_run):
     assert load_tensors(toy_run / "model.safetensors")[1]["epoch"] == best["epoch"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(toy, toy_run, tmp_path):
     again = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=6", "training.workers=1"])
     records, weights = numbers(again)
@@ -48,11 +49,13 @@ def test_the_same_seed_gives_the_same_numbers(toy, toy_run, tmp_path):
     assert weights == numbers(toy_run)[1]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_others(toy, toy_run, tmp_path):
     other = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=1", "training.seed=1"])
     assert read_metrics(other)[0]["loss"] != read_metrics(toy_run)[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.0, 0.35])
 def test_killed_and_resumed_equals_uninterrupted(toy, toy_run, tmp_path, delay):
     """SIGKILL after the first saved state (and again a little later), then resume to the end."""
@@ -77,6 +80,7 @@ def test_killed_and_resumed_equals_uninterrupted(toy, toy_run, tmp_path, delay):
     assert numbers(run)[1] == numbers(toy_run)[1]
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumes_to_itself(toy, toy_run):
     before = numbers(toy_run)
     train(toy, toy_run, resume=True)
@@ -99,6 +103,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(toy, tmp_path):
     assert all(bool(value.isfinite().all()) for value in tensors.values() if value.is_floating_point())
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_validated_the_last_epoch_is_kept(tmp_path):
     data = Dataset.read(make_toy(tmp_path / "toy"))
     data = replace(
@@ -120,6 +125,7 @@ def test_where_nothing_can_be_validated_the_last_epoch_is_kept(tmp_path):
     assert all("validation" not in record for record in read_metrics(run))
 
 
+@pytest.mark.slow
 def test_patience_stops_early(toy, tmp_path):
     settings = [*MICRO, "training.epochs=50", "training.lr=1e-12", "training.patience=2"]
     records = read_metrics(train(toy, tmp_path / "run", settings=settings))

@@ -15,6 +15,7 @@ NAMES = [entry.name for entry in ENCODERS]
 SMALL = [entry.name for entry in ENCODERS if entry.parameters < 7e6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_entry_is_the_encoder(name):
     entry = find(name)
@@ -26,6 +27,7 @@ def test_entry_is_the_encoder(name):
     assert encoder.layouts
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("name", SMALL)
 def test_dim_is_what_comes_out(name):

@@ -37,6 +37,7 @@ def test_open_clip_tower_takes_any_size():
         assert tower(torch.rand(2, 3, 48, 48)).shape == (2, tower.dim)
 
 
+@pytest.mark.slow
 def test_containers_of_published_files(tiny_clip, tmp_path):
     """With module. and without a container, as half precision, and with a custom text tower's file for a plain one."""
     state = torch.load(tiny_clip[1], weights_only=True)["state_dict"]

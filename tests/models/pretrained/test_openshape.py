@@ -12,6 +12,8 @@ from cmah.errors import RunError
 from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.pretrained.openshape import SCALINGS, OpenShape, Scaling, build
 
+pytestmark = pytest.mark.slow
+
 SIZES = ("g14", "l14", "b32")
 SMALL = Scaling(width=128, depth=2, hidden=256, patch_width=12, patches=6, radius=0.5, samples=8)
 

@@ -11,6 +11,8 @@ from cmah.models.pretrained import pointbert, pointmae
 from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.tokenizers import take
 
+pytestmark = pytest.mark.slow
+
 # official name → (encoder, tensors of the file that are not its own)
 FILES = {
     "pointbert_modelnet": ("pointbert", 4),

@@ -12,6 +12,8 @@ from cmah.errors import RunError
 from cmah.models.pretrained import point_encoder
 from cmah.models.pretrained.pointnext import PointNeXt, UlipPointNeXt
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["ulip1_pointnext_2048", "ulip1_pointnext_8192", "sbrolli_pointnext"]
 
 

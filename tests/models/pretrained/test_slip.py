@@ -18,6 +18,8 @@ from cmah.models.pretrained.text_towers import TextEncoder, has_text
 from cmah.recipes.prealigned import PrealignedRecipe
 from cmah.recipes.resolving import make_config
 
+pytestmark = pytest.mark.slow
+
 NAME = "slip:ViT-B-16"
 TEXTS = ["a point cloud model of a chair", "A photo of an aeroplane, from above!", ""]
 

@@ -12,6 +12,8 @@ from cmah.models.pretrained.foreign_weights import load_tower
 from cmah.models.pretrained.uni3d import ColouredTokenizer, Uni3D
 from cmah.models.tokenizers import PointTokenizer
 
+pytestmark = pytest.mark.slow
+
 UNUSED = {"ti": 4, "s": 4, "b": 6, "l": 6, "g": 6}  # stem, class token, positions, (head) of the image model
 
 
@@ -89,9 +91,9 @@ def test_groups_are_the_official_ones(tiny):
     [
         ("ti", torch.float64),
         ("s", torch.float32),
-        pytest.param("s", torch.float64, marks=pytest.mark.slow),
-        pytest.param("b", torch.float32, marks=pytest.mark.slow),
-        pytest.param("b", torch.float64, marks=pytest.mark.slow),
+        pytest.param("s", torch.float64),
+        pytest.param("b", torch.float32),
+        pytest.param("b", torch.float64),
     ],
 )
 def test_sizes(shared, tmp_path, size, dtype):
