@@ -89,7 +89,15 @@ def check_sdist(path: Path) -> None:
     """The sdist holds every tracked kind of file that a packager needs."""
     with tarfile.open(path) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    for wanted in ("LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", ".ci/run"):
+    for wanted in (
+        "LICENSE",
+        "README.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "mkdocs.yml",
+        "Makefile",
+        ".ci/run",
+    ):
         assert wanted in names, f"{path.name}: no {wanted}"
     for folder in ("tests", "docs", "experiments", "kernels", "cli"):
         sources = {p.relative_to(CHECKOUT).as_posix() for p in (CHECKOUT / folder).rglob("*.py")}

@@ -78,7 +78,7 @@ def write_npz(path: str | Path, **members: Any) -> None:
         ...     sorted(file), file["rows"].shape
         (['names', 'rows'], (1, 2))
     """
-    arrays = {name: np.asarray(value) for name, value in members.items()}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in members.items()}
     if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
         raise CodesError(f"{path}: {', '.join(objects)} would have to be pickled; expected numbers or text")
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
