@@ -35,6 +35,11 @@ from cmah.cli import options
     type=click.Choice(["keep", "remove"]),
     help="What to do with image backgrounds: remove paints black what an image's mask says is not the object.",
 )
+@click.option(
+    "--per-view",
+    is_flag=True,
+    help="Write a code for each view of a shape, in place of one for each shape, if the run sees shapes by their views.",
+)
 @options.encoding
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the paths written and the skipped files as JSON."
@@ -50,6 +55,7 @@ def export(
     device: str,
     workers: int,
     settings: tuple[str, ...],
+    per_view: bool,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +68,7 @@ def export(
 
     import cmah
     from cmah.codes import read_codes
+    from cmah.progress import say
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")
@@ -76,7 +83,9 @@ def export(
         device=device,
         workers=workers,
         settings=settings,
+        per_view=per_view,
         verify=verify,
+        report=say,
     )
     for _, reason in skipped:
         click.echo(f"skipped {reason}", err=True)

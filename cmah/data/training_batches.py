@@ -42,7 +42,7 @@ class TrainingPairs(torch.utils.data.Dataset):
     The points are read once and kept as float16, one array for all clouds; images are decoded when they are drawn.
 
     Attributes:
-        shapes: the shapes that are trained on: those with a readable cloud and at least one image.
+        shapes: the shapes that are trained on: those with a readable cloud, if clouds are read, and an image.
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
 
@@ -63,6 +63,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         kinds: Sequence[str] = ("render",),
         views: int = 1,
         colours: bool = False,
+        clouds: bool = True,
         pictures: bool = True,
         seed: int = 0,
     ) -> None:
@@ -77,6 +78,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             kinds: the kinds of images to use: "render", "picture", "photo".
             views: number of images drawn for each shape, without repetition if there are enough.
             colours: whether the clouds have six columns.
+            clouds: whether the clouds are read, for a model that sees shapes by their points.
             pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
                 the features of all images.
             seed: seed of everything random.
@@ -88,27 +90,29 @@ class TrainingPairs(torch.utils.data.Dataset):
         self.image_size, self.points = image_size, points
         self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
+        self.clouds = clouds
         self.skipped: Skipped = []
         self.shapes, self.images = [], []
         parts = []
         all_views = dataset.views()
-        for shape in progress(dataset.shapes, "reading points"):
+        for shape in progress(dataset.shapes, "reading points") if clouds else dataset.shapes:
             images = [image for image in all_views[shape.shape_id] if image.kind in kinds]
             if not images:
                 self.skipped.append((shape.shape_id, f"no image of kind {' or '.join(kinds)}"))
                 continue
-            try:
-                cloud = dataset.load_points(shape)
-            except CmahError as error:
-                self.skipped.append((shape.shape_id, str(error)))
-                continue
-            parts.append(with_colours(cloud) if colours else cloud[:, :3])
+            if clouds:
+                try:
+                    cloud = dataset.load_points(shape)
+                except CmahError as error:
+                    self.skipped.append((shape.shape_id, str(error)))
+                    continue
+                parts.append(with_colours(cloud) if colours else cloud[:, :3])
             self.shapes.append(shape)
             self.images.append(images)
-        if not parts:
+        if not self.shapes:
             reason = f" ({self.skipped[0][1]})" if self.skipped else ""
             raise DatasetError([f"{dataset.root}: no shape to train on{reason}"])
-        self._points = np.concatenate(parts)
+        self._points = np.concatenate(parts) if clouds else np.zeros((0, 3), np.float16)
         self._offsets = np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
@@ -127,7 +131,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         Returns:
             image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; missing if
                 `pictures` is off.
-            points: float32 [points, 3] or [points, 6], normalised, then augmented.
+            points: float32 [points, 3] or [points, 6], normalised, then augmented; missing if `clouds` is off.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
 
@@ -146,7 +150,8 @@ class TrainingPairs(torch.utils.data.Dataset):
 
     def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
-        pair = {"points": self.draw_points(position, rng), "index": np.array(position, np.int64)}
+        pair = {"points": self.draw_points(position, rng)} if self.clouds else {}
+        pair["index"] = np.array(position, np.int64)
         if not self.pictures:
             return {**pair, "view": np.array(rng.integers(len(self.images[position])))}
         drawn, view = self._views(position, rng)
@@ -216,7 +221,7 @@ class TrainingBatches:
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
-        sample_bytes = pairs.points * (24 if pairs.colours else 12)
+        sample_bytes = pairs.points * (24 if pairs.colours else 12) if pairs.clouds else 0
         sample_bytes += pairs.views * 3 * pairs.image_size**2 if pairs.pictures else 0
         shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
         self._loader = DataLoader(

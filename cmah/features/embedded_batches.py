@@ -9,13 +9,20 @@ import torch
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.shape_views import drawn_views
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.image_embedder import ImageEmbedder
 
 
+VIEW_STREAM = 2  # the random stream of which views describe a shape, beside those of `training_batches`
+
+
 class EmbeddedBatches(TrainingBatches):
     """Batches with the field image_features (float32 [b, d]) in place of image.
+
+    For a model that sees shapes by their views, view_features (float32 [b, views, d]) and view_mask (bool [b, views])
+    hold other renders of each shape, drawn at random; the render that is the query is never among them.
 
     Attributes:
         embedder: the frozen encoder.
@@ -39,7 +46,14 @@ class EmbeddedBatches(TrainingBatches):
     """
 
     def __init__(
-        self, dataset: Dataset, config: Config, embedder: ImageEmbedder, *, points: int, colours: bool
+        self,
+        dataset: Dataset,
+        config: Config,
+        embedder: ImageEmbedder,
+        *,
+        points: int,
+        colours: bool,
+        views: int = 0,
     ) -> None:
         """Embed every image that takes part, or read the embeddings from disk.
 
@@ -47,13 +61,14 @@ class EmbeddedBatches(TrainingBatches):
             dataset: of the training shapes.
             config: of the run.
             embedder: the frozen encoder.
-            points: points of each cloud.
+            points: points of each cloud; 0 for none.
             colours: whether the clouds have colours, six columns in place of three.
+            views: how many views describe each shape at most; 0 for none.
 
         Raises:
             DatasetError: if no shape can take part, or no image can be read.
         """
-        self.embedder, workers = embedder, config.training.workers
+        self.embedder, self.views, workers = embedder, views, config.training.workers
         draw = partial(
             TrainingPairs,
             image_size=embedder.size,
@@ -61,6 +76,7 @@ class EmbeddedBatches(TrainingBatches):
             point_augmentation=config.point_augmentation,
             kinds=config.data.kinds,
             colours=colours,
+            clouds=points > 0,
             pictures=False,
             seed=config.training.seed,
         )
@@ -85,5 +101,20 @@ class EmbeddedBatches(TrainingBatches):
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """As in `TrainingBatches`, with the embeddings of the views that were drawn."""
         for batch in super().epoch(number, first_batch):
-            wanted = self.rows[self.first_view[batch["index"].numpy()] + batch["view"].numpy()]
-            yield {**batch, "image_features": torch.from_numpy(self.table.rows(wanted))}
+            index, asked = batch["index"].numpy(), batch["view"].numpy()
+            wanted = self.rows[self.first_view[index] + asked]
+            batch["image_features"] = torch.from_numpy(self.table.rows(wanted))
+            yield batch | self._described(number, index, asked) if self.views else batch
+
+    def _described(self, epoch: int, index: np.ndarray, asked: np.ndarray) -> dict[str, torch.Tensor]:
+        """The views that describe each shape of a batch, and which places hold one."""
+        rows = np.empty((len(index), self.views), np.int64)
+        there = np.zeros((len(index), self.views), bool)
+        for place, (position, query) in enumerate(zip(index.tolist(), asked.tolist(), strict=True)):
+            renders = [i for i, image in enumerate(self.pairs.images[position]) if image.kind == "render"]
+            rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, epoch, position])
+            drawn = drawn_views(renders or [query], query, self.views, rng)
+            there[place, : len(drawn)] = True
+            rows[place] = np.resize(drawn, self.views) + self.first_view[position]
+        features = self.table.rows(self.rows[rows.ravel()]).reshape(*rows.shape, -1)
+        return {"view_features": torch.from_numpy(features), "view_mask": torch.from_numpy(there)}

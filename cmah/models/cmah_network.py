@@ -8,6 +8,7 @@ are not known here. Sizes and ratios are those of its closest published relative
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -59,6 +60,9 @@ class Cmah(nn.Module):
 
     learned_codes = True
     colours = False
+    shape_input: Literal["points", "views", "both"] = "points"
+    views = 0
+    views_from: Literal["all", "even", "odd"] = "all"
     frozen_images = None  # a frozen tower's features are not kept: the head needs them standardised
 
     def __init__(self, config: ModelConfig) -> None:
