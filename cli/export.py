@@ -38,7 +38,7 @@ from cmah.cli import options
 @click.option(
     "--per-view",
     is_flag=True,
-    help="Write a code for each view of a shape, in place of one for each shape, if the run sees shapes by their views.",
+    help="Write a code for each view of a shape in place of one for each shape, where the run sees shapes by views.",
 )
 @options.encoding
 @click.option(

@@ -14,7 +14,6 @@ from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.image_embedder import ImageEmbedder
 
-
 VIEW_STREAM = 2  # the random stream of which views describe a shape, beside those of `training_batches`
 
 

@@ -110,8 +110,8 @@ class TwoTowerRecipe(Recipe):
         model = self.config.model
         if model.joint_dim or self.network.joined is not None:
             raise ConfigError(
-                "training.epochs = 0: the projections of model.joint_dim and model.joining=concatenate would be of random "
-                "weights; choose joint_dim=0 and joining=average, or train"
+                "training.epochs = 0: what model.joint_dim and model.joining=concatenate project with would be of "
+                "random weights; choose model.joint_dim=0 and model.joining=average, or train"
             )
         if not self.network.aligned:
             raise ConfigError(
