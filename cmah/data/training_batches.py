@@ -10,7 +10,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -134,6 +134,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             points: float32 [points, 3] or [points, 6], normalised, then augmented; missing if `clouds` is off.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
+            drawn: int64 [], how many different images were drawn, if more than one is wanted.
 
         Raises:
             CmahError: if no image of any shape can be read.
@@ -155,8 +156,11 @@ class TrainingPairs(torch.utils.data.Dataset):
         if not self.pictures:
             return {**pair, "view": np.array(rng.integers(len(self.images[position])))}
         drawn, view = self._views(position, rng)
-        picture = drawn[0] if self.views == 1 else np.stack(drawn)
-        return {**pair, "image": picture, "view": np.array(view, np.int64)}
+        pair["view"] = np.array(view, np.int64)
+        if self.views == 1:
+            return {**pair, "image": drawn[0]}
+        filled = np.stack([drawn[k % len(drawn)] for k in range(self.views)])
+        return {**pair, "image": filled, "drawn": np.array(len(drawn), np.int64)}
 
     def draw_points(self, position: int, rng: np.random.Generator) -> np.ndarray:
         """A random subset of a shape's points, normalised, then augmented: float32 [points, 3 or 6]."""
@@ -168,7 +172,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng)
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
-        """The augmented views and the number of the first; an unreadable one gives way to the next in random order."""
+        """Up to `self.views` augmented views, and the number of the first; an unreadable one gives way to the next."""
         order = rng.permutation(len(self.images[position]))
         drawn: list[np.ndarray] = []
         first = -1
@@ -184,7 +188,7 @@ class TrainingPairs(torch.utils.data.Dataset):
                 return drawn, first
         if not drawn:
             raise CmahError(f"shape {self.shapes[position].shape_id!r}: no view can be read: {fault}")
-        return [drawn[k % len(drawn)] for k in range(self.views)], first
+        return drawn, first
 
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
         """An image of the dataset, augmented: uint8 [3, size, size]."""
@@ -195,6 +199,24 @@ class TrainingPairs(torch.utils.data.Dataset):
 
         pixels = augment_image(pixels, self.image_size, self.image_augmentation, rng, mask)
         return pixels.transpose(2, 0, 1)
+
+
+class Batches(Protocol):
+    """What training reads: the epochs of some pairs in batches, and how many batches an epoch has.
+
+    Examples:
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> batches: Batches = TrainingBatches(TrainingPairs(dataset, image_size=32, points=64), batch_size=2)
+        >>> len(batches) == len(batches.pairs) // 2
+        True
+    """
+
+    pairs: TrainingPairs
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+        """See `TrainingBatches.epoch`."""
 
 
 class TrainingBatches:

@@ -9,12 +9,10 @@ import torch
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.shape_views import drawn_views
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
+from cmah.features.describing_views import DescribingViews
 from cmah.features.image_embedder import ImageEmbedder
-
-VIEW_STREAM = 2  # the random stream of which views describe a shape, beside those of `training_batches`
 
 
 class EmbeddedBatches(TrainingBatches):
@@ -67,7 +65,7 @@ class EmbeddedBatches(TrainingBatches):
         Raises:
             DatasetError: if no shape can take part, or no image can be read.
         """
-        self.embedder, self.views, workers = embedder, views, config.training.workers
+        self.embedder, workers = embedder, config.training.workers
         draw = partial(
             TrainingPairs,
             image_size=embedder.size,
@@ -95,6 +93,7 @@ class EmbeddedBatches(TrainingBatches):
         else:
             self.rows = np.arange(len(images))
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
+        self.views = DescribingViews(pairs, self.table, self.rows, views) if views else None
         super().__init__(pairs, config.training.batch_size, workers)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
@@ -103,17 +102,4 @@ class EmbeddedBatches(TrainingBatches):
             index, asked = batch["index"].numpy(), batch["view"].numpy()
             wanted = self.rows[self.first_view[index] + asked]
             batch["image_features"] = torch.from_numpy(self.table.rows(wanted))
-            yield batch | self._described(number, index, asked) if self.views else batch
-
-    def _described(self, epoch: int, index: np.ndarray, asked: np.ndarray) -> dict[str, torch.Tensor]:
-        """The views that describe each shape of a batch, and which places hold one."""
-        rows = np.empty((len(index), self.views), np.int64)
-        there = np.zeros((len(index), self.views), bool)
-        for place, (position, query) in enumerate(zip(index.tolist(), asked.tolist(), strict=True)):
-            renders = [i for i, image in enumerate(self.pairs.images[position]) if image.kind == "render"]
-            rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, epoch, position])
-            drawn = drawn_views(renders or [query], query, self.views, rng)
-            there[place, : len(drawn)] = True
-            rows[place] = np.resize(drawn, self.views) + self.first_view[position]
-        features = self.table.rows(self.rows[rows.ravel()]).reshape(*rows.shape, -1)
-        return {"view_features": torch.from_numpy(features), "view_mask": torch.from_numpy(there)}
+            yield batch if self.views is None else batch | self.views.of_batch(number, index, asked)

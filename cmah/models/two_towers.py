@@ -198,14 +198,15 @@ class TwoTowers(nn.Module):
         if self.shape_tower is not None:
             parts.append(self.shape_projection(self.shape_tower(shapes["points"])))
         if self.view_pooling is not None:
-            parts.append(self._seen(shapes))
+            parts.append(self._seen(shapes, self.view_pooling))
         if len(parts) == 1:
             return self._outputs(parts[0], self.shape_head)
         units = [functional.normalize(part.float(), dim=1) for part in parts]
-        joint = sum(units) if self.joined is None else self.joined(torch.cat(units, dim=1) * self.dim**0.5)
-        return self._outputs(joint, self.shape_head)
+        if self.joined is None:
+            return self._outputs(units[0] + units[1], self.shape_head)
+        return self._outputs(self.joined(torch.cat(units, dim=1) * self.dim**0.5), self.shape_head)
 
-    def _seen(self, shapes: Mapping[str, Tensor]) -> Tensor:
+    def _seen(self, shapes: Mapping[str, Tensor], pooling: ViewPooling) -> Tensor:
         """The pooled unit vectors of the views in the joint space, [b, dim]."""
         features = shapes.get("view_features")
         if features is None:  # view by view, for the memory
@@ -218,7 +219,8 @@ class TwoTowers(nn.Module):
         else:
             joint = self.view_projection(features.flatten(0, 1)).float()
             units = functional.normalize(joint, dim=1).unflatten(0, tuple(there.shape))
-        return self.view_pooling(units, there)
+        pooled: Tensor = pooling(units, there)
+        return pooled
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
         """The part of outputs [n, width] that is the embedding, of unit length: [n, dim]."""

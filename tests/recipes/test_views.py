@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from small_towers import TINY, image_weights
+from toy_dataset import MICRO
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset
@@ -157,3 +158,36 @@ def test_views_need_no_point_encoder_and_points_no_views(toy_run, toy):
     TowersConfig(shape_input="views", image_encoder="timm:test_resnet", image_weights="w.pt")
     with pytest.raises(CmahError, match="this run sees shapes by their points"):
         Encoder.load(toy_run).dataset_shapes(Dataset.read(toy), [], per_view=True)
+
+
+@pytest.mark.parametrize("shape_input", ["views", "both"])
+@pytest.mark.parametrize("tower", [(), ("model.image_encoder=timm:test_resnet", "training.cached_copies=2")])
+def test_cmah_sees_views(toy, settings, shape_input, tower, tmp_path):
+    weights = [setting for setting in settings if setting.startswith("model.image_weights")] if tower else []
+    chosen = [*MICRO, f"model.shape_input={shape_input}", "model.views=2", *tower, *weights]
+    runs = [
+        train(toy, tmp_path / name, recipe="cmah", settings=[*chosen, "training.epochs=2"]) for name in "ab"
+    ]
+    first, second = ((run / "model.safetensors").read_bytes() for run in runs)
+    assert first == second
+    _, shape, skipped = export(runs[0], toy, tmp_path / "out", split="all", workers=0)
+    assert not skipped
+    assert len(BinaryCodes.load(shape)) == len(Dataset.read(toy).shapes)
+
+
+def test_cmah_over_views_has_no_masked_shapes(settings):
+    recipe = build_recipe(
+        make_config("cmah", "tiny", assignments=["model.shape_input=views", "model.views=2"])
+    )
+    batch = {
+        "image": torch.randint(0, 256, (4, 3, 3, 64, 64), dtype=torch.uint8),
+        "drawn": torch.tensor([3, 3, 2, 1]), "index": torch.arange(4),
+    }  # fmt: skip
+    loss, parts = recipe.loss(batch, torch.Generator().manual_seed(0))
+    assert [*parts] == ["full_full", "mask_full", "pixels"]
+    loss.backward()
+    assert all(p.grad is not None for p in recipe.network.image_encoder.parameters())
+    # what stands in the places of views that were not drawn does not matter
+    batch["image"][2, 2] = 0
+    again, _ = recipe.loss(batch, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again, loss)
