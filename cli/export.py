@@ -1,11 +1,14 @@
 """cmah export: codes of a dataset's images and shapes from a run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cmah.cli import options
+
+if TYPE_CHECKING:
+    from cmah.codes import BinaryCodes, Embeddings
 
 
 @click.command("export")
@@ -93,9 +96,18 @@ def export(
         click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
         return
     for path in (image, shape):
-        content = repr(read_codes(path)) if path.suffix == ".npz" else file_format
-        click.echo(f"{path}  {content}")
+        click.echo(f"{path}: {_content(read_codes(path)) if path.suffix == '.npz' else file_format}")
     if file_format == "npz":
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
     if not embeddings and file_format == "npz":
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")
+
+
+def _content(rows: "BinaryCodes | Embeddings") -> str:
+    """How many rows of what a file holds."""
+    from cmah.codes import Embeddings
+
+    if isinstance(rows, Embeddings):
+        return f"{len(rows)} embeddings of {rows.embeddings.shape[1]} numbers"
+    shorter = ", ".join(map(str, rows.prefixes[:-1]))
+    return f"{len(rows)} codes of {rows.bits} bits" + (f" (also {shorter})" if shorter else "")
