@@ -1,11 +1,14 @@
 """cmah export: codes of a dataset's images and shapes from a run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cmah.cli import options
+
+if TYPE_CHECKING:
+    from cmah.codes import BinaryCodes, Embeddings
 
 
 @click.command("export")
@@ -35,6 +38,11 @@ from cmah.cli import options
     type=click.Choice(["keep", "remove"]),
     help="What to do with image backgrounds: remove paints black what an image's mask says is not the object.",
 )
+@click.option(
+    "--per-view",
+    is_flag=True,
+    help="Write a code for each view of a shape in place of one for each shape, where the run sees shapes by views.",
+)
 @options.encoding
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the paths written and the skipped files as JSON."
@@ -50,6 +58,7 @@ def export(
     device: str,
     workers: int,
     settings: tuple[str, ...],
+    per_view: bool,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +71,7 @@ def export(
 
     import cmah
     from cmah.codes import read_codes
+    from cmah.progress import say
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")
@@ -76,7 +86,9 @@ def export(
         device=device,
         workers=workers,
         settings=settings,
+        per_view=per_view,
         verify=verify,
+        report=say,
     )
     for _, reason in skipped:
         click.echo(f"skipped {reason}", err=True)
@@ -84,9 +96,18 @@ def export(
         click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
         return
     for path in (image, shape):
-        content = repr(read_codes(path)) if path.suffix == ".npz" else file_format
-        click.echo(f"{path}  {content}")
+        click.echo(f"{path}: {_content(read_codes(path)) if path.suffix == '.npz' else file_format}")
     if file_format == "npz":
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
     if not embeddings and file_format == "npz":
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")
+
+
+def _content(rows: "BinaryCodes | Embeddings") -> str:
+    """How many rows of what a file holds."""
+    from cmah.codes import Embeddings
+
+    if isinstance(rows, Embeddings):
+        return f"{len(rows)} embeddings of {rows.embeddings.shape[1]} numbers"
+    shorter = ", ".join(map(str, rows.prefixes[:-1]))
+    return f"{len(rows)} codes of {rows.bits} bits" + (f" (also {shorter})" if shorter else "")

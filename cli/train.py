@@ -35,7 +35,11 @@ from cmah.cli import options
     help="Image encoder to build on: timm:NAME, open_clip:NAME or slip:ViT-B-16 (see cmah encoders).",
 )
 @click.option("--image-weights", help="Weights of the image encoder: a file, or download:TAG.")
-@click.option("--shape-encoder", help="Point-cloud encoder to build on, by a name that cmah encoders lists.")
+@click.option(
+    "--shape-encoder",
+    help="Point-cloud encoder to build on, by a name that cmah encoders lists; views sees shapes by their renders, "
+    "through the image encoder.",
+)
 @click.option(
     "--shape-weights", type=click.Path(), help="File with the weights of the shape encoder, as published."
 )
@@ -106,8 +110,9 @@ def train(
         "bits": bits,
         "image_encoder": image_encoder,
         "image_weights": image_weights,
-        "shape_encoder": shape_encoder,
+        "shape_encoder": None if shape_encoder == "views" else shape_encoder,
         "shape_weights": shape_weights,
+        "shape_input": "views" if shape_encoder == "views" else None,
     }
     negatives = {"kind": hard_negatives, "landmarks": landmarks}
     given = {

@@ -10,7 +10,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class TrainingPairs(torch.utils.data.Dataset):
     The points are read once and kept as float16, one array for all clouds; images are decoded when they are drawn.
 
     Attributes:
-        shapes: the shapes that are trained on: those with a readable cloud and at least one image.
+        shapes: the shapes that are trained on: those with a readable cloud, if clouds are read, and an image.
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
 
@@ -63,6 +63,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         kinds: Sequence[str] = ("render",),
         views: int = 1,
         colours: bool = False,
+        clouds: bool = True,
         pictures: bool = True,
         seed: int = 0,
     ) -> None:
@@ -77,6 +78,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             kinds: the kinds of images to use: "render", "picture", "photo".
             views: number of images drawn for each shape, without repetition if there are enough.
             colours: whether the clouds have six columns.
+            clouds: whether the clouds are read, for a model that sees shapes by their points.
             pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
                 the features of all images.
             seed: seed of everything random.
@@ -88,27 +90,29 @@ class TrainingPairs(torch.utils.data.Dataset):
         self.image_size, self.points = image_size, points
         self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
+        self.clouds = clouds
         self.skipped: Skipped = []
         self.shapes, self.images = [], []
         parts = []
         all_views = dataset.views()
-        for shape in progress(dataset.shapes, "reading points"):
+        for shape in progress(dataset.shapes, "reading points") if clouds else dataset.shapes:
             images = [image for image in all_views[shape.shape_id] if image.kind in kinds]
             if not images:
                 self.skipped.append((shape.shape_id, f"no image of kind {' or '.join(kinds)}"))
                 continue
-            try:
-                cloud = dataset.load_points(shape)
-            except CmahError as error:
-                self.skipped.append((shape.shape_id, str(error)))
-                continue
-            parts.append(with_colours(cloud) if colours else cloud[:, :3])
+            if clouds:
+                try:
+                    cloud = dataset.load_points(shape)
+                except CmahError as error:
+                    self.skipped.append((shape.shape_id, str(error)))
+                    continue
+                parts.append(with_colours(cloud) if colours else cloud[:, :3])
             self.shapes.append(shape)
             self.images.append(images)
-        if not parts:
+        if not self.shapes:
             reason = f" ({self.skipped[0][1]})" if self.skipped else ""
             raise DatasetError([f"{dataset.root}: no shape to train on{reason}"])
-        self._points = np.concatenate(parts)
+        self._points = np.concatenate(parts) if clouds else np.zeros((0, 3), np.float16)
         self._offsets = np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
@@ -127,9 +131,10 @@ class TrainingPairs(torch.utils.data.Dataset):
         Returns:
             image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; missing if
                 `pictures` is off.
-            points: float32 [points, 3] or [points, 6], normalised, then augmented.
+            points: float32 [points, 3] or [points, 6], normalised, then augmented; missing if `clouds` is off.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
+            drawn: int64 [], how many different images were drawn, if more than one is wanted.
 
         Raises:
             CmahError: if no image of any shape can be read.
@@ -146,12 +151,16 @@ class TrainingPairs(torch.utils.data.Dataset):
 
     def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
-        pair = {"points": self.draw_points(position, rng), "index": np.array(position, np.int64)}
+        pair = {"points": self.draw_points(position, rng)} if self.clouds else {}
+        pair["index"] = np.array(position, np.int64)
         if not self.pictures:
             return {**pair, "view": np.array(rng.integers(len(self.images[position])))}
         drawn, view = self._views(position, rng)
-        picture = drawn[0] if self.views == 1 else np.stack(drawn)
-        return {**pair, "image": picture, "view": np.array(view, np.int64)}
+        pair["view"] = np.array(view, np.int64)
+        if self.views == 1:
+            return {**pair, "image": drawn[0]}
+        filled = np.stack([drawn[k % len(drawn)] for k in range(self.views)])
+        return {**pair, "image": filled, "drawn": np.array(len(drawn), np.int64)}
 
     def draw_points(self, position: int, rng: np.random.Generator) -> np.ndarray:
         """A random subset of a shape's points, normalised, then augmented: float32 [points, 3 or 6]."""
@@ -163,7 +172,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng)
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
-        """The augmented views and the number of the first; an unreadable one gives way to the next in random order."""
+        """Up to `self.views` augmented views, and the number of the first; an unreadable one gives way to the next."""
         order = rng.permutation(len(self.images[position]))
         drawn: list[np.ndarray] = []
         first = -1
@@ -179,7 +188,7 @@ class TrainingPairs(torch.utils.data.Dataset):
                 return drawn, first
         if not drawn:
             raise CmahError(f"shape {self.shapes[position].shape_id!r}: no view can be read: {fault}")
-        return [drawn[k % len(drawn)] for k in range(self.views)], first
+        return drawn, first
 
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
         """An image of the dataset, augmented: uint8 [3, size, size]."""
@@ -190,6 +199,24 @@ class TrainingPairs(torch.utils.data.Dataset):
 
         pixels = augment_image(pixels, self.image_size, self.image_augmentation, rng, mask)
         return pixels.transpose(2, 0, 1)
+
+
+class Batches(Protocol):
+    """What training reads: the epochs of some pairs in batches, and how many batches an epoch has.
+
+    Examples:
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> batches: Batches = TrainingBatches(TrainingPairs(dataset, image_size=32, points=64), batch_size=2)
+        >>> len(batches) == len(batches.pairs) // 2
+        True
+    """
+
+    pairs: TrainingPairs
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
+        """See `TrainingBatches.epoch`."""
 
 
 class TrainingBatches:
@@ -216,7 +243,7 @@ class TrainingBatches:
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
-        sample_bytes = pairs.points * (24 if pairs.colours else 12)
+        sample_bytes = pairs.points * (24 if pairs.colours else 12) if pairs.clouds else 0
         sample_bytes += pairs.views * 3 * pairs.image_size**2 if pairs.pictures else 0
         shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
         self._loader = DataLoader(

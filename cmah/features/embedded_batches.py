@@ -11,11 +11,15 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
+from cmah.features.describing_views import DescribingViews
 from cmah.features.image_embedder import ImageEmbedder
 
 
 class EmbeddedBatches(TrainingBatches):
     """Batches with the field image_features (float32 [b, d]) in place of image.
+
+    For a model that sees shapes by their views, view_features (float32 [b, views, d]) and view_mask (bool [b, views])
+    hold other renders of each shape, drawn at random; the render that is the query is never among them.
 
     Attributes:
         embedder: the frozen encoder.
@@ -39,7 +43,14 @@ class EmbeddedBatches(TrainingBatches):
     """
 
     def __init__(
-        self, dataset: Dataset, config: Config, embedder: ImageEmbedder, *, points: int, colours: bool
+        self,
+        dataset: Dataset,
+        config: Config,
+        embedder: ImageEmbedder,
+        *,
+        points: int,
+        colours: bool,
+        views: int = 0,
     ) -> None:
         """Embed every image that takes part, or read the embeddings from disk.
 
@@ -47,8 +58,9 @@ class EmbeddedBatches(TrainingBatches):
             dataset: of the training shapes.
             config: of the run.
             embedder: the frozen encoder.
-            points: points of each cloud.
+            points: points of each cloud; 0 for none.
             colours: whether the clouds have colours, six columns in place of three.
+            views: how many views describe each shape at most; 0 for none.
 
         Raises:
             DatasetError: if no shape can take part, or no image can be read.
@@ -61,6 +73,7 @@ class EmbeddedBatches(TrainingBatches):
             point_augmentation=config.point_augmentation,
             kinds=config.data.kinds,
             colours=colours,
+            clouds=points > 0,
             pictures=False,
             seed=config.training.seed,
         )
@@ -80,10 +93,13 @@ class EmbeddedBatches(TrainingBatches):
         else:
             self.rows = np.arange(len(images))
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
+        self.views = DescribingViews(pairs, self.table, self.rows, views) if views else None
         super().__init__(pairs, config.training.batch_size, workers)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """As in `TrainingBatches`, with the embeddings of the views that were drawn."""
         for batch in super().epoch(number, first_batch):
-            wanted = self.rows[self.first_view[batch["index"].numpy()] + batch["view"].numpy()]
-            yield {**batch, "image_features": torch.from_numpy(self.table.rows(wanted))}
+            index, asked = batch["index"].numpy(), batch["view"].numpy()
+            wanted = self.rows[self.first_view[index] + asked]
+            batch["image_features"] = torch.from_numpy(self.table.rows(wanted))
+            yield batch if self.views is None else batch | self.views.of_batch(number, index, asked)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cmah.errors import ConfigError
 from cmah.models.hash_head import check_lengths
+from cmah.models.view_pooling import Pooling
 from cmah.settings import Count, ProperShare, Range, Settings
 
 
@@ -40,6 +41,13 @@ class ModelConfig(Settings):
             transformer.
         shape_weights: file of its weights; "" trains it from random weights.
         shape_frozen: whether that tower stays as loaded.
+        shape_input: what shows a full shape: its "points", its "views" (through the model's image side), or "both",
+            their features one after the other. The masked stream of a shape is that of its points; with "views" there
+            is none.
+        views: how many views of a shape are seen.
+        views_from: which renders of a shape may be its views: "all", or every second one, "even" or "odd", so that
+            the others can be queries.
+        view_pooling: how the features of the views become one: "mean", "max" or a learned "attention".
         shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
 
     Examples:
@@ -79,6 +87,10 @@ class ModelConfig(Settings):
     shape_encoder: str = ""
     shape_weights: str = ""
     shape_frozen: bool = False
+    shape_input: Literal["points", "views", "both"] = "points"
+    views: Count = 12
+    views_from: Literal["all", "even", "odd"] = "all"
+    view_pooling: Pooling = "mean"
     shape_turns: Count = 1
 
     def __post_init__(self) -> None:
@@ -95,6 +107,10 @@ class ModelConfig(Settings):
                     f"model.{side}_encoder = {encoder!r}: a frozen tower needs model.{side}_weights (nothing is "
                     f"downloaded); model.{side}_frozen=false trains it from random weights"
                 )
+        if self.shape_input == "views" and self.shape_encoder:
+            raise ConfigError(
+                f"model.shape_encoder = {self.shape_encoder!r}: sees points, and model.shape_input=views shows it none"
+            )
         if self.image_size % self.patch_size:
             raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
         if (

@@ -20,6 +20,7 @@ from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
 from cmah.models.hash_head import HashHead
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
+from cmah.models.view_pooling import ViewPooling
 
 
 @dataclass
@@ -82,7 +83,9 @@ class Cmah(nn.Module):
             nn.init.zeros_(decoder.predict.weight)
         self.image_tower = self.shape_tower = None
         self.code_lengths, self.width = c.bits, c.bits[-1]
-        self.image_size, self.points = c.image_size, c.points
+        self.image_size, self.points = c.image_size, 0 if c.shape_input == "views" else c.points
+        self.shape_input, self.views_from = c.shape_input, c.views_from
+        self.views: int = 0 if c.shape_input == "points" else c.views
         self.remarks: list[str] = []
         image_width = shape_width = 2 * c.width
         if c.image_encoder:
@@ -92,13 +95,19 @@ class Cmah(nn.Module):
             tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
             self.shape_tower, shape_width = tower, shape.dim
             self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
+        point_width = shape_width
+        if self.views:
+            shape_width = image_width + (point_width if self.points else 0)
         # a tower's features are wider than the pooled tokens: the masked stream is mapped to their width
         self.image_lift = nn.Linear(2 * c.width, image_width) if self.image_tower else nn.Identity()
-        self.shape_lift = nn.Linear(2 * c.width, shape_width) if self.shape_tower else nn.Identity()
+        lifted = self.shape_tower is not None or self.shape_input == "both"
+        self.shape_lift = nn.Linear(2 * c.width, shape_width) if lifted else nn.Identity()
         # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
         # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
         self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
-        self.shape_norm = _standardise(shape_width) if self.shape_tower else nn.Identity()
+        self.shape_norm = _standardise(point_width) if self.shape_tower else nn.Identity()
+        self.view_pooling = ViewPooling(image_width, c.view_pooling) if self.views else None
+        self.view_norm = _standardise(image_width) if self.views and self.image_tower else nn.Identity()
         longest = c.bits[-1]
         self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
         self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
@@ -110,21 +119,42 @@ class Cmah(nn.Module):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Full images uint8 [b, 3, image_size, image_size] to real outputs [b, bits]."""
-        scaled = images.float() / 255
-        if self.image_tower is not None:
-            return self.image_head(self.image_norm(self.image_tower(scaled)))
-        tokens = self.image_tokenizer((scaled - self.mean) / self.std)
-        return self.image_head(pool(self.image_encoder(tokens)))
+        return self.image_head(self.image_norm(self._image_features(images.float() / 255)))
 
     def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
         """A batch of full shapes to real outputs [b, bits].
 
         Args:
-            shapes: "points": clouds float32 [b, points, 3], normalised, y up; other keys are not read.
+            shapes: what `shape_input` asks for, as in `EncoderModel`. Clouds have 3 columns.
         """
-        turns, points = self.config.shape_turns, shapes["points"]
-        features = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
-        return self.shape_head(self.shape_norm(torch.stack(features).mean(dim=0)))
+        features = None
+        if self.points:
+            turns, points = self.config.shape_turns, shapes["points"]
+            each = [self._shape_features(turned(points, 2 * math.pi * i / turns)) for i in range(turns)]
+            features = torch.stack(each).mean(dim=0)
+        return self.shape_head(self._described(features, shapes))
+
+    def _described(self, features: Tensor | None, shapes: Mapping[str, Tensor]) -> Tensor:
+        """What the head takes of a shape: features of its points, of its views, or one after the other."""
+        parts = [] if features is None else [self.shape_norm(features)]
+        if self.view_pooling is not None:
+            there, seen = shapes["view_mask"], shapes.get("view_features")
+            if seen is None:  # view by view, for the memory
+                views = shapes["views"].float() / 255
+                seen = torch.stack([self._image_features(view) for view in views.unbind(dim=1)], dim=1)
+            if self.training:  # places without a view must not enter the statistics of a batch norm
+                normed = seen.new_zeros(seen.shape)
+                normed[there] = self.view_norm(seen[there])
+            else:
+                normed = self.view_norm(seen.flatten(0, 1)).unflatten(0, tuple(there.shape))
+            parts.append(self.view_pooling(normed, there))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _image_features(self, scaled: Tensor) -> Tensor:
+        """Features of full images, float [b, 3, s, s] in 0..1, before they are standardised."""
+        if self.image_tower is not None:
+            return self.image_tower(scaled)
+        return pool(self.image_encoder(self.image_tokenizer((scaled - self.mean) / self.std)))
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
         """Vectors to compare by cosine, float32 [n, bits], from outputs of that shape: their tanh."""
@@ -143,27 +173,29 @@ class Cmah(nn.Module):
     def forward(
         self,
         images: Tensor,
-        points: Tensor,
+        points: Tensor | None,
         generator: torch.Generator,
         *,
         masked: int | None = None,
         features: tuple[Tensor | None, Tensor | None] = (None, None),
+        views: Mapping[str, Tensor] | None = None,
     ) -> CmahOutput:
         """A training pass over b pairs.
 
         Args:
             images: uint8 [b, 3, image_size, image_size].
-            points: float32 [b, points, 3], row i the shape of image i.
+            points: float32 [b, points, 3], row i the shape of image i; None where only views are seen.
             generator: on the CPU; decides masks and the first points of farthest-point sampling.
             masked: how many pairs, from the first on, go through the masked streams and the decoders as well;
                 None means all of them.
             features: of the images and of the shapes, if those of a frozen tower were computed beforehand, else None.
+            views: those that describe the shapes, where the model sees views, as `EncoderModel` takes them.
         """
         masked = len(images) if masked is None else min(masked, len(images))
         normalised = (images.float() / 255 - self.mean) / self.std
         # with a tower, only the masked streams need tokens
         normalised = normalised if self.image_tower is None else normalised[:masked]
-        clouds = points if self.shape_tower is None else points[:masked]
+        clouds = normalised[:0] if points is None else points if self.shape_tower is None else points[:masked]
         image_tokens = point_tokens = centres = groups = normalised[:0]
         if len(normalised):
             image_tokens = self.image_tokenizer(normalised)
@@ -177,7 +209,7 @@ class Cmah(nn.Module):
                 if self.image_tower is None
                 else self.image_tower(images.float() / 255)
             )
-        if full_shape is None:
+        if full_shape is None and points is not None:
             full_shape = (
                 pool(self.point_encoder(point_tokens, self.point_position(centres)))
                 if self.shape_tower is None
@@ -185,7 +217,7 @@ class Cmah(nn.Module):
             )
         output = CmahOutput(
             self.image_head.relax(self.image_head(self.image_norm(full_image))),
-            self.shape_head.relax(self.shape_head(self.shape_norm(full_shape))),
+            self.shape_head.relax(self.shape_head(self._described(full_shape, views or {}))),
         )
         if masked:
             self._masked_streams(
@@ -207,6 +239,12 @@ class Cmah(nn.Module):
         """Add to `output` the codes of the visible tokens and the decoders' predictions of the masked ones."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
+        if not self.points:  # shapes have no masked stream
+            visible_image = self.image_encoder(take(image_tokens, image_visible))
+            output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
+            patches = self.image_decoder(visible_image, image_visible, image_masked)
+            output.patches = patches, take(patchify(images, c.patch_size), image_masked)
+            return
         point_visible, point_masked = random_split(b, c.groups, c.point_mask, generator)
         visible_image = self.image_encoder(take(image_tokens, image_visible))
         visible_centres, masked_centres = take(centres, point_visible), take(centres, point_masked)

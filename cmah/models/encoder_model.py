@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -42,6 +42,9 @@ class EncoderModel(Protocol):
         image_size: side of the images that it takes, in pixels.
         points: points of the clouds that it takes.
         colours: whether these clouds have colours, six columns in place of three.
+        shape_input: what shows it a shape: "points", "views" or "both".
+        views: how many views of a shape it takes at most; 0 where it takes none.
+        views_from: which renders of a shape may be these: "all", or every second one, "even" or "odd".
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
             `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
 
@@ -62,6 +65,9 @@ class EncoderModel(Protocol):
     image_size: int
     points: int
     colours: bool
+    shape_input: Literal["points", "views", "both"]
+    views: int
+    views_from: Literal["all", "even", "odd"]
 
     @property
     def frozen_images(self) -> FrozenImages | None:
@@ -74,7 +80,9 @@ class EncoderModel(Protocol):
         """A named batch of what shows the shapes to outputs [b, width].
 
         Args:
-            shapes: "points": float32 [b, points, 3 or 6], normalised, y up.
+            shapes: what `shape_input` asks for. "points": float32 [b, points, 3 or 6], normalised, y up. Of the
+                views: "views" uint8 [b, v, 3, image_size, image_size], or "view_features" float32 [b, v, d], what
+                a frozen image encoder made of them; and "view_mask" bool [b, v], which places hold a view.
         """
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Two encoders in one space: a frozen image encoder, a point encoder that is brought to it, and optional hash heads.
+"""Two encoders in one space: a frozen image encoder, a shape encoder that is brought to it, and optional hash heads.
+
+A shape is seen by its points, by its views (through the image encoder), or by both.
 
 The model of Kühn et al. (arXiv 2603.06982) and of Sbrolli and Matteucci (arXiv 2406.02202). The hash heads, and the
 separate joint space with its standardisation, are additions of ours; with their defaults (head "itq", joint_dim 0) the
@@ -19,7 +21,8 @@ from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remark
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.hash_head import HashHead, check_lengths
 from cmah.models.pretrained.image_towers import ImageBackbone
-from cmah.settings import ProperShare, Settings
+from cmah.models.view_pooling import Pooling, ViewPooling
+from cmah.settings import Count, ProperShare, Settings
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,14 @@ class TowersConfig(Settings):
         image_encoder: the image encoder, always frozen: timm:NAME, open_clip:NAME or slip:ViT-B-16.
         image_weights: its weights: a file or download:TAG.
         image_size: pixels; 0 takes the encoder's size.
-        shape_encoder: the point-cloud encoder, a name that `cmah encoders` lists.
+        shape_input: what shows a shape: its "points", its "views", or "both".
+        views: how many views of a shape the image encoder sees.
+        views_from: which renders of a shape may be its views: "all", or every second one, "even" or "odd", so that
+            the others can be queries.
+        view_pooling: how the vectors of the views become one: "mean", "max" or a learned "attention".
+        joining: how points and views become one vector, where there are both: "concatenate" projects the two
+            together, "average" takes the mean of their unit vectors.
+        shape_encoder: the point-cloud encoder, a name that `cmah encoders` lists; not used with "views".
         shape_weights: file of its weights; "" trains it from random weights.
         shape_frozen: whether the shape encoder stays as loaded.
         points: points of each cloud; 0 takes as many as the encoder was trained on.
@@ -62,6 +72,11 @@ class TowersConfig(Settings):
     image_encoder: str = ""
     image_weights: str = ""
     image_size: int = 0
+    shape_input: Literal["points", "views", "both"] = "points"
+    views: Count = 12
+    views_from: Literal["all", "even", "odd"] = "all"
+    view_pooling: Pooling = "mean"
+    joining: Literal["concatenate", "average"] = "concatenate"
     shape_encoder: str = ""
     shape_weights: str = ""
     shape_frozen: bool = False
@@ -76,6 +91,8 @@ class TowersConfig(Settings):
                 "model.head=tanh"
             )
         for side, example in (("image", "open_clip:ViT-B-32"), ("shape", "openshape_g14")):
+            if side == "shape" and self.shape_input == "views":
+                continue
             if not getattr(self, f"{side}_encoder"):
                 raise ConfigError(
                     f"model.{side}_encoder is not set: give --{side}-encoder, such as {example} (cmah encoders lists "
@@ -86,7 +103,7 @@ class TowersConfig(Settings):
                 "model.image_weights is not set: a frozen image encoder needs its weights; give --image-weights FILE "
                 "or download:TAG"
             )
-        if self.shape_frozen and not self.shape_weights:
+        if self.shape_frozen and not self.shape_weights and self.shape_input != "views":
             raise ConfigError(
                 "model.shape_frozen is on without model.shape_weights: the encoder would keep its random weights; set "
                 "model.shape_weights=FILE or model.shape_frozen=false"
@@ -117,22 +134,32 @@ class TwoTowers(nn.Module):
     def __init__(self, config: TowersConfig) -> None:
         super().__init__()
         c = self.config = config
+        # the parts of the shape side that `shape_input` leaves out are None
+        self.shape_tower: nn.Module | None
+        self.view_pooling: ViewPooling | None
+        self.joined: nn.Linear | None
         self.image_tower, image = image_tower(c.image_encoder, c.image_weights, c.image_size, frozen=True)
-        self.shape_tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
-        self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
-        self.image_size, self.points = c.image_size or image.default_size, c.points or shape.points
-        self.colours = shape.colours
-        self.dim = c.joint_dim or image.dim
-        self.aligned = not c.joint_dim and shape.dim == image.dim
-        if c.joint_dim:
-            # features of a classifier share a large mean and differ in scale; the linear layer after the norm makes
-            # an affine part superfluous
-            self.image_projection: nn.Module = nn.Sequential(
-                nn.BatchNorm1d(image.dim, eps=2.5e-3, affine=False), nn.Linear(image.dim, self.dim)
-            )
-        else:
-            self.image_projection = nn.Identity()
-        self.shape_projection = nn.Identity() if self.aligned else nn.Linear(shape.dim, self.dim)
+        self.image_size, self.dim = c.image_size or image.default_size, c.joint_dim or image.dim
+        self.points, self.colours, self.remarks = 0, False, list[str]()
+        self.shape_tower = self.view_pooling = None
+        self.shape_input, self.views_from = c.shape_input, c.views_from
+        self.views = 0 if c.shape_input == "points" else c.views
+        self.aligned = not c.joint_dim
+        if c.shape_input != "views":
+            self.shape_tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=c.shape_frozen)
+            self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
+            self.points, self.colours = c.points or shape.points, shape.colours
+            self.aligned = not c.joint_dim and shape.dim == image.dim
+        self.image_projection = _projection(image.dim, c.joint_dim)
+        if self.shape_tower is not None:
+            self.shape_projection = nn.Identity() if self.aligned else nn.Linear(shape.dim, self.dim)
+        if c.shape_input != "points":
+            self.view_projection = _projection(image.dim, c.joint_dim)
+            self.view_pooling = ViewPooling(self.dim, c.view_pooling)
+        self.joined = None
+        if c.shape_input == "both" and c.joining == "concatenate":
+            self.joined = nn.Linear(2 * self.dim, self.dim)
+            self.aligned = False
         self.image_head = self.shape_head = None
         if c.head != "itq":
             self.image_head = HashHead(self.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
@@ -163,9 +190,37 @@ class TwoTowers(nn.Module):
         """A batch of shapes to outputs [b, width].
 
         Args:
-            shapes: "points": clouds float32 [b, points, 3 or 6], normalised, y up; other keys are not read.
+            shapes: "points": clouds float32 [b, points, 3 or 6], normalised, y up; of the views uint8 "views"
+                [b, v, 3, s, s] or what the image encoder made of them, float32 "view_features" [b, v, d], and bool
+                "view_mask" [b, v], which of the v places hold a view. Each only where `shape_input` asks for it.
         """
-        return self._outputs(self.shape_projection(self.shape_tower(shapes["points"])), self.shape_head)
+        parts = []
+        if self.shape_tower is not None:
+            parts.append(self.shape_projection(self.shape_tower(shapes["points"])))
+        if self.view_pooling is not None:
+            parts.append(self._seen(shapes, self.view_pooling))
+        if len(parts) == 1:
+            return self._outputs(parts[0], self.shape_head)
+        units = [functional.normalize(part.float(), dim=1) for part in parts]
+        if self.joined is None:
+            return self._outputs(units[0] + units[1], self.shape_head)
+        return self._outputs(self.joined(torch.cat(units, dim=1) * self.dim**0.5), self.shape_head)
+
+    def _seen(self, shapes: Mapping[str, Tensor], pooling: ViewPooling) -> Tensor:
+        """The pooled unit vectors of the views in the joint space, [b, dim]."""
+        features = shapes.get("view_features")
+        if features is None:  # view by view, for the memory
+            views = shapes["views"].float() / 255
+            features = torch.stack([self.image_tower(view) for view in views.unbind(dim=1)], dim=1)
+        there = shapes["view_mask"]
+        if self.training:  # places without a view must not enter the statistics of a batch norm
+            units = features.new_zeros(*there.shape, self.dim)
+            units[there] = functional.normalize(self.view_projection(features[there]).float(), dim=1)
+        else:
+            joint = self.view_projection(features.flatten(0, 1)).float()
+            units = functional.normalize(joint, dim=1).unflatten(0, tuple(there.shape))
+        pooled: Tensor = pooling(units, there)
+        return pooled
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
         """The part of outputs [n, width] that is the embedding, of unit length: [n, dim]."""
@@ -185,3 +240,14 @@ class TwoTowers(nn.Module):
         if self.image_head is None:
             return outputs, None
         return outputs[:, : self.dim], self.image_head.relax(outputs[:, self.dim :])
+
+
+def _projection(width: int, joint_dim: int) -> nn.Module:
+    """From the space of the image encoder to a joint space; nothing where there is no separate one.
+
+    Features of a classifier share a large mean and differ in scale; the linear layer after the norm makes an affine
+    part superfluous.
+    """
+    if not joint_dim:
+        return nn.Identity()
+    return nn.Sequential(nn.BatchNorm1d(width, eps=2.5e-3, affine=False), nn.Linear(width, joint_dim))

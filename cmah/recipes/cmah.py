@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import TrainingBatches
+from cmah.data.training_batches import Batches
 from cmah.errors import ConfigError
 from cmah.features.augmented_batches import FeatureBatches
+from cmah.features.describing_views import DescribedBatches, DescribingViews
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
@@ -25,6 +26,7 @@ from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.cmah_network import Cmah, CmahOutput
+from cmah.models.encoder_model import FrozenImages
 from cmah.negatives.negatives_config import NegativesConfig, described
 from cmah.negatives.weights import NegativeWeights, make_negative_weights
 from cmah.recipes.recipe import Recipe
@@ -100,11 +102,16 @@ class CmahRecipe(Recipe):
     model_config = ModelConfig
     loss_config = LossConfig
     presets: ClassVar = {"small": {}, "tiny": _TINY, "base": _BASE}
+    network: Cmah
 
     def __init__(self, config: Config) -> None:
         self.settings: LossConfig = config.loss
         self.network = self.model = Cmah(config.model)
         self.code_lengths = self.network.code_lengths
+        if not isinstance(
+            self.network.image_tower, Frozen
+        ):  # one that is frozen has its features computed once
+            self.described_by = self.network.views
         self.remarks = list(self.network.remarks)
         if self.settings.negatives.kind:
             self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
@@ -119,7 +126,16 @@ class CmahRecipe(Recipe):
         """L = L_c + L_r and its parts; see `Recipe.loss`."""
         s, masked = self.settings, self._masked(len(batch["index"]))
         features = batch.get("image_features"), batch.get("shape_features")
-        out = self.network(batch["image"], batch["points"], generator, masked=masked, features=features)
+        image, views = batch["image"], batch
+        if self.network.views and "view_features" not in batch:  # of several pictures the first one asks
+            image, described = image[:, 0], image[:, 1:]
+            number = torch.arange(1, 1 + self.network.views, device=image.device)
+            # a shape with a single picture is described by it
+            there = (number < batch["drawn"][:, None]) | ((number == 1) & (batch["drawn"][:, None] == 1))
+            views = {"views": described, "view_mask": there}
+        out = self.network(
+            image, batch.get("points"), generator, masked=masked, features=features, views=views
+        )
         # similarities and distances would keep two digits in bfloat16
         with torch.autocast(out.full_image.device.type, enabled=False):
             parts = self._contrasts(out, batch["index"]) | self._reconstructions(out)
@@ -150,6 +166,8 @@ class CmahRecipe(Recipe):
         image, shape = out.full_image, out.full_shape
         if s.full_full:
             parts["full_full"] = (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2
+        if out.masked_image is not None and out.masked_shape is None and s.mask_full:
+            parts["mask_full"] = contrast(out.masked_image, shape, to_shape)
         if out.masked_image is not None and out.masked_shape is not None:
             hidden_image, hidden_shape, masked = out.masked_image, out.masked_shape, len(out.masked_image)
             if s.mask_full:
@@ -172,16 +190,16 @@ class CmahRecipe(Recipe):
             parts["points"] = s.points_scale * group_loss(*out.groups)
         return parts
 
-    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+    def batches(self, dataset: Dataset, config: Config) -> Batches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""
-        batches = super().batches(dataset, config)
+        batches: Batches = super().batches(dataset, config)
         if self.settings.negatives.kind:
             self.negative_weights = self._hard_negatives(batches, config)
         towers = (self.network.image_tower, self.network.shape_tower)
         image, shape = (tower if isinstance(tower, Frozen) else None for tower in towers)
         if config.training.cached_copies and (image or shape):
             pictured = max(1, self._masked(min(config.training.batch_size, len(batches.pairs))))
-            return FeatureBatches(
+            batches = FeatureBatches(
                 batches.pairs,
                 config.training.batch_size,
                 config.training.workers,
@@ -190,9 +208,20 @@ class CmahRecipe(Recipe):
                 copies=config.training.cached_copies,
                 pictured=pictured,
             )
+        if self.network.views and image is not None:
+            model = config.model
+            frozen_images = FrozenImages(model.image_encoder, model.image_weights, image.net)
+            device = next(self.network.parameters()).device
+            views = DescribingViews.of(
+                batches.pairs,
+                ImageEmbedder.of(frozen_images, device),
+                self.network.views,
+                config.training.workers,
+            )
+            return DescribedBatches(batches, views)
         return batches
 
-    def _hard_negatives(self, batches: TrainingBatches, config: Config) -> NegativeWeights:
+    def _hard_negatives(self, batches: Batches, config: Config) -> NegativeWeights:
         """Weights from the embeddings of a frozen image encoder: the one named for it, or the model's own."""
         negatives, model = self.settings.negatives, config.model
         device = next(self.network.parameters()).device

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import TrainingBatches, TrainingPairs
+from cmah.data.training_batches import Batches, TrainingBatches, TrainingPairs
 from cmah.models.encoder_model import EncoderModel
 
 
@@ -28,6 +28,7 @@ class Recipe(ABC):
         network: the model, as what has parameters.
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
+        described_by: how many further pictures of each shape a batch holds, for a model that sees views.
 
     Examples:
         What the training loop does with a recipe:
@@ -49,6 +50,7 @@ class Recipe(ABC):
     network: nn.Module
     model: EncoderModel
     remarks: Sequence[str] = ()
+    described_by: int = 0
 
     @abstractmethod
     def __init__(self, config: Config) -> None:
@@ -64,8 +66,10 @@ class Recipe(ABC):
                 global state, which is seeded for the step too.
         """
 
-    def batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+    def batches(self, dataset: Dataset, config: Config) -> Batches:
         """How batches are drawn: here one random view and one random subset of the points of each shape.
+
+        A model that sees views gets `described_by` further views, which describe the shape.
 
         The result's `epoch(number, first_batch)` must be a pure function of (seed, number), so that a resumed
         run sees what an uninterrupted one would have seen.
@@ -77,6 +81,8 @@ class Recipe(ABC):
             config.image_augmentation,
             config.point_augmentation,
             kinds=config.data.kinds,
+            views=1 + self.described_by,
+            clouds=self.model.points > 0,
             colours=self.model.colours,
             seed=config.training.seed,
         )

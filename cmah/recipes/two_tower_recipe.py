@@ -108,12 +108,17 @@ class TwoTowerRecipe(Recipe):
     def require_usable_untrained(self) -> None:
         """Refuse to use the towers as they are if they share no space, or if their codes would be random."""
         model = self.config.model
+        if model.joint_dim or self.network.joined is not None:
+            raise ConfigError(
+                "training.epochs = 0: what model.joint_dim and model.joining=concatenate project with would be of "
+                "random weights; choose model.joint_dim=0 and model.joining=average, or train"
+            )
         if not self.network.aligned:
             raise ConfigError(
                 f"training.epochs = 0: {model.shape_encoder} and {model.image_encoder} share no space; choose encoders "
                 "that were aligned with each other (cmah encoders), or train"
             )
-        if not model.shape_weights:
+        if not model.shape_weights and model.shape_input != "views":
             raise ConfigError(
                 f"training.epochs = 0 without model.shape_weights: {model.shape_encoder} would be of random weights"
             )
@@ -125,6 +130,8 @@ class TwoTowerRecipe(Recipe):
     def _alignment(self) -> list[str]:
         """A warning where a point encoder with loaded weights is put beside another image encoder than its own."""
         model = self.config.model
+        if model.shape_input == "views":
+            return []
         partner = find(model.shape_encoder).aligned_with
         if (
             not (self.network.aligned and model.shape_weights and partner)
@@ -172,7 +179,12 @@ class TwoTowerRecipe(Recipe):
         """One random view's embedding and one random subset of the points of each shape."""
         embedder = ImageEmbedder.of(self.network.frozen_images, self.device)
         return EmbeddedBatches(
-            dataset, config, embedder, points=self.network.points, colours=self.network.colours
+            dataset,
+            config,
+            embedder,
+            points=self.network.points,
+            colours=self.network.colours,
+            views=self.network.views,
         )
 
     def after_step(self) -> None:

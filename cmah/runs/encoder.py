@@ -14,11 +14,12 @@ import torch
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import Dataset, Image, Shape
-from cmah.data.encoding_batches import ImageBatches, PointBatches
+from cmah.data.encoding_batches import ImageBatches
 from cmah.data.images import PICTURE_SUFFIXES, fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
+from cmah.data.shape_views import ViewsFrom, described
 from cmah.devices import chosen_device
-from cmah.errors import CmahError, RunError
+from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH, in_batches
 from cmah.files import Skipped
@@ -26,6 +27,7 @@ from cmah.meshes import MESH_SUFFIXES
 from cmah.models.encoder_model import EncoderModel
 from cmah.progress import progress
 from cmah.runs.run_folder import MODALITIES, RunFolder
+from cmah.runs.shape_batches import ShapeBatches
 
 
 class Encoder:
@@ -198,15 +200,29 @@ class Encoder:
         return self._rows(outputs, rows, columns, embeddings), skipped
 
     def dataset_shapes(
-        self, dataset: Dataset, shapes: Sequence[Shape], *, label: str = "", embeddings: bool = False
+        self,
+        dataset: Dataset,
+        shapes: Sequence[Shape],
+        *,
+        workers: int = 0,
+        label: str = "",
+        embeddings: bool = False,
+        views_from: ViewsFrom | None = None,
+        per_view: bool = False,
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's shapes, and (file, reason) of those that could not be read.
 
         Args:
             dataset: the folder.
             shapes: rows of its shapes.csv.
+            workers: processes that decode the views.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
+            views_from: which renders are views; None: those that the model says.
+            per_view: give one row for each view, with the image's id, in place of one for each shape.
+
+        Raises:
+            ConfigError: for `per_view` with a model that sees no views.
 
         Examples:
             >>> encoder, dataset = Encoder.load("demo/run"), Dataset.read("demo/dataset").select("test")
@@ -214,14 +230,41 @@ class Encoder:
             >>> codes.bits, codes.splits.tolist()
             (64, ['test', 'test', 'test'])
         """
-        paths = [dataset.root / shape.points for shape in shapes]
-        batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, dataset.up_axis)
+        if per_view and not self.model.views:
+            raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
+        which = views_from or self.model.views_from
+        views = described(dataset, shapes, self.model.views, which) if self.model.views else []
+        ids = [shape.shape_id for shape in shapes]
+        if per_view:
+            shapes = [shape for shape, images in zip(shapes, views, strict=True) for _ in images]
+            views = [[image] for images in views for image in images]
+            ids = [image.image_id for (image,) in views]
+        embedder = self._embedder("keep") if self.model.views else None
+        batches = ShapeBatches(dataset, shapes, self.model, views=views, embedder=embedder, workers=workers)
         kept: list[int] = []
         outputs = self.outputs("shape", _shown(batches, "points", kept, len(shapes), label))
         rows = [shapes[i] for i in kept]
-        ids = [shape.shape_id for shape in rows]
-        columns = {"ids": ids, "shape_ids": ids, "kinds": ["shape"] * len(ids), "modality": "shape"}
+        columns = {
+            "ids": [ids[i] for i in kept],
+            "shape_ids": [shape.shape_id for shape in rows],
+            "kinds": ["shape"] * len(rows),
+            "modality": "shape",
+        }
         return self._rows(outputs, rows, columns, embeddings), batches.skipped
+
+    def describing(self, dataset: Dataset) -> set[str]:
+        """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.
+
+        Examples:
+            A run that sees shapes by their points leaves all of them as queries.
+
+            >>> Encoder.load("demo/run").describing(Dataset.read("demo/dataset"))
+            set()
+        """
+        if not self.model.views:
+            return set()
+        views = described(dataset, dataset.shapes, self.model.views, self.model.views_from)
+        return {image.image_id for images in views for image in images}
 
     def _rows(
         self, outputs: np.ndarray, rows: Sequence[Image | Shape], columns: dict[str, Any], embeddings: bool
@@ -263,17 +306,26 @@ class Encoder:
         if suffix in PICTURE_SUFFIXES:
             picture = fit_square(load_image(path), self.model.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
-        if suffix == ".npy":
-            cloud = load_points_file(path, up)
-        elif suffix in MESH_SUFFIXES:
-            from cmah.meshes.point_sampling import points_of_mesh
-
-            cloud = points_of_mesh(path, 4 * self.model.points, up)
-        else:
+        if suffix not in (".npy", *MESH_SUFFIXES):
             raise CmahError(
                 f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
             )
-        return "shape", self.outputs("shape", [self._shape(cloud)])
+        if suffix == ".npy" and self.model.views:
+            raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
+        shape: dict[str, torch.Tensor] = {}
+        if suffix == ".npy":
+            shape = self._shape(load_points_file(path, up))
+        elif self.model.points:
+            from cmah.meshes.point_sampling import points_of_mesh
+
+            shape = self._shape(points_of_mesh(path, 4 * self.model.points, up))
+        if self.model.views:
+            from cmah.meshes.view_rendering import views_of_mesh
+
+            views = views_of_mesh(path, self.model.views, self.model.image_size, up)
+            shape["views"] = torch.from_numpy(views.transpose(0, 3, 1, 2).copy())[None]
+            shape["view_mask"] = torch.ones(1, self.model.views, dtype=torch.bool)
+        return "shape", self.outputs("shape", [shape])
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """From a trained run and a dataset to files of codes or embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,9 +25,14 @@ def export(
     workers: int = 2,
     settings: Sequence[str] = (),
     background: Literal["keep", "remove"] = "keep",
+    per_view: bool = False,
     verify: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Path, Skipped]:
     """Encode the images and shapes of a split and write image.npz and shape.npz.
+
+    Where the run sees shapes by their views, the renders that describe them are no queries for them, and are not
+    among the images.
 
     Args:
         run: folder that `train` wrote.
@@ -41,7 +46,10 @@ def export(
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
         background: "remove" paints black what an image's mask says is not the object.
+        per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for
+            each shape.
         verify: read weights files anew instead of trusting the digests that the cache remembers.
+        report: called with each line for people.
 
     Returns:
         (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
@@ -64,12 +72,19 @@ def export(
         if format != "npz":
             refuse_to_replace(path.with_suffix(beside), format=format)
     refuse_to_replace_skipped(out)
+    describing = encoder.describing(data)
+    images = [image for image in data.images if image.image_id not in describing]
+    if describing:
+        report(
+            f"{len(describing)} renders describe their shapes and are no queries (model.views_from="
+            f"{encoder.model.views_from}); {len(images)} images are left"
+        )
     paths = []
     for modality in MODALITIES:
         if modality == "image":
             codes, unreadable = encoder.dataset_images(
                 data,
-                data.images,
+                images,
                 workers=workers,
                 label="images",
                 embeddings=embeddings,
@@ -77,7 +92,7 @@ def export(
             )
         else:
             codes, unreadable = encoder.dataset_shapes(
-                data, data.shapes, label="shapes", embeddings=embeddings
+                data, data.shapes, workers=workers, label="shapes", embeddings=embeddings, per_view=per_view
             )
         if len(unreadable) and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {unreadable[0][1]}"])

@@ -247,6 +247,7 @@ def _changed(config: Config, settings: Sequence[str]) -> Config:
 
 
 def _but_weights(config: Config) -> dict[str, Any]:
-    """The settings of a model without where its weights lie."""
+    """The settings of a model without where its weights lie, and how many renders it is shown of a shape."""
     model = config.to_dictionary()["model"]
-    return {key: value for key, value in model.items() if not key.endswith("_weights")}
+    shown = ("views", "views_from")
+    return {key: value for key, value in model.items() if not key.endswith("_weights") and key not in shown}

@@ -38,7 +38,7 @@ def fitted_codes(
     images = dataset.some_views(shapes, kinds, views)
     sets = [
         encoder.dataset_images(dataset, images, workers=workers, label="hash: images", embeddings=True)[0],
-        encoder.dataset_shapes(dataset, shapes, label="hash: shapes", embeddings=True)[0],
+        encoder.dataset_shapes(dataset, shapes, workers=workers, label="hash: shapes", embeddings=True)[0],
     ]
     return fit_hash(sets, encoder.model.code_lengths[-1])
 

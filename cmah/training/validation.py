@@ -9,6 +9,7 @@ import torch
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
+from cmah.data.shape_views import described
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.models.encoder_model import EncoderModel
@@ -80,9 +81,13 @@ class Validator:
     def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:
         self.model, self.dataset = model, held_out
         self.encoder = Encoder(model, device, space="validation")
-        self.images = held_out.some_views(
-            held_out.shapes, config.data.kinds, config.training.validation_views
-        )
+        queries = held_out
+        if model.views:  # a render that describes a shape is no query for it: every second one describes
+            views = described(held_out, held_out.shapes, model.views, "even")
+            describing = {image.image_id for images in views for image in images}
+            asking = [image for image in held_out.images if image.image_id not in describing]
+            queries = replace(held_out, images=asking)
+        self.images = queries.some_views(held_out.shapes, config.data.kinds, config.training.validation_views)
         self.labelled = all(shape.category for shape in held_out.shapes)
 
     def measure(self) -> dict[str, Any]:
@@ -92,7 +97,9 @@ class Validator:
         """
         embeddings = not self.model.learned_codes
         image, _ = self.encoder.dataset_images(self.dataset, self.images, embeddings=embeddings)
-        shape, _ = self.encoder.dataset_shapes(self.dataset, self.dataset.shapes, embeddings=embeddings)
+        shape, _ = self.encoder.dataset_shapes(
+            self.dataset, self.dataset.shapes, embeddings=embeddings, views_from="even"
+        )
         results: dict[str, Any] = {"relevance": "category" if self.labelled else "instance"}
         pairs = {"floats": (image, shape)}
         if not embeddings:

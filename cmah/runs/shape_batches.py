@@ -1,0 +1,150 @@
+"""Shapes of a dataset in batches, shown to a model as it takes them: by their points, their views, or both."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.encoding_batches import ImageBatches, PointBatches
+from cmah.features.image_embedder import ImageEmbedder
+from cmah.features.inference import BATCH
+from cmah.files import Skipped
+from cmah.models.encoder_model import EncoderModel
+
+
+class ShapeBatches:
+    """Shapes in order, without augmentation.
+
+    Iterating yields (named tensors as `EncoderModel.encode_shapes` takes them, positions in `shapes`). A shape that
+    lacks what the model takes, or whose files cannot be read, is left out and noted.
+
+    Attributes:
+        skipped: (path or shape id, reason) of each shape or view left out so far.
+
+    Examples:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
+        >>> batches = ShapeBatches(dataset, dataset.shapes[:2], model)
+        >>> [(tuple(shapes["points"].shape), positions) for shapes, positions in batches]
+        [((2, 512, 3), [0, 1])]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        shapes: Sequence[Shape],
+        model: EncoderModel,
+        *,
+        views: Sequence[Sequence[Image]] = (),
+        embedder: ImageEmbedder | None = None,
+        workers: int = 0,
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            dataset: the folder.
+            shapes: rows of its shapes.csv; one may occur several times.
+            model: what they are made ready for.
+            views: the views of each shape, where the model takes views.
+            embedder: keeps what the model's frozen image encoder makes of the views; None where it has none.
+            workers: processes that decode images.
+        """
+        self.dataset, self.shapes, self.model, self.views = dataset, shapes, model, views
+        self.embedder, self.workers = embedder, workers
+        self.skipped: Skipped = []
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], list[int]]]:
+        self.skipped.clear()
+        if self.model.shape_input == "points":
+            yield from self._points(range(len(self.shapes)))
+            return
+        seen = self._features() if self.embedder is not None else self._pictures()
+        held: list[tuple[int, np.ndarray]] = []
+        for item in seen:
+            held.append(item)
+            if len(held) == BATCH:
+                yield from self._with_points(held)
+                held = []
+        if held:
+            yield from self._with_points(held)
+
+    def _points(self, positions: Sequence[int]) -> Iterator[tuple[dict[str, Tensor], list[int]]]:
+        """The clouds of some of the shapes."""
+        paths = [self.dataset.root / self.shapes[position].points for position in positions]
+        batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, self.dataset.up_axis)
+        for batch, rows in batches:
+            yield batch, [positions[row] for row in rows]
+        self.skipped += batches.skipped
+
+    def _with_points(
+        self, held: list[tuple[int, np.ndarray]]
+    ) -> Iterator[tuple[dict[str, Tensor], list[int]]]:
+        """The views of some shapes as tensors, with their clouds where the model takes both."""
+        views = dict(held)
+        if self.model.shape_input == "views":
+            yield self._stacked(list(views.values())), list(views)
+            return
+        for batch, positions in self._points(list(views)):
+            yield {**batch, **self._stacked([views[position] for position in positions])}, positions
+
+    def _stacked(self, views: list[np.ndarray]) -> dict[str, Tensor]:
+        """Views of several shapes with the same number of places each, and which places hold one."""
+        count = self.model.views
+        there = np.array([[place < len(each) for place in range(count)] for each in views])
+        filled = np.stack(
+            [np.concatenate([each, np.repeat(each[:1], count - len(each), axis=0)]) for each in views]
+        )
+        name = "views" if self.embedder is None else "view_features"
+        return {name: torch.from_numpy(filled), "view_mask": torch.from_numpy(there)}
+
+    def _features(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and features of the views, float32 [v, d], of each shape with at least one readable view."""
+        assert self.embedder is not None
+        images = [image for views in self.views for image in views]
+        table = self.embedder.embed(self.dataset.root, images, workers=self.workers, label="views")
+        self.skipped += table.skipped
+        rows = dict(zip(table.kept, range(len(table)), strict=True))
+        first = 0
+        for position, views in enumerate(self.views):
+            wanted = [rows[i] for i in range(first, first + len(views)) if i in rows]
+            first += len(views)
+            if wanted:
+                yield position, table.rows(wanted)
+            else:
+                self._unseen(position)
+
+    def _pictures(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and pictures, uint8 [v, 3, size, size], of each shape with at least one readable view."""
+        owners = [position for position, views in enumerate(self.views) for _ in views]
+        images = [image for views in self.views for image in views]
+        size = self.model.image_size
+        batches = ImageBatches.of(self.dataset.root, images, size, BATCH, self.workers, "keep")
+        pictures: list[np.ndarray] = []
+        current = 0
+        for batch, rows in batches:
+            for row, picture in zip(rows, batch["image"].numpy(), strict=True):
+                while current < owners[row]:
+                    yield from self._ended(current, pictures)
+                    pictures, current = [], current + 1
+                pictures.append(picture)
+        while current < len(self.shapes):
+            yield from self._ended(current, pictures)
+            pictures, current = [], current + 1
+        self.skipped += batches.skipped
+
+    def _ended(self, position: int, pictures: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """The pictures of a shape, or a note that there are none."""
+        if pictures:
+            yield position, np.stack(pictures)
+        else:
+            self._unseen(position)
+
+    def _unseen(self, position: int) -> None:
+        """Note that a shape has no view."""
+        name = self.shapes[position].shape_id
+        self.skipped.append(
+            (name, f"shape {name!r}: no view that can be read (the run sees shapes by their views)")
+        )
