@@ -75,6 +75,8 @@ def test_without_repeated_shapes_it_is_nt_xent_and_matches_the_reference(shared,
     moved[order] = torch.tensor(b)
     got = instance_contrast(torch.tensor(a), moved, order, t)
     assert got.item() == pytest.approx(expected["loss"], rel=1e-9)
+    # the authors' code itself, in float32, which pairs by position
+    assert slow_nt_xent(a, b, t) == pytest.approx(expected["released_jittor_f32"], rel=1e-6)
 
 
 def test_the_released_pairs_are_wrong_from_the_first_repeated_shape_on(extra):

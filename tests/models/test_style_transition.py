@@ -52,9 +52,10 @@ def reference(shared, case):
 @pytest.mark.parametrize("case", CASES)
 def test_the_slow_form_equals_the_reference_in_every_variant(shared, case, variant):
     arrays, inputs = reference(shared, case)
-    np.testing.assert_allclose(
-        slow_mix(*inputs, variant), arrays[f"style_{variant}_{case}"], rtol=1e-9, atol=1e-12
-    )
+    slow = slow_mix(*inputs, variant)
+    np.testing.assert_allclose(slow, arrays[f"style_{variant}_{case}"], rtol=1e-9, atol=1e-12)
+    if variant == "released":  # the authors' code itself, in float32
+        np.testing.assert_allclose(slow, arrays[f"style_released_jittor_f32_{case}"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
