@@ -126,7 +126,8 @@ class Hits(_HitsOfQueries):
     `hits[i]` is the `QueryHits` of query i, `len(hits)` the number of queries, and iterating goes over the queries.
 
     Attributes:
-        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items searched.
+        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items (or of groups of
+            items) searched.
         distances: int32 [q, k], in bits.
         positions: int64 [q, k], the place of the item in the index, from 0 in order of adding.
 

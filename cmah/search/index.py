@@ -11,6 +11,7 @@ from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.search.backend import compiled
 from cmah.search.blocks import CodeBlocks
+from cmah.search.grouping import Groups, groups_of_items, nearest_groups
 from cmah.search.hash_tables import HashTables, part_lengths
 from cmah.search.hits import Hits, RadiusHits
 from cmah.search.ids import Ids, IdsLike, as_ids
@@ -159,22 +160,31 @@ class HammingIndex:
         return self._as_codes(self._blocks.rows(positions), self._ids.take(positions))
 
     def search(
-        self, queries: BinaryCodes, k: int = 10, *, subset: IdsLike | None = None, threads: int | None = None
+        self,
+        queries: BinaryCodes,
+        k: int = 10,
+        *,
+        subset: IdsLike | None = None,
+        group: IdsLike | Groups | None = None,
+        threads: int | None = None,
     ) -> Hits:
-        """The `k` nearest items of each query, fewer if there are fewer.
+        """The `k` nearest items of each query, fewer if there are fewer; or those of the `k` nearest groups.
 
         Args:
             queries: of this index's length and space.
             k: 1 or more.
             subset: search these items only: their ids, or bool [n] by position.
+            group: what each item belongs to, whole numbers or text [n] in order of position, such as the shape that
+                a code is a view of; "" for an item that stands for itself. Each group is there once, by its nearest
+                item. `Groups.of` numbers the labels once for many searches.
             threads: how many to use; by default one per core.
 
         Returns:
             Arrays over all queries; `hits[i]` has the hits of query i.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
-                that is no whole number or below 1.
+            CodesError: for queries of another length or space, an id that is not in the index, labels of another
+                number than there are items, or a `k` or `threads` that is no whole number or below 1.
 
         Examples:
             >>> from cmah import BinaryCodes, HammingIndex
@@ -183,15 +193,22 @@ class HammingIndex:
             >>> query = BinaryCodes.from_bits([[1, 1]])
             >>> index.search(query, k=2).ids.tolist(), index.search(query, subset=["a"]).ids.tolist()
             ([['c', 'b']], [['a']])
+            >>> index.search(query, group=["chair", "lamp", "lamp"]).ids.tolist()
+            [['c', 'a']]
         """
         self._check(queries)
-        if as_int(k, "k") < 1:
-            raise CodesError(f"k is {k}, expected 1 or more")
-        blocks, places = self._searched(subset)
-        k = int(min(k, len(blocks)))
-        _, positions, distances = self._scan(blocks, queries.packed, k, self.bits, threads)
-        positions = (positions if places is None else places[positions]).reshape(len(queries), k)
-        return Hits(self._ids.take(positions), distances.reshape(len(queries), k), positions)
+        blocks, places, groups, k = self._scope(k, subset, group)
+
+        def nearest(packed: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+            _, positions, distances = self._scan(blocks, packed, m, self.bits, thread_count(threads))
+            return positions.reshape(len(packed), m), distances.reshape(len(packed), m)
+
+        if groups is None or not k or not len(queries):
+            positions, distances = nearest(queries.packed, k)
+        else:
+            positions, distances = nearest_groups(nearest, queries.packed, groups, k)
+        positions = positions if places is None else places[positions]
+        return Hits(self._ids.take(positions), distances, positions)
 
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
@@ -300,6 +317,20 @@ class HammingIndex:
             thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
         return scan(blocks, packed, k, radius, threads)
+
+    def _scope(
+        self, k: int, subset: IdsLike | None, group: IdsLike | Groups | None
+    ) -> tuple[CodeBlocks, np.ndarray | None, Groups | None, int]:
+        """The codes to search, their positions as `_searched` gives them, their groups, and how many hits there are."""
+        k = as_int(k, "k")
+        if k < 1:
+            raise CodesError(f"k is {k}, expected 1 or more")
+        blocks, places = self._searched(subset)
+        if group is None:
+            return blocks, places, None, min(k, len(blocks))
+        groups = groups_of_items(group, len(self))
+        groups = groups if places is None else groups.at(places)
+        return blocks, places, groups, min(k, groups.count)
 
     def _searched(self, subset: IdsLike | None) -> tuple[CodeBlocks, np.ndarray | None]:
         """The codes to search and, of a subset, their positions in the index, ascending."""
