@@ -13,12 +13,13 @@ from cmah.search.backend import compiled
 from cmah.search.blocks import CodeBlocks
 from cmah.search.grouping import Groups, groups_of_items, nearest_groups
 from cmah.search.hash_tables import HashTables, part_lengths
-from cmah.search.hits import Hits, RadiusHits
+from cmah.search.hits import Hits, RadiusHits, TogetherHits
 from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
 from cmah.search.numpy_scan import ScanResult, differing_bits
 from cmah.search.scan import scan
 from cmah.search.table_scan import search_tables
+from cmah.search.together import By, check_by, owners_of_rows, scan_together
 from cmah.threads import thread_count
 
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
@@ -209,6 +210,56 @@ class HammingIndex:
             positions, distances = nearest_groups(nearest, queries.packed, groups, k)
         positions = positions if places is None else places[positions]
         return Hits(self._ids.take(positions), distances, positions)
+
+    def search_together(
+        self,
+        queries: BinaryCodes,
+        k: int = 10,
+        *,
+        by: By = "mean",
+        owners: IdsLike | None = None,
+        subset: IdsLike | None = None,
+        group: IdsLike | Groups | None = None,
+        threads: int | None = None,
+    ) -> TogetherHits:
+        """The `k` nearest items of several queries taken as one, such as the photos of one object.
+
+        All codes are compared with all queries, by NumPy, also in an index with tables.
+
+        Args:
+            queries: of this index's length and space.
+            k: 1 or more.
+            by: what counts as the distance of an item: the "mean" of those from all queries of an owner, or the
+                "least" of them.
+            owners: whose each query is, whole numbers or text [q]; "" for a query that stands for itself. By default
+                all are of one owner, 0.
+            subset: as in `search`.
+            group: as in `search`; a group is ranked by its nearest item, under that distance.
+            threads: how many to use, which share out the owners; by default one per core.
+
+        Returns:
+            Hits with a row for each owner, in order of first appearance.
+
+        Raises:
+            CodesError: as in `search`, for owners of another number than there are queries, or another `by`.
+
+        Examples:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=4)
+            >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]]), ids=["a", "b", "c"])
+            >>> photos = BinaryCodes.from_bits([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+            >>> index.search_together(photos, k=2).to_list()
+            [[{'id': 'b', 'distance': 1.333..., 'position': 1}, {'id': 'c', 'distance': 1.666..., 'position': 2}]]
+            >>> index.search_together(photos, k=1, by="least", owners=["mug", "mug", "sofa"]).ids.tolist()
+            [['a'], ['c']]
+        """
+        self._check(queries)
+        check_by(by)
+        names, rows = owners_of_rows(owners, len(queries))
+        blocks, places, groups, k = self._scope(k, subset, group)
+        positions, distances = scan_together(blocks, queries.packed, rows, k, by, groups, threads)
+        positions = positions if places is None else places[positions]
+        return TogetherHits(self._ids.take(positions), distances, positions, names)
 
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
