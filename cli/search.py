@@ -1,6 +1,7 @@
 """cmah search: the nearest items of an index to photos, meshes, point clouds or codes."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -24,6 +25,21 @@ from cmah.cli import options
     help="Show all hits within this Hamming distance in bits, in place of the -k nearest.",
 )
 @click.option(
+    "--together",
+    is_flag=True,
+    help="Take all FILES, or all rows of --codes, as photos of one object, and rank items by their distance from all.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["mean", "least"]),
+    help="What counts with --together: the mean of an item's distances from the photos, or the least.  [default: mean]",
+)
+@click.option(
+    "--per-shape",
+    is_flag=True,
+    help="Show each shape once, by its nearest item; --database says which item shows which shape.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="Number of threads that search.  [default: one per core]",
@@ -38,7 +54,7 @@ from cmah.cli import options
 @click.option(
     "--database",
     type=click.Path(path_type=Path),
-    help="Code file that the index was made from; adds the categories of the hits.",
+    help="Code file that the index was made from; adds the categories of the hits, and has the shapes for --per-shape.",
 )
 @click.option(
     "--dataset",
@@ -63,6 +79,9 @@ def search(
     run: Path | None,
     k: int | None,
     radius: int | None,
+    together: bool,
+    by: Literal["mean", "least"] | None,
+    per_shape: bool,
     threads: int | None,
     up: str,
     database: Path | None,
@@ -79,6 +98,8 @@ def search(
     the file --codes.
     """
     _check_options(codes_path, run, files, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
+    _check_ways(radius, together, by, per_shape, database)
+    way = (by or "mean") if together else None
     if sheet and not dataset:
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
@@ -91,17 +112,20 @@ def search(
     skipped: list[tuple[str, str]] = []
     if run is None:
         records = search_codes(
-            index_path, str(codes_path), k or 10, radius=radius, threads=threads,
-            up=up, database=database, dataset=dataset, sheet=sheet,
+            index_path, str(codes_path), k or 10, radius=radius, together=way, per_shape=per_shape,
+            threads=threads, up=up, database=database, dataset=dataset, sheet=sheet,
         )  # fmt: skip
     else:
         records, skipped = search_files(
-            index_path, run, files, k or 10, radius=radius, threads=threads, up=up, device=device, verify=verify,
-            database=database, dataset=dataset, sheet=sheet, report=lambda line: click.echo(line, err=True),
+            index_path, run, files, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
+            up=up, device=device, verify=verify, database=database, dataset=dataset, sheet=sheet,
+            report=lambda line: click.echo(line, err=True),
         )  # fmt: skip
     if as_json:
         listed = [{"file": file, "reason": reason} for file, reason in skipped]
-        click.echo(json.dumps({"queries": records, "skipped": listed}, indent=1))
+        # an ordinary search prints what it printed before there were others
+        mode = {"mode": {"together": way, "per_shape": per_shape}} if together or per_shape else {}
+        click.echo(json.dumps({"queries": records, "skipped": listed, **mode}, indent=1))
     elif as_csv:
         click.echo(records_csv(records), nl=False)
     else:
@@ -132,3 +156,15 @@ def _check_options(
         raise click.UsageError("-k and --radius exclude each other")
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
+
+
+def _check_ways(
+    radius: int | None, together: bool, by: str | None, per_shape: bool, database: Path | None
+) -> None:
+    for option, given in (("--together", together), ("--per-shape", per_shape)):
+        if given and radius is not None:
+            raise click.UsageError(f"{option} and --radius exclude each other")
+    if by is not None and not together:
+        raise click.UsageError("--by needs --together, whose distances it takes as one")
+    if per_shape and database is None:
+        raise click.UsageError("--per-shape needs --database D, which says which item shows which shape")

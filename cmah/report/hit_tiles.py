@@ -53,6 +53,11 @@ class Tile:
 class TileRow:
     """A query and its hits, nearest first.
 
+    Attributes:
+        query: shown beside the hits.
+        hits: in order.
+        more: further pictures that the query is made of, shown below it.
+
     Examples:
         >>> hits = [Tile("chair_000", relevant=True), Tile("lamp_003", relevant=False)]
         >>> [hit.name for hit in TileRow(Tile("view.png"), hits).hits if hit.relevant]
@@ -61,6 +66,7 @@ class TileRow:
 
     query: Tile
     hits: Sequence[Tile] = field(default_factory=tuple)
+    more: Sequence[Tile] = field(default_factory=tuple)
 
 
 def rows_html(rows: Sequence[TileRow]) -> str:
@@ -91,7 +97,8 @@ def colour_rules(colours: Mapping[str, tuple[str, str]]) -> str:
 
 def _row(row: TileRow) -> str:
     hits = "".join(f"<li>{_tile(hit)}</li>" for hit in row.hits)
-    return f'<div class="search"><div class="query">{_tile(row.query)}</div><ol>{hits}</ol></div>\n'
+    query = "".join(map(_tile, [row.query, *row.more]))
+    return f'<div class="search"><div class="query">{query}</div><ol>{hits}</ol></div>\n'
 
 
 def _tile(tile: Tile) -> str:
@@ -119,7 +126,7 @@ body { font: 14px/1.45 system-ui, sans-serif; background: var(--back); color: va
   padding: 0; list-style: none; align-items: start; }
 .tile { margin: 0; background: var(--card); border: 3px solid var(--line); border-radius: 8px; overflow: hidden; }
 .tile.good { border-color: var(--good); } .tile.bad { border-color: var(--bad); }
-.query .tile { border-color: var(--query); }
+.query .tile { border-color: var(--query); } .query .tile + .tile { margin-top: .6rem; }
 .tile .zoom { all: unset; display: block; width: 100%; cursor: zoom-in; }
 .tile .zoom:focus-visible { outline: 3px solid var(--query); outline-offset: -3px; }
 .tile img, .tile .empty { display: block; width: 100%; aspect-ratio: 1; background: #fff; object-fit: contain;

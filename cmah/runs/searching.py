@@ -4,16 +4,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmah.codes import BinaryCodes
+import numpy as np
+
+from cmah.codes import BinaryCodes, read_codes
 from cmah.errors import CmahError
 from cmah.files import Skipped
 from cmah.report.hit_tiles import Tile, TileRow
 from cmah.report.hits_page import refuse_to_replace, write_sheet
 from cmah.search import HammingIndex
-from cmah.search.hit_records import QueryRecord, read_categories, search_records
+from cmah.search.hit_records import (
+    HitRecord,
+    QueryRecord,
+    read_categories,
+    refuse_radius,
+    search_records,
+    shape_ids_of_items,
+)
+from cmah.search.together import By, check_by
 
 if TYPE_CHECKING:
     from cmah.data.pictures import DatasetPictures
+
+MOST_SHOWN = 8  # pictures of queries that are searched for as one, on the sheet
 
 
 def search_files(
@@ -23,6 +35,8 @@ def search_files(
     k: int = 10,
     *,
     radius: int | None = None,
+    together: By | None = None,
+    per_shape: bool = False,
     threads: int | None = None,
     up: str = "y",
     device: str = "cpu",
@@ -40,11 +54,14 @@ def search_files(
         files: pictures, meshes, or `.npy` point clouds.
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
+        together: take all files as photos of one object: rank items by their "mean" or "least" distance from them.
+        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`.
         threads: how many to search with; None for one per core.
         up: "y" or "z", the up axis of meshes and point clouds.
         device: "auto", "cpu", "cuda" or "cuda:N", to encode on.
         verify: read weights files anew instead of trusting the digests that the cache remembers.
-        database: code file with ids and categories, from which the hits' categories are taken.
+        database: code file with ids and categories, from which the hits' categories are taken; with `per_shape` the
+            file that the index was made from, with shape ids.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
         report: called with a line for each file that is skipped.
@@ -67,7 +84,7 @@ def search_files(
         >>> records[0]["hits"][0]["distance"]
         0
     """
-    search = _Search(index, database, dataset, sheet)
+    search = _Search(index, database, dataset, sheet, radius, together, per_shape)
     from cmah.runs.encoder import Encoder
 
     queries, skipped = Encoder.load(run, device=device, verify=verify).encode_files(files, up=up)
@@ -76,7 +93,7 @@ def search_files(
             report(f"skipped {reason}")
     if not len(queries):
         raise CmahError(f"none of the {len(files)} files could be read")
-    return search.records(queries, k, radius, threads, up), skipped
+    return search.records(queries, k, threads, up), skipped
 
 
 def search_codes(
@@ -85,6 +102,8 @@ def search_codes(
     k: int = 10,
     *,
     radius: int | None = None,
+    together: By | None = None,
+    per_shape: bool = False,
     threads: int | None = None,
     up: str = "y",
     database: str | Path | None = None,
@@ -98,9 +117,12 @@ def search_codes(
         codes: code file of the queries.
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
+        together: take all rows as photos of one object: rank items by their "mean" or "least" distance from them.
+        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`.
         threads: how many to search with; None for one per core.
         up: "y" or "z", the up axis of queries that are named like a mesh or point cloud, for their pictures.
-        database: code file with ids and categories, from which the hits' categories are taken.
+        database: code file with ids and categories, from which the hits' categories are taken; with `per_shape` the
+            file that the index was made from, with shape ids.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
 
@@ -111,8 +133,8 @@ def search_codes(
         >>> {record["hits"][0]["distance"] for record in records}
         {0}
     """
-    search = _Search(index, database, dataset, sheet)
-    return search.records(BinaryCodes.load(codes), k, radius, threads, up)
+    search = _Search(index, database, dataset, sheet, radius, together, per_shape)
+    return search.records(BinaryCodes.load(codes), k, threads, up)
 
 
 class _Search:
@@ -124,12 +146,18 @@ class _Search:
         database: str | Path | None,
         dataset: str | Path | None,
         sheet: str | Path | None,
+        radius: int | None,
+        together: By | None,
+        per_shape: bool,
     ) -> None:
         if sheet is not None and dataset is None:
             raise CmahError(f"{sheet}: a sheet needs a dataset folder, from which the pictures are taken")
         if sheet is not None:
             refuse_to_replace(sheet)
-        self.sheet = sheet
+        refuse_radius(radius, together is not None, per_shape)
+        if together is not None:
+            check_by(together)
+        self.sheet, self.radius, self.together = sheet, radius, together
         self.index = HammingIndex.open(index)
         self.pictures: DatasetPictures | None = None
         if dataset is not None:
@@ -137,45 +165,71 @@ class _Search:
             from cmah.data.dataset import Dataset
 
             self.pictures = pictures.DatasetPictures(Dataset.read(dataset))
-        self.categories = {} if database is None else read_categories(database)
+        self.categories: dict[str, str] = {}
+        self.shape_ids: np.ndarray | None = None
+        if per_shape:
+            self._read_shapes(database)
+        elif database is not None:
+            self.categories = read_categories(database)
+
+    def _read_shapes(self, database: str | Path | None) -> None:
+        """Take the shape ids of the index's items from its code file, and the categories if it has any."""
+        if database is None:
+            raise CmahError(
+                "a search that gives each shape once needs the code file of the index, with shape ids"
+            )
+        table = read_codes(database)
+        self.shape_ids = shape_ids_of_items(self.index, table, database)
+        if table.ids is not None and table.categories is not None:
+            self.categories = dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
 
     def category_of(self, name: str) -> str:
         return self.categories.get(name) or (self.pictures.category(name) if self.pictures else "")
 
-    def records(
-        self, queries: BinaryCodes, k: int, radius: int | None, threads: int | None, up: str
-    ) -> list[QueryRecord]:
+    def records(self, queries: BinaryCodes, k: int, threads: int | None, up: str) -> list[QueryRecord]:
         records = search_records(
-            self.index, queries, k, radius=radius, threads=threads, category_of=self.category_of
+            self.index,
+            queries,
+            k,
+            radius=self.radius,
+            together=self.together,
+            shape_ids=self.shape_ids,
+            threads=threads,
+            category_of=self.category_of,
         )
         if self.sheet is not None and self.pictures is not None:
-            _write_sheet(self.sheet, records, self.pictures, up, self.index)
+            rows = [_tile_row(record, self.pictures, up) for record in records]
+            write_sheet(self.sheet, "Queries and their nearest items", rows, [self._note()])
         return records
 
+    def _note(self) -> str:
+        """What a sheet says of its hits."""
+        distance = "Hamming distance"
+        if self.together is not None:
+            distance = f"{self.together} Hamming distance from all queries, which are taken as one"
+        shapes = "" if self.shape_ids is None else "; each shape is there once, by its nearest item"
+        return f"{len(self.index)} items, codes of {self.index.bits} bits; under each hit its {distance}{shapes}."
 
-def _write_sheet(
-    path: str | Path,
-    records: Sequence[QueryRecord],
-    pictures: "DatasetPictures",
-    up: str,
-    index: HammingIndex,
-) -> None:
+
+def _tile_row(record: QueryRecord, pictures: "DatasetPictures", up: str) -> TileRow:
+    """A query, with the pictures of all that it is made of, and its hits."""
     from cmah.data.pictures import picture_of_file
 
-    rows = []
-    for record in records:
-        category = record["category"]
-        tiles = [
-            Tile(
-                name=str(hit["id"]),
-                picture=pictures.picture(str(hit["id"])),
-                category=hit["category"],
-                note=f"{hit['distance']} bits",
-                relevant=hit["category"] == category if category and hit["category"] else None,
-            )
-            for hit in record["hits"]
-        ]
-        picture = pictures.picture(record["query"]) or picture_of_file(record["query"], up)
-        rows.append(TileRow(Tile(record["query"], picture, category, "query"), tiles))
-    notes = [f"{len(index)} items, codes of {index.bits} bits; under each hit its Hamming distance."]
-    write_sheet(path, "Queries and their nearest items", rows, notes)
+    names, category = record.get("names", [record["query"]])[:MOST_SHOWN], record["category"]
+    shown = [pictures.picture(name) or picture_of_file(name, up) for name in names]
+    query = Tile(record["query"], shown[0], category, "query")
+    more = [Tile(name, picture, note="query") for name, picture in zip(names[1:], shown[1:], strict=True)]
+    return TileRow(query, [_hit_tile(hit, category, pictures) for hit in record["hits"]], more)
+
+
+def _hit_tile(hit: HitRecord, category: str, pictures: "DatasetPictures") -> Tile:
+    bits = hit["distance"]
+    shape = hit.get("shape_id", "")
+    return Tile(
+        name=str(hit["id"]),
+        picture=pictures.picture(str(hit["id"])),
+        category=hit["category"],
+        note=(f"{bits} bits" if isinstance(bits, int) else f"{bits:.2f} bits")
+        + (f", {shape}" if shape else ""),
+        relevant=hit["category"] == category if category and hit["category"] else None,
+    )

@@ -1,6 +1,7 @@
 """Exact search in Hamming space: `HammingIndex`, and `MultiIndex` for codes that lie in clusters."""
 
-from cmah.search.hits import Hit, Hits, QueryHits, RadiusHits
+from cmah.search.grouping import Groups
+from cmah.search.hits import Hit, Hits, QueryHits, RadiusHits, TogetherHits
 from cmah.search.index import HammingIndex, MultiIndex
 
-__all__ = ["HammingIndex", "Hit", "Hits", "MultiIndex", "QueryHits", "RadiusHits"]
+__all__ = ["Groups", "HammingIndex", "Hit", "Hits", "MultiIndex", "QueryHits", "RadiusHits", "TogetherHits"]

@@ -2,17 +2,24 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from cmah.codes import BinaryCodes, read_codes
+import numpy as np
+
+from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.errors import CodesError
+from cmah.search.hits import QueryHits
 from cmah.search.index import HammingIndex
+from cmah.search.together import By
 
 
 class HitRecord(TypedDict):
     """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown).
+
+    The distance is a whole number of bits, or the mean of several. `shape_id`, the shape that the hit shows ("" where
+    unknown), is there in a search for shapes only.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
@@ -22,13 +29,16 @@ class HitRecord(TypedDict):
 
     rank: int
     id: int | str
-    distance: int
+    distance: float
     position: int
     category: str
+    shape_id: NotRequired[str]
 
 
 class QueryRecord(TypedDict):
     """A query with its id (or number), its category ("" where unknown) and its hits, nearest first.
+
+    `names` is there only where several queries are searched for as one: the ids (or numbers) of all of them.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
@@ -40,6 +50,7 @@ class QueryRecord(TypedDict):
     query: str
     category: str
     hits: list[HitRecord]
+    names: NotRequired[list[str]]
 
 
 def _unknown(_: str) -> str:
@@ -52,6 +63,8 @@ def search_records(
     k: int = 10,
     *,
     radius: int | None = None,
+    together: By | None = None,
+    shape_ids: np.ndarray | None = None,
     threads: int | None = None,
     category_of: Callable[[str], str] = _unknown,
 ) -> list[QueryRecord]:
@@ -62,40 +75,80 @@ def search_records(
         queries: of the index's length, or nested codes that can be cut to it.
         k: hits per query, 1 or more.
         radius: all hits at most so many bits away, in place of the k nearest.
+        together: take all queries as one, such as photos of one object: items are ranked by their "mean" or "least"
+            distance from them.
+        shape_ids: the shape that each item shows, text [n] in order of position, "" where unknown. Each shape is then
+            there once, by its nearest item.
         threads: how many to search with; None for one per core.
         category_of: the category of an item or a query by its id, "" where unknown. A query's own category, where
-            `queries` has one, comes first.
+            `queries` has one, comes first; queries that are taken as one have the category that they share.
 
     Raises:
-        CodesError: for queries of another length or space than the index's.
+        CodesError: for queries of another length or space than the index's, shape ids of another number than there are
+            items, or a radius beside `together` or `shape_ids`.
 
     Examples:
         >>> index = HammingIndex(bits=3)
         >>> index.add(BinaryCodes.from_bits([[0, 0, 0]]), ids=["a"])
         >>> search_records(index, BinaryCodes.from_bits([[0, 0, 1]]))[0]["hits"]
         [{'rank': 1, 'id': 'a', 'distance': 1, 'position': 0, 'category': ''}]
+        >>> search_records(index, BinaryCodes.from_bits([[0, 0, 1], [0, 1, 1]]), together="mean")
+        [{'query': '0 and 1 more', 'category': '', 'hits': [{'rank': 1, 'id': 'a', 'distance': 1.5, ...}],
+          'names': ['0', '1']}]
     """
+    refuse_radius(radius, together is not None, shape_ids is not None)
     if index.bits in queries.prefixes:
         queries = queries.truncate(index.bits)
-    if radius is None:
-        hits_of_queries = iter(index.search(queries, k, threads=threads))
-    else:
-        hits_of_queries = iter(index.search_radius(queries, radius, threads=threads))
     names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
-    categories = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
+    own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
+    categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
+
+    def record(name: str, category: str, hits: QueryHits) -> QueryRecord:
+        return QueryRecord(query=name, category=category, hits=_hit_records(hits, category_of, shape_ids))
+
+    if together is not None:
+        merged = index.search_together(queries, k, by=together, group=shape_ids, threads=threads)
+        name = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""
+        shared = categories[0] if len(set(categories)) == 1 else ""
+        return [{**record(name, shared, hits), "names": names} for hits in merged]
+    if radius is not None:
+        found: Iterable[QueryHits] = index.search_radius(queries, radius, threads=threads)
+    else:
+        found = index.search(queries, k, group=shape_ids, threads=threads)
+    return [record(*each) for each in zip(names, categories, found, strict=True)]
+
+
+def refuse_radius(radius: int | None, together: bool, per_shape: bool) -> None:
+    """Refuse a radius in a search that ranks shapes, or items by several queries: those have the k nearest only.
+
+    Raises:
+        CodesError: if there is a radius and one of the others.
+
+    Examples:
+        >>> refuse_radius(8, together=True, per_shape=False)
+        Traceback (most recent call last):
+        cmah.errors.CodesError: radius is 8, expected none in a search for several queries as one
+    """
+    if radius is not None and (together or per_shape):
+        what = "for several queries as one" if together else "that gives each shape once"
+        raise CodesError(f"radius is {radius}, expected none in a search {what}")
+
+
+def _hit_records(
+    hits: QueryHits, category_of: Callable[[str], str], shape_ids: np.ndarray | None
+) -> list[HitRecord]:
     records = []
-    for name, category, hits in zip(names, categories, hits_of_queries, strict=True):
-        rows = [
-            HitRecord(
-                rank=rank,
-                id=hit.id,
-                distance=hit.distance,
-                position=hit.position,
-                category=category_of(str(hit.id)),
-            )
-            for rank, hit in enumerate(hits, start=1)
-        ]
-        records.append(QueryRecord(query=name, category=category or category_of(name), hits=rows))
+    for rank, hit in enumerate(hits, start=1):
+        record = HitRecord(
+            rank=rank,
+            id=hit.id,
+            distance=hit.distance,
+            position=hit.position,
+            category=category_of(str(hit.id)),
+        )
+        if shape_ids is not None:
+            record["shape_id"] = str(shape_ids[hit.position])
+        records.append(record)
     return records
 
 
@@ -116,22 +169,68 @@ def read_categories(path: str | Path) -> dict[str, str]:
     return dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
 
 
+def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, path: str | Path) -> np.ndarray:
+    """The shape that each item of an index shows, by the code file that the index was made from.
+
+    Args:
+        index: whose items they are.
+        table: what the file holds; its rows are found by their ids, or where it has none taken in order.
+        path: the file, for messages.
+
+    Returns:
+        Text [n] in order of position, "" where unknown.
+
+    Raises:
+        CodesError: if the file has no shape ids, another number of rows than the index has items, or no row for one.
+
+    Examples:
+        >>> codes = BinaryCodes.from_bits([[0], [1]], ids=["a_0", "a_1"], shape_ids=["a", "a"])
+        >>> index = HammingIndex(bits=1)
+        >>> index.add(codes[[1, 0]])
+        >>> shape_ids_of_items(index, codes, "views.npz").tolist()
+        ['a', 'a']
+    """
+    if table.shape_ids is None or not (table.shape_ids != "").any():
+        raise CodesError(f"{path}: has no shape ids, expected those of the items of the index")
+    if len(table) != len(index):
+        raise CodesError(
+            f"{path}: has {len(table)} rows, expected {len(index)}, one for each item of the index"
+        )
+    if table.ids is None:
+        return table.shape_ids
+    rows = {name: row for row, name in enumerate(table.ids.tolist())}
+    names = [str(name) for name in index.ids.tolist()]
+    for name in names:
+        if name not in rows:
+            raise CodesError(f"{path}: has no row for item {name} of the index")
+    return table.shape_ids[[rows[name] for name in names]]
+
+
 def records_table(records: Sequence[QueryRecord]) -> str:
     """The records as text for people: a line for each query, and below it a line for each hit.
 
     Examples:
-        >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
+        >>> hit = HitRecord(rank=1, id="a_0", distance=1, position=0, category="chair")
         >>> print(records_table([QueryRecord(query="q", category="", hits=[hit])]))
         q
-            1  a     1 bits  chair
+            1  a_0     1 bits  chair
+        >>> hit |= {"distance": 1.5, "shape_id": "a"}
+        >>> print(records_table([QueryRecord(query="q and 1 more", category="", hits=[hit])]))
+        q and 1 more
+            1  a  a_0     1.50 bits  chair
     """
     lines = []
     for record in records:
         category = f"  ({record['category']})" if record["category"] else ""
         lines.append(f"{record['query']}{category}")
-        width = max((len(str(hit["id"])) for hit in record["hits"]), default=0)
+        width, of_shapes = (
+            max((len(str(hit.get(key, ""))) for hit in record["hits"]), default=0)
+            for key in ("id", "shape_id")
+        )
         for hit in record["hits"]:
-            line = f"{hit['rank']:5d}  {hit['id']!s:<{width}}  {hit['distance']:4d} bits  {hit['category']}"
+            shape = f"{hit['shape_id']:<{of_shapes}}  " if "shape_id" in hit else ""
+            bits = f"{hit['distance']:4d}" if isinstance(hit["distance"], int) else f"{hit['distance']:7.2f}"
+            line = f"{hit['rank']:5d}  {shape}{hit['id']!s:<{width}}  {bits} bits  {hit['category']}"
             lines.append(line.rstrip())
         if not record["hits"]:
             lines.append("       no hit")
@@ -139,7 +238,9 @@ def records_table(records: Sequence[QueryRecord]) -> str:
 
 
 def records_csv(records: Sequence[QueryRecord]) -> str:
-    """The records as CSV with a header: query, rank, id, distance, category; a row for each hit.
+    """The records as CSV with a header, a row for each hit: query, rank, id, distance, category.
+
+    In a search for shapes there is one column more, shape_id.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
@@ -147,10 +248,12 @@ def records_csv(records: Sequence[QueryRecord]) -> str:
         query,rank,id,distance,category
         q,1,a,1,chair
     """
+    columns = ["rank", "id", "distance", "category"]
+    if any("shape_id" in hit for record in records for hit in record["hits"]):
+        columns.append("shape_id")
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["query", "rank", "id", "distance", "category"])
+    writer = csv.DictWriter(text, ["query", *columns], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
     for record in records:
-        for hit in record["hits"]:
-            writer.writerow([record["query"], hit["rank"], hit["id"], hit["distance"], hit["category"]])
+        writer.writerows({"query": record["query"], **hit} for hit in record["hits"])
     return text.getvalue()

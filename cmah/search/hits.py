@@ -14,7 +14,8 @@ class Hit(NamedTuple):
 
     Attributes:
         id: the item's id, a whole number or text.
-        distance: its Hamming distance from the query, in bits.
+        distance: its Hamming distance from the query, in bits; a whole number, unless it is the mean over several
+            queries.
         position: its place in the index, from 0 in order of adding.
 
     Examples:
@@ -24,7 +25,7 @@ class Hit(NamedTuple):
     """
 
     id: int | str
-    distance: int
+    distance: float
     position: int
 
 
@@ -34,7 +35,7 @@ class QueryHits:
 
     Attributes:
         ids: int64 or text [m].
-        distances: int32 [m], in bits.
+        distances: int32 [m], in bits; float64 if they are means over several queries.
         positions: int64 [m], places in the index.
 
     Examples:
@@ -62,13 +63,13 @@ class QueryHits:
             IndexError: if there are fewer hits.
         """
         place = _place(rank, len(self), "hit")
-        return Hit(self.ids[place].item(), int(self.distances[place]), int(self.positions[place]))
+        return Hit(self.ids[place].item(), self.distances[place].item(), self.positions[place].item())
 
     def __iter__(self) -> Iterator[Hit]:
         columns = self.ids.tolist(), self.distances.tolist(), self.positions.tolist()
         return map(Hit, *columns)
 
-    def to_list(self) -> list[dict[str, int | str]]:
+    def to_list(self) -> list[dict[str, float | str]]:
         """The hits as plain dicts with the keys "id", "distance" and "position", ready for JSON.
 
         Examples:
@@ -107,7 +108,7 @@ class _HitsOfQueries(ABC):
     def __iter__(self) -> Iterator[QueryHits]:
         return map(self._of_query, range(len(self)))
 
-    def to_list(self) -> list[list[dict[str, int | str]]]:
+    def to_list(self) -> list[list[dict[str, float | str]]]:
         """For each query a list of dicts with the keys "id", "distance" and "position", ready for JSON.
 
         Examples:
@@ -126,7 +127,8 @@ class Hits(_HitsOfQueries):
     `hits[i]` is the `QueryHits` of query i, `len(hits)` the number of queries, and iterating goes over the queries.
 
     Attributes:
-        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items searched.
+        ids: int64 or text [q, k], k = the number asked for or, if that is less, the number of items (or of groups of
+            items) searched.
         distances: int32 [q, k], in bits.
         positions: int64 [q, k], the place of the item in the index, from 0 in order of adding.
 
@@ -150,6 +152,29 @@ class Hits(_HitsOfQueries):
 
     def _of_query(self, number: int) -> QueryHits:
         return QueryHits(self.ids[number], self.distances[number], self.positions[number])
+
+
+@dataclass(frozen=True)
+class TogetherHits(Hits):
+    """The nearest items of several queries taken as one, as `Hits` with a row for each owner of queries.
+
+    Attributes:
+        ids: int64 or text [o, k], as in `Hits`.
+        distances: [o, k], in bits: float64 for the mean distance from the owner's queries, int32 for the least.
+        positions: int64 [o, k].
+        owners: int64 or text [o], what was given as their owner, in order of first appearance.
+
+    Examples:
+        >>> from cmah import BinaryCodes, HammingIndex
+        >>> index = HammingIndex(bits=4)
+        >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1]]), ids=["zero", "three"])
+        >>> photos = BinaryCodes.from_bits([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+        >>> hits = index.search_together(photos, k=1, owners=["mug", "mug", "sofa"])
+        >>> dict(zip(hits.owners.tolist(), hits.to_list()))["mug"]
+        [{'id': 'zero', 'distance': 1.5, 'position': 0}]
+    """
+
+    owners: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,8 @@ class Ids:
         return self._places
 
 
-def as_ids(ids: IdsLike) -> np.ndarray:
-    """Ids as an array, which may still be of a type that ids cannot have.
+def as_ids(ids: IdsLike, name: str = "ids") -> np.ndarray:
+    """Ids, or labels of another name, as an array, which may still be of a type that they cannot have.
 
     Raises:
         CodesError: for a list of text and numbers, of which NumPy would make text.
@@ -197,9 +197,11 @@ def as_ids(ids: IdsLike) -> np.ndarray:
     if array.dtype.kind == "U" and not isinstance(ids, np.ndarray):
         for value in ids:
             if isinstance(value, str) and value.endswith("\0"):
-                raise CodesError(f"id {value!r} ends in a NUL, which NumPy would drop")
+                raise CodesError(f"{name}: {value!r} ends in a NUL, which NumPy would drop")
             if not isinstance(value, str):
-                raise CodesError(f"ids are text and {type(value).__name__}, expected whole numbers or text")
+                raise CodesError(
+                    f"{name} are text and {type(value).__name__}, expected whole numbers or text"
+                )
     return array
 
 

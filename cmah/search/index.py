@@ -11,13 +11,15 @@ from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.search.backend import compiled
 from cmah.search.blocks import CodeBlocks
+from cmah.search.grouping import Groups, groups_of_items, nearest_groups
 from cmah.search.hash_tables import HashTables, part_lengths
-from cmah.search.hits import Hits, RadiusHits
+from cmah.search.hits import Hits, RadiusHits, TogetherHits
 from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
 from cmah.search.numpy_scan import ScanResult, differing_bits
 from cmah.search.scan import scan
 from cmah.search.table_scan import search_tables
+from cmah.search.together import By, check_by, owners_of_rows, scan_together
 from cmah.threads import thread_count
 
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
@@ -159,22 +161,31 @@ class HammingIndex:
         return self._as_codes(self._blocks.rows(positions), self._ids.take(positions))
 
     def search(
-        self, queries: BinaryCodes, k: int = 10, *, subset: IdsLike | None = None, threads: int | None = None
+        self,
+        queries: BinaryCodes,
+        k: int = 10,
+        *,
+        subset: IdsLike | None = None,
+        group: IdsLike | Groups | None = None,
+        threads: int | None = None,
     ) -> Hits:
-        """The `k` nearest items of each query, fewer if there are fewer.
+        """The `k` nearest items of each query, fewer if there are fewer; or those of the `k` nearest groups.
 
         Args:
             queries: of this index's length and space.
             k: 1 or more.
             subset: search these items only: their ids, or bool [n] by position.
+            group: what each item belongs to, whole numbers or text [n] in order of position, such as the shape that
+                a code is a view of; "" for an item that stands for itself. Each group is there once, by its nearest
+                item. `Groups.of` numbers the labels once for many searches.
             threads: how many to use; by default one per core.
 
         Returns:
             Arrays over all queries; `hits[i]` has the hits of query i.
 
         Raises:
-            CodesError: for queries of another length or space, an id that is not in the index, or a `k` or `threads`
-                that is no whole number or below 1.
+            CodesError: for queries of another length or space, an id that is not in the index, labels of another
+                number than there are items, or a `k` or `threads` that is no whole number or below 1.
 
         Examples:
             >>> from cmah import BinaryCodes, HammingIndex
@@ -183,15 +194,72 @@ class HammingIndex:
             >>> query = BinaryCodes.from_bits([[1, 1]])
             >>> index.search(query, k=2).ids.tolist(), index.search(query, subset=["a"]).ids.tolist()
             ([['c', 'b']], [['a']])
+            >>> index.search(query, group=["chair", "lamp", "lamp"]).ids.tolist()
+            [['c', 'a']]
         """
         self._check(queries)
-        if as_int(k, "k") < 1:
-            raise CodesError(f"k is {k}, expected 1 or more")
-        blocks, places = self._searched(subset)
-        k = int(min(k, len(blocks)))
-        _, positions, distances = self._scan(blocks, queries.packed, k, self.bits, threads)
-        positions = (positions if places is None else places[positions]).reshape(len(queries), k)
-        return Hits(self._ids.take(positions), distances.reshape(len(queries), k), positions)
+        blocks, places, groups, k = self._scope(k, subset, group)
+
+        def nearest(packed: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+            _, positions, distances = self._scan(blocks, packed, m, self.bits, thread_count(threads))
+            return positions.reshape(len(packed), m), distances.reshape(len(packed), m)
+
+        if groups is None or not k or not len(queries):
+            positions, distances = nearest(queries.packed, k)
+        else:
+            positions, distances = nearest_groups(nearest, queries.packed, groups, k)
+        positions = positions if places is None else places[positions]
+        return Hits(self._ids.take(positions), distances, positions)
+
+    def search_together(
+        self,
+        queries: BinaryCodes,
+        k: int = 10,
+        *,
+        by: By = "mean",
+        owners: IdsLike | None = None,
+        subset: IdsLike | None = None,
+        group: IdsLike | Groups | None = None,
+        threads: int | None = None,
+    ) -> TogetherHits:
+        """The `k` nearest items of several queries taken as one, such as the photos of one object.
+
+        All codes are compared with all queries, by NumPy, also in an index with tables.
+
+        Args:
+            queries: of this index's length and space.
+            k: 1 or more.
+            by: what counts as the distance of an item: the "mean" of those from all queries of an owner, or the
+                "least" of them.
+            owners: whose each query is, whole numbers or text [q]; "" for a query that stands for itself. By default
+                all are of one owner, 0.
+            subset: as in `search`.
+            group: as in `search`; a group is ranked by its nearest item, under that distance.
+            threads: how many to use, which share out the owners; by default one per core.
+
+        Returns:
+            Hits with a row for each owner, in order of first appearance.
+
+        Raises:
+            CodesError: as in `search`, for owners of another number than there are queries, or another `by`.
+
+        Examples:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=4)
+            >>> index.add(BinaryCodes.from_bits([[0, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 1]]), ids=["a", "b", "c"])
+            >>> photos = BinaryCodes.from_bits([[0, 0, 0, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+            >>> index.search_together(photos, k=2).to_list()
+            [[{'id': 'b', 'distance': 1.333..., 'position': 1}, {'id': 'c', 'distance': 1.666..., 'position': 2}]]
+            >>> index.search_together(photos, k=1, by="least", owners=["mug", "mug", "sofa"]).ids.tolist()
+            [['a'], ['c']]
+        """
+        self._check(queries)
+        check_by(by)
+        names, rows = owners_of_rows(owners, len(queries))
+        blocks, places, groups, k = self._scope(k, subset, group)
+        positions, distances = scan_together(blocks, queries.packed, rows, k, by, groups, threads)
+        positions = positions if places is None else places[positions]
+        return TogetherHits(self._ids.take(positions), distances, positions, names)
 
     def search_radius(
         self, queries: BinaryCodes, radius: int, *, subset: IdsLike | None = None, threads: int | None = None
@@ -300,6 +368,20 @@ class HammingIndex:
             thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
         return scan(blocks, packed, k, radius, threads)
+
+    def _scope(
+        self, k: int, subset: IdsLike | None, group: IdsLike | Groups | None
+    ) -> tuple[CodeBlocks, np.ndarray | None, Groups | None, int]:
+        """The codes to search, their positions as `_searched` gives them, their groups, and how many hits there are."""
+        k = as_int(k, "k")
+        if k < 1:
+            raise CodesError(f"k is {k}, expected 1 or more")
+        blocks, places = self._searched(subset)
+        if group is None:
+            return blocks, places, None, min(k, len(blocks))
+        groups = groups_of_items(group, len(self))
+        groups = groups if places is None else groups.at(places)
+        return blocks, places, groups, min(k, groups.count)
 
     def _searched(self, subset: IdsLike | None) -> tuple[CodeBlocks, np.ndarray | None]:
         """The codes to search and, of a subset, their positions in the index, ascending."""

@@ -19,3 +19,11 @@ def test_page(tmp_path):
     assert page.count("<script>") == 1  # the page's own, which enlarges pictures
     assert "prefers-color-scheme: dark" in page
     assert "max-width: 640px" in page
+
+
+def test_a_query_of_several_pictures(tmp_path):
+    row = TileRow(Tile("a", "data:a"), [Tile("hit")], [Tile("b", "data:b"), Tile("c")])
+    write_sheet(tmp_path / "x.html", "Title", [row])
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    query = page.partition('<div class="query">')[2].partition("</div><ol>")[0]
+    assert [query.count(part) for part in ("<figure", "data:a", "data:b", "<i>c</i>")] == [3, 1, 1, 1]

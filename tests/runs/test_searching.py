@@ -72,6 +72,67 @@ def test_files_of_a_run(toy_run, toy, files):
         search_files(files / "toy.cmah", toy_run, [files / "broken.png"])
 
 
+def test_photos_of_one_object(toy_run, toy, files):
+    """The shapes of a dataset, found by two of its views at once, each by its nearest view."""
+    from cmah.data.dataset import Dataset
+    from cmah.runs.encoder import Encoder
+
+    encoder, dataset = Encoder.load(toy_run), Dataset.read(toy)
+    views, _ = encoder.dataset_images(dataset, dataset.images)
+    views.save(files / "views.npz")
+    index = HammingIndex(views.bits)
+    index.add(views)
+    index.save(files / "views.cmah")
+    photos = [toy / image.path for image in dataset.images[:2]]
+    (files / "broken.png").write_bytes(b"no picture")
+    for way in ("mean", "least"):
+        (record,), skipped = search_files(
+            files / "views.cmah", toy_run, [*photos, files / "broken.png"], 3, together=way, per_shape=True,
+            database=files / "views.npz", dataset=toy, sheet=files / "sheet.html",
+        )  # fmt: skip
+        queries, _ = encoder.encode_files(photos)
+        hits = index.search_together(queries, 3, by=way, group=views.shape_ids)
+        assert [hit["distance"] for hit in record["hits"]] == hits.distances[0].tolist()
+        shown = views.shape_ids[hits.positions[0]].tolist()
+        assert [hit["shape_id"] for hit in record["hits"]] == shown
+        assert len(set(shown)) == 3
+        assert record["names"] == [str(path) for path in photos]
+        assert [path for path, _ in skipped] == [str(files / "broken.png")]
+        page = (files / "sheet.html").read_text(encoding="utf-8")
+        assert (page.count('class="search"'), page.count("<li>"), page.count("<span> query</span>")) == (
+            1,
+            3,
+            2,
+        )
+        assert f"under each hit its {way} Hamming distance from all queries, which are taken as one" in page
+        assert f"bits, {shown[0]}</span>" in page
+
+
+def test_shapes_without_categories(files):
+    codes = BinaryCodes.load(files / "items.npz")
+    shape_ids = [f"shape {i // 4}" for i in range(20)]
+    BinaryCodes(codes.packed, 16, ids=codes.ids, shape_ids=shape_ids).save(files / "plain.npz")
+    records = search_codes(
+        files / "items.cmah", files / "queries.npz", 9, per_shape=True, database=files / "plain.npz"
+    )
+    for record in records:
+        assert sorted(hit["shape_id"] for hit in record["hits"]) == sorted(set(shape_ids))
+        assert {hit["category"] for hit in record["hits"]} == {""}
+
+
+def test_what_does_not_go_together(files):
+    index, queries, items = files / "items.cmah", files / "queries.npz", files / "items.npz"
+    for wrong, message in (
+        ({"per_shape": True}, "needs the code file of the index, with shape ids"),
+        ({"per_shape": True, "database": items}, r"items\.npz: has no shape ids"),
+        ({"per_shape": True, "database": items, "radius": 3}, "radius is 3, expected none"),
+        ({"together": "mean", "radius": 3}, "radius is 3, expected none"),
+        ({"together": "median"}, "by is 'median', expected 'mean' or 'least'"),
+    ):
+        with pytest.raises(CmahError, match=message):
+            search_codes(index, queries, **wrong)
+
+
 def test_a_sheet_is_refused_before_anything_is_encoded(files):
     with pytest.raises(CmahError, match="a sheet needs a dataset folder"):
         search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html")
