@@ -37,4 +37,7 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
         return
     click.echo(f"\nLook at {summary['report']}. Then, with meshes of your own in MESHES/<category>/:")
     click.echo("  cmah prepare MESHES DATASET")
-    click.echo("  cmah train DATASET --out RUN --bits 16,32,64")
+    click.echo("  cmah train DATASET --out RUN --preset tiny")
+    click.echo("  cmah export RUN DATASET --split all --out CODES")
+    click.echo("  cmah index CODES/shape.npz shapes.cmah")
+    click.echo("  cmah search shapes.cmah --run RUN --dataset DATASET --sheet hits.html photo.jpg")

@@ -88,9 +88,15 @@ def hash_(
         click.echo(json.dumps({"codes": paths, "bits": fit.bits, "method": fit.method}))
         return
     for path, codes in written.items():
-        click.echo(f"{path}  {len(codes)} codes of {fit.bits} bits ({fit.method})")
+        taken_as = f", hashed as {codes.modality}" if codes.modality else ""
+        click.echo(f"{path}: {len(codes)} codes of {fit.bits} bits ({fit.method}{taken_as})")
     labelled = all(codes.categories is not None for codes in written.values())
+    instances = all(codes.shape_ids is not None for codes in written.values())
     if len(files) > 1 and fit.sharing != "nothing" and labelled:
         click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both")
+    elif len(files) > 1 and fit.sharing != "nothing" and instances:
+        click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both --relevance instance")
     else:
-        click.echo(f"next: cmah index {paths[-1]} OUT.cmah; evaluating needs .npz files with `categories`")
+        click.echo(
+            f"next: cmah index {paths[-1]} OUT.cmah; evaluating needs .npz files with `categories` or `shape_ids`"
+        )

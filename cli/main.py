@@ -92,7 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if debug or (error.name or "").startswith("cmah"):
             raise
-        click.echo(f'Error: this needs the package {error.name}; pip install "cmah[all]"', err=True)
+        click.echo(
+            f'Error: this needs the package {error.name}; pip install ".[all]" (in the clone of cmah)',
+            err=True,
+        )
         sys.exit(2)
 
 

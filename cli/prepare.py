@@ -171,7 +171,7 @@ def prepare(
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, skipped), indent=1, ensure_ascii=False))
     else:
-        _print_summary(dataset, out, skipped, sheet)
+        _print_summary(dataset, out, skipped, sheet, evaluated=any(split_fractions[1:]))
 
 
 def _summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]) -> dict[str, object]:
@@ -185,7 +185,9 @@ def _summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]) -> d
     }
 
 
-def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]], sheet: Path | None) -> None:
+def _print_summary(
+    dataset: "Dataset", out: Path, skipped: list[tuple[str, str]], sheet: Path | None, *, evaluated: bool
+) -> None:
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
     categories = len({shape.category for shape in dataset.shapes})
@@ -202,9 +204,9 @@ def _print_summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]
             click.echo(f"  {count:5d}  {reason}")
     if sheet is not None:
         click.echo(f"picture of the shapes: {sheet}")
-    if not splits["val"] and not splits["test"]:
+    if not splits["val"] and not splits["test"] and evaluated:
         click.echo(
             "no shapes to test on, as so few all fell to train; --split-fractions 0.5,0,0.5 gives more",
             err=True,
         )
-    click.echo(f"next: cmah train {out} --recipe cmah --out RUN")
+    click.echo(f"next: cmah train {out} --out RUN (--preset tiny without a GPU)")

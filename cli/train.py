@@ -142,11 +142,7 @@ def train(
         records = read_metrics(out)
         click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))
     else:
-        from cmah.data.dataset import Dataset
-
-        splits = {shape.split for shape in Dataset.read(dataset).shapes}
-        split = next((name for name in ("val", "test") if name in splits), "all")
-        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split {split} --out CODES")
+        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split all --out CODES")
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Files of embeddings to files of codes, by a post-hoc hash that is fitted on them or was fitted before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cmah.checks import as_int
@@ -96,7 +97,9 @@ def check_names(files: Sequence[str | Path]) -> None:
 
 
 def read_embeddings(path: str | Path) -> Embeddings:
-    """Read an embedding file, or a matrix of floats (.npy) whose modality is its name, if that is image or shape.
+    """Read an embedding file, or a matrix of floats (.npy).
+
+    A file that does not say its modality has its name for one, if that is image or shape.
 
     Raises:
         CodesError: if the file is neither.
@@ -110,10 +113,12 @@ def read_embeddings(path: str | Path) -> Embeddings:
     """
     path = Path(path)
     require_file(path, "expected embeddings, .npz or .npy", CodesError)
+    by_name = path.stem if path.stem in ("image", "shape") else ""
     if path.suffix != ".npy":
-        return Embeddings.load(path)
+        stored = Embeddings.load(path)
+        return stored if stored.modality else replace(stored, modality=by_name)
     with code_files.named(path):
-        return Embeddings(read_npy(path), modality=path.stem if path.stem in ("image", "shape") else "")
+        return Embeddings(read_npy(path), modality=by_name)
 
 
 def _places(

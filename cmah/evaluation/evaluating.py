@@ -138,7 +138,9 @@ def _relations(
     }
     if protocol.relevance not in relations:
         raise CodesError(
-            f"relevance by {protocol.relevance}: the queries, the database or both do not name theirs"
+            f"relevance by {protocol.relevance}: the queries, the database or both have no "
+            f"{'categories' if protocol.relevance == 'category' else 'shape_ids'} "
+            f"(relevance can be by {' or '.join(sorted(relations)) or 'neither category nor instance'})"
         )
     by_instance = [relations["instance"]] if "instance" in relations else []
     return [relations[protocol.relevance], *by_instance]

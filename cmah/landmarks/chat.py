@@ -153,7 +153,7 @@ class Chat:
             import openai
         except ModuleNotFoundError:
             raise CmahError(
-                '--endpoint: the package openai is not installed; pip install "cmah[chat]"'
+                '--endpoint: the package openai is not installed; pip install ".[chat]" (in the clone of cmah)'
             ) from None
         url = urllib.parse.urlsplit(self.url)
         # http is for this machine (or without a key): no proxy of the environment may read it

@@ -78,7 +78,7 @@ def make_config(
         >>> make_config("cmah", "tiny", assignments=["model.bits=16,32"]).model.bits
         (16, 32)
     """
-    given = _given(file, overrides, assignments)
+    given = given_settings(file, overrides, assignments)
     named = given.pop("recipe", None)
     if recipe and named not in (None, recipe):
         raise ConfigError(f"{file or 'the settings given'}: is for the recipe {named!r}, not {recipe!r}")
@@ -140,7 +140,7 @@ def differences(
         >>> differences(make_config("cmah", "tiny"), assignments=["training.epochs=5", "training.lr=1e-3"])
         ['training.epochs = 60, not 5']
     """
-    given = _given(file, overrides, assignments)
+    given = given_settings(file, overrides, assignments)
     given = merge(given, {k: v for k, v in (("recipe", recipe), ("preset", preset)) if v is not None})
     before = stored.to_dictionary()
     names = {key: given.pop(key) for key in ("recipe", "preset") if key in given}
@@ -152,10 +152,15 @@ def differences(
     return _unequal(before, now.to_dictionary(), "")
 
 
-def _given(
+def given_settings(
     file: str | Path | None, overrides: Mapping[str, Any] | None, assignments: Sequence[str]
 ) -> dict[str, Any]:
-    """The settings given, in order of increasing weight."""
+    """The settings that a user gave, as nested dictionaries: file ← overrides ← assignments.
+
+    Examples:
+        >>> given_settings(None, {"model": {"bits": (16,)}}, ["training.lr=1e-4"])
+        {'model': {'bits': (16,)}, 'training': {'lr': '1e-4'}}
+    """
     return merge(merge(read_toml(file) if file else {}, overrides or {}), parse_assignments(assignments))
 
 

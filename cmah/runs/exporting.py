@@ -4,13 +4,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from cmah.codes import write_codes
+import numpy as np
+
+from cmah.codes import BinaryCodes, write_codes
 from cmah.codes.code_files import refuse_to_replace
 from cmah.data.dataset import Dataset
 from cmah.errors import DatasetError
 from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
 from cmah.runs.run_folder import MODALITIES
+
+FEW = 10  # shapes, below which equal codes say little
 
 
 def export(
@@ -97,6 +101,8 @@ def export(
         if len(unreadable) and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {unreadable[0][1]}"])
         skipped += unreadable
+        if modality == "shape" and isinstance(codes, BinaryCodes):
+            _remark_on_equal_codes(codes, report)
         path = targets[modality]
         write_codes(codes, path)
         if format != "npz":
@@ -105,3 +111,13 @@ def export(
         paths.append(path)
     write_skipped(out, skipped)
     return paths[0], paths[1], skipped
+
+
+def _remark_on_equal_codes(codes: BinaryCodes, report: Callable[[str], None]) -> None:
+    """Say so where many shapes have one code although there are codes enough."""
+    different = len(np.unique(codes.packed, axis=0))
+    if len(codes) >= FEW and 2 * different < len(codes) and 2.0**codes.bits > 4 * len(codes):
+        report(
+            f"warning: {len(codes)} shapes have only {different} different codes, so many will be found together; "
+            "longer training or more shapes to train on help"
+        )

@@ -31,6 +31,8 @@ from cmah.training.optimisation import (
 from cmah.training.plotting import plot_curves
 from cmah.training.validation import Validator, hold_out
 
+FEW = 30  # held-out shapes, below which their mAP says little
+
 
 @dataclass
 class Progress:
@@ -139,8 +141,9 @@ class TrainingLoop:
             if p.epoch:
                 plot_curves(self.out)
         fit_codes(self.folder, self.recipe, self.training_set, self.device, self.report)
+        few = f", of {self.held_out} shapes only" if self.held_out < FEW else ""
         best = (
-            f"; kept epoch {p.best_epoch}, held-out mAP {p.best:.3f} (mean of directions and lengths)"
+            f"; kept epoch {p.best_epoch}, held-out mAP {p.best:.3f} (mean of directions and lengths{few})"
             if self.validator and math.isfinite(p.best)
             else ""
         )
@@ -209,6 +212,8 @@ class TrainingLoop:
         if self.validator and validation is not None:
             measured = self.validator.describe(validation)
             self.report(f"epoch {p.epoch}: loss {means['loss']:.3f}, {measured}")
+        elif p.epoch % max(1, self.config.training.epochs // 10) == 0:
+            self.report(f"epoch {p.epoch}: loss {means['loss']:.3f}")
 
     def validate(self) -> dict[str, Any] | None:
         """What the held-out shapes give after the current epoch; None if it is not its turn, or nothing to measure."""

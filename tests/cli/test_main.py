@@ -107,7 +107,8 @@ def test_a_missing_extra_is_named(
 ) -> None:
     monkeypatch.setattr(cli, "import_module", fails_with(ModuleNotFoundError("no", name="torch")))
     assert exit_status(["train"]) == 2
-    assert capsys.readouterr().err == 'Error: this needs the package torch; pip install "cmah[all]"\n'
+    expected = 'Error: this needs the package torch; pip install ".[all]" (in the clone of cmah)\n'
+    assert capsys.readouterr().err == expected
 
 
 def test_a_missing_module_of_cmah_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def check_command(words: list[str]) -> None:
     if program == "cmah":
         named = group.get_command(click.Context(group), rest[0])
         assert named is not None, words
-        named.make_context(rest[0], rest[1:])
+        named.make_context(rest[0], rest[1:], parent=click.Context(group, **group.context_settings))
     elif program == "pip":
         extras = re.findall(r"\[(.*)\]", rest[-1])
         known = re.findall(
