@@ -94,3 +94,18 @@ def test_faults_are_named(toy, toy_run, tmp_path):
         file.truncate(1000)
     with pytest.raises(RunError, match=r"model\.safetensors"):
         Encoder.load(broken)
+
+
+def test_shapes_that_share_their_codes_are_told(toy, toy_run, tmp_path, monkeypatch):
+    lines = []
+    for name, spread in (("all different", 1), ("all equal", 0)):
+
+        def packed(self, outputs, modality, spread=spread):
+            return np.stack([np.arange(len(outputs)) * spread, np.zeros(len(outputs))], axis=1).astype(
+                np.uint8
+            )
+
+        monkeypatch.setattr(Encoder, "_packed", packed)
+        export(toy_run, toy, tmp_path / name, split="all", workers=0, report=lines.append)
+    (line,) = lines
+    assert line.startswith("warning: 24 shapes have only 1 different codes, so many will be found together")

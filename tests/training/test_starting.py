@@ -25,3 +25,23 @@ def test_no_epochs_leave_the_initial_model(toy, tmp_path):
     run = train(toy, tmp_path / "run", settings=[*MICRO, "training.epochs=0"])
     assert (run / "model.safetensors").is_file()
     assert read_metrics(run) == []
+
+
+def test_few_shapes_take_more_epochs_unless_told(toy):
+    from dataclasses import replace
+
+    from cmah.data.dataset import Dataset
+    from cmah.recipes.resolving import make_config
+    from cmah.training.starting import enough_steps
+
+    data, lines = Dataset.read(toy), []
+    config = make_config("cmah", "tiny", assignments=["training.validate_every=2"])
+    more = enough_steps(config, data, lines.append).training
+    assert (more.epochs, more.validate_every) == (600, 20)
+    assert lines == [
+        "18 shapes make 1 batch an epoch: 600 epochs in place of 60 (--epochs decides otherwise)"
+    ]
+    many = replace(data, shapes=data.shapes * 100)
+    assert enough_steps(config, many, lines.append) is config
+    untrained = make_config("cmah", "tiny", assignments=["training.epochs=0"])
+    assert enough_steps(untrained, data, lines.append) is untrained
