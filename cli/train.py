@@ -139,7 +139,8 @@ def train(
     else:
         from cmah.data.dataset import Dataset
 
-        splits = {shape.split for shape in Dataset.read(dataset).shapes}
+        data = Dataset.read(dataset)
+        splits = {shape.split for shape in data.shapes} | {image.split for image in data.images}
         split = next((name for name in ("val", "test") if name in splits), "all")
         click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split {split} --out CODES")
 

@@ -78,6 +78,7 @@ class Recipe(ABC):
             config.point_augmentation,
             kinds=config.data.kinds,
             colours=self.model.colours,
+            framing=config.data.framing,
             seed=config.training.seed,
         )
         return TrainingBatches(pairs, config.training.batch_size, config.training.workers)

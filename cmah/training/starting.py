@@ -17,6 +17,7 @@ from cmah.runs.tensor_files import own_state, save_tensors
 from cmah.training.fitting import fit_codes
 from cmah.training.loop import TrainingLoop
 from cmah.training.optimisation import seed_step
+from cmah.training.training_part import training_part
 from cmah.training.validation import hold_out
 
 
@@ -125,7 +126,8 @@ def adopt(
     recipe = build_recipe(config)
     recipe.require_usable_untrained()
     recipe.network.to(device)
-    training_set, _ = hold_out(data.select(config.data.split), config.training.held_out, config.data.kinds)
+    part = training_part(data, config.data, report)
+    training_set, _ = hold_out(part, config.training.held_out, config.data.kinds)
     for remark in recipe.remarks:
         report(remark)
     folder = RunFolder.create(out, config, origin)

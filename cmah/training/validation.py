@@ -79,7 +79,7 @@ class Validator:
 
     def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:
         self.model, self.dataset = model, held_out
-        self.encoder = Encoder(model, device, space="validation")
+        self.encoder = Encoder(model, device, space="validation", framing=config.data.framing)
         self.images = held_out.some_views(
             held_out.shapes, config.data.kinds, config.training.validation_views
         )
