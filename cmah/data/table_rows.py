@@ -144,7 +144,7 @@ class RowReader:
         for key in ("category",) if own_split else ("split", "category"):
             stated, expected = getattr(image, key), getattr(shape, key)
             if stated and stated != expected:
-                hint = " (which version 2 of the format allows)" if key == "split" else ""
+                hint = " (allowed in version 2)" if key == "split" else ""
                 faults.append(
                     f"{where}: {key} is {stated!r}, but that of its shape {image.shape_id!r} is {expected!r}{hint}"
                 )

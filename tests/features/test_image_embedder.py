@@ -1,18 +1,23 @@
 """The disk cache of embeddings: what is read, what is computed anew, and that the bits are always the same."""
 
+import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
 
+from cmah.cache import file_digest
 from cmah.data.dataset import Dataset, Image
 from cmah.data.framing import Framing
+from cmah.data.images import fit_square, load_image
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features import image_embedder
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
+from cmah.files import digest
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
 
@@ -61,8 +66,6 @@ def make(tiny_clip, folder, **options):
 
 def test_rows_equal_the_encoder(tiny_clip, pictures, small_shards):
     """One picture at a time through the encoder, without any batch, gives the same rows but for rounding."""
-    from cmah.data.images import fit_square, load_image
-
     root, rows = pictures
     embedder, _ = make(tiny_clip, root)
     table = embedder.embed(folder(root), rows)
@@ -160,9 +163,22 @@ def test_keys_name_everything_that_counts(tiny_clip, tmp_path):
         ImageEmbedder(f"{encoder}?mean=0.5", weights, cache=tmp_path),
         ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing(background="remove")),
         ImageEmbedder(encoder, weights, cache=tmp_path, backbone=larger),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("box")),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("box", 0.2)),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("mask")),
     ]
     assert len({embedder.key for embedder in made}) == len(made)
-    assert [embedder.size for embedder in made] == [32, 32, 32, 32, 48]
+    assert [embedder.size for embedder in made] == [32, 32, 32, 32, 48, 32, 32, 32]
+    # the key and the name of a shard that an earlier version wrote: found, and not computed again
+    parts = [encoder, file_digest(weights), made[0].backbone.preprocessing, "keep", "1"]
+    assert made[0].key == hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    Picture.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    state = os.stat(tmp_path / "a.png")
+    states = [str(tmp_path.resolve()), ["a.png", state.st_size, state.st_mtime_ns]]
+    made[0].embed(
+        folder(tmp_path), [Image("a", "", "", "", "a.png", "photo", mask="a.png", bbox=(1, 1, 2, 2))]
+    )
+    assert [path.stem for path in made[0].folder.glob("*.npy")] == [f"images-{digest(states)}"]
     assert ImageEmbedder(encoder, weights, cache=tmp_path / "elsewhere").key == made[0].key
 
 
@@ -282,6 +298,38 @@ def test_backgrounds_are_painted_black(tiny_clip, tmp_path):
     seen.clear()
     embedder.embed(folder(tmp_path), rows)
     assert seen == [5]
+
+
+def test_a_box_is_part_of_what_is_embedded(tiny_clip, pictures):
+    root, rows = pictures
+    boxed = [replace(row, bbox=(1, 2, 9, 8)) for row in rows[:4]]
+    embedder, seen = make(tiny_clip, root, framing=Framing("box", 0))
+    first = embedder.embed(folder(root), boxed).rows(range(4))
+    for row, found in zip(boxed, first, strict=True):
+        cut = load_image(root / row.path)[2:10, 1:10]
+        Picture.fromarray(cut).save(root / f"cut-{row.image_id}.png")
+        alone = embedder.embed(folder(root), [Image("cut", "", "", "", f"cut-{row.image_id}.png", "photo")])
+        assert np.array_equal(alone.rows([0])[0], found)
+    seen.clear()
+    embedder.embed(folder(root), boxed)
+    assert seen == []
+    moved = [boxed[0], replace(boxed[1], bbox=(0, 2, 9, 8)), *boxed[2:]]
+    again = embedder.embed(folder(root), moved).rows(range(4))
+    assert (again != first).any(axis=1).tolist() == [False, True, False, False]
+    assert seen == [4]
+    outside = embedder.embed(folder(root), [replace(rows[0], bbox=(0, 0, 99, 99))])
+    assert "bbox 0,0,99,99 leaves the picture of" in outside.skipped[0][1]
+
+
+def test_files_may_lie_elsewhere(tiny_clip, pictures, tmp_path_factory):
+    """The same files by another folder are the same shard."""
+    root, rows = pictures
+    embedder, seen = make(tiny_clip, root)
+    wanted = embedder.embed(folder(root), rows)
+    tables = folder(tmp_path_factory.mktemp("tables"), file_root=str(root))
+    seen.clear()
+    found = embedder.embed(tables, rows)
+    assert (seen, found.key, found.skipped) == ([], wanted.key, wanted.skipped)
 
 
 def test_texts(tiny_clip, tmp_path, monkeypatch):
