@@ -6,6 +6,7 @@ Rows are numbered as in a spreadsheet: row 1 is the header.
 import csv
 import io
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -117,7 +118,7 @@ def _file_root(path: Path, root: Any, faults: list[str]) -> str:
     if not isinstance(root, str) or not root or CONTROL.search(root):
         faults.append(f"{path}: 'root' is {root!r} (expected the path of the folder of images and points)")
         return ""
-    if not (path.parent / root).is_dir():
+    if not os.path.isdir(path.parent / root):
         faults.append(f"{path}: 'root' is {root!r}: no such folder (expected that of images and points)")
     return root
 

@@ -43,9 +43,7 @@ from cmah.progress import progress
 # float16 keeps 11 bits: a cloud with larger coordinates is normalised before it is rounded
 COMFORTABLE = 2.0
 NO_POINTS = "no points"  # why a shape that has images only is left out
-Database = Literal[
-    "split", "all"
-]  # which shapes are searched: those of the split of the images, or every one
+Database = Literal["split", "all"]  # the shapes that are searched: of the images' split, or every one
 
 
 @dataclass
@@ -254,13 +252,11 @@ class Dataset:
     def _texts(self, file_root: str) -> dict[str, str]:
         """The three tables by name, with this folder of points and pictures."""
         version = 2 if file_root else self._version_of_tables()
-        taken = [name for name in ("root",) if name in self.extra]
-        taken += [name for name in ("bbox",) if any(name in image.extra for image in self.images)]
+        taken = ["key 'root'"] * ("root" in self.extra)
+        taken += ["column 'bbox'"] * any("bbox" in image.extra for image in self.images)
         if taken and version > 1:
             raise DatasetError(
-                [
-                    f"{self.root}: further column or key {taken[0]!r} has a meaning in version 2; expected another name"
-                ]
+                [f"{self.root}: {taken[0]} means something in version 2; expected another name"]
             )
         header = {
             "format": FORMAT,

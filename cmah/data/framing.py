@@ -204,7 +204,7 @@ def _box(
 
 
 def check_box(box: Box, size: tuple[int, ...]) -> None:
-    """Refuse a box that leaves its picture.
+    """Refuse a box that leaves its picture or has no area.
 
     Args:
         box: x, y, width, height in pixels.
@@ -217,13 +217,13 @@ def check_box(box: Box, size: tuple[int, ...]) -> None:
         >>> check_box((10, 20, 100, 80), size=(100, 110))
         >>> check_box((11, 20, 100, 80), size=(100, 110))
         Traceback (most recent call last):
-        cmah.errors.CmahError: bbox 11,20,100,80 leaves the picture of 110 x 100 pixels (expected x,y,width,height ...)
+        cmah.errors.CmahError: bbox 11,20,100,80 leaves the picture of 110 x 100 pixels (expected ...)
     """
     x, y, width, height = box
-    if x + width > size[1] or y + height > size[0]:
+    if min(x, y) < 0 or min(width, height) < 1 or x + width > size[1] or y + height > size[0]:
         raise CmahError(
             f"bbox {x},{y},{width},{height} leaves the picture of {size[1]} x {size[0]} pixels (expected "
-            "x,y,width,height inside it)"
+            "x,y,width,height of an area inside it)"
         )
 
 

@@ -145,10 +145,10 @@ def test_what_version_2_adds_is_a_fault_or_means_nothing_in_version_1(cars):
     assert '"2,3,6,4"' in text
     # what version 2 would understand otherwise cannot be written as version 2
     dataset.shapes[0] = replace(dataset.shapes[0], points="")
-    with pytest.raises(DatasetError, match="key 'root' has a meaning in version 2"):
+    with pytest.raises(DatasetError, match="key 'root' means something in version 2"):
         dataset.write()
     dataset.extra.clear()
-    with pytest.raises(DatasetError, match="'bbox' has a meaning in version 2"):
+    with pytest.raises(DatasetError, match="column 'bbox' means something in version 2"):
         dataset.checksum()
 
 
@@ -190,8 +190,8 @@ def test_a_copy_of_the_tables_leads_to_the_same_files(cars, tmp_path):
 def test_a_box_that_leaves_its_picture_is_found_when_files_are_checked(cars):
     dataset = Dataset.read(changed(cars, "images.csv", '"2,3,6,4"', '"7,3,6,4"'))
     assert dataset.check_files() == [
-        "images.csv: row of 'sedan-1': bbox 7,3,6,4 leaves the picture of 12 x 10 pixels (expected x,y,width,height "
-        "inside it)"
+        "images.csv: row of 'sedan-1': bbox 7,3,6,4 leaves the picture of 12 x 10 pixels (expected x,y,width,height of "
+        "an area inside it)"
     ]
 
 

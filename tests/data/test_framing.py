@@ -108,6 +108,8 @@ def test_faults_name_the_file(picture, tmp_path):
     for file, framing, message in (
         (replace(picture, bbox=(13, 3, 8, 4)), Framing("box"), "picture.png: bbox 13,3,8,4 leaves the picture of 20"),
         (replace(picture, bbox=(2, 13, 8, 4)), Framing("box"), "picture.png: bbox 2,13,8,4 leaves the picture of 20"),
+        (replace(picture, bbox=(2, 3, 0, 4)), Framing("box"), "picture.png: bbox 2,3,0,4 leaves the picture of 20"),
+        (replace(picture, bbox=(-1, 3, 8, 4)), Framing("box"), "picture.png: bbox -1,3,8,4 leaves the picture of 20"),
         (small, Framing("mask"), "small.png: not of the size of .*picture.png"),
         (small, Framing(background="remove"), "picture.png: the mask is 3 x 3 pixels, .*small.png"),
         (black, Framing("mask"), r"black.png: no pixel belongs to the object \(expected some, to crop to\)"),

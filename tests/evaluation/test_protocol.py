@@ -92,3 +92,22 @@ def test_what_is_no_rule_is_refused(settings, message):
 def test_draws_and_seeds_out_of_range_are_refused(settings, message):
     with pytest.raises(CodesError, match=message):
         Protocol(**settings)
+
+
+def test_what_is_searched_is_part_of_the_rules():
+    def with_splits(splits):
+        return BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]], categories=["a", "a", "b"], splits=splits)
+
+    test, mixed, none = ["test"] * 3, ["test", "train", ""], [""] * 3
+    for query, database, text in (
+        (test, mixed, "3 queries of split test, 3 items of splits (none), test, train"),
+        (test, test, "3 queries of split test, 3 items of split test"),
+        (test, None, "3 queries of split test, 3 items"),
+        (none, none, "3 queries, 3 items"),
+        (None, None, "3 queries, 3 items"),
+    ):
+        rules = evaluate(with_splits(query), with_splits(database)).rules
+        assert rules.counts() == text
+        recorded = {name: rules.record().get(name) for name in ("query_splits", "database_splits")}
+        differ = {"query_splits": ["test"], "database_splits": ["", "test", "train"]}
+        assert recorded == (differ if database == mixed else dict.fromkeys(differ))
