@@ -45,7 +45,8 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.data.dataset import KINDS, Dataset
+from cmah.data.dataset import Dataset
+from cmah.data.table_rows import KINDS
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
