@@ -65,6 +65,7 @@ def classify(
     """
     import json
 
+    from cmah.progress import say
     from cmah.runs import classifying
 
     report = classifying.classify(
@@ -79,9 +80,9 @@ def classify(
         workers=workers,
         settings=settings,
         verify=verify,
+        report=say,
     )
-    for _, reason in report["skipped"]:
-        click.echo(f"skipped {reason}", err=True)
+    options.echo_skipped(report["skipped"])
     if as_json:
         click.echo(json.dumps(report, indent=1))
         return

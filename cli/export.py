@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     help="Split of the dataset to encode, such as train, val or test; all encodes everything.",
 )
 @click.option(
+    "--database",
+    default="split",
+    show_default=True,
+    type=click.Choice(["split", "all"]),
+    help="Which shapes to encode beside the images of --split: those of the split (and those without a split of their "
+    "own that its images show), or all of the dataset.",
+)
+@click.option(
     "--format",
     "file_format",
     default="npz",
@@ -32,11 +40,21 @@ if TYPE_CHECKING:
 )
 @click.option("--embeddings", is_flag=True, help="Write real vectors in place of codes.")
 @click.option(
+    "--crop",
+    type=click.Choice(["none", "box", "mask"]),
+    help="What images are cropped to: their boxes (column bbox), or boxes around their masks; an image without stays "
+    "whole.  [default: as in training]",
+)
+@click.option(
+    "--crop-margin",
+    type=click.FloatRange(0, 1),
+    help="What a crop keeps on each side of the box, as a part of its width and height.  [default: as in training]",
+)
+@click.option(
     "--background",
-    default="keep",
-    show_default=True,
     type=click.Choice(["keep", "remove"]),
-    help="What to do with image backgrounds: remove paints black what an image's mask says is not the object.",
+    help="What to do with image backgrounds: remove paints black what an image's mask says is not the object.  "
+    "[default: as in training]",
 )
 @click.option(
     "--per-view",
@@ -52,9 +70,12 @@ def export(
     dataset: Path,
     out: Path,
     split: str,
+    database: Literal["split", "all"],
     file_format: Literal["npz", "pm1", "packed", "faiss"],
     embeddings: bool,
-    background: Literal["keep", "remove"],
+    crop: Literal["none", "box", "mask"] | None,
+    crop_margin: float | None,
+    background: Literal["keep", "remove"] | None,
     device: str,
     workers: int,
     settings: tuple[str, ...],
@@ -80,8 +101,11 @@ def export(
         dataset,
         out,
         split=split,
+        database=database,
         format=file_format,
         embeddings=embeddings,
+        crop=crop,
+        crop_margin=crop_margin,
         background=background,
         device=device,
         workers=workers,
@@ -90,10 +114,10 @@ def export(
         verify=verify,
         report=say,
     )
-    for _, reason in skipped:
-        click.echo(f"skipped {reason}", err=True)
+    options.echo_skipped(skipped)
     if as_json:
-        click.echo(json.dumps({"image": str(image), "shape": str(shape), "skipped": skipped}))
+        files = {"image": str(image), "shape": str(shape)}
+        click.echo(json.dumps({**files, "split": split, "database": database, "skipped": skipped}))
         return
     for path in (image, shape):
         click.echo(f"{path}: {_content(read_codes(path)) if path.suffix == '.npz' else file_format}")

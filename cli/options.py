@@ -1,6 +1,6 @@
 """Options and parameter types that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -117,3 +117,16 @@ def encoding(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def echo_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """Print why each file was skipped, on standard error; shapes without points have had their one line before.
+
+    Args:
+        skipped: (path or id, reason) of each.
+    """
+    from cmah.data.dataset import NO_POINTS
+
+    for _, reason in skipped:
+        if reason != NO_POINTS:
+            click.echo(f"skipped {reason}", err=True)

@@ -255,7 +255,7 @@ class _Demo:
         views = dataset.views()
         # seen from the left in front; the hits' portraits are seen from the right
         images = [views[shape.shape_id][-1] for shape in shapes]
-        pictures = [self.dataset / image.path for image in images]
+        pictures = [dataset.file(image.path) for image in images]
         meshes = [self.meshes / shape.extra["source"] for shape in shapes]
         searches = []
         with self.stage(

@@ -47,7 +47,7 @@ from two_towers import (
 )
 
 from cmah.data.augmentation import PointAugmentation, augment_points
-from cmah.data.dataset import Dataset, Shape
+from cmah.data.dataset import Dataset, Shape, without_points
 from cmah.data.encoding_batches import PointBatches
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.devices import full_float32
@@ -218,8 +218,12 @@ def fine_tuned(o: SimpleNamespace, run: Path, target: Path, seed: int) -> float:
     folder, data = RunFolder(run), Dataset.read(target)
     encoder = Encoder.of(folder, o.device)
     model: Any = encoder.model
-    train = [shape for shape in data.select("train").shapes if shape.category]
-    test = [shape for shape in data.select(o.split).shapes if shape.category]
+    if remark := without_points(data.shapes):
+        click.echo(f"{remark}; they are left out", err=True)
+    train, test = (
+        [shape for shape in data.select(split).shapes if shape.category and shape.points]
+        for split in ("train", o.split)
+    )
     if len(train) < 2 or not test:
         raise DatasetError([f"{data.root}: fine-tuning needs shapes with categories to train and to test on"])
     categories = sorted({shape.category for shape in train})
@@ -281,7 +285,7 @@ def _predict(
     net: nn.Module, data: Dataset, shapes: Sequence[Shape], model: Any, device: torch.device
 ) -> tuple[list[int], list[Shape]]:
     """The predicted class of each shape that can be read, and these shapes."""
-    paths = [data.root / shape.points for shape in shapes]
+    paths = [data.file(shape.points) for shape in shapes]
     predicted: list[int] = []
     read: list[Shape] = []
     net.eval()

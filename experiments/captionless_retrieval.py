@@ -25,6 +25,7 @@ Hardware, time: not measured; not run at full size.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -44,7 +45,8 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.data.dataset import KINDS, Dataset
+from cmah.data.dataset import Dataset
+from cmah.data.table_rows import KINDS
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json
@@ -139,7 +141,12 @@ def retrieval(o: SimpleNamespace, run: Path, target: Path) -> dict[str, Any]:
     }
     for background in BACKGROUNDS:
         image, _ = encoder.dataset_images(
-            data, images, embeddings=True, background=background, workers=workers, label="images"
+            data,
+            images,
+            embeddings=True,
+            framing=replace(encoder.framing, background=background),
+            workers=workers,
+            label="images",
         )
         whole = {
             direction: {f"top{k}": report[f"acc@{k}"] for k in DEPTHS}

@@ -10,14 +10,15 @@ from --shape-weights. Beside the floats stand the codes of the same runs: by ITQ
         --shape-encoder openshape_g14 --shape-weights FILE
     python experiments/prealigned_instance.py --smoke --out OUT        (seconds, synthetic shapes, random weights)
 
-An image has the split of its shape; where test photos show shapes that are trained on too, as in Pix3D, they make a
-dataset folder of their own, --target. What the published values need: Pix3D (github.com/xingyuansun/pix3d), CompCars,
-StanfordCars or ModelNet40 (modelnet.cs.princeton.edu) with 12 renders of each shape (elevation 30°, azimuth every
-30°), 10,000 coloured points, OpenCLIP ViT-bigG-14, and Point-BERT(L) as pre-trained by OpenShape, whose weights are
-not public: the public checkpoint is openshape_g14, of another size. Point-BERT(S) and (L) are openshape_s1 and
-openshape_s5. Not known: the paper's databases and queries, its learning rate, batch, epochs and temperature, β after
-0.5, its definition of mAP@10 and its tolerances. Ours is the mean average precision of the first 10 ranks where only
-the very shape is relevant (so the mean reciprocal rank, 0 beyond 10), its expected value over ties.
+An image's split is its own: where test photos show shapes that are trained on too, as in Pix3D, the shapes state no
+split (dataset folder, version 2), or the photos make a folder of their own, --target. What the published values need:
+Pix3D (github.com/xingyuansun/pix3d), CompCars, StanfordCars or ModelNet40 (modelnet.cs.princeton.edu) with 12 renders
+of each shape (elevation 30°, azimuth every 30°), 10,000 coloured points, OpenCLIP ViT-bigG-14, and Point-BERT(L) as
+pre-trained by OpenShape, whose weights are not public: the public checkpoint is openshape_g14, of another size.
+Point-BERT(S) and (L) are openshape_s1 and openshape_s5. Not known: the paper's databases and queries, its learning
+rate, batch, epochs and temperature, β after 0.5, its definition of mAP@10 and its tolerances. Ours is the mean average
+precision of the first 10 ranks where only the very shape is relevant (so the mean reciprocal rank, 0 beyond 10), its
+expected value over ties.
 
 Expected: the published values, printed beside the measured ones with --published; tolerances are not known.
 
@@ -42,7 +43,8 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.data.dataset import KINDS, Dataset
+from cmah.data.dataset import Dataset
+from cmah.data.table_rows import KINDS
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.files import write_json

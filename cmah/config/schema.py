@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from cmah.config.parsing import as_dictionary
 from cmah.data.augmentation import ImageAugmentation, PointAugmentation
-from cmah.settings import Count, ProperShare, Range, Settings
+from cmah.data.framing import Background, Crop, Framing
+from cmah.settings import Count, ProperShare, Range, Settings, Share
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,29 @@ class TrainingConfig(Settings):
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which part of the dataset is trained on.
+class DataConfig(Settings):
+    """Which part of the dataset is trained on, and what of its images is seen.
 
     Examples:
-        >>> DataConfig(kinds=("render", "photo"))
-        DataConfig(split='train', kinds=('render', 'photo'))
+        >>> DataConfig(kinds=("render", "photo"), crop="box").framing
+        Framing(crop='box', margin=0.1, background='keep')
+        >>> DataConfig(crop="face")
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: data.crop = 'face': expected none, box or mask
     """
+
+    table = "data"
 
     split: str = "train"
     kinds: tuple[str, ...] = ("render",)  # kinds of images that take part; those without a shape never do
+    crop: Crop = "none"  # "box" or "mask": images are cropped to their boxes, or to boxes around their masks
+    crop_margin: Share = 0.1  # kept on each side of such a box, as a part of its width and height
+    background: Background = "keep"  # "remove": black where the mask, or the opacity, says is no object
+
+    @property
+    def framing(self) -> Framing:
+        """What is done to each image before it is scaled."""
+        return Framing(self.crop, self.crop_margin, self.background)
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ class Config:
         Examples:
             >>> from cmah.recipes.resolving import make_config
             >>> make_config("cmah", "tiny").to_dictionary()["data"]
-            {'split': 'train', 'kinds': ['render']}
+            {'split': 'train', 'kinds': ['render'], 'crop': 'none', 'crop_margin': 0.1, 'background': 'keep'}
         """
         return as_dictionary(self)
 

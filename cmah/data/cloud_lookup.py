@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmah.data.dataset import Dataset
+from cmah.data.dataset import Dataset, without_points
 from cmah.data.point_clouds import normalise
 from cmah.errors import CmahError
 
@@ -16,7 +16,7 @@ def cloud_lookup(
 
     Args:
         dataset: the folder that has the clouds.
-        warn: called with a line of text for each cloud that cannot be read.
+        warn: called with a line of text if there are shapes without points, and for each cloud that cannot be read.
 
     Returns:
         A function from a shape id to float32 [n, 3], centred and scaled to largest norm 1, or to None if the dataset
@@ -29,7 +29,9 @@ def cloud_lookup(
         >>> print(cloud_of("chair.no_such.obj"))
         None
     """
-    shapes = {shape.shape_id: shape for shape in dataset.shapes}
+    shapes = {shape.shape_id: shape for shape in dataset.shapes if shape.points}
+    if warn and (remark := without_points(dataset.shapes)):
+        warn(f"no distances to some shapes: {remark}")
 
     def cloud_of(shape_id: str) -> np.ndarray | None:
         if shape_id not in shapes:

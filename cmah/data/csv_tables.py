@@ -6,6 +6,7 @@ Rows are numbered as in a spreadsheet: row 1 is the header.
 import csv
 import io
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from cmah.errors import CmahError
 from cmah.files import read_json, require_file
 
-FORMAT, VERSION = "cmah-dataset", 1
+FORMAT, VERSIONS = "cmah-dataset", (1, 2)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Called with a fault of the row that is being read
 Fault = Callable[[str], None]
@@ -52,11 +53,18 @@ def table_text(items: Sequence[HasExtra], columns: Sequence[str]) -> str:
     writer.writerow([*columns, *extra])
     for item in items:
         cells = [getattr(item, name) for name in columns]
-        writer.writerow([*("" if cell is None else cell for cell in cells), *map(item.extra.get, extra)])
+        writer.writerow([*map(_cell, cells), *map(item.extra.get, extra)])
     return out.getvalue()
 
 
-def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
+def _cell(value: Any) -> Any:
+    """A value as it stands in a table: a box as "x,y,width,height"."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else value
+
+
+def read_header(path: Path, faults: list[str]) -> tuple[int, dict[str, Any]]:
     """Read dataset.json.
 
     Args:
@@ -64,27 +72,30 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
         faults: gets a line for each fault.
 
     Returns:
-        The arguments of `Dataset`; further keys under "extra". Incomplete where there are faults.
+        The version, and the arguments of `Dataset`; further keys under "extra". Incomplete where there are faults.
 
     Examples:
         >>> faults = []
-        >>> header = read_header(Path("demo/dataset/dataset.json"), faults)
-        >>> header["points_per_shape"], header["up_axis"], list(header["extra"])
-        (1024, 'y', ['prepared'])
-        >>> read_header(Path("demo/summary.json"), faults)["name"], faults[0]
+        >>> version, header = read_header(Path("demo/dataset/dataset.json"), faults)
+        >>> version, header["points_per_shape"], header["up_axis"], list(header["extra"])
+        (1, 1024, 'y', ['prepared'])
+        >>> read_header(Path("demo/summary.json"), faults)[1]["name"], faults[0]
         (None, "demo/summary.json: 'format' is missing (expected 'cmah-dataset')")
     """
     try:
         header = read_json(path)
     except CmahError as error:
         faults.append(str(error))
-        return {}
+        return 1, {}
     if not isinstance(header, dict):
         faults.append(f"{path}: expected an object with the key 'format', found {type(header).__name__}")
-        return {}
+        return 1, {}
+    version: Any = header.get("version")
+    known = version in VERSIONS and not isinstance(version, bool)
+    version = int(version) if known else 1
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "format": (lambda value: value == FORMAT, f"'{FORMAT}'"),
-        "version": (lambda value: value == VERSION and not isinstance(value, bool), f"{VERSION}"),
+        "version": (lambda value: known, " or ".join(map(str, VERSIONS))),
         "name": (lambda value: isinstance(value, str), "a string"),
         "points_per_shape": (_is_count, "a whole number of at least 1"),
         "up_axis": (lambda value: value in ("y", "z"), "'y' or 'z'"),
@@ -96,7 +107,20 @@ def read_header(path: Path, faults: list[str]) -> dict[str, Any]:
         elif not good(header[key]):
             faults.append(f"{path}: '{key}' is {header[key]!r} (expected {expected})")
     fields = {key: header.get(key) for key in rules if key not in ("format", "version")}
-    return fields | {"extra": {key: value for key, value in header.items() if key not in rules}}
+    if version > 1 and "root" in header:  # in version 1 a further key like any other
+        fields["file_root"] = _file_root(path, header["root"], faults)
+    meant = {*rules, "root"} if version > 1 else {*rules}
+    return version, fields | {"extra": {key: value for key, value in header.items() if key not in meant}}
+
+
+def _file_root(path: Path, root: Any, faults: list[str]) -> str:
+    """The folder of images and points, as dataset.json names it: absolute, or relative to the dataset folder."""
+    if not isinstance(root, str) or not root or CONTROL.search(root):
+        faults.append(f"{path}: 'root' is {root!r} (expected the path of the folder of images and points)")
+        return ""
+    if not os.path.isdir(path.parent / root):
+        faults.append(f"{path}: 'root' is {root!r}: no such folder (expected that of images and points)")
+    return root
 
 
 def read_table(
@@ -232,6 +256,35 @@ def read_number(cells: dict[str, str], key: str, kind: type[int] | type[float], 
     except ValueError:
         pass
     fault(f"{key} is {text!r} (expected {'a whole number from 0' if kind is int else 'a finite number'})")
+    return None
+
+
+def read_box(cells: dict[str, str], key: str, fault: Fault) -> tuple[int, int, int, int] | None:
+    """A cell as a box, "x,y,width,height": whole numbers, of which the last two are at least 1.
+
+    Args:
+        cells: the cells of a row by column.
+        key: the column.
+        fault: called with what is wrong.
+
+    Returns:
+        The four numbers; None if the cell is empty, not there, or wrong.
+
+    Examples:
+        >>> read_box({"bbox": "10,20,100,80"}, "bbox", print)
+        (10, 20, 100, 80)
+        >>> read_box({"bbox": "10,20,0,80"}, "bbox", print)
+        bbox is '10,20,0,80' (expected x,y,width,height in whole pixels, with an area)
+    """
+    text = cells.get(key, "")
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 4 and all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        x, y, width, height = map(int, parts)
+        if width and height:
+            return x, y, width, height
+    fault(f"{key} is {text!r} (expected x,y,width,height in whole pixels, with an area)")
     return None
 
 

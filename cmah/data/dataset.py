@@ -1,110 +1,49 @@
-"""The dataset folder: dataset.json, shapes.csv and images.csv beside the points and pictures they name.
+"""The dataset folder: dataset.json, shapes.csv and images.csv, and the points and pictures that they name.
 
-Version 1, plain enough to be made by hand or from a spreadsheet:
+Plain enough to be made by hand or from a spreadsheet:
 
-    dataset.json   {"format": "cmah-dataset", "version": 1, "name": …, "points_per_shape": …,
-                    "up_axis": "y", "image_size": …}
+    dataset.json   {"format": "cmah-dataset", "version": 2, "name": …, "points_per_shape": …,
+                    "up_axis": "y", "image_size": …}; optional: root
     shapes.csv     shape_id, category, split, points
-    images.csv     image_id, shape_id, category, split, path, kind; optional: view, azimuth, elevation, mask
+    images.csv     image_id, shape_id, category, split, path, kind; optional: view, azimuth, elevation, mask, bbox
 
-Paths are relative to the folder, with "/" between the parts. Further columns and keys are kept. An image of a
-shape may leave `category` and `split` empty: it takes those of its shape.
+Paths have "/" between the parts and are relative to the folder or, where dataset.json names one, to `root`. Further
+columns and keys are kept. An image may leave `category` and `split` empty: it takes those of its shape.
+
+Version 1 is the same without `root` and `bbox`, with points for every shape, and with the split of an image that of its
+shape. What needs nothing else is written as version 1, so that its checksum, by which runs are resumed, stays.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from cmah.data.csv_tables import (
-    FORMAT,
-    VERSION,
-    Fault,
-    check_path,
-    check_text,
-    duplicates,
-    read_header,
-    read_number,
-    read_table,
-    table_text,
-)
+from cmah.data.csv_tables import FORMAT, duplicates, read_header, read_table, table_text
+from cmah.data.framing import PictureFile, check_box
 from cmah.data.images import load_image, load_mask
 from cmah.data.point_clouds import load_points_file, normalise
+from cmah.data.table_rows import (
+    IMAGE_COLUMNS,
+    REQUIRED_IMAGE_COLUMNS,
+    SHAPE_COLUMNS,
+    Image,
+    RowReader,
+    Shape,
+)
 from cmah.errors import CmahError, DatasetError
 from cmah.files import atomic_path
 from cmah.progress import progress
 
-KINDS = ("render", "picture", "photo")
 # float16 keeps 11 bits: a cloud with larger coordinates is normalised before it is rounded
 COMFORTABLE = 2.0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A row of shapes.csv.
-
-    Attributes:
-        shape_id: unique among the shapes.
-        category: empty where unknown.
-        split: for example "train", "val" or "test"; may be empty.
-        points: path of the .npy file, relative to the folder.
-        extra: further columns of the file.
-
-    Examples:
-        >>> Dataset.read("demo/dataset").shapes[0]
-        Shape(shape_id='airplane.airplane_000.obj', category='airplane', split='train', ...)
-    """
-
-    shape_id: str
-    category: str
-    split: str
-    points: str
-    extra: dict[str, str] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class Image:
-    """A row of images.csv.
-
-    Attributes:
-        image_id: unique among the images.
-        shape_id: empty where only the category is known.
-        category: empty where unknown.
-        split: the same as that of its shape.
-        path: path of the picture, relative to the folder.
-        kind: "render", "picture" or "photo".
-        view: number of the camera, None where unknown.
-        azimuth: degrees about the up axis, None where unknown.
-        elevation: degrees above the horizon, None where unknown.
-        mask: path of a grey picture, 255 = object; empty where there is none.
-        extra: further columns of the file.
-
-    Examples:
-        >>> Dataset.read("demo/dataset").images[1]
-        Image(image_id='airplane.airplane_000.obj_01', shape_id='airplane.airplane_000.obj', ...)
-    """
-
-    image_id: str
-    shape_id: str
-    category: str
-    split: str
-    path: str
-    kind: str
-    view: int | None = None
-    azimuth: float | None = None
-    elevation: float | None = None
-    mask: str = ""
-    extra: dict[str, str] = field(default_factory=dict, hash=False)
-
-
-SHAPE_COLUMNS = tuple(column.name for column in fields(Shape))[:-1]
-IMAGE_COLUMNS = tuple(column.name for column in fields(Image))[:-1]
-REQUIRED_IMAGE_COLUMNS = IMAGE_COLUMNS[:6]
+NO_POINTS = "no points"  # why a shape that has images only is left out
+Database = Literal["split", "all"]  # the shapes that are searched: of the images' split, or every one
 
 
 @dataclass
@@ -112,7 +51,7 @@ class Dataset:
     """A dataset folder in memory: its tables, not its points and pictures.
 
     Attributes:
-        root: the folder.
+        root: the folder of the three tables.
         name: name of the dataset.
         points_per_shape: rows of each file of points.
         up_axis: "y" or "z", the axis that points up in the files of points.
@@ -120,6 +59,8 @@ class Dataset:
         shapes: the rows of shapes.csv, in order.
         images: the rows of images.csv, in order.
         extra: further keys of dataset.json.
+        file_root: the folder of points and pictures, absolute or relative to `root`; empty where it is `root` itself.
+            Nothing is ever written there.
 
     Examples:
         >>> dataset = Dataset.read("demo/dataset").select("test")
@@ -138,6 +79,7 @@ class Dataset:
     shapes: list[Shape]
     images: list[Image]
     extra: dict[str, Any] = field(default_factory=dict)
+    file_root: str = ""
 
     @classmethod
     def read(cls, root: str | Path) -> "Dataset":
@@ -150,11 +92,15 @@ class Dataset:
         if not root.is_dir():
             raise DatasetError([f"{root}: no such folder (expected a dataset folder with dataset.json)"])
         faults: list[str] = []
-        header = read_header(root / "dataset.json", faults)
-        shapes = read_table(root / "shapes.csv", SHAPE_COLUMNS, SHAPE_COLUMNS, _shape, faults)
-        images = read_table(root / "images.csv", IMAGE_COLUMNS, REQUIRED_IMAGE_COLUMNS, _image, faults)
+        version, header = read_header(root / "dataset.json", faults)
+        rows = RowReader(version)
+        shapes = read_table(root / "shapes.csv", SHAPE_COLUMNS, SHAPE_COLUMNS, rows.shape, faults)
+        images = read_table(
+            root / "images.csv", rows.image_columns, REQUIRED_IMAGE_COLUMNS, rows.image, faults
+        )
         by_id = {shape.shape_id: shape for _, shape in shapes}
-        linked = [_linked(image, by_id, f"{root / 'images.csv'}: row {row}", faults) for row, image in images]
+        table = root / "images.csv"
+        linked = [rows.linked(image, by_id, f"{table}: row {row}", faults) for row, image in images]
         for file, ids in (
             ("shapes.csv", [(row, shape.shape_id) for row, shape in shapes]),
             ("images.csv", [(row, image.image_id) for row, image in images]),
@@ -165,31 +111,82 @@ class Dataset:
         return cls(root, shapes=[shape for _, shape in shapes], images=linked, **header)
 
     def write(self, root: str | Path | None = None) -> None:
-        """Write the three tables, each whole or not at all, to `root` (default: where the dataset lives)."""
+        """Write the three tables, each whole or not at all, to `root` (default: where the dataset lives).
+
+        A relative `file_root` is written as an absolute one where `root` is another folder, so that it leads to the
+        same files.
+
+        Raises:
+            DatasetError: if further columns or keys have names that mean something in version 2, which is needed.
+        """
+        files = self.file_root
+        if files and root is not None and Path(root).resolve() != self.root.resolve():
+            files = str(self.file("").resolve())
         root = self.root if root is None else Path(root)
-        for name, text in self._texts().items():
+        for name, text in self._texts(files).items():
             with atomic_path(root / name) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="")
 
     def checksum(self) -> str:
-        """SHA-256, in hexadecimal, of the three tables as `write` would write them."""
-        return hashlib.sha256("\0".join(self._texts().values()).encode()).hexdigest()
+        """SHA-256, in hexadecimal, of the three tables as `write` would write them, wherever their files lie."""
+        return hashlib.sha256("\0".join(self._texts("").values()).encode()).hexdigest()
 
-    def select(self, split: str) -> "Dataset":
-        """The shapes and images of one split; "all" keeps everything.
+    def file(self, path: str) -> Path:
+        """Where a file lies that the tables name; every path of a shape or an image goes through here.
+
+        Examples:
+            >>> dataset = Dataset.read("demo/dataset")
+            >>> str(dataset.file(dataset.shapes[0].points))
+            'demo/dataset/points/airplane.airplane_000.obj.npy'
+            >>> str(replace(dataset, file_root="/mnt/large").file("photos/1.jpg"))
+            '/mnt/large/photos/1.jpg'
+        """
+        return self.root / self.file_root / path
+
+    def picture(self, image: Image) -> PictureFile:
+        """The picture of an image with its mask and box."""
+        return PictureFile(self.file(image.path), self.file(image.mask) if image.mask else None, image.bbox)
+
+    def select(self, split: str, database: Database = "split") -> "Dataset":
+        """The images of one split and the shapes that are searched; "all" keeps everything.
+
+        A shape that states a split is of that one alone; a shape that states none is of every split that an image of
+        it is of. Only images whose own split it is are taken, also those that show a shape of another split.
+
+        Args:
+            split: its name.
+            database: "split" keeps the shapes of the split, "all" every shape.
 
         Raises:
             DatasetError: if nothing belongs to the split.
+
+        Examples:
+            >>> dataset = Dataset.read("demo/dataset")
+            >>> searched = [dataset.select("test", database=name).shapes for name in ("split", "all")]
+            >>> len(searched[0]) < len(dataset.shapes), len(searched[1]) == len(dataset.shapes)
+            (True, True)
         """
+        if database not in ("split", "all"):
+            raise DatasetError([f"database {database!r}: expected 'split' or 'all'"])
         if split == "all":
             return replace(self)
-        shapes = [shape for shape in self.shapes if shape.split == split]
         images = [image for image in self.images if image.split == split]
+        shown = {image.shape_id for image in images}
+        shapes = [
+            shape
+            for shape in self.shapes
+            if shape.split == split or (not shape.split and shape.shape_id in shown)
+        ]
         if not shapes and not images:
             splits = {shape.split for shape in self.shapes} | {image.split for image in self.images}
             existing = ", ".join(sorted(splits)) or "none"
             raise DatasetError([f"{self.root}: no shape or image of split {split!r} (there are: {existing})"])
-        return replace(self, shapes=shapes, images=images)
+        return replace(self, shapes=self.shapes if database == "all" else shapes, images=images)
+
+    def images_apart(self) -> list[Image]:
+        """The images whose split is not that of their shape."""
+        splits = {shape.shape_id: shape.split for shape in self.shapes}
+        return [image for image in self.images if splits.get(image.shape_id, image.split) != image.split]
 
     def views(self) -> dict[str, list[Image]]:
         """The images of each shape, in file order; images without a shape are left out."""
@@ -214,9 +211,11 @@ class Dataset:
         Clouds that reach far beyond the unit sphere are normalised first: float16 would round them coarsely.
 
         Raises:
-            CmahError: if the file is missing or is not what it should be.
+            CmahError: if the shape has no points, or the file is missing or is not what it should be.
         """
-        points = load_points_file(self.root / shape.points, self.up_axis)
+        if not shape.points:
+            raise CmahError(f"shape {shape.shape_id!r}: {NO_POINTS}")
+        points = load_points_file(self.file(shape.points), self.up_axis)
         if np.abs(points[:, :3]).max() > COMFORTABLE:
             points = normalise(points)
         return points.astype(np.float16)
@@ -224,28 +223,49 @@ class Dataset:
     def check_files(self) -> list[str]:
         """Open every file that the tables name; the faults, one line each, with table, row and what was expected."""
         faults: list[str] = []
-        for shape in progress(self.shapes, "checking points"):
+        for shape in progress([shape for shape in self.shapes if shape.points], "checking points"):
             with _collected(f"shapes.csv: row of {shape.shape_id!r}", faults):
-                points = load_points_file(self.root / shape.points)
+                points = load_points_file(self.file(shape.points))
                 if len(points) != self.points_per_shape:
                     raise CmahError(
                         f"{shape.points}: {len(points)} points (dataset.json says {self.points_per_shape})"
                     )
         for image in progress(self.images, "checking images"):
             with _collected(f"images.csv: row of {image.image_id!r}", faults):
-                pixels = load_image(self.root / image.path)
-                if image.mask and load_mask(self.root / image.mask).shape != pixels.shape[:2]:
+                size = load_image(self.file(image.path)).shape[:2]
+                if image.mask and load_mask(self.file(image.mask)).shape != size:
                     raise CmahError(f"{image.mask}: not of the size of {image.path}")
+                if image.bbox:
+                    check_box(image.bbox, size)
         return faults
 
-    def _texts(self) -> dict[str, str]:
+    @property
+    def version(self) -> int:
+        """The version that the tables are written in: 2 where something of it is used, else 1."""
+        return 2 if self.file_root else self._version_of_tables()
+
+    def _version_of_tables(self) -> int:
+        apart = any(image.split for image in self.images_apart())
+        boxes = any(image.bbox for image in self.images)
+        return 2 if apart or boxes or not all(shape.points for shape in self.shapes) else 1
+
+    def _texts(self, file_root: str) -> dict[str, str]:
+        """The three tables by name, with this folder of points and pictures."""
+        version = 2 if file_root else self._version_of_tables()
+        taken = ["key 'root'"] * ("root" in self.extra)
+        taken += ["column 'bbox'"] * any("bbox" in image.extra for image in self.images)
+        if taken and version > 1:
+            raise DatasetError(
+                [f"{self.root}: {taken[0]} means something in version 2; expected another name"]
+            )
         header = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": version,
             "name": self.name,
             "points_per_shape": self.points_per_shape,
             "up_axis": self.up_axis,
             "image_size": self.image_size,
+            **({"root": file_root} if file_root else {}),
             **self.extra,
         }
         optional = [
@@ -269,46 +289,13 @@ def _collected(where: str, faults: list[str]) -> Iterator[None]:
         faults.append(f"{where}: {error}")
 
 
-def _shape(cells: dict[str, str], extra: dict[str, str], fault: Fault) -> Shape:
-    if not cells["shape_id"]:
-        fault("shape_id is empty")
-    check_text(cells, fault)
-    check_path(cells["points"], "points", fault)
-    return Shape(**cells, extra=extra)
+def without_points(shapes: Sequence[Shape]) -> str:
+    """How many shapes have no points, for people; "" if all have.
 
-
-def _image(cells: dict[str, str], extra: dict[str, str], fault: Fault) -> Image:
-    if not cells["image_id"]:
-        fault("image_id is empty")
-    check_text(cells, fault)
-    check_path(cells["path"], "path", fault)
-    if cells.get("mask"):
-        check_path(cells["mask"], "mask", fault)
-    if cells["kind"] not in KINDS:
-        fault(f"kind is {cells['kind']!r} (expected {', '.join(KINDS)})")
-    return Image(
-        **{key: value for key, value in cells.items() if key not in ("view", "azimuth", "elevation")},
-        view=read_number(cells, "view", int, fault),
-        azimuth=read_number(cells, "azimuth", float, fault),
-        elevation=read_number(cells, "elevation", float, fault),
-        extra=extra,
-    )
-
-
-def _linked(image: Image, shapes: dict[str, Shape], where: str, faults: list[str]) -> Image:
-    """The image with empty category and split taken from its shape; disagreements go to `faults`."""
-    if not image.shape_id:
-        return image
-    shape = shapes.get(image.shape_id)
-    if shape is None:
-        faults.append(f"{where}: shape_id {image.shape_id!r} is not in shapes.csv")
-        return image
-    for key in ("split", "category"):
-        stated, expected = getattr(image, key), getattr(shape, key)
-        if stated and stated != expected:
-            faults.append(
-                f"{where}: {key} is {stated!r}, but that of its shape {image.shape_id!r} is {expected!r}"
-            )
-        elif stated != expected:
-            image = replace(image, **{key: expected})
-    return image
+    Examples:
+        >>> shapes = [Shape("seat", "chair", "train", "points/seat.npy"), Shape("sofa", "sofa", "train", "")]
+        >>> without_points(shapes)
+        "1 of 2 shapes have no points (first: 'sofa')"
+    """
+    missing = [shape.shape_id for shape in shapes if not shape.points]
+    return f"{len(missing)} of {len(shapes)} shapes have no points (first: {missing[0]!r})" if missing else ""

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from cmah.data.dataset import Image
-from cmah.data.images import fit_square, load_image, load_image_and_alpha, load_mask, without_background
+from cmah.data.dataset import Dataset, Image
+from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture
+from cmah.data.images import fit_square
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.data.training_batches import PREFETCH, quiet_worker
 from cmah.errors import CmahError
@@ -19,7 +19,7 @@ from cmah.files import Skipped
 class ImageBatches:
     """Pictures in order, without augmentation.
 
-    Iterating yields ({"image": uint8 [b, 3, size, size]}, positions in `paths`). A picture that cannot be read is
+    Iterating yields ({"image": uint8 [b, 3, size, size]}, positions in `pictures`). A picture that cannot be read is
     left out and noted.
 
     Attributes:
@@ -27,8 +27,8 @@ class ImageBatches:
 
     Examples:
         >>> root = Path("demo/dataset")
-        >>> pictures = sorted(root.glob("renders/*/00.jpg"))[:3]
-        >>> batches = ImageBatches([*pictures, root / "none.jpg"], size=32, batch_size=2)
+        >>> paths = [*sorted(root.glob("renders/*/00.jpg"))[:3], root / "none.jpg"]
+        >>> batches = ImageBatches([PictureFile(path) for path in paths], size=32, batch_size=2)
         >>> [(tuple(batch["image"].shape), positions) for batch, positions in batches]
         [((2, 3, 32, 32), [0, 1]), ((1, 3, 32, 32), [2])]
         >>> batches.skipped
@@ -37,61 +37,51 @@ class ImageBatches:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        pictures: Sequence[PictureFile],
         size: int,
         batch_size: int,
         workers: int = 0,
-        masks: Sequence[Path | str] | None = None,
+        framing: Framing = WHOLE,
     ) -> None:
         """Prepare; nothing is read yet.
 
         Args:
-            paths: the picture files.
+            pictures: the files, with masks and boxes where there are any.
             size: side of the images in pixels; see `images.fit_square`.
             batch_size: images in a batch.
             workers: number of processes that decode; 0: this process does it.
-            masks: None keeps the backgrounds. Otherwise they become black: the file of each picture's mask, or "" for
-                the opacity in the picture itself; a picture with neither stays as it is.
+            framing: what is cut off and painted over.
         """
-        self.paths, self.size, self.batch_size, self.workers = paths, size, batch_size, workers
-        self.masks = masks
+        self.pictures, self.size, self.batch_size, self.workers = pictures, size, batch_size, workers
+        self.framing = framing
         self.skipped: Skipped = []
 
     @classmethod
     def of(
         cls,
-        root: Path,
+        dataset: Dataset,
         images: Sequence[Image],
         size: int,
         batch_size: int,
         workers: int,
-        background: Literal["keep", "remove"],
+        framing: Framing,
     ) -> "ImageBatches":
-        """The batches of images of a dataset.
-
-        Args:
-            root: the dataset folder.
-            images: the images, in the order wanted.
-            size: side of the images in pixels.
-            batch_size: images in a batch.
-            workers: number of processes that decode; 0: this process does it.
-            background: "remove" paints black what is not the object.
+        """The batches of images of a dataset; arguments as in the constructor.
 
         Examples:
-            >>> from cmah.data.dataset import Dataset
             >>> dataset = Dataset.read("demo/dataset")
-            >>> batches = ImageBatches.of(dataset.root, dataset.images[:1], 32, 1, 0, background="remove")
+            >>> removed = Framing(background="remove")
+            >>> batches = ImageBatches.of(dataset, dataset.images[:1], 32, 1, 0, removed)
             >>> batch, positions = next(iter(batches))
             >>> batch["image"][0, :, 0, 0].tolist()  # the corner has become black
             [0, 0, 0]
         """
-        masks = [image.mask and root / image.mask for image in images] if background == "remove" else None
-        return cls([root / image.path for image in images], size, batch_size, workers, masks)
+        return cls([dataset.picture(image) for image in images], size, batch_size, workers, framing)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
         self.skipped.clear()
         loader = DataLoader(
-            _Pictures(self.paths, self.size, self.masks),
+            _Pictures(self.pictures, self.size, self.framing),
             batch_size=self.batch_size,
             num_workers=self.workers,
             collate_fn=list,
@@ -104,7 +94,7 @@ class ImageBatches:
             pictures, positions = [], []
             for picture, reason in batch:
                 if picture is None:
-                    self.skipped.append((str(self.paths[position]), reason))
+                    self.skipped.append((str(self.pictures[position].path), reason))
                 else:
                     pictures.append(picture)
                     positions.append(position)
@@ -165,30 +155,15 @@ class PointBatches:
 class _Pictures(torch.utils.data.Dataset):
     """(uint8 [3, size, size] or None, reason) of each file."""
 
-    def __init__(self, paths: Sequence[Path], size: int, masks: Sequence[Path | str] | None) -> None:
-        self.paths, self.size, self.masks = paths, size, masks
+    def __init__(self, pictures: Sequence[PictureFile], size: int, framing: Framing) -> None:
+        self.pictures, self.size, self.framing = pictures, size, framing
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.pictures)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray | None, str]:
         try:
-            if self.masks is None:
-                picture = load_image(self.paths[position])
-            else:
-                picture = _object_only(self.paths[position], self.masks[position])
+            pixels, _ = open_picture(self.pictures[position], self.framing)
         except CmahError as error:
             return None, str(error)
-        return fit_square(picture, self.size).transpose(2, 0, 1), ""
-
-
-def _object_only(path: Path, mask_path: Path | str) -> np.ndarray:
-    """A picture uint8 [h, w, 3], black where its mask, or without one its opacity, is 0."""
-    picture, alpha = load_image_and_alpha(path)
-    mask = load_mask(mask_path) if mask_path else alpha
-    if mask is None:
-        return picture
-    try:
-        return without_background(picture, mask)
-    except CmahError as error:
-        raise CmahError(f"{path}: {error} ({mask_path})") from None
+        return fit_square(pixels, self.size).transpose(2, 0, 1), ""

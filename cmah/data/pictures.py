@@ -15,6 +15,7 @@ from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.point_sampling import points_of_mesh
 
 SIDE = 176  # pixels of a picture in the page
+PREFERRED = ("render", "picture", "photo")  # kinds of images, the one that shows a shape best first
 
 
 def picture_of_image(image: np.ndarray) -> str:
@@ -106,8 +107,9 @@ class DatasetPictures:
         self.dataset = dataset
         self._shapes = {shape.shape_id: shape for shape in dataset.shapes}
         self._images = {image.image_id: image for image in dataset.images}
-        self._by_path = {(dataset.root / image.path).resolve(): image.image_id for image in dataset.images}
-        self._by_path |= {(dataset.root / shape.points).resolve(): shape.shape_id for shape in dataset.shapes}
+        self._by_path = {dataset.file(image.path).resolve(): image.image_id for image in dataset.images}
+        clouds = [shape for shape in dataset.shapes if shape.points]
+        self._by_path |= {dataset.file(shape.points).resolve(): shape.shape_id for shape in clouds}
         self._views = dataset.views()
         self.picture = lru_cache(maxsize=4096)(self._picture)
 
@@ -121,16 +123,17 @@ class DatasetPictures:
         return self._by_path.get(Path(name).resolve(), "")
 
     def _picture(self, name: str, modality: str = "") -> str:
-        """The image of this id, or the first render of the shape (else its picture, else its points); "" if none."""
+        """The image of this id, or the first render of the shape (else a picture, its points, a photo); "" if none."""
         try:
             if name in self._shapes and not (modality == "image" and name in self._images):
-                views = [image for image in self._views[name] if image.kind != "photo"]
+                shape, every = self._shapes[name], self._views[name]
+                views = [image for image in every if image.kind != "photo" or not shape.points]
                 if views:
-                    first = min(views, key=lambda image: (image.kind != "render", image.view or 0))
-                    return picture_of_image(load_image(self.dataset.root / first.path))
-                return picture_of_points(self.dataset.load_points(self._shapes[name]))
+                    first = min(views, key=lambda image: (PREFERRED.index(image.kind), image.view or 0))
+                    return picture_of_image(load_image(self.dataset.file(first.path)))
+                return picture_of_points(self.dataset.load_points(shape))
             if name in self._images:
-                return picture_of_image(load_image(self.dataset.root / self._images[name].path))
+                return picture_of_image(load_image(self.dataset.file(self._images[name].path)))
         except CmahError:
             return ""  # a missing picture costs one empty frame, not the page
         return ""

@@ -9,6 +9,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from cmah.data.augmentation import (
     augment_points,
 )
 from cmah.data.dataset import Dataset, Image
-from cmah.data.images import load_image_and_alpha, load_mask
+from cmah.data.framing import WHOLE, Framing, open_picture
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
@@ -42,6 +43,7 @@ class TrainingPairs(torch.utils.data.Dataset):
     The points are read once and kept as float16, one array for all clouds; images are decoded when they are drawn.
 
     Attributes:
+        dataset: what they are drawn from.
         shapes: the shapes that are trained on: those with a readable cloud, if clouds are read, and an image.
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
@@ -65,6 +67,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         colours: bool = False,
         clouds: bool = True,
         pictures: bool = True,
+        framing: Framing = WHOLE,
         seed: int = 0,
     ) -> None:
         """Read the clouds.
@@ -81,14 +84,17 @@ class TrainingPairs(torch.utils.data.Dataset):
             clouds: whether the clouds are read, for a model that sees shapes by their points.
             pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
                 the features of all images.
+            framing: what is cut off and painted over; a background that is removed is not replaced by another.
             seed: seed of everything random.
 
         Raises:
             DatasetError: if no shape can be trained on.
         """
-        self.root = dataset.root
+        self.dataset, self.framing = dataset, framing
         self.image_size, self.points = image_size, points
         self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
+        if framing.background == "remove":
+            self.image_augmentation = replace(image_augmentation, background=0.0)
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
         self.clouds = clouds
         self.skipped: Skipped = []
@@ -147,7 +153,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             except CmahError as error:
                 fault = fault or error
                 warnings.warn(f"{error}; the next shape takes its place", stacklevel=2)
-        raise fault or CmahError(f"{self.root}: no shape")
+        raise fault or CmahError(f"{self.dataset.root}: no shape")
 
     def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
@@ -192,11 +198,7 @@ class TrainingPairs(torch.utils.data.Dataset):
 
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
         """An image of the dataset, augmented: uint8 [3, size, size]."""
-        pixels, alpha = load_image_and_alpha(self.root / image.path)
-
-        def mask() -> np.ndarray | None:
-            return load_mask(self.root / image.mask) if image.mask else alpha
-
+        pixels, mask = open_picture(self.dataset.picture(image), self.framing)
         pixels = augment_image(pixels, self.image_size, self.image_augmentation, rng, mask)
         return pixels.transpose(2, 0, 1)
 

@@ -109,6 +109,9 @@ def evaluate(
         distances = first_hit_measures(query, database, skip, shown, held, cloud_of, threads)
         per_query |= distances
         values |= means(distances)
+    splits = _splits(query), _splits(database)
+    if not any(name for names in splits for name in names or ()):
+        splits = None, None
     rules = Rules(
         **protocol.settings(),
         queries=len(query),
@@ -120,8 +123,15 @@ def evaluate(
         without_cloud=int(np.isnan(per_query["hau"]).sum()) if "hau" in per_query else None,
         self_left_out=int((skip >= 0).sum()),
         clusters=len(set(clusters.tolist())) if with_instances else None,
+        query_splits=splits[0],
+        database_splits=splits[1],
     )
     return Report(values, curves, per_query, per_class, rules)
+
+
+def _splits(vectors: Vectors) -> tuple[str, ...] | None:
+    """The splits that rows are of, in order of their names; None where the rows do not say."""
+    return None if vectors.splits is None else tuple(sorted(set(vectors.splits.tolist())))
 
 
 def _relations(

@@ -121,6 +121,8 @@ class Rules(Protocol):
         without_cloud: queries that HAU leaves out, since a cloud is missing; None without clouds.
         self_left_out: queries whose own item was left out of the database.
         clusters: number of shapes that the bootstrap drew, None if it drew single queries.
+        query_splits: the splits that the queries are of, in order of their names; None where unknown.
+        database_splits: those that the items are of.
 
     Examples:
         >>> from cmah.codes import BinaryCodes
@@ -142,6 +144,8 @@ class Rules(Protocol):
     without_cloud: int | None
     self_left_out: int
     clusters: int | None
+    query_splits: tuple[str, ...] | None = None
+    database_splits: tuple[str, ...] | None = None
 
     @property
     def width_text(self) -> str:
@@ -169,7 +173,8 @@ class Rules(Protocol):
 
     def counts(self, clouds: bool = True) -> str:
         """The numbers of queries and items in words; with or without those that measures of clouds leave out."""
-        text = f"{self.queries} queries, {self.items} items"
+        text = f"{self.queries} queries{_of_splits(self.query_splits)}, "
+        text += f"{self.items} items{_of_splits(self.database_splits)}"
         if self.left_out:
             text += f"; {self.left_out} queries have no relevant item and are left out"
         if self.without_instance:
@@ -179,8 +184,18 @@ class Rules(Protocol):
         return text
 
     def record(self) -> dict[str, Any]:
-        """The rules as plain data, as they stand in JSON."""
-        return {name: getattr(self, name) for name in RECORDED}
+        """The rules as plain data, as they stand in JSON; the splits where they are not the same of both."""
+        plain = {name: getattr(self, name) for name in RECORDED}
+        query, database = self.query_splits, self.database_splits
+        if query is None or database is None or query == database:
+            return plain
+        return {**plain, "query_splits": [*query], "database_splits": [*database]}
+
+
+def _of_splits(names: tuple[str, ...] | None) -> str:
+    """Names of splits behind a number of items; "(none)" stands for items that state no split."""
+    listed = ", ".join(name or "(none)" for name in names or ())
+    return f" of split{'s' * (len(names or ()) > 1)} {listed}" if listed else ""
 
 
 def _depths(name: str, values: Sequence[int]) -> tuple[int, ...]:

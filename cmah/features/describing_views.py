@@ -54,9 +54,9 @@ class DescribingViews:
             DatasetError: if an image cannot be read.
         """
         images = [image for views in pairs.images for image in views]
-        table = embedder.embed(pairs.root, images, workers=workers, label="views")
+        table = embedder.embed(pairs.dataset, images, workers=workers, label="views")
         if table.skipped:
-            raise DatasetError([f"{pairs.root}: a view cannot be read: {table.skipped[0][1]}"])
+            raise DatasetError([f"{pairs.dataset.root}: a view cannot be read: {table.skipped[0][1]}"])
         return cls(pairs, table, np.arange(len(images)), count)
 
     def of_batch(self, epoch: int, index: np.ndarray, asked: np.ndarray) -> dict[str, Tensor]:

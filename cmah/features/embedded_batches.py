@@ -79,10 +79,10 @@ class EmbeddedBatches(TrainingBatches):
         )
         pairs = draw(dataset)
         images = [image for views in pairs.images for image in views]
-        self.table = embedder.embed(pairs.root, images, workers=workers, label="image embeddings")
+        self.table = embedder.embed(dataset, images, workers=workers, label="image embeddings")
         if self.table.skipped and not len(self.table):
             raise DatasetError(
-                [f"{pairs.root}: no image could be read; the first: {self.table.skipped[0][1]}"]
+                [f"{dataset.root}: no image could be read; the first: {self.table.skipped[0][1]}"]
             )
         if self.table.skipped:
             readable = {images[i].image_id: row for row, i in enumerate(self.table.kept)}

@@ -9,14 +9,15 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from cmah.cache import cache_folder, file_digest
-from cmah.data.dataset import Image
+from cmah.data.dataset import Dataset, Image
 from cmah.data.encoding_batches import ImageBatches
+from cmah.data.framing import WHOLE, Framing
 from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.inference import BATCH, in_batches
@@ -94,7 +95,7 @@ class ImageEmbedder:
     """A frozen image encoder whose embeddings are computed once and kept on disk.
 
     Attributes:
-        key: of the cache: a hash of encoder and options, weights (SHA-256), preprocessing and background.
+        key: of the cache: a hash of encoder and options, weights (SHA-256), preprocessing and framing.
         dim: width of an embedding.
         size: of the images in pixels.
         folder: of its shards, <cache>/embeddings/<key>.
@@ -107,7 +108,7 @@ class ImageEmbedder:
         >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
         >>> embedder = ImageEmbedder("timm:test_resnet", "weights.pt", cache=Path("cache"))
         >>> dataset = Dataset.read("demo/dataset")
-        >>> embedder.embed(dataset.root, dataset.images[:4]).rows([0, 3]).shape
+        >>> embedder.embed(dataset, dataset.images[:4]).rows([0, 3]).shape
         (2, 96)
         >>> len(list(Path("cache/embeddings").glob("*/images-*.npy")))  # the next call reads this file
         1
@@ -121,7 +122,7 @@ class ImageEmbedder:
         backbone: ImageBackbone | None = None,
         device: torch.device | str = "cpu",
         cache: Path | None = None,
-        background: Literal["keep", "remove"] = "keep",
+        framing: Framing = WHOLE,
     ) -> None:
         """Load the encoder.
 
@@ -131,7 +132,7 @@ class ImageEmbedder:
             backbone: the encoder, where it is loaded already.
             device: to compute on.
             cache: folder; None takes `cache_folder()`.
-            background: "remove" paints black what the mask of an image, or its own opacity, says is not the object.
+            framing: what of each image is cut off and painted over.
 
         Raises:
             ConfigError, RunError: for an encoder or weights that are no good.
@@ -145,13 +146,13 @@ class ImageEmbedder:
         if backbone is None:
             backbone = ImageBackbone(BackboneSpec.parse(encoder))
             backbone.load(weights)
-        self.encoder, self.weights, self.background = encoder, weights, background
+        self.encoder, self.weights, self.framing = encoder, weights, framing
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.backbone = backbone.to(self.device)
         self.dim, self.size = backbone.dim, backbone.default_size
-        parts = [encoder, file_digest(path), backbone.preprocessing, background, str(VERSION)]
+        parts = [encoder, file_digest(path), backbone.preprocessing, framing.key, str(VERSION)]
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         self.folder = (cache or cache_folder()) / "embeddings" / self.key
         self.shards = Shards(self.folder, self.dim)
@@ -159,24 +160,19 @@ class ImageEmbedder:
 
     @classmethod
     def of(
-        cls,
-        frozen: FrozenImages,
-        device: torch.device | str,
-        background: Literal["keep", "remove"] = "keep",
+        cls, frozen: FrozenImages, device: torch.device | str, framing: Framing = WHOLE
     ) -> "ImageEmbedder":
         """The embedder of the encoder that a model begins with; arguments as in the constructor."""
-        return cls(
-            frozen.encoder, frozen.weights, backbone=frozen.backbone, device=device, background=background
-        )
+        return cls(frozen.encoder, frozen.weights, backbone=frozen.backbone, device=device, framing=framing)
 
     def embed(
-        self, root: Path, images: Sequence[Image], *, workers: int = 0, label: str = ""
+        self, dataset: Dataset, images: Sequence[Image], *, workers: int = 0, label: str = ""
     ) -> EmbeddingTable:
         """The embeddings of a dataset's images, read from disk where they were computed before.
 
         Args:
-            root: folder of the dataset.
-            images: rows of images.csv.
+            dataset: the folder.
+            images: rows of its images.csv.
             workers: processes that decode.
             label: of the progress bar; none without it.
 
@@ -192,14 +188,14 @@ class ImageEmbedder:
             part = images[first : first + SHARD]
 
             def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, LeftOut]:
-                return self._embedded(root, part, workers, bar)
+                return self._embedded(dataset, part, workers, bar)
 
-            path, left_out = self.shards.get(self._name(root, part), len(part), compute)
+            path, left_out = self.shards.get(self._name(dataset, part), len(part), compute)
             if bar is not None:
                 bar.update(first + len(part) - bar.n)
             missing = {position for position, _ in left_out}
             kept += [first + i for i in range(len(part)) if i not in missing]
-            skipped += [(str(root / part[i].path), reason) for i, reason in left_out]
+            skipped += [(str(dataset.file(part[i].path)), reason) for i, reason in left_out]
             shards.append((path, len(part) - len(left_out)))
         if bar is not None:
             bar.close()
@@ -227,24 +223,26 @@ class ImageEmbedder:
             parts.append(np.load(path, allow_pickle=False))
         return np.concatenate(parts)
 
-    def _name(self, root: Path, images: Sequence[Image]) -> str:
-        """A name that changes with any of the images' files."""
-        states: list[Any] = [str(root.resolve())]
+    def _name(self, dataset: Dataset, images: Sequence[Image]) -> str:
+        """A name that changes with any of the images' files, and with the boxes that they are cropped to."""
+        states: list[Any] = [str(dataset.file("").resolve())]
         for image in images:
-            names = [image.path, image.mask] if self.background == "remove" and image.mask else [image.path]
+            names = [image.path, image.mask] if self.framing.reads_mask and image.mask else [image.path]
             for name in names:
                 try:
-                    state = os.stat(root / name)
+                    state = os.stat(dataset.file(name))
                     states.append([name, state.st_size, state.st_mtime_ns])
                 except OSError:
                     states.append([name])
+            if self.framing.crop == "box" and image.bbox:
+                states.append([*image.bbox])
         return f"images-{digest(states)}"
 
     def _embedded(
-        self, root: Path, images: Sequence[Image], workers: int, bar: Any
+        self, dataset: Dataset, images: Sequence[Image], workers: int, bar: Any
     ) -> tuple[np.ndarray, LeftOut]:
         """Rows [k, dim] of the images that can be read, and (position, reason) of the others."""
-        batches = ImageBatches.of(root, images, self.size, BATCH, workers, self.background)
+        batches = ImageBatches.of(dataset, images, self.size, BATCH, workers, self.framing)
         kept: list[int] = []
 
         def pixels() -> Iterator[torch.Tensor]:

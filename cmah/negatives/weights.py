@@ -183,7 +183,7 @@ def make_negative_weights(
     images = [image for of_shape in pairs.images for image in of_shape]
     unreadable = len(pairs.skipped)
     if embedded is None:
-        table = embedder.embed(pairs.root, images, workers=workers, label="image embeddings")
+        table = embedder.embed(pairs.dataset, images, workers=workers, label="image embeddings")
         rows = np.full(len(images), -1)
         rows[table.kept] = np.arange(len(table.kept))
         unreadable += len(table.skipped)

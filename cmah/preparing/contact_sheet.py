@@ -83,7 +83,7 @@ def write_contact_sheet(
     for position in keep:
         shape, images = shown[position]
         chosen = np.unique(np.linspace(0, len(images), min(views, len(images)), endpoint=False).astype(int))
-        tiles = [fit_square(load_image(dataset.root / images[i].path), tile) for i in chosen]
+        tiles = [fit_square(load_image(dataset.file(images[i].path)), tile) for i in chosen]
         rows.setdefault(shape.category, []).append(np.concatenate(tiles, axis=1))
     per_row = max(1, width // (views * tile + 4))
     heights = {name: LINE + tile * -(-len(strips) // per_row) for name, strips in rows.items()}

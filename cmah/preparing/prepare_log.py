@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cmah.errors import CmahError
-from cmah.files import locked, parse_json
+from cmah.files import locked, parse_json, read_json
 
 LOG = "prepare.jsonl"
 FORMAT, VERSION = "cmah-prepare-log", 1
@@ -97,7 +97,8 @@ def open_log(
         overwrite: remove what other parameters have made.
 
     Raises:
-        CmahError: if `out` holds something else, other parameters, or another process is at work in it.
+        CmahError: if `out` holds something else, other parameters, or a dataset whose files lie elsewhere, or another
+            process is at work in it.
 
     Examples:
         >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
@@ -108,6 +109,7 @@ def open_log(
         ...     print(done["seat.obj"]["skipped"])
         no faces
     """
+    _refuse_outside_files(out)
     if out.exists() and not (out / LOG).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CmahError(f"{out}: exists and was not made by prepare; choose a new folder")
     with locked(out), open(out / LOG, "a+", encoding="utf-8") as log:
@@ -134,6 +136,22 @@ def open_log(
             log.truncate(sum(len(line.encode()) + 1 for line in lines))
         log.flush()
         yield log, dict(entries(lines[1:]))
+
+
+def _refuse_outside_files(out: Path) -> None:
+    """Refuse a dataset folder whose points and pictures lie elsewhere: nothing is ever written there.
+
+    Raises:
+        CmahError: naming that folder.
+    """
+    header = None
+    with suppress(CmahError):  # a file that cannot be read names no folder
+        header = read_json(out / "dataset.json")
+    if isinstance(header, dict) and "root" in header:
+        raise CmahError(
+            f"{out / 'dataset.json'}: 'root' is {header['root']!r}: the points and pictures lie there, where nothing "
+            "is written; prepare into a new folder"
+        )
 
 
 def entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

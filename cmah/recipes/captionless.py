@@ -96,7 +96,8 @@ class CaptionlessRecipe(TwoTowerRecipe):
         batches = super().batches(dataset, config)
         negatives, pairs = config.loss.negatives, batches.pairs
         if negatives.kind and negatives.image_encoder:
-            other = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=self.device)
+            encoder = negatives.image_encoder, negatives.image_weights
+            other = ImageEmbedder(*encoder, device=self.device, framing=config.data.framing)
             workers = config.training.workers
             self.negative_weights = make_negative_weights(negatives, pairs, other, workers=workers)
         elif negatives.kind:

@@ -214,7 +214,7 @@ class CmahRecipe(Recipe):
             device = next(self.network.parameters()).device
             views = DescribingViews.of(
                 batches.pairs,
-                ImageEmbedder.of(frozen_images, device),
+                ImageEmbedder.of(frozen_images, device, config.data.framing),
                 self.network.views,
                 config.training.workers,
             )
@@ -226,10 +226,16 @@ class CmahRecipe(Recipe):
         negatives, model = self.settings.negatives, config.model
         device = next(self.network.parameters()).device
         if negatives.image_encoder:
-            embedder = ImageEmbedder(negatives.image_encoder, negatives.image_weights, device=device)
+            embedder = ImageEmbedder(
+                negatives.image_encoder, negatives.image_weights, device=device, framing=config.data.framing
+            )
         elif isinstance(self.network.image_tower, Frozen):
             embedder = ImageEmbedder(
-                model.image_encoder, model.image_weights, backbone=self.network.image_tower.net, device=device
+                model.image_encoder,
+                model.image_weights,
+                backbone=self.network.image_tower.net,
+                device=device,
+                framing=config.data.framing,
             )
         else:
             raise ConfigError(

@@ -84,6 +84,7 @@ class Recipe(ABC):
             views=1 + self.described_by,
             clouds=self.model.points > 0,
             colours=self.model.colours,
+            framing=config.data.framing,
             seed=config.training.seed,
         )
         return TrainingBatches(pairs, config.training.batch_size, config.training.workers)

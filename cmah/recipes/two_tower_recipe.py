@@ -177,7 +177,7 @@ class TwoTowerRecipe(Recipe):
 
     def batches(self, dataset: Dataset, config: Config) -> EmbeddedBatches:
         """One random view's embedding and one random subset of the points of each shape."""
-        embedder = ImageEmbedder.of(self.network.frozen_images, self.device)
+        embedder = ImageEmbedder.of(self.network.frozen_images, self.device, config.data.framing)
         return EmbeddedBatches(
             dataset,
             config,

@@ -4,14 +4,14 @@ Embeddings of a run whose space is that of a CLIP-like image encoder are compare
 text tower makes of each category's name in a prompt (ULIP, OpenShape, Uni3D; arXiv 2406.02202 for the default prompt).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from cmah.data.dataset import Dataset
+from cmah.data.dataset import Dataset, without_points
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
 from cmah.files import read_json
 from cmah.models.pretrained.text_towers import TextEncoder, ensembled, require_text
@@ -92,6 +92,7 @@ def classify(
     workers: int = 0,
     settings: Sequence[str] = (),
     verify: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Classify a split by the texts of all category names of the dataset.
 
@@ -109,6 +110,7 @@ def classify(
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
         verify: read weights files anew instead of trusting the digests that the cache remembers.
+        report: called with a line if there are shapes without points.
 
     Returns:
         what `top_k` gives, with category names, and run, dataset, split, modality, kind, prompts, candidates, encoder,
@@ -152,6 +154,8 @@ def classify(
     else:
         shapes = [shape for shape in part.shapes if shape.category]
         left_out = len(part.shapes) - len(shapes)
+        if remark := without_points(shapes):
+            report(remark)
         rows, skipped = encoder.dataset_shapes(part, shapes, label="shapes", embeddings=True)
     if not len(rows):
         reason = f"; the first: {skipped[0][1]}" if skipped else ""
@@ -164,8 +168,8 @@ def classify(
             "it is not aligned with its image encoder"
         )
     place = {category: number for number, category in enumerate(categories)}
-    report = top_k(rows.embeddings, texts, np.array([place[name] for name in rows.categories]))
-    for row in report["categories"]:
+    found = top_k(rows.embeddings, texts, np.array([place[name] for name in rows.categories]))
+    for row in found["categories"]:
         row["names"] = called[row["category"]]
         row["category"] = categories[row["category"]]
     query = {"run": str(run), "dataset": str(data.root), "split": split, "modality": modality, "kind": kind}
@@ -174,7 +178,7 @@ def classify(
         "prompts": list(prompts),
         "candidates": len(categories),
     }
-    return {**query, **setup, **report, "without_category": left_out, "skipped": skipped}
+    return {**query, **setup, **found, "without_category": left_out, "skipped": skipped}
 
 
 def _of_image_space(folder: RunFolder) -> TowersConfig:

@@ -58,7 +58,9 @@ def _dataset(path: Path, check: bool) -> dict[str, Any]:
     categories = {shape.category for shape in dataset.shapes} | {image.category for image in dataset.images}
     description: dict[str, Any] = {
         "what": "dataset",
+        "version": dataset.version,
         "name": dataset.name,
+        "root": dataset.file_root or None,
         "shapes": len(dataset.shapes),
         "shapes by split": _counts(shape.split for shape in dataset.shapes),
         "categories": len(categories - {""}),
@@ -66,6 +68,10 @@ def _dataset(path: Path, check: bool) -> dict[str, Any]:
         "images by kind": _counts(image.kind for image in dataset.images),
         "images by split": _counts(image.split for image in dataset.images),
         "images without a shape": sum(not image.shape_id for image in dataset.images),
+        "images whose split is not their shape's": len(dataset.images_apart()),
+        "images with a mask": sum(bool(image.mask) for image in dataset.images),
+        "images with a box": sum(image.bbox is not None for image in dataset.images),
+        "shapes without points": sum(not shape.points for shape in dataset.shapes),
         "points a shape": dataset.points_per_shape,
         "image size": dataset.image_size,
         "up axis": dataset.up_axis,

@@ -13,9 +13,10 @@ import torch
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
-from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches
-from cmah.data.images import PICTURE_SUFFIXES, fit_square, load_image
+from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture
+from cmah.data.images import PICTURE_SUFFIXES, fit_square
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.data.shape_views import ViewsFrom, described
 from cmah.devices import chosen_device
@@ -39,6 +40,7 @@ class Encoder:
         space: names the model; codes of different spaces are not comparable.
         fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
             fitted.
+        framing: what was cut off and painted over of the images that it was trained on.
 
     Examples:
         >>> encoder = Encoder.load("demo/run")
@@ -55,9 +57,11 @@ class Encoder:
         device: torch.device | str,
         space: str,
         fitted: PostHocHash | None = None,
+        framing: Framing = WHOLE,
     ) -> None:
         self.model, self.device, self.space, self.fitted = model, torch.device(device), space, fitted
-        self._embedders: dict[str, ImageEmbedder] = {}  # by what becomes of backgrounds
+        self.framing = framing
+        self._embedders: dict[Framing, ImageEmbedder] = {}
 
     @classmethod
     def load(
@@ -81,7 +85,8 @@ class Encoder:
         """Load the model of an open run folder; "device" and errors as in `load`."""
         chosen = chosen_device(device)
         model = folder.load_recipe(chosen).model
-        return cls(model, chosen, folder.space(model), folder.fitted_hash(model))
+        framing = folder.config.data.framing
+        return cls(model, chosen, folder.space(model), folder.fitted_hash(model), framing)
 
     def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
         """Real outputs of the model, float32 [n, width].
@@ -121,6 +126,8 @@ class Encoder:
     def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
         """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`.
 
+        They are taken as they are, whatever was cut off and painted over in training.
+
         Examples:
             >>> picture = np.zeros((120, 160, 3), np.uint8)
             >>> Encoder.load("demo/run").encode_images([picture, picture], ids=["a", "b"]).packed.shape
@@ -148,12 +155,12 @@ class Encoder:
         cloud = model_input(points, self.model.points, self.model.colours)
         return {"points": torch.from_numpy(cloud)[None]}
 
-    def _embedder(self, background: Literal["keep", "remove"]) -> ImageEmbedder | None:
+    def _embedder(self, framing: Framing) -> ImageEmbedder | None:
         """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""
         frozen = self.model.frozen_images
-        if frozen is not None and background not in self._embedders:
-            self._embedders[background] = ImageEmbedder.of(frozen, self.device, background)
-        return self._embedders.get(background)
+        if frozen is not None and framing not in self._embedders:
+            self._embedders[framing] = ImageEmbedder.of(frozen, self.device, framing)
+        return self._embedders.get(framing)
 
     def dataset_images(
         self,
@@ -163,7 +170,7 @@ class Encoder:
         workers: int = 0,
         label: str = "",
         embeddings: bool = False,
-        background: Literal["keep", "remove"] = "keep",
+        framing: Framing | None = None,
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's images, and (file, reason) of those that could not be read.
 
@@ -173,11 +180,12 @@ class Encoder:
             workers: processes that decode images.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
-            background: "remove" paints black what the mask of an image says is not the object.
+            framing: what of each image is cut off and painted over; None: as in training.
         """
-        embedder = self._embedder(background)
+        framing = self.framing if framing is None else framing
+        embedder = self._embedder(framing)
         if embedder is not None:
-            table = embedder.embed(dataset.root, images, workers=workers, label=label)
+            table = embedder.embed(dataset, images, workers=workers, label=label)
             kept, skipped = table.kept, table.skipped
             numbers = np.arange(len(table))
             parts = (
@@ -186,7 +194,7 @@ class Encoder:
             outputs = self.outputs("features", parts)
         else:
             size = self.model.image_size
-            batches = ImageBatches.of(dataset.root, images, size, BATCH, workers, background)
+            batches = ImageBatches.of(dataset, images, size, BATCH, workers, framing)
             kept, skipped = [], batches.skipped
             shown = _shown(batches, "image", kept, len(images), label)
             outputs = self.outputs("image", (batch["image"] for batch in shown))
@@ -210,11 +218,12 @@ class Encoder:
         views_from: ViewsFrom | None = None,
         per_view: bool = False,
     ) -> tuple[Any, Skipped]:
-        """Codes (or embeddings) of a dataset's shapes, and (file, reason) of those that could not be read.
+        """Codes (or embeddings) of a dataset's shapes, and (file or id, reason) of those that could not be read.
 
         Args:
             dataset: the folder.
-            shapes: rows of its shapes.csv.
+            shapes: rows of its shapes.csv; those without points are left out, with the reason `NO_POINTS`, if the model
+                sees points.
             workers: processes that decode the views.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
@@ -232,6 +241,8 @@ class Encoder:
         """
         if per_view and not self.model.views:
             raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
+        lacking = [(s.shape_id, NO_POINTS) for s in shapes if self.model.points and not s.points]
+        shapes = [shape for shape in shapes if shape.points or not self.model.points]
         which = views_from or self.model.views_from
         views = described(dataset, shapes, self.model.views, which) if self.model.views else []
         ids = [shape.shape_id for shape in shapes]
@@ -239,8 +250,10 @@ class Encoder:
             shapes = [shape for shape, images in zip(shapes, views, strict=True) for _ in images]
             views = [[image] for images in views for image in images]
             ids = [image.image_id for (image,) in views]
-        embedder = self._embedder("keep") if self.model.views else None
-        batches = ShapeBatches(dataset, shapes, self.model, views=views, embedder=embedder, workers=workers)
+        embedder = self._embedder(self.framing) if self.model.views else None
+        batches = ShapeBatches(
+            dataset, shapes, self.model, views=views, embedder=embedder, framing=self.framing, workers=workers
+        )
         kept: list[int] = []
         outputs = self.outputs("shape", _shown(batches, "points", kept, len(shapes), label))
         rows = [shapes[i] for i in kept]
@@ -250,7 +263,7 @@ class Encoder:
             "kinds": ["shape"] * len(rows),
             "modality": "shape",
         }
-        return self._rows(outputs, rows, columns, embeddings), batches.skipped
+        return self._rows(outputs, rows, columns, embeddings), lacking + batches.skipped
 
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.
@@ -279,6 +292,9 @@ class Encoder:
     def encode_files(self, paths: Sequence[str | Path], up: str = "y") -> tuple[BinaryCodes, Skipped]:
         """Codes of files by their kind: pictures, meshes, or `.npy` point clouds.
 
+        A picture is treated as those of the training were, as far as its file goes: its opacity is its mask, and since
+        it has no box, nothing is cropped to one.
+
         Args:
             paths: of the files; the ids of the codes are the paths as given.
             up: "y" or "z", the up axis of meshes and point clouds.
@@ -304,7 +320,8 @@ class Encoder:
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()
         if suffix in PICTURE_SUFFIXES:
-            picture = fit_square(load_image(path), self.model.image_size)
+            pixels, _ = open_picture(PictureFile(path), self.framing)
+            picture = fit_square(pixels, self.model.image_size)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix not in (".npy", *MESH_SUFFIXES):
             raise CmahError(

@@ -8,7 +8,9 @@ import numpy as np
 
 from cmah.codes import BinaryCodes, write_codes
 from cmah.codes.code_files import refuse_to_replace
-from cmah.data.dataset import Dataset
+from cmah.config.schema import DataConfig
+from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
+from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import DatasetError
 from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
@@ -23,12 +25,15 @@ def export(
     out: str | Path,
     *,
     split: str = "test",
+    database: Database = "split",
     format: Literal["npz", "pm1", "packed", "faiss"] = "npz",
     embeddings: bool = False,
     device: str = "auto",
     workers: int = 2,
     settings: Sequence[str] = (),
-    background: Literal["keep", "remove"] = "keep",
+    crop: Crop | None = None,
+    crop_margin: float | None = None,
+    background: Background | None = None,
     per_view: bool = False,
     verify: bool = False,
     report: Callable[[str], None] = lambda line: None,
@@ -42,22 +47,28 @@ def export(
         run: folder that `train` wrote.
         dataset: folder, or a `Dataset`.
         out: folder for the two files.
-        split: of the dataset, or "all".
+        split: of the images, or "all".
+        database: "split" encodes the shapes of the split (see `Dataset.select`), "all" every shape of the dataset.
         format: "npz", a code file at every trained length; "pm1", .npy of ±1; "packed", .npy of packed bytes;
             "faiss", a binary flat index that FAISS reads. The last three are written beside the code file.
         embeddings: write real vectors (image_embeddings.npz, shape_embeddings.npz) in place of codes.
         device: "auto", "cpu" or "cuda".
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
-        background: "remove" paints black what an image's mask says is not the object.
+        crop: "box" or "mask" crops images to their boxes or masks, "none" does not; None: as the run was trained.
+        crop_margin: kept on each side of such a box, as a part of its width and height; None: as the run was trained.
+        background: "remove" paints black what an image's mask says is not the object; None: as the run was trained.
         per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for
             each shape.
         verify: read weights files anew instead of trusting the digests that the cache remembers.
-        report: called with each line for people.
+        report: called with each line on what is encoded, and how.
 
     Returns:
-        (path of the image file, path of the shape file, (path, reason) of what could not be read); the last is
+        (path of the image file, path of the shape file, (path or id, reason) of what could not be read); the last is
         written to skipped.csv too.
+
+    Raises:
+        CmahError: if a setting, the run or the dataset is no good, or nothing of a modality that has files can be read.
 
     Examples:
         >>> image, shape, skipped = export("demo/run", "demo/dataset", "exported", device="cpu", workers=0)
@@ -65,8 +76,9 @@ def export(
         ('exported/image.npz', 'exported/shape.npz', [])
     """
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
-    data = data.select(split)
+    data = data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
+    framing = _framing(encoder.framing, crop, crop_margin, background)
     out = Path(out)
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
@@ -78,6 +90,10 @@ def export(
     refuse_to_replace_skipped(out)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
+    lacking = without_points(data.shapes) if encoder.model.points else ""
+    for line in (covered(data, split, database), framing.remark(data.images), lacking):
+        if line:
+            report(line)
     if describing:
         report(
             f"{len(describing)} renders describe their shapes and are no queries (model.views_from="
@@ -92,14 +108,15 @@ def export(
                 workers=workers,
                 label="images",
                 embeddings=embeddings,
-                background=background,
+                framing=framing,
             )
         else:
             codes, unreadable = encoder.dataset_shapes(
                 data, data.shapes, workers=workers, label="shapes", embeddings=embeddings, per_view=per_view
             )
-        if len(unreadable) and not len(codes):
-            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {unreadable[0][1]}"])
+        broken = [reason for _, reason in unreadable if reason != NO_POINTS]
+        if broken and not len(codes):
+            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
         skipped += unreadable
         if modality == "shape" and isinstance(codes, BinaryCodes):
             _remark_on_equal_codes(codes, report)
@@ -111,6 +128,37 @@ def export(
         paths.append(path)
     write_skipped(out, skipped)
     return paths[0], paths[1], skipped
+
+
+def covered(data: Dataset, split: str, database: Database) -> str:
+    """Which images and which shapes of a dataset are encoded, in words.
+
+    Args:
+        data: what `Dataset.select` gave.
+        split: as it was selected.
+        database: as it was selected.
+
+    Examples:
+        >>> data = Dataset.read("demo/dataset")
+        >>> covered(data.select("test"), "test", "split"), covered(data.select("test", "all"), "test", "all")
+        ('... images of split test, ... shapes of split test', '... images of split test, all ... shapes of any split')
+    """
+    if split == "all":
+        return f"all {len(data.images)} images and {len(data.shapes)} shapes, of any split"
+    shapes = f"{len(data.shapes)} shapes of"
+    shapes = f"all {shapes} any split" if database == "all" else f"{shapes} split {split}"
+    return f"{len(data.images)} images of split {split}, {shapes}"
+
+
+def _framing(
+    trained: Framing, crop: Crop | None, margin: float | None, background: Background | None
+) -> Framing:
+    """The framing of the training with the changes asked for, checked as settings are."""
+    return DataConfig(
+        crop=trained.crop if crop is None else crop,
+        crop_margin=trained.margin if margin is None else margin,
+        background=trained.background if background is None else background,
+    ).framing
 
 
 def _remark_on_equal_codes(codes: BinaryCodes, report: Callable[[str], None]) -> None:

@@ -76,8 +76,8 @@ def search_files(
         A shape of the index finds itself by its file of points.
 
         >>> from cmah.data.dataset import Dataset
-        >>> shape = Dataset.read("demo/dataset").select("test").shapes[0]
-        >>> points = f"demo/dataset/{shape.points}"
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> points = dataset.file(dataset.shapes[0].points)
         >>> records, skipped = search_files("demo/shapes.cmah", "demo/run", [points], k=3)
         >>> [hit["rank"] for hit in records[0]["hits"]]
         [1, 2, 3]

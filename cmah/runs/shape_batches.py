@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches, PointBatches
+from cmah.data.framing import WHOLE, Framing
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH
 from cmah.files import Skipped
@@ -40,6 +41,7 @@ class ShapeBatches:
         *,
         views: Sequence[Sequence[Image]] = (),
         embedder: ImageEmbedder | None = None,
+        framing: Framing = WHOLE,
         workers: int = 0,
     ) -> None:
         """Prepare; nothing is read yet.
@@ -50,10 +52,11 @@ class ShapeBatches:
             model: what they are made ready for.
             views: the views of each shape, where the model takes views.
             embedder: keeps what the model's frozen image encoder makes of the views; None where it has none.
+            framing: what of each view is cut off and painted over, where there is no embedder.
             workers: processes that decode images.
         """
         self.dataset, self.shapes, self.model, self.views = dataset, shapes, model, views
-        self.embedder, self.workers = embedder, workers
+        self.embedder, self.framing, self.workers = embedder, framing, workers
         self.skipped: Skipped = []
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], list[int]]]:
@@ -73,7 +76,7 @@ class ShapeBatches:
 
     def _points(self, positions: Sequence[int]) -> Iterator[tuple[dict[str, Tensor], list[int]]]:
         """The clouds of some of the shapes."""
-        paths = [self.dataset.root / self.shapes[position].points for position in positions]
+        paths = [self.dataset.file(self.shapes[position].points) for position in positions]
         batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, self.dataset.up_axis)
         for batch, rows in batches:
             yield batch, [positions[row] for row in rows]
@@ -104,7 +107,7 @@ class ShapeBatches:
         """Position and features of the views, float32 [v, d], of each shape with at least one readable view."""
         assert self.embedder is not None
         images = [image for views in self.views for image in views]
-        table = self.embedder.embed(self.dataset.root, images, workers=self.workers, label="views")
+        table = self.embedder.embed(self.dataset, images, workers=self.workers, label="views")
         self.skipped += table.skipped
         rows = dict(zip(table.kept, range(len(table)), strict=True))
         first = 0
@@ -121,7 +124,7 @@ class ShapeBatches:
         owners = [position for position, views in enumerate(self.views) for _ in views]
         images = [image for views in self.views for image in views]
         size = self.model.image_size
-        batches = ImageBatches.of(self.dataset.root, images, size, BATCH, self.workers, "keep")
+        batches = ImageBatches.of(self.dataset, images, size, BATCH, self.workers, self.framing)
         pictures: list[np.ndarray] = []
         current = 0
         for batch, rows in batches:

@@ -85,7 +85,7 @@ def fit_codes(
     if model.learned_codes or folder.fitted_hash(model) is not None:
         return
     load_own_state(recipe.network, load_tensors(folder.weights)[0], folder.weights)
-    encoder = Encoder(model, device, space="fit")
+    encoder = Encoder(model, device, space="fit", framing=folder.config.data.framing)
     kinds, views = folder.config.data.kinds, training.validation_views
     fitted_codes(encoder, training_set, kinds, views, training.workers).save(folder.hash)
     bits = model.code_lengths[-1]

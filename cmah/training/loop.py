@@ -29,6 +29,7 @@ from cmah.training.optimisation import (
     seed_step,
 )
 from cmah.training.plotting import plot_curves
+from cmah.training.training_part import training_part
 from cmah.training.validation import Validator, hold_out
 
 FEW = 30  # held-out shapes, below which their mAP says little
@@ -86,7 +87,9 @@ class TrainingLoop:
         self.recipe = build_recipe(config)
         self.recipe.network.to(device)
         self.training_set, held_out = hold_out(
-            data.select(config.data.split), training.held_out, config.data.kinds
+            training_part(data, config.data, report, points=self.recipe.model.points > 0),
+            training.held_out,
+            config.data.kinds,
         )
         for remark in self.recipe.remarks:  # before hours of embedding, not after
             report(remark)

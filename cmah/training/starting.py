@@ -18,6 +18,7 @@ from cmah.runs.tensor_files import own_state, save_tensors
 from cmah.training.fitting import fit_codes
 from cmah.training.loop import TrainingLoop
 from cmah.training.optimisation import seed_step
+from cmah.training.training_part import training_part
 from cmah.training.validation import hold_out
 
 LEAST_STEPS = 600  # about as many as `cmah demo` takes
@@ -118,7 +119,7 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
         600
     """
     training = config.training
-    shapes = sum(config.data.split in ("all", shape.split) for shape in data.shapes)
+    shapes = len(data.select(config.data.split).shapes)
     batches = max(1, int(shapes * (1 - training.held_out)) // training.batch_size)
     if not training.epochs or training.epochs * batches >= LEAST_STEPS:
         return config
@@ -163,7 +164,8 @@ def adopt(
     recipe = build_recipe(config)
     recipe.require_usable_untrained()
     recipe.network.to(device)
-    training_set, _ = hold_out(data.select(config.data.split), config.training.held_out, config.data.kinds)
+    part = training_part(data, config.data, report, points=recipe.model.points > 0)
+    training_set, _ = hold_out(part, config.training.held_out, config.data.kinds)
     for remark in recipe.remarks:
         report(remark)
     folder = RunFolder.create(out, config, origin)

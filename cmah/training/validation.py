@@ -80,7 +80,7 @@ class Validator:
 
     def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:
         self.model, self.dataset = model, held_out
-        self.encoder = Encoder(model, device, space="validation")
+        self.encoder = Encoder(model, device, space="validation", framing=config.data.framing)
         queries = held_out
         if model.views:  # a render that describes a shape is no query for it: every second one describes
             views = described(held_out, held_out.shapes, model.views, "even")

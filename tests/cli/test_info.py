@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -36,6 +39,28 @@ def test_faults_are_listed_by_file_and_row(call, damaged):
     assert lines[2] == f"Error: {damaged}: 2 of its files or rows are at fault"
     status, out, _ = call("info", damaged, "--check", "--json")
     assert (status, json.loads(out)["faults"]) == (2, lines[:2])
+
+
+def test_what_version_2_adds_is_counted(call, tmp_path):
+    for name in ("dataset_v2", "dataset_v2_files"):
+        shutil.copytree(GOLDEN / name, tmp_path / name)
+    folder = tmp_path / "dataset_v2"
+    found = json.loads(call("info", folder, "--json")[1])
+    assert (found["version"], found["root"]) == (2, "../dataset_v2_files")
+    assert (found["images whose split is not their shape's"], found["shapes without points"]) == (4, 1)
+    assert (found["images with a mask"], found["images with a box"]) == (1, 4)
+    assert found["shapes by split"] == {"(none)": 2, "train": 1, "test": 1}
+    status, out, _ = call("info", folder, "--check")
+    assert (status, out.splitlines()[-1]) == (0, "every file can be read")
+    table = folder / "images.csv"
+    table.write_text(table.read_text().replace('"1,1,5,5"', '"9,1,5,5"'))
+    status, _, err = call("info", folder, "--check")
+    assert (status, len(err.splitlines())) == (2, 2)
+    assert err.startswith("images.csv: row of 'unknown': bbox 9,1,5,5 leaves the picture of 12 x 10 pixels")
+    (tmp_path / "dataset_v2_files").rename(tmp_path / "unmounted")
+    status, _, err = call("info", folder)
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "'root' is '../dataset_v2_files': no such folder" in err
 
 
 def test_only_datasets_are_checked(call, toy_run):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cmah.data.encoding_batches import ImageBatches, PointBatches
+from cmah.data.framing import PictureFile
 from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file, model_input
 
@@ -14,7 +15,7 @@ def test_images_come_in_order_and_faults_are_reported(dataset, workers):
     paths = [dataset.root / image.path for image in dataset.images[:10]]
     paths[3] = dataset.root / "renders/none.png"
     paths[4] = paths[5] = dataset.root / "points/s0.npy"
-    loader = ImageBatches(paths, 12, 2, workers)
+    loader = ImageBatches([PictureFile(path) for path in paths], 12, 2, workers)
     for _ in range(2):
         parts = list(loader)
         assert [positions for _, positions in parts] == [[0, 1], [2], [6, 7], [8, 9]]

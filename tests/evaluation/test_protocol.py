@@ -54,7 +54,8 @@ def test_keywords_of_evaluate_are_the_fields_of_a_protocol():
 
 def test_the_record_has_every_rule_but_the_depths_that_names_tell():
     names = {field.name for field in dataclasses.fields(Rules)}
-    assert names - set(RECORDED) == {"k", "accuracy_at", "exclude_self"}
+    recorded_where_they_differ = {"query_splits", "database_splits"}
+    assert names - set(RECORDED) - recorded_where_they_differ == {"k", "accuracy_at", "exclude_self"}
     assert list(evaluate(codes(), codes(seed=1)).rules.record()) == list(RECORDED)
 
 
@@ -91,3 +92,22 @@ def test_what_is_no_rule_is_refused(settings, message):
 def test_draws_and_seeds_out_of_range_are_refused(settings, message):
     with pytest.raises(CodesError, match=message):
         Protocol(**settings)
+
+
+def test_what_is_searched_is_part_of_the_rules():
+    def with_splits(splits):
+        return BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]], categories=["a", "a", "b"], splits=splits)
+
+    test, mixed, none = ["test"] * 3, ["test", "train", ""], [""] * 3
+    for query, database, text in (
+        (test, mixed, "3 queries of split test, 3 items of splits (none), test, train"),
+        (test, test, "3 queries of split test, 3 items of split test"),
+        (test, None, "3 queries of split test, 3 items"),
+        (none, none, "3 queries, 3 items"),
+        (None, None, "3 queries, 3 items"),
+    ):
+        rules = evaluate(with_splits(query), with_splits(database)).rules
+        assert rules.counts() == text
+        recorded = {name: rules.record().get(name) for name in ("query_splits", "database_splits")}
+        differ = {"query_splits": ["test"], "database_splits": ["", "test", "train"]}
+        assert recorded == (differ if database == mixed else dict.fromkeys(differ))

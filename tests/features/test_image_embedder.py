@@ -1,17 +1,23 @@
 """The disk cache of embeddings: what is read, what is computed anew, and that the bits are always the same."""
 
+import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
 
-from cmah.data.dataset import Image
+from cmah.cache import file_digest
+from cmah.data.dataset import Dataset, Image
+from cmah.data.framing import Framing
+from cmah.data.images import fit_square, load_image
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features import image_embedder
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
+from cmah.files import digest
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
 
@@ -30,6 +36,11 @@ def pictures(tmp_path):
     return tmp_path, rows
 
 
+def folder(root, **options):
+    """A dataset folder of nothing but pictures."""
+    return Dataset(root, "pictures", 1, "y", 32, [], [], **options)
+
+
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(image_embedder, "SHARD", 8)
@@ -40,9 +51,9 @@ def counting(embedder):
     seen = []
     original = embedder._embedded
 
-    def embedded(root, images, workers, bar):
+    def embedded(dataset, images, workers, bar):
         seen.append(len(images))
-        return original(root, images, workers, bar)
+        return original(dataset, images, workers, bar)
 
     embedder._embedded = embedded
     return seen
@@ -55,11 +66,9 @@ def make(tiny_clip, folder, **options):
 
 def test_rows_equal_the_encoder(tiny_clip, pictures, small_shards):
     """One picture at a time through the encoder, without any batch, gives the same rows but for rounding."""
-    from cmah.data.images import fit_square, load_image
-
     root, rows = pictures
     embedder, _ = make(tiny_clip, root)
-    table = embedder.embed(root, rows)
+    table = embedder.embed(folder(root), rows)
     tower = ImageBackbone(BackboneSpec.parse(tiny_clip[0])).eval()
     tower.load(tiny_clip[1])
     assert table.kept == [i for i in range(21) if i not in (5, 9)]
@@ -85,26 +94,26 @@ def test_rows_equal_the_encoder(tiny_clip, pictures, small_shards):
 def test_the_second_time_is_read(tiny_clip, pictures, small_shards):
     root, rows = pictures
     first, seen = make(tiny_clip, root)
-    wanted = first.embed(root, rows)
+    wanted = first.embed(folder(root), rows)
     assert seen == [8, 8, 5]
     second, seen = make(tiny_clip, root)
-    again = second.embed(root, rows, label="images")
+    again = second.embed(folder(root), rows, label="images")
     assert seen == []
     assert (again.kept, again.skipped) == (wanted.kept, wanted.skipped)
     assert np.array_equal(again.rows(range(19)), wanted.rows(range(19)))
     # part of the list is another list; whole shards are found again
-    assert len(second.embed(root, rows[:16])) == 14
+    assert len(second.embed(folder(root), rows[:16])) == 14
     assert seen == []
 
 
 def test_bits_do_not_depend_on_the_company(tiny_clip, pictures, monkeypatch):
     root, rows = pictures
     one, _ = make(tiny_clip, root)
-    whole = one.embed(root, rows)
+    whole = one.embed(folder(root), rows)
     wanted = whole.rows(range(19))
     monkeypatch.setattr(image_embedder, "SHARD", 3)
     other = ImageEmbedder(*tiny_clip, cache=root / "other")
-    found = other.embed(root, rows[::-1])
+    found = other.embed(folder(root), rows[::-1])
     order = [whole.kept.index(20 - position) for position in found.kept]
     assert np.array_equal(found.rows(range(19)), wanted[order])
 
@@ -113,31 +122,31 @@ def test_workers_change_nothing(tiny_clip, pictures):
     root, rows = pictures
     one, _ = make(tiny_clip, root)
     other = ImageEmbedder(*tiny_clip, cache=root / "other")
-    found = other.embed(root, rows, workers=1)
-    assert found.skipped == one.embed(root, rows).skipped
-    assert np.array_equal(found.rows(range(19)), one.embed(root, rows).rows(range(19)))
+    found = other.embed(folder(root), rows, workers=1)
+    assert found.skipped == one.embed(folder(root), rows).skipped
+    assert np.array_equal(found.rows(range(19)), one.embed(folder(root), rows).rows(range(19)))
 
 
 def test_changes_are_seen(tiny_clip, pictures, small_shards):
     root, rows = pictures
     embedder, seen = make(tiny_clip, root)
-    before = embedder.embed(root, rows)
+    before = embedder.embed(folder(root), rows)
     old = before.rows(range(19))
     seen.clear()
     Picture.new("RGB", (20, 20), "red").save(root / "10.png")  # another image: its shard only
-    after = embedder.embed(root, rows)
+    after = embedder.embed(folder(root), rows)
     assert seen == [8]
     assert before.key != after.key
-    assert after.key == embedder.embed(root, rows).key
+    assert after.key == embedder.embed(folder(root), rows).key
     changed = (after.rows(range(19)) != old).any(axis=1)
     assert changed.nonzero()[0].tolist() == [before.kept.index(10)]
     seen.clear()
     Picture.new("RGB", (20, 20), "blue").save(root / "9.png")  # one that was missing
-    assert embedder.embed(root, rows).kept == [i for i in range(21) if i != 5]
+    assert embedder.embed(folder(root), rows).kept == [i for i in range(21) if i != 5]
     assert seen == [8]
     seen.clear()
     os.utime(root / "20.png", ns=(1, 1))  # only the time
-    embedder.embed(root, rows)
+    embedder.embed(folder(root), rows)
     assert seen == [5]
 
 
@@ -152,35 +161,48 @@ def test_keys_name_everything_that_counts(tiny_clip, tmp_path):
         ImageEmbedder(encoder, weights, cache=tmp_path),
         ImageEmbedder(encoder, str(tmp_path / "other.pt"), cache=tmp_path),
         ImageEmbedder(f"{encoder}?mean=0.5", weights, cache=tmp_path),
-        ImageEmbedder(encoder, weights, cache=tmp_path, background="remove"),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing(background="remove")),
         ImageEmbedder(encoder, weights, cache=tmp_path, backbone=larger),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("box")),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("box", 0.2)),
+        ImageEmbedder(encoder, weights, cache=tmp_path, framing=Framing("mask")),
     ]
     assert len({embedder.key for embedder in made}) == len(made)
-    assert [embedder.size for embedder in made] == [32, 32, 32, 32, 48]
+    assert [embedder.size for embedder in made] == [32, 32, 32, 32, 48, 32, 32, 32]
+    # the key and the name of a shard that an earlier version wrote: found, and not computed again
+    parts = [encoder, file_digest(weights), made[0].backbone.preprocessing, "keep", "1"]
+    assert made[0].key == hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    Picture.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    state = os.stat(tmp_path / "a.png")
+    states = [str(tmp_path.resolve()), ["a.png", state.st_size, state.st_mtime_ns]]
+    made[0].embed(
+        folder(tmp_path), [Image("a", "", "", "", "a.png", "photo", mask="a.png", bbox=(1, 1, 2, 2))]
+    )
+    assert [path.stem for path in made[0].folder.glob("*.npy")] == [f"images-{digest(states)}"]
     assert ImageEmbedder(encoder, weights, cache=tmp_path / "elsewhere").key == made[0].key
 
 
 def test_a_killed_job_goes_on(tiny_clip, pictures, small_shards, monkeypatch):
     root, rows = pictures
-    wanted = ImageEmbedder(*tiny_clip, cache=root / "whole").embed(root, rows).rows(range(19))
+    wanted = ImageEmbedder(*tiny_clip, cache=root / "whole").embed(folder(root), rows).rows(range(19))
     embedder, seen = make(tiny_clip, root)
     # dies in the third shard; and one that died between a shard and its record
     original = embedder._embedded
 
-    def embedded(root, images, workers, bar):
+    def embedded(dataset, images, workers, bar):
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return original(root, images, workers, bar)
+        return original(dataset, images, workers, bar)
 
     embedder._embedded = embedded
     with pytest.raises(KeyboardInterrupt):
-        embedder.embed(root, rows)
+        embedder.embed(folder(root), rows)
     assert not list(embedder.folder.glob(".*"))
     records = sorted(embedder.folder.glob("*.json"), key=os.path.getmtime)
     assert len(records) == 2
     records[0].unlink()
     later, seen = make(tiny_clip, root)
-    assert np.array_equal(later.embed(root, rows).rows(range(19)), wanted)
+    assert np.array_equal(later.embed(folder(root), rows).rows(range(19)), wanted)
     assert seen == [8, 5]
 
 
@@ -225,13 +247,13 @@ def damage_positions(_, facts):
 def test_damaged_shards_are_computed_again(damage, tiny_clip, pictures):
     root, rows = pictures
     embedder, seen = make(tiny_clip, root)
-    wanted = embedder.embed(root, rows).rows(range(19))
+    wanted = embedder.embed(folder(root), rows).rows(range(19))
     (path,) = embedder.folder.glob("*.npy")
     damage(path, path.with_suffix(".json"))
     seen.clear()
-    assert np.array_equal(embedder.embed(root, rows).rows(range(19)), wanted)
+    assert np.array_equal(embedder.embed(folder(root), rows).rows(range(19)), wanted)
     assert seen == [21]
-    embedder.embed(root, rows)
+    embedder.embed(folder(root), rows)
     assert seen == [21]
 
 
@@ -262,8 +284,8 @@ def test_backgrounds_are_painted_black(tiny_clip, tmp_path):
         row("masked.png"),
         row("masked.png", "small.png"),
     ]
-    embedder, seen = make(tiny_clip, tmp_path, background="remove")
-    table = embedder.embed(tmp_path, rows)
+    embedder, seen = make(tiny_clip, tmp_path, framing=Framing(background="remove"))
+    table = embedder.embed(folder(tmp_path), rows)
     found = table.rows(range(4))
     assert table.kept == [0, 1, 2, 3]
     assert "the mask is 5 x 5 pixels, its picture 32 x 32" in table.skipped[0][1]
@@ -271,11 +293,43 @@ def test_backgrounds_are_painted_black(tiny_clip, tmp_path):
     assert np.array_equal(found[0], found[2])
     assert not np.array_equal(found[0], found[3])
     kept, _ = make(tiny_clip, tmp_path)
-    assert np.array_equal(kept.embed(tmp_path, rows).rows([0]), found[[3]])
+    assert np.array_equal(kept.embed(folder(tmp_path), rows).rows([0]), found[[3]])
     os.utime(tmp_path / "mask.png", ns=(1, 1))
     seen.clear()
-    embedder.embed(tmp_path, rows)
+    embedder.embed(folder(tmp_path), rows)
     assert seen == [5]
+
+
+def test_a_box_is_part_of_what_is_embedded(tiny_clip, pictures):
+    root, rows = pictures
+    boxed = [replace(row, bbox=(1, 2, 9, 8)) for row in rows[:4]]
+    embedder, seen = make(tiny_clip, root, framing=Framing("box", 0))
+    first = embedder.embed(folder(root), boxed).rows(range(4))
+    for row, found in zip(boxed, first, strict=True):
+        cut = load_image(root / row.path)[2:10, 1:10]
+        Picture.fromarray(cut).save(root / f"cut-{row.image_id}.png")
+        alone = embedder.embed(folder(root), [Image("cut", "", "", "", f"cut-{row.image_id}.png", "photo")])
+        assert np.array_equal(alone.rows([0])[0], found)
+    seen.clear()
+    embedder.embed(folder(root), boxed)
+    assert seen == []
+    moved = [boxed[0], replace(boxed[1], bbox=(0, 2, 9, 8)), *boxed[2:]]
+    again = embedder.embed(folder(root), moved).rows(range(4))
+    assert (again != first).any(axis=1).tolist() == [False, True, False, False]
+    assert seen == [4]
+    outside = embedder.embed(folder(root), [replace(rows[0], bbox=(0, 0, 99, 99))])
+    assert "bbox 0,0,99,99 leaves the picture of" in outside.skipped[0][1]
+
+
+def test_files_may_lie_elsewhere(tiny_clip, pictures, tmp_path_factory):
+    """The same files by another folder are the same shard."""
+    root, rows = pictures
+    embedder, seen = make(tiny_clip, root)
+    wanted = embedder.embed(folder(root), rows)
+    tables = folder(tmp_path_factory.mktemp("tables"), file_root=str(root))
+    seen.clear()
+    found = embedder.embed(tables, rows)
+    assert (seen, found.key, found.skipped) == ([], wanted.key, wanted.skipped)
 
 
 def test_texts(tiny_clip, tmp_path, monkeypatch):
@@ -309,17 +363,17 @@ def test_what_is_refused(tiny_clip, pictures, tmp_path_factory):
     (root / "file").write_text("")
     embedder, seen = make(tiny_clip, root / "file")
     with pytest.raises(CmahError, match="CMAH_CACHE chooses another cache folder") as caught:
-        embedder.embed(root, rows)
+        embedder.embed(folder(root), rows)
     assert seen == []
     assert str(root / "file") in str(caught.value)
     state = torch.load(tiny_clip[1], weights_only=True)["state_dict"]
     torch.save({k: v * float("nan") for k, v in state.items()}, root / "nan.pt")
     with pytest.raises(RunError, match="holds NaN or infinity"):
-        ImageEmbedder(tiny_clip[0], str(root / "nan.pt"), cache=root / "cache").embed(root, rows)
+        ImageEmbedder(tiny_clip[0], str(root / "nan.pt"), cache=root / "cache").embed(folder(root), rows)
 
 
 def test_nothing_to_embed(tiny_clip, tmp_path):
-    table = make(tiny_clip, tmp_path)[0].embed(tmp_path, [])
+    table = make(tiny_clip, tmp_path)[0].embed(folder(tmp_path), [])
     assert (len(table), table.rows([]).shape) == (0, (0, 32))
 
 

@@ -23,7 +23,7 @@ class FakeEmbedder:
         self.folder = folder / "embeddings" / self.key
         self.broken, self.texts, self.calls = broken, texts, 0
 
-    def embed(self, root, images, *, workers=0, label=""):
+    def embed(self, dataset, images, *, workers=0, label=""):
         self.calls += 1
         kept = [i for i, image in enumerate(images) if image.image_id not in self.broken]
         rows = np.stack([vector(images[i].image_id) for i in kept])
@@ -58,7 +58,7 @@ def some_pairs(categories=CATEGORIES, views=VIEWS, drop=()):
         ]
         for i, name in enumerate(categories)
     ]
-    return SimpleNamespace(shapes=shapes, images=images, root=None, skipped=[])
+    return SimpleNamespace(shapes=shapes, images=images, dataset=None, skipped=[])
 
 
 def views_of(count=8):

@@ -1,5 +1,7 @@
 """A toy dataset that trains in a second: boxes of different proportions and flat pictures of them."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image as Picture
 
@@ -35,4 +37,28 @@ def make_toy(root, shapes=24, views=2, seed=0):
                 Image(f"{name}_{v}", name, category, split, f"renders/{name}_{v}.png", "render", view=v)
             )
     Dataset(root, "toy", 64, "y", 16, rows, images).write()
+    return root
+
+
+def make_cars(folder, shapes=16, seed=0):
+    """The toy as a folder of version 2 whose files lie elsewhere, its images of three kinds of splits.
+
+    The first view of each shape is to train on and the second to test on, as in StanfordCars. Shapes have no split of
+    their own, but box00, which is for tests only, and box01, which is for training only; box02 has no points. Every
+    image has a box, but the first.
+    """
+    toy = Dataset.read(make_toy(folder / "files", shapes, seed=seed))
+    own = {"box00": "test", "box01": "train"}
+    rows = [
+        replace(
+            shape, split=own.get(shape.shape_id, ""), points="" if shape.shape_id == "box02" else shape.points
+        )
+        for shape in toy.shapes
+    ]
+    images = [
+        replace(image, split="test" if image.view else "train", bbox=(4, 4, 8, 8) if i else None)
+        for i, image in enumerate(toy.images)
+    ]
+    root = folder / "cars"
+    replace(toy, root=root, name="cars", shapes=rows, images=images, file_root="../files").write()
     return root

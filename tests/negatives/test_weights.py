@@ -178,7 +178,7 @@ def test_a_dataset_and_a_real_encoder(toy, tiny_clip, tmp_path):
     path.write_text(json.dumps({"format": "cmah-landmarks", "version": 1, "categories": texts}))
     weights = make_negative_weights(NegativesConfig("avg", landmarks=str(path)), pairs, embedder)
     images = [image for own in pairs.images for image in own]
-    rows = embedder.embed(pairs.root, images).rows(np.arange(len(images)))
+    rows = embedder.embed(pairs.dataset, images).rows(np.arange(len(images)))
     views = rows.reshape(len(pairs), -1, rows.shape[1])
     index, expected = torch.arange(len(pairs)), []
     for measure, more in ((i2i, False), (i2l2, True)):

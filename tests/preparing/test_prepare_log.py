@@ -56,3 +56,24 @@ def test_damaged_entries_of_the_log_are_none() -> None:
     lines = ["[" * 100_000, "[]", "3", "{}", *(json.dumps(good | change) for change in changes)]
     assert not list(prepare_log.entries(lines))
     assert dict(prepare_log.entries([json.dumps(good)])) == {"a": good}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_is_prepared_where_the_files_lie_elsewhere(tmp_path: Path, overwrite: bool) -> None:
+    out = tmp_path / "out"
+    with open_log(out, PARAMETERS, overwrite=False):
+        pass
+    (out / "dataset.json").write_text('{"format": "cmah-dataset", "version": 2, "root": "../large"}')
+    (tmp_path / "large/points").mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with (
+        pytest.raises(
+            CmahError, match=r"dataset\.json: 'root' is '\.\./large': the points and pictures lie there"
+        ),
+        open_log(out, PARAMETERS, overwrite),
+    ):
+        pass
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    (out / "dataset.json").write_text("{")  # a file that is no dataset says nothing, and is written anew
+    with open_log(out, PARAMETERS, overwrite):
+        pass

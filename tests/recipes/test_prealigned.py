@@ -132,9 +132,9 @@ def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tm
     embedded = []
 
     class Counting(ImageEmbedder):
-        def embed(self, root, images, **options):
+        def embed(self, dataset, images, **options):
             embedded.extend(image.image_id for image in images)
-            return super().embed(root, images, **options)
+            return super().embed(dataset, images, **options)
 
     for user in ("cmah.recipes.two_tower_recipe", "cmah.runs.encoder"):
         monkeypatch.setattr(f"{user}.ImageEmbedder", Counting)

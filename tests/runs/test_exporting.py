@@ -1,17 +1,22 @@
 """Export: the same input gives the same bits in any company, and what is written can be read."""
 
 import csv
+import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_dataset import make_toy
+from toy_dataset import make_cars, make_toy
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.data.dataset import Dataset
-from cmah.errors import CmahError, DatasetError, RunError
+from cmah.errors import CmahError, ConfigError, DatasetError, RunError
+from cmah.evaluation import evaluate
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
+
+OTHERS = [f"box{i:02d}" for i in range(3, 16)]  # those of `make_cars` with nothing special about them
 
 
 @pytest.fixture(scope="module")
@@ -107,5 +112,94 @@ def test_shapes_that_share_their_codes_are_told(toy, toy_run, tmp_path, monkeypa
 
         monkeypatch.setattr(Encoder, "_packed", packed)
         export(toy_run, toy, tmp_path / name, split="all", workers=0, report=lines.append)
-    (line,) = lines
+    (line,) = (line for line in lines if "different codes" in line)
     assert line.startswith("warning: 24 shapes have only 1 different codes, so many will be found together")
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory):
+    return make_cars(tmp_path_factory.mktemp("cars"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("database", "shapes", "line"),
+    [
+        ("split", ["box00", *OTHERS], "16 images of split test, 15 shapes of split test"),
+        ("all", ["box00", "box01", *OTHERS], "16 images of split test, all 16 shapes of any split"),
+    ],
+)
+def test_which_shapes_are_searched(cars, toy_run, tmp_path, database, shapes, line):
+    lines = []
+    arguments = {"split": "test", "database": database, "workers": 0, "report": lines.append}
+    image, shape, skipped = export(toy_run, cars, tmp_path, **arguments)
+    images, codes = BinaryCodes.load(image), BinaryCodes.load(shape)
+    assert set(images.splits) == {"test"}
+    assert len(images) == 16
+    assert codes.ids.tolist() == shapes
+    assert dict(zip(codes.ids, codes.splits, strict=True))["box00"] == "test"
+    assert set(codes.splits) == ({"test", ""} if database == "split" else {"test", "train", ""})
+    assert lines[0].startswith(line)
+    assert lines[1].endswith(f" of {len(shapes) + 1} shapes have no points (first: 'box02')")
+    assert skipped == [("box02", "no points")]
+    assert (tmp_path / "skipped.csv").read_text().splitlines() == ["path,reason", "box02,no points"]
+    rules = evaluate(images, codes, relevance="instance").rules
+    splits = "(none), test" if database == "split" else "(none), test, train"
+    left = 2 if database == "split" else 1  # box02 has no points, box01 is of another split
+    assert rules.counts() == (
+        f"16 queries of split test, {len(shapes)} items of splits {splits}; {left} queries have no relevant item and "
+        f"are left out; {left} queries have no item of their shape and are left out of Acc@K"
+    )
+    assert rules.record()["database_splits"] == [
+        name.strip().replace("(none)", "") for name in splits.split(",")
+    ]
+
+
+@pytest.mark.slow
+def test_a_dataset_without_any_points_gives_images(cars, toy_run, tmp_path):
+    data = Dataset.read(cars)
+    data.shapes = [replace(shape, points="") for shape in data.shapes]
+    image, shape, skipped = export(toy_run, data, tmp_path, split="train", workers=0)
+    assert (len(read_codes(image)), len(read_codes(shape)), len(skipped)) == (16, 0, 15)
+
+
+@pytest.mark.slow
+def test_images_are_framed_as_in_training_unless_told(cars, toy_run, tmp_path):
+    framed = tmp_path / "framed"
+    shutil.copytree(toy_run, framed)
+    config = json.loads((framed / "config.json").read_text())
+    assert (config["data"]["crop"], config["data"]["background"]) == ("none", "keep")
+    config["data"]["crop"] = "box"
+    (framed / "config.json").write_text(json.dumps(config))
+    data = Dataset.read(cars)
+
+    def codes(run, **options):
+        lines = []
+        arguments = {"embeddings": True, "workers": 0, "report": lines.append, **options}
+        image, _, _ = export(run, data, tmp_path / "out", split="train", **arguments)
+        return Embeddings.load(image).embeddings, lines
+
+    whole, told = codes(toy_run)
+    assert not any("cropped" in line for line in told)
+    cropped, told = codes(framed)
+    assert told[1] == (
+        "images: cropped to their boxes (margin 0.1), backgrounds kept; 1 of 16 have no bbox and stay whole (first: "
+        "'box00_0')"
+    )
+    same = (whole == cropped).all(axis=1)
+    assert same[0]  # it has no box
+    assert not same[1:].all()
+    np.testing.assert_array_equal(codes(toy_run, crop="box")[0], cropped)
+    np.testing.assert_array_equal(codes(framed, crop="none")[0], whole)
+    assert not np.array_equal(codes(framed, crop_margin=1.0)[0], cropped)
+    with pytest.raises(ConfigError, match=r"data\.crop_margin = 2\.0"):
+        codes(framed, crop_margin=2.0)
+    # a run of an earlier version says nothing of it
+    for name in ("crop", "crop_margin", "background"):
+        del config["data"][name]
+    (framed / "config.json").write_text(json.dumps(config))
+    np.testing.assert_array_equal(codes(framed)[0], whole)
+    # a query has no box
+    picture = data.file(data.images[2].path)
+    by_file = [Encoder.load(run).encode_files([picture])[0].packed for run in (toy_run, framed)]
+    np.testing.assert_array_equal(*by_file)
