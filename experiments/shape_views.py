@@ -13,7 +13,13 @@ describe (model.views_from=even). For pictures and photos all renders may descri
 dataset; only its category counts. Encoders are MobileNetV2 and PointNet unless others are named. A killed experiment,
 started again, resumes where it was.
 
-Expected, hardware, time: see docs/results.md.
+Expected, on 41 categories (1,567 training and 271 measured shapes), render → shape by floats, one seed: Acc@1 0.289 by
+points, 0.834 by four views, 0.847 by both, averaged; mAP by category 0.423, 0.470 and 0.489. The table is in
+docs/results.md. Tolerance: not measured, one seed.
+
+Hardware: 2 cores of an Intel Xeon with AVX-512, beside other work.
+
+Time: 16 to 435 s of training per run there.
 """
 
 import os
@@ -25,6 +31,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+import numpy as np
 from common import markdown, mean_and_deviation, of_kind
 from two_towers import (
     all_runs,
@@ -155,7 +162,8 @@ def tables(numbers: dict[str, dict], seeds: int, split: str) -> str:
                 cells = []
                 for output, measure in product(outputs, ("map", "acc@1", "acc@10")):
                     values = [run[output].get(measure) for run in runs]
-                    cells.append("" if None in values else mean_and_deviation(values))
+                    known = all(value is not None and np.isfinite(value) for value in values)
+                    cells.append(mean_and_deviation(values) if known else "")
                 rows.append([arm, str(count or ""), *cells])
         if rows:
             heads = [f"{output}: {measure}" for output in outputs for measure in ("mAP", "Acc@1", "Acc@10")]
