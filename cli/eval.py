@@ -9,8 +9,10 @@ from cmah.cli.options import Numbers
 
 if TYPE_CHECKING:
     from cmah.data.dataset import Dataset
+    from cmah.evaluation.clouds import CloudOf
     from cmah.evaluation.comparing import Comparison
-    from cmah.evaluation.protocol import Denominator, Relevance, Ties
+    from cmah.evaluation.protocol import Candidates, Denominator, Relevance, Ties
+    from cmah.evaluation.voxels import Voxels
 
 
 def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -41,6 +43,13 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     help="An item is relevant if it is of the same category, or shows the same shape.",
 )
 @click.option(
+    "--candidates",
+    default="all",
+    show_default=True,
+    type=click.Choice(["all", "category"]),
+    help="Rank each query among all items, or, with --relevance instance, among those of its own category.",
+)
+@click.option(
     "--bits",
     default="",
     type=Numbers(minimum=1),
@@ -58,7 +67,8 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--metrics",
     callback=_words,
     metavar="NAME,NAME,…",
-    help="Columns after mAP, such as nn,ft,st,ndcg,anmrr; an unknown name lists all.  [default: p,ndcg,nn,acc]",
+    help="Columns after mAP, such as nn,ft,st,ndcg,anmrr; mi3dor (all of MI3DOR's) and iou are measured only if named; "
+    "an unknown name lists all.  [default: p,ndcg,nn,acc]",
 )
 @click.option(
     "--map-depth",
@@ -95,8 +105,18 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 )
 @click.option(
     "--dataset",
+    "datasets",
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="Dataset folder that gives the report its pictures, and the point clouds for HAU and Chamfer distance.",
+    help="Dataset folder that gives the report its pictures, and the point clouds for HAU, Chamfer distance and IoU; "
+    "give it again for a second one where the database shows shapes of another.",
+)
+@click.option(
+    "--meshes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder that the dataset was prepared from, to make the voxels of IoU from meshes instead of point clouds; "
+    "as many as datasets, in the same order.",
 )
 @click.option(
     "--floats-query",
@@ -135,6 +155,7 @@ def eval_(
     both: bool,
     kind: str | None,
     relevance: "Relevance",
+    candidates: "Candidates",
     bits: tuple[int, ...],
     k: tuple[int, ...],
     metrics: tuple[str, ...],
@@ -143,7 +164,8 @@ def eval_(
     ties: "Ties",
     bootstrap: int,
     seed: int,
-    dataset: Path | None,
+    datasets: tuple[Path, ...],
+    meshes: tuple[Path, ...],
     floats_query: Path | None,
     floats_database: Path | None,
     folder: Path | None,
@@ -157,10 +179,9 @@ def eval_(
     query itself is left out. With --compare, several runs or methods stand in one table: cmah eval --compare
     CODES1 CODES2, folders as cmah export writes them; a folder without codes may hold embeddings.
     """
-    from functools import partial
-
     from cmah.evaluation import Protocol
     from cmah.evaluation.comparing import compare_folders, evaluate_files
+    from cmah.evaluation.measure_table import asks_for
 
     unhashed = (floats_query, floats_database) if floats_query and floats_database else None
     if (floats_query or floats_database) and not unhashed:
@@ -169,15 +190,11 @@ def eval_(
         raise click.UsageError("--before and --run are for the --report of one pair of files")
     pairs = _pairs(folders, query, database, compare, unhashed is not None)
     _refuse_to_replace(json_path, folder, [*sum(pairs, ()), *(unhashed or ()), *(before or ())])
-    data, cloud_of = None, None
-    if dataset is not None:
-        from cmah.data.cloud_lookup import cloud_lookup
-        from cmah.data.dataset import Dataset
-
-        data = Dataset.read(dataset)
-        cloud_of = cloud_lookup(data, warn=partial(click.echo, err=True))
+    data, cloud_of, voxels = _shapes(datasets, meshes, asks_for(metrics, "iou"))
     protocol = Protocol(
         relevance=relevance,
+        candidates=candidates,
+        mi3dor=asks_for(metrics, "mi3dor"),
         k=k,
         map_depth=map_depth,
         denominator=denominator,
@@ -186,7 +203,9 @@ def eval_(
         seed=seed,
     )
     if compare:
-        result = compare_folders(folders, protocol=protocol, kind=kind, bits=bits, cloud_of=cloud_of)
+        result = compare_folders(
+            folders, protocol=protocol, kind=kind, bits=bits, cloud_of=cloud_of, voxels=voxels
+        )
     else:
         result = evaluate_files(
             *pairs[0],
@@ -196,11 +215,39 @@ def eval_(
             bits=bits,
             unhashed=unhashed,
             cloud_of=cloud_of,
+            voxels=voxels,
         )
     _print(result, metrics, json_path)
     if folder is not None:
         page = _write_report(folder, result, before, data, run)
         click.echo(f"report: {page}", err=json_path == "-")
+
+
+def _shapes(
+    folders: tuple[Path, ...], meshes: tuple[Path, ...], iou: bool
+) -> "tuple[list[Dataset], CloudOf | None, Voxels | None]":
+    """The datasets, the clouds of their shapes, and the voxels if they are asked for."""
+    from functools import partial
+
+    if meshes and not iou:
+        raise click.UsageError("--meshes is for --metrics iou")
+    if not folders:
+        if iou:
+            raise click.UsageError("--metrics iou needs --dataset")
+        return [], None, None
+    if meshes and len(meshes) != len(folders):
+        raise click.UsageError("--meshes is to be given as often as --dataset")
+    from cmah.data.cloud_lookup import cloud_lookup
+    from cmah.data.dataset import Dataset
+
+    warn = partial(click.echo, err=True)
+    datasets = [Dataset.read(folder) for folder in folders]
+    voxels = None
+    if iou:
+        from cmah.data.voxel_lookup import voxel_lookup
+
+        voxels = voxel_lookup(datasets, meshes, warn=None if not meshes else warn)
+    return datasets, cloud_lookup(datasets, warn), voxels
 
 
 def _pairs(
@@ -252,7 +299,7 @@ def _write_report(
     folder: Path,
     result: "Comparison",
     before: tuple[Path, Path] | None,
-    dataset: "Dataset | None",
+    datasets: "list[Dataset]",
     run: Path | None,
 ) -> Path:
     """Write the page; say what was measured and how."""
@@ -264,17 +311,18 @@ def _write_report(
 
     earlier = evaluate_before(*before, result) if before else None
     command = shlex.join(["cmah", *sys.argv[1:]])
-    if dataset is None:
+    if not datasets:
         return write_comparison(folder, result, before=earlier, run=run, command=command)
     from cmah.data.pictures import DatasetPictures
 
+    pictures = [DatasetPictures(dataset).picture for dataset in datasets]
     return write_comparison(
         folder,
         result,
         before=earlier,
-        dataset=dataset.name,
-        checksum=dataset.checksum(),
-        pictures=DatasetPictures(dataset).picture,
+        dataset=" and ".join(dataset.name for dataset in datasets),
+        checksum=", ".join(dataset.checksum() for dataset in datasets),
+        pictures=lambda name, modality: next(filter(None, (of(name, modality) for of in pictures)), ""),
         run=run,
         command=command,
     )

@@ -31,3 +31,30 @@ def nearest_squared(columns: np.ndarray, others: np.ndarray) -> np.ndarray:
             squared = dx * dx + dy * dy + dz * dz
             least[j] = squared if squared < least[j] else least[j]
     return least
+
+
+@njit(cache=True, nogil=True)
+def nearest_other_squared(columns: np.ndarray) -> np.ndarray:
+    """The squared distance of each point from the nearest of the others.
+
+    Args:
+        columns: float32 or float64 [3, n], the points.
+
+    Returns:
+        [n] of the same type; infinite for a single point.
+
+    Examples:
+        >>> points = np.array([[0.0, 0, 0], [1, 2, 2], [0, 0, 4]])
+        >>> nearest_other_squared(np.ascontiguousarray(points.T)).tolist()
+        [9.0, 9.0, 9.0]
+    """
+    n = columns.shape[1]
+    least = np.full(n, np.inf).astype(columns.dtype)
+    for i in range(n):
+        x, y, z = columns[0, i], columns[1, i], columns[2, i]
+        for first, last in ((0, i), (i + 1, n)):
+            for j in range(first, last):
+                dx, dy, dz = columns[0, j] - x, columns[1, j] - y, columns[2, j] - z
+                squared = dx * dx + dy * dy + dz * dz
+                least[j] = squared if squared < least[j] else least[j]
+    return least

@@ -39,7 +39,7 @@ LEARNING = {
     "point_backends": (),
     "point_ops": ("point_backends",),
     "meshes": (),
-    "data": ("meshes", "report"),
+    "data": ("evaluation", "meshes", "report"),
     "preparing": ("meshes", "data"),
     "synthetic": ("preparing",),
     "models": ("codes", "devices", "point_ops"),

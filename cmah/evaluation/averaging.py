@@ -8,6 +8,8 @@ import numpy as np
 from cmah.evaluation.measure_table import BOUNDS, mean_name
 from cmah.evaluation.relevance import Labels
 
+FIRST_HIT = ("hau", "chamfer", "iou")  # measures that need no relevant item
+
 
 def means(per_query: dict[str, np.ndarray]) -> dict[str, float]:
     """The value of each measure over all queries that have one.
@@ -60,6 +62,42 @@ def class_means(
         sums = np.bincount(class_of, per_query[name][counted], minlength=len(names))
         result[title] = (sums / sizes)[known].tolist()
     return result
+
+
+def shape_class_means(categories: Labels | None, per_query: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+    """Means over the queries of each category, of the measures that ask for the same shape.
+
+    Args:
+        categories: category of each query, "" where unknown; None if none is known.
+        per_query: float64 [q] by name, NaN for queries left out.
+
+    Returns:
+        "category": the names in order, "queries": how many of each, and the means "acc@K", "hau", "chamfer" and "iou",
+        as far as they were measured, over the queries that they do not leave out; NaN where that is none.
+
+    Examples:
+        >>> per_query = {"acc@1": np.array([1.0, 0.0, np.nan]), "iou": np.array([0.5, np.nan, np.nan])}
+        >>> shape_class_means(["chair", "chair", "lamp"], per_query)
+        {'category': ['chair', 'lamp'], 'queries': [2, 1], 'acc@1': [0.5, nan], 'iou': [0.5, nan]}
+    """
+    columns = [name for name in per_query if name in FIRST_HIT or _is_accuracy(name)]
+    if categories is None or not columns:
+        return {"category": [], "queries": [], **{name: [] for name in columns}}
+    names, class_of, sizes = np.unique(
+        np.asarray(categories).astype(str), return_inverse=True, return_counts=True
+    )
+    known = names != ""
+    result: dict[str, list[Any]] = {"category": names[known].tolist(), "queries": sizes[known].tolist()}
+    for name in columns:
+        has_value = ~np.isnan(per_query[name])
+        count = np.bincount(class_of[has_value], minlength=len(names))
+        sums = np.bincount(class_of[has_value], per_query[name][has_value], minlength=len(names))
+        result[name] = np.where(count > 0, sums / np.maximum(count, 1), np.nan)[known].tolist()
+    return result
+
+
+def _is_accuracy(name: str) -> bool:
+    return name.startswith("acc@") and not name.endswith(BOUNDS)
 
 
 def mean_curves(sums: Sequence[np.ndarray], count: int) -> list[list[float]]:

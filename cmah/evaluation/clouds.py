@@ -7,10 +7,8 @@ import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.errors import CodesError
-from cmah.evaluation.histograms import Distances, chunks
-from cmah.evaluation.relevance import Vectors
 from cmah.kernels import clouds
-from cmah.threads import in_threads, thread_count
+from cmah.threads import in_threads
 
 CloudOf = Callable[[str], np.ndarray | None]  # the points of a shape by its id, None where it has none
 
@@ -53,69 +51,6 @@ def cloud_distances(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     )
     hau = (from_a.sum() + from_b.sum()) / (len(from_a) + len(from_b))
     return float(hau), float((from_a.mean() + from_b.mean()) / 2)
-
-
-def first_hits(query: Vectors, database: Vectors, skip: np.ndarray) -> np.ndarray:
-    """Position of the first item by (distance, position); int64 [q], -1 where there is none.
-
-    Args:
-        query: the queries.
-        database: the items.
-        skip: int64 [q], position of an item to leave out, or -1.
-
-    Examples:
-        >>> from cmah.codes import BinaryCodes
-        >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
-        >>> first_hits(codes, codes, skip=np.array([-1, 1, 2])).tolist()  # the first finds itself
-        [0, 0, 1]
-    """
-    first = np.full(len(query), -1, dtype=np.int64)
-    distances = Distances(query, database)
-    for begin, end in chunks(len(query), len(database)):
-        rows = distances(begin, end).astype(np.float64)
-        out = np.flatnonzero(skip[begin:end] >= 0)
-        rows[out, skip[begin:end][out]] = np.inf
-        if rows.shape[1]:
-            nearest = rows.argmin(axis=1)
-            first[begin:end] = np.where(np.isinf(rows.min(axis=1)), -1, nearest)
-    return first
-
-
-def first_hit_measures(
-    query: Vectors,
-    database: Vectors,
-    skip: np.ndarray,
-    shown: np.ndarray,
-    held: np.ndarray,
-    cloud_of: CloudOf,
-    threads: int | None = None,
-) -> dict[str, np.ndarray]:
-    """HAU and Chamfer distance of each query.
-
-    Args:
-        query: the queries.
-        database: the items.
-        skip: int64 [q], position of an item to leave out, or -1.
-        shown: text [q], the shapes that the queries show; "" where unknown.
-        held: text [n], the shapes that the items show; "" where unknown.
-        cloud_of: the points of a shape, float [n, 3 or more], or None where it has none.
-        threads: number of threads; None for one per core.
-
-    Returns:
-        "hau" and "chamfer", float64 [q]; NaN where a cloud is missing.
-
-    Examples:
-        >>> from cmah.codes import BinaryCodes
-        >>> query, database = BinaryCodes.from_bits([[0, 0], [0, 1]]), BinaryCodes.from_bits([[0, 1], [1, 1]])
-        >>> points = {"chair": np.zeros((1, 3)), "lamp": np.array([[0.0, 0.0, 2.0]])}
-        >>> shown, held = np.array(["chair", "lamp"]), np.array(["lamp", "sofa"])  # both find the lamp
-        >>> first_hit_measures(query, database, np.array([-1, -1]), shown, held, points.get)["hau"].tolist()
-        [2.0, 0.0]
-    """
-    hit = first_hits(query, database, skip)
-    hit_shape = np.where(hit >= 0, np.append(held, "")[hit], "")  # the last entry is that of -1
-    hau, chamfer = first_hit_distances(shown, hit_shape, cloud_of, thread_count(threads))
-    return {"hau": hau, "chamfer": chamfer}
 
 
 def first_hit_distances(truth: np.ndarray, hit: np.ndarray, cloud_of: CloudOf, threads: int) -> np.ndarray:

@@ -4,17 +4,20 @@
 `Comparison`, which has the text for the terminal and the JSON record.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cmah.errors import CodesError
+from cmah.evaluation.averaging import FIRST_HIT
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.evaluating import evaluate
 from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
 from cmah.evaluation.protocol import Protocol
 from cmah.evaluation.relevance import Vectors
+from cmah.evaluation.report_numbers import Report
 from cmah.evaluation.report_text import comparison
 from cmah.evaluation.vector_files import (
     FilePair,
@@ -24,6 +27,7 @@ from cmah.evaluation.vector_files import (
     read_pair,
     same_items,
 )
+from cmah.evaluation.voxels import Voxels
 from cmah.files import require_replaceable, write_json
 
 
@@ -117,6 +121,7 @@ def evaluate_files(
     bits: Sequence[int] = (),
     unhashed: tuple[str | Path, str | Path] | None = None,
     cloud_of: CloudOf | None = None,
+    voxels: Voxels | None = None,
 ) -> Comparison:
     """Evaluate one file against another, at each code length.
 
@@ -130,6 +135,7 @@ def evaluate_files(
         unhashed: embedding files (.npz, .npy) of queries and database before hashing, row by row: what does hashing
             cost?
         cloud_of: as in `evaluate`.
+        voxels: as in `evaluate`.
 
     Raises:
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item.
@@ -147,7 +153,9 @@ def evaluate_files(
     """
     protocol = protocol or Protocol()
     files = read_pair(query, database, kind, unhashed)
-    evaluations = measure(files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of)
+    evaluations = measure(
+        files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of, voxels=voxels
+    )
     return Comparison(evaluations, [files], protocol, {"query": str(query), "database": str(database)}, kind)
 
 
@@ -158,6 +166,7 @@ def compare_folders(
     kind: str | None = None,
     bits: Sequence[int] = (),
     cloud_of: CloudOf | None = None,
+    voxels: Voxels | None = None,
 ) -> Comparison:
     """Evaluate several methods in both directions; a method is a folder that cmah export or cmah hash wrote.
 
@@ -169,6 +178,7 @@ def compare_folders(
         kind: "render", "picture" or "photo": of the images only these.
         bits: code lengths; by default all that both files of a folder have.
         cloud_of: as in `evaluate`.
+        voxels: as in `evaluate`.
 
     Raises:
         CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item;
@@ -190,7 +200,9 @@ def compare_folders(
         if not same_items(files[0], files[-1]):
             warnings.append(f"{name} holds other items than {names[0]}: their numbers do not compare")
         lengths = code_lengths(files[-1], bits)
-        evaluations += measure(files[-1], lengths, protocol, both=True, name=name, cloud_of=cloud_of)
+        evaluations += measure(
+            files[-1], lengths, protocol, both=True, name=name, cloud_of=cloud_of, voxels=voxels
+        )
     evaluations.sort(key=lambda each: (each.direction, each.report.rules.width))
     return Comparison(
         evaluations, files, protocol, {"folders": [str(folder) for folder in folders]}, kind, warnings
@@ -228,6 +240,7 @@ def measure(
     both: bool = False,
     name: str = "",
     cloud_of: CloudOf | None = None,
+    voxels: Voxels | None = None,
 ) -> list[Evaluation]:
     """Evaluate one direction or both at each length, and the embeddings before hashing where they are given.
 
@@ -238,6 +251,7 @@ def measure(
         both: measure the other direction too.
         name: of the method or run.
         cloud_of: as in `evaluate`.
+        voxels: as in `evaluate`.
 
     Raises:
         CodesError: naming the file, for a length it does not have, or if no query has a relevant item.
@@ -259,14 +273,21 @@ def measure(
         if query.unhashed is not None and database.unhashed is not None:
             pairs.append((query.unhashed, database.unhashed))
         for queries, items in pairs:
-            report = evaluate(queries, items, protocol=protocol, cloud_of=cloud_of)
-            if report.rules.left_out == report.rules.queries:
+            report = evaluate(queries, items, protocol=protocol, cloud_of=cloud_of, voxels=voxels)
+            if report.rules.left_out == report.rules.queries and not _has_first_hits(report):
                 raise CodesError(
                     f"{query.path}: none of the {report.rules.queries} queries has a relevant item in "
                     f"{database.path} (relevant: the same {report.rules.relevance})"
                 )
             evaluations.append(Evaluation(f"{names[a]} -> {names[b]}", queries, items, report, name))
     return evaluations
+
+
+def _has_first_hits(report: Report) -> bool:
+    """Whether other shapes stand in for those looked for, and the first of them was measured."""
+    return report.rules.relevance == "instance" and any(
+        not math.isnan(report.values.get(name, math.nan)) for name in FIRST_HIT
+    )
 
 
 def _who(evaluation: Evaluation) -> dict[str, str]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.evaluation.averaging import class_means, mean_curves, means
-from cmah.evaluation.clouds import CloudOf, first_hit_measures
+from cmah.evaluation.averaging import class_means, mean_curves, means, shape_class_means
+from cmah.evaluation.clouds import CloudOf
+from cmah.evaluation.first_hits import first_hit_measures
 from cmah.evaluation.histograms import DistanceCounter, LevelCounter, chunks
 from cmah.evaluation.intervals import bootstrap_interval
 from cmah.evaluation.measure_table import BOUNDS
@@ -23,17 +24,21 @@ from cmah.evaluation.measures import (
     measures_of,
     radius_measures,
 )
+from cmah.evaluation.mi3dor import mi3dor_of_rankings
 from cmah.evaluation.protocol import Protocol, ProtocolFields, Rules
 from cmah.evaluation.relevance import (
     Labels,
     Relation,
     Vectors,
+    classes,
+    joint_classes,
     own_positions,
-    relation,
+    relation_of_classes,
     require_comparable,
     width,
 )
 from cmah.evaluation.report_numbers import Report
+from cmah.evaluation.voxels import Voxels
 from cmah.threads import in_threads, thread_count
 
 
@@ -47,6 +52,7 @@ def evaluate(
     query_instances: Labels | None = None,
     database_instances: Labels | None = None,
     cloud_of: CloudOf | None = None,
+    voxels: Voxels | None = None,
     threads: int | None = None,
     **changes: Unpack[ProtocolFields],
 ) -> Report:
@@ -54,7 +60,8 @@ def evaluate(
 
     Codes are ranked by Hamming distance, embeddings by cosine; the metrics of codes come from histograms of
     distances, in O(queries × bits) memory. A query without a relevant item is reported and left out of the means.
-    The numbers do not depend on the order of the database (but for ties="position" and clouds), nor on `threads`.
+    The numbers do not depend on the order of the database (but for ties="position", MI3DOR's, and those of the first
+    hit's cloud or voxels), nor on `threads`.
 
     Args:
         query: codes or embeddings.
@@ -64,10 +71,12 @@ def evaluate(
         protocol: the rules; by default `Protocol()`.
         query_instances: shape that each query shows, for the accuracy; by default `query.shape_ids`.
         database_instances: shape that each item shows; by default `database.shape_ids`.
-        cloud_of: the points, float [n, 3 or more], of a shape by its id, or None; for HAU and Chamfer distance.
+        cloud_of: the points, float [n, 3 or more], of a shape by its id, or None; for HAU and Chamfer distance. The
+            shapes that queries show need not be in the database.
+        voxels: of the shapes by their ids, for IoU.
         threads: number of threads; None for one per core.
         **changes: fields of `Protocol` in place of those of `protocol`: relevance, k, accuracy_at, map_depth,
-            denominator, ties, exclude_self, bootstrap, seed.
+            denominator, ties, exclude_self, candidates, mi3dor, bootstrap, seed.
 
     Returns:
         A `Report`, which lists the measures.
@@ -87,14 +96,17 @@ def evaluate(
     require_comparable(query, database)
     categories = _either(query_labels, query.categories), _either(database_labels, database.categories)
     instances = _either(query_instances, query.shape_ids), _either(database_instances, database.shape_ids)
-    relations = _relations({"category": categories, "instance": instances}, query, database, protocol)
+    relations, candidates = _relations(
+        {"category": categories, "instance": instances}, query, database, protocol
+    )
     skip = own_positions(query, database, protocol.exclude_self)
     with_instances = len(relations) > 1
-    if cloud_of is not None and not with_instances:
-        raise CodesError("HAU: the queries, the database or both do not name the shapes they show")
+    for name, given in (("HAU", cloud_of), ("IoU", voxels)):
+        if given is not None and not with_instances:
+            raise CodesError(f"{name}: the queries, the database or both do not name the shapes they show")
     relevant = [each.count(skip) for each in relations]
     counted = relevant[0] > 0
-    per_query, curves = _measure(query, database, relations, skip, relevant[0], protocol, threads)
+    per_query, curves = _measure(query, database, relations, candidates, skip, relevant[0], protocol, threads)
 
     values = means(per_query)
     clusters = _clusters(instances[0] if with_instances else None, len(query))[counted]
@@ -104,11 +116,16 @@ def evaluate(
     per_class = class_means(categories[0], per_query, counted)
     if per_class["category"]:
         values["map_class"] = float(np.mean(per_class["map"]))
-    if cloud_of is not None:
+    if cloud_of is not None or voxels is not None:
         shown, held = (np.asarray(labels).astype(str) for labels in instances)
-        distances = first_hit_measures(query, database, skip, shown, held, cloud_of, threads)
-        per_query |= distances
-        values |= means(distances)
+        of_first = first_hit_measures(
+            query, database, skip, shown, held, cloud_of, voxels, candidates, threads
+        )
+        per_query |= of_first
+        values |= means(of_first)
+    if protocol.mi3dor:
+        variants = mi3dor_of_rankings(query, database, relations[0], skip, candidates, threads)
+        values |= {f"mi3dor_{name}": value for name, value in variants.items()}
     splits = _splits(query), _splits(database)
     if not any(name for names in splits for name in names or ()):
         splits = None, None
@@ -121,12 +138,14 @@ def evaluate(
         left_out=int((~counted).sum()),
         without_instance=int((relevant[1] == 0).sum()) if with_instances else None,
         without_cloud=int(np.isnan(per_query["hau"]).sum()) if "hau" in per_query else None,
+        without_voxels=int(np.isnan(per_query["iou"]).sum()) if "iou" in per_query else None,
+        voxels=voxels.made if voxels is not None else "",
         self_left_out=int((skip >= 0).sum()),
         clusters=len(set(clusters.tolist())) if with_instances else None,
         query_splits=splits[0],
         database_splits=splits[1],
     )
-    return Report(values, curves, per_query, per_class, rules)
+    return Report(values, curves, per_query, per_class, rules, shape_class_means(categories[0], per_query))
 
 
 def _splits(vectors: Vectors) -> tuple[str, ...] | None:
@@ -139,27 +158,40 @@ def _relations(
     query: Vectors,
     database: Vectors,
     protocol: Protocol,
-) -> list[Relation]:
-    """The relation that the protocol asks for, and behind it that by instance where the shapes are named."""
-    relations = {
-        name: relation(of_query, of_item, len(query), len(database))
+) -> tuple[list[Relation], Relation | None]:
+    """What is relevant, and the candidates of each query where they are not all items.
+
+    Returns:
+        The relation that the protocol asks for, and behind it that by instance where the shapes are named; and the
+        items of the query's category, if only these are candidates: nothing else is relevant then.
+    """
+    sizes = len(query), len(database)
+    numbers = {
+        name: classes(of_query, of_item, *sizes)
         for name, (of_query, of_item) in labels.items()
         if of_query is not None and of_item is not None
     }
-    if protocol.relevance not in relations:
-        raise CodesError(
-            f"relevance by {protocol.relevance}: the queries, the database or both have no "
-            f"{'categories' if protocol.relevance == 'category' else 'shape_ids'} "
-            f"(relevance can be by {' or '.join(sorted(relations)) or 'neither category nor instance'})"
-        )
-    by_instance = [relations["instance"]] if "instance" in relations else []
-    return [relations[protocol.relevance], *by_instance]
+    wanted = [("relevance", protocol.relevance), ("candidates", protocol.candidates)]
+    for what, name in wanted:
+        if name not in (*numbers, "all"):
+            raise CodesError(
+                f"{what} by {name}: the queries, the database or both have no "
+                f"{'categories' if name == 'category' else 'shape_ids'} "
+                f"(there are: {', '.join(sorted(numbers)) or 'neither'})"
+            )
+    candidates = None
+    if protocol.candidates == "category":
+        candidates = relation_of_classes(numbers["category"], len(query))
+        numbers["instance"] = joint_classes(numbers["category"], numbers["instance"])
+    names = [protocol.relevance, *(["instance"] if "instance" in numbers else [])]
+    return [relation_of_classes(numbers[name], len(query)) for name in names], candidates
 
 
 def _measure(
     query: Vectors,
     database: Vectors,
     relations: Sequence[Relation],
+    candidates: Relation | None,
     skip: np.ndarray,
     relevant: np.ndarray,
     protocol: Protocol,
@@ -171,10 +203,10 @@ def _measure(
     # the curve within a radius needs the distances of codes, whatever orders their ties
     by_distance = None
     if isinstance(query, BinaryCodes) and isinstance(database, BinaryCodes):
-        by_distance = DistanceCounter(query, database, relations, skip)
+        by_distance = DistanceCounter(query, database, relations, skip, candidates)
     ranked: DistanceCounter | LevelCounter
     if by_distance is None or by_position:
-        ranked = LevelCounter(query, database, relations, skip, by_position)
+        ranked = LevelCounter(query, database, relations, skip, by_position, candidates)
     else:
         ranked = by_distance
     gains = Gains.of(len(database))

@@ -54,24 +54,33 @@ class DistanceCounter:
     """
 
     def __init__(
-        self, query: BinaryCodes, database: BinaryCodes, relations: Sequence[Relation], skip: np.ndarray
+        self,
+        query: BinaryCodes,
+        database: BinaryCodes,
+        relations: Sequence[Relation],
+        skip: np.ndarray,
+        candidates: Relation | None = None,
     ) -> None:
         self.query, self.bits, self.width = hamming.to_words(query.packed), query.bits, query.bits + 1
         words = hamming.to_words(database.packed)
         # for each relation the codes in order of class, as word planes, and where each skipped item lies in them
         self.ordered = []
-        for relation in relations:
+        for relation in relations if candidates is None else (*relations, candidates):
             planes = np.ascontiguousarray(words[relation.order].T)
             place = np.full(len(words) + 1, -1, dtype=np.int64)  # the last entry is that of skip = -1
             place[relation.order] = np.arange(len(words))
             self.ordered.append((relation, planes, place[skip]))
+        # where every item is a candidate, any order of them will do
+        self.candidates = self.ordered[0] if candidates is None else self.ordered.pop()
+        self.begin, self.end = _ranges(candidates, len(query), len(database))
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
         query = self.query[begin:end]
-        first, last = np.zeros(len(query), dtype=np.int64), np.full(len(query), self.ordered[0][1].shape[1])
-        _, planes, skip = self.ordered[0]
-        total = histograms.count_codes(query, planes, first, last, skip[begin:end], self.bits)
+        _, planes, skip = self.candidates
+        total = histograms.count_codes(
+            query, planes, self.begin[begin:end], self.end[begin:end], skip[begin:end], self.bits
+        )
         relevant = [
             histograms.count_codes(
                 query, planes, relation.begin[begin:end], relation.end[begin:end], skip[begin:end], self.bits
@@ -103,18 +112,21 @@ class LevelCounter:
         relations: Sequence[Relation],
         skip: np.ndarray,
         by_position: bool,
+        candidates: Relation | None = None,
     ) -> None:
         self.distances = Distances(query, database)
         self.relations, self.skip, self.by_position = relations, skip, by_position
+        self.order = np.arange(len(database)) if candidates is None else candidates.order
+        self.begin, self.end = _ranges(candidates, len(query), len(database))
         self.width = max(len(database), 1)
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
         levels = _levels(self.distances(begin, end), self.by_position)
-        q, n = levels.shape
         skip = self.skip[begin:end]
-        every = np.arange(n), np.zeros(q, dtype=np.int64), np.full(q, n)
-        total = histograms.count_levels(levels, *every, skip, self.width)
+        total = histograms.count_levels(
+            levels, self.order, self.begin[begin:end], self.end[begin:end], skip, self.width
+        )
         relevant = [
             histograms.count_levels(
                 levels, relation.order, relation.begin[begin:end], relation.end[begin:end], skip, self.width
@@ -127,14 +139,27 @@ class LevelCounter:
 class Distances:
     """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items.
 
+    An item that a query is not to be ranked among (its own, at `skip`, or none of its `candidates`) is at distance
+    `left_out`, behind all others.
+
     Examples:
         >>> codes = BinaryCodes.from_bits([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
         >>> Distances(codes[:1], codes)(0, 1).tolist()
         [[0, 1, 3]]
+        >>> Distances(codes[:1], codes, skip=np.array([0]))(0, 1).tolist()
+        [[65535, 1, 3]]
     """
 
-    def __init__(self, query: Vectors, database: Vectors) -> None:
+    def __init__(
+        self,
+        query: Vectors,
+        database: Vectors,
+        candidates: Relation | None = None,
+        skip: np.ndarray | None = None,
+    ) -> None:
+        self.candidates, self.skip = candidates, skip
         self.codes = isinstance(query, BinaryCodes)
+        self.left_out = np.iinfo(np.uint16).max if self.codes else np.inf
         if self.codes:
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
@@ -144,8 +169,15 @@ class Distances:
         """Distances of the queries `begin` to `end`: [end - begin, n]."""
         if self.codes:
             # two bytes, which NumPy sorts by their digits
-            return np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
-        return np.asarray(-np.round(self.query[begin:end] @ self.database.T, DECIMALS))
+            rows = np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
+        else:
+            rows = np.asarray(-np.round(self.query[begin:end] @ self.database.T, DECIMALS))
+        if self.candidates is not None:
+            rows[~self.candidates.members(begin, end)] = self.left_out
+        if self.skip is not None:
+            out = np.flatnonzero(self.skip[begin:end] >= 0)
+            rows[out, self.skip[begin:end][out]] = self.left_out
+        return rows
 
 
 def chunks(queries: int, width: int) -> list[tuple[int, int]]:
@@ -161,6 +193,13 @@ def chunks(queries: int, width: int) -> list[tuple[int, int]]:
     """
     step = min(TOGETHER, max(1, CELLS // max(width, 1)))
     return [(begin, min(begin + step, queries)) for begin in range(0, max(queries, 1), step)]
+
+
+def _ranges(candidates: Relation | None, q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Begin and end, int64 [q] each, of the candidates of each query in their order; of all items for None."""
+    if candidates is None:
+        return np.zeros(q, dtype=np.int64), np.full(q, n, dtype=np.int64)
+    return candidates.begin, candidates.end
 
 
 def _levels(distances: np.ndarray, by_position: bool) -> np.ndarray:

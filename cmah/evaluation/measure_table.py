@@ -5,7 +5,7 @@ computation in `cmah.evaluation.measures` (the function of the histograms it nee
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ class Measure:
         heading: what stands above its column, without depth.
         definition: one line, shown under the tables that have the measure.
         group: the table of the page: first ranks and mean average precision ("ranking"), the other measures of 3D
-            retrieval ("tiers"), or those that ask for the same shape ("shape").
+            retrieval ("tiers"), those that ask for the same shape ("shape"), or variants of MI3DOR's ("mi3dor").
         depth: "@K" where depths are chosen, such as "@20" where the depth is fixed, "" where there is none.
         details: what docs/metrics.md says beyond the definition, in Markdown.
         digits: decimals that are printed.
@@ -42,7 +42,7 @@ class Measure:
     name: str
     heading: str
     definition: str
-    group: Literal["ranking", "tiers", "shape"]
+    group: Literal["ranking", "tiers", "shape", "mi3dor"]
     depth: str = ""
     details: str = ""
     digits: int = 3
@@ -158,6 +158,42 @@ _ROWS = (
         digits=4,
         lower_is_better=True,
     ),
+    Measure(
+        "iou",
+        "IoU",
+        "voxels that are full in both first hit and truth / in either, not aligned; of equally near hits the first",
+        "shape",
+        details="With `--dataset`, and only if it is asked for.",
+    ),
+    Measure("mi3dor_nn", "MI3DOR NN", "share of the queries whose first item is relevant", "mi3dor"),
+    Measure("mi3dor_ft", "MI3DOR FT", "share of the R relevant items that is among the first R", "mi3dor"),
+    Measure("mi3dor_st", "MI3DOR ST", "share of the R relevant items that is among the first 2R - 1", "mi3dor"),
+    Measure(
+        "mi3dor_f",
+        "MI3DOR F",
+        "2 P R / (P + R) of P@20 and R@20 of all queries together",
+        "mi3dor",
+        "@20",
+    ),
+    Measure(
+        "mi3dor_dcg",
+        "MI3DOR DCG",
+        "over the first R ranks, 1 at rank 1 and 1 / log2(rank) from rank 2, over that of R relevant items",
+        "mi3dor",
+    ),
+    Measure(
+        "mi3dor_anmrr",
+        "MI3DOR ANMRR",
+        "over the first R ranks, rank S + 1 beyond, S = min(4 R, 2 x the database's largest class); lower is better",
+        "mi3dor",
+        lower_is_better=True,
+    ),
+    Measure(
+        "mi3dor_auc",
+        "MI3DOR AUC",
+        "area below the precision-recall curve of all queries together, by trapeziums from rank 1 on",
+        "mi3dor",
+    ),
 )  # fmt: skip
 MEASURES = {measure.name: measure for measure in _ROWS}
 _BY_COLUMN = {measure.per_query or measure.name: measure for measure in _ROWS}
@@ -185,6 +221,23 @@ def measure_of(name: str) -> Measure:
         'NDCG'
     """
     return MEASURES[split_name(name)[0]]
+
+
+def asks_for(metrics: Sequence[str], name: str) -> bool:
+    """Whether one of the metrics that a user named is this measure, or is of this group or is its name.
+
+    Args:
+        metrics: names of measures, with or without depth and bound, or of groups.
+        name: of a measure, without depth, or of a group.
+
+    Examples:
+        >>> asks_for(["nn", "mi3dor_f@20"], "mi3dor"), asks_for(["mi3dor"], "mi3dor"), asks_for(["nn"], "mi3dor")
+        (True, True, False)
+        >>> asks_for(["iou"], "iou"), asks_for(["shape"], "iou")
+        (True, False)
+    """
+    bases = {split_name(metric)[0] for metric in metrics}
+    return any(base == name or (base in MEASURES and MEASURES[base].group == name) for base in bases)
 
 
 def mean_name(column: str) -> tuple[str, Measure]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cmah.evaluation.measure_table import MEASURES, Measure
 
-GROUPS = {"category level": ("ranking", "tiers"), "instance level": ("shape",)}
+GROUPS = {"category level": ("ranking", "tiers"), "instance level": ("shape",), "MI3DOR": ("mi3dor",)}
 
 
 def with_tables(page: str) -> str:

@@ -11,17 +11,23 @@ from cmah.evaluation.measures import DENOMINATORS
 Relevance = Literal["category", "instance"]
 Denominator = Literal["relevant", "min(relevant,k)", "hits"]
 Ties = Literal["expected", "position"]
+Candidates = Literal["all", "category"]
 ALLOWED = {
     "relevance": ("category", "instance"),
     "denominator": DENOMINATORS,
     "ties": ("expected", "position"),
+    "candidates": ("all", "category"),
 }
 MOST_DRAWS = 1 << 31  # of the bootstrap
 # the keys of "rules" in JSON, in order
 RECORDED = (
-    "queries", "items", "width", "ranking", "relevance", "ties", "map_depth", "denominator", "left_out",
-    "without_instance", "without_cloud", "self_left_out", "bootstrap", "clusters", "seed",
+    "queries", "items", "width", "ranking", "candidates", "relevance", "ties", "map_depth", "denominator", "left_out",
+    "without_instance", "without_cloud", "without_voxels", "voxels", "self_left_out", "bootstrap", "clusters", "seed",
 )  # fmt: skip
+
+
+# of these, those that are recorded only where they are not what they were before they came
+LATER = {"candidates": "all", "without_voxels": None, "voxels": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,9 @@ class Protocol:
             position in the database, as a stable sort does.
         exclude_self: leave the query itself (the same id) out of the database; None = yes within one modality,
             no across modalities, where the paired item stays and counts as relevant.
+        candidates: the items among which a query is ranked: all, or those of its own category (the category is
+            given, as in tests of transfer to other shapes), which only relevance="instance" can measure.
+        mi3dor: also measure as MI3DOR's released script does, which sorts all items: "mi3dor_nn" and so on.
         bootstrap: draws for the 95 % interval of mAP, over queries, by shape where instances are known; 0 = none.
         seed: random seed of the bootstrap, 0 or more.
 
@@ -63,6 +72,8 @@ class Protocol:
     denominator: Denominator = "relevant"
     ties: Ties = "expected"
     exclude_self: bool | None = None
+    candidates: Candidates = "all"
+    mi3dor: bool = False
     bootstrap: int = 1000
     seed: int = 0
 
@@ -71,6 +82,10 @@ class Protocol:
             value = getattr(self, name)
             if value not in allowed:
                 raise CodesError(f"{name} {value!r} is unknown, expected {' or '.join(map(repr, allowed))}")
+        if self.candidates == "category" and self.relevance == "category":
+            raise CodesError(
+                "candidates 'category': every candidate would be relevant, expected relevance 'instance' with it"
+            )
         object.__setattr__(self, "k", _depths("k", self.k))
         object.__setattr__(self, "accuracy_at", _depths("accuracy_at", self.accuracy_at))
         if self.map_depth is not None:
@@ -102,6 +117,8 @@ class ProtocolFields(TypedDict, total=False):
     denominator: Denominator
     ties: Ties
     exclude_self: bool | None
+    candidates: Candidates
+    mi3dor: bool
     bootstrap: int
     seed: int
 
@@ -119,6 +136,8 @@ class Rules(Protocol):
         without_instance: queries without an item of the same shape, not in Acc@K, MRR and median rank; None without
             instances.
         without_cloud: queries that HAU leaves out, since a cloud is missing; None without clouds.
+        without_voxels: queries that IoU leaves out, since voxels are missing; None without voxels.
+        voxels: how the voxels of IoU are made, "" without them.
         self_left_out: queries whose own item was left out of the database.
         clusters: number of shapes that the bootstrap drew, None if it drew single queries.
         query_splits: the splits that the queries are of, in order of their names; None where unknown.
@@ -142,6 +161,8 @@ class Rules(Protocol):
     left_out: int
     without_instance: int | None
     without_cloud: int | None
+    without_voxels: int | None
+    voxels: str
     self_left_out: int
     clusters: int | None
     query_splits: tuple[str, ...] | None = None
@@ -160,8 +181,9 @@ class Rules(Protocol):
         else:
             ties = "ties in order of position in the database"
         itself = "the query itself is left out" if self.self_left_out else "the paired item stays and counts"
+        among = " among the items of the query's own category" if self.candidates == "category" else ""
         lines = [
-            f"ranking by {self.ranking}, {ties}; {itself}",
+            f"ranking by {self.ranking}{among}, {ties}; {itself}",
             f"relevant = same {self.relevance}; mAP over the {depth}, AP divided by: {self.denominator}",
         ]
         if self.bootstrap:
@@ -169,10 +191,17 @@ class Rules(Protocol):
             lines.append(
                 f"± = 95 % interval of mAP, {self.bootstrap} bootstrap draws of {drawn}, seed {self.seed}"
             )
+        if self.mi3dor:
+            lines.append(
+                "MI3DOR = as its released script counts: ties in order of the database; a query without a relevant "
+                "item counts as 0, and ANMRR then has no value"
+            )
+        if self.voxels:
+            lines.append(f"voxels: {self.voxels}")
         return lines
 
     def counts(self, clouds: bool = True) -> str:
-        """The numbers of queries and items in words; with or without those that measures of clouds leave out."""
+        """The numbers of queries and items in words; with or without those that HAU and Chamfer distance leave out."""
         text = f"{self.queries} queries{_of_splits(self.query_splits)}, "
         text += f"{self.items} items{_of_splits(self.database_splits)}"
         if self.left_out:
@@ -181,11 +210,16 @@ class Rules(Protocol):
             text += f"; {self.without_instance} queries have no item of their shape and are left out of Acc@K"
         if clouds and self.without_cloud:
             text += f"; {self.without_cloud} queries or their first hits have no point cloud and are left out of HAU"
+        if self.without_voxels:
+            text += (
+                f"; {self.without_voxels} queries or their first hits have no voxels and are left out of IoU"
+            )
         return text
 
     def record(self) -> dict[str, Any]:
-        """The rules as plain data, as they stand in JSON; the splits where they are not the same of both."""
-        plain = {name: getattr(self, name) for name in RECORDED}
+        """The rules as plain data, as in JSON; candidates, voxels and splits only where they say something."""
+        values = {name: getattr(self, name) for name in RECORDED}
+        plain = {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
         query, database = self.query_splits, self.database_splits
         if query is None or database is None or query == database:
             return plain

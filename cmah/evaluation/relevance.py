@@ -28,6 +28,8 @@ class Relation:
         [1, 2]
         >>> same.count(skip=np.array([2])).tolist()  # the query itself is item 2
         [1]
+        >>> same.members(0, 1).tolist()
+        [[False, True, True]]
     """
 
     order: np.ndarray
@@ -39,11 +41,20 @@ class Relation:
         """How many items are relevant to each query, int64 [q], without those at positions `skip` (-1: none)."""
         if not len(self.order):
             return np.zeros(len(self.begin), dtype=np.int64)
-        place = np.empty(len(self.order), dtype=np.int64)
-        place[self.order] = np.arange(len(self.order))
-        skipped = place[skip]
+        skipped = self._places()[skip]
         inside = (skip >= 0) & (self.begin <= skipped) & (skipped < self.end)
         return np.asarray(self.end - self.begin - inside)
+
+    def members(self, begin: int, end: int) -> np.ndarray:
+        """Which items are relevant to the queries `begin` to `end`, bool [end - begin, n]."""
+        place = self._places()
+        return np.asarray((self.begin[begin:end, None] <= place) & (place < self.end[begin:end, None]))
+
+    def _places(self) -> np.ndarray:
+        """Where each item lies in `order`, int64 [n]."""
+        place = np.empty(len(self.order), dtype=np.int64)
+        place[self.order] = np.arange(len(self.order))
+        return place
 
 
 def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> Relation:
@@ -54,7 +65,21 @@ def relation(query_labels: Labels, database_labels: Labels, n_query: int, n_data
         >>> (same.end - same.begin).tolist(), same.largest
         ([2, 0], 2)
     """
-    numbers = classes(query_labels, database_labels, n_query, n_database)
+    return relation_of_classes(classes(query_labels, database_labels, n_query, n_database), n_query)
+
+
+def relation_of_classes(numbers: np.ndarray, n_query: int) -> Relation:
+    """Equal numbers are relevant to each other.
+
+    Args:
+        numbers: int64 [q + n], of queries and database, as `classes` gives them.
+        n_query: number of queries.
+
+    Examples:
+        >>> same = relation_of_classes(np.array([1, 0, 1, 1]), n_query=1)
+        >>> same.count(skip=np.array([-1])).tolist()
+        [2]
+    """
     query, database = numbers[:n_query], numbers[n_query:]
     order = np.argsort(database, kind="stable")
     begin, end = (np.searchsorted(database[order], query, side) for side in ("left", "right"))
@@ -99,6 +124,24 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
         numbers[:n_query][unknown[:n_query]] = -1
         numbers[n_query:][unknown[n_query:]] = -2
     return numbers
+
+
+def joint_classes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Number rows so that those are equal that are so in both numberings; unknown in one is unknown.
+
+    Args:
+        a: int64 [n], as `classes` gives them: negative where unknown.
+        b: the same of other labels.
+
+    Returns:
+        int64 [n].
+
+    Examples:
+        >>> joint_classes(np.array([0, 0, 1, -2]), np.array([0, 1, 1, 1])).tolist()
+        [0, 1, 3, -2]
+    """
+    unknown = (a < 0) | (b < 0)
+    return np.asarray(np.where(unknown, np.minimum(a, b), a * (b.max(initial=0) + 1) + b))
 
 
 def width(vectors: Vectors) -> int:

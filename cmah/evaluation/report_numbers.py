@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,18 @@ class Report:
             relevant item. Those that a tie can change have beside them NAME_best and NAME_worst: relevant items
             first, and last, in each tie. "map_low" and "map_high": the bootstrap interval. "p_radius2" of codes only.
             Where categories are known "map_class". Where instances are known "acc@K", "mrr", "map_instance@10" and
-            "median_rank". Where clouds are given "hau", "chamfer".
+            "median_rank". Where clouds are given "hau", "chamfer"; where voxels are given "iou". Where the protocol
+            asks for them "mi3dor_nn" and the others of MI3DOR.
         curves: "rank": {"k", "precision", "recall"}, means among the first k (the papers' P@TopK); and of codes
             "radius": {"radius", "precision", "recall", "retrieved"} within each Hamming radius.
         per_query: the same measures of each query, float64 [q], NaN for queries left out; under the name of the
             value but for "ap" (of "map"), "nmrr" (of "anmrr"), "rr" (of "mrr"), "rank" (of "median_rank") and
-            "ap_instance@10".
+            "ap_instance@10". MI3DOR's are of all queries only.
         per_class: {"category": names, "queries": how many count, "map", "nn", "p@K": their means}, sorted by name;
             empty lists where categories are unknown.
         rules: the protocol, with the numbers of queries and items.
+        shape_per_class: the same of "acc@K", "hau", "chamfer" and "iou", as far as they are measured, for the
+            categories of all queries.
 
     Examples:
         >>> from cmah.codes import BinaryCodes
@@ -48,6 +51,7 @@ class Report:
     per_query: dict[str, np.ndarray]
     per_class: dict[str, list[Any]]
     rules: Rules
+    shape_per_class: dict[str, list[Any]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
         if name not in self.values:
@@ -72,6 +76,7 @@ class Report:
             "values": _plain(self.values),
             "curves": _plain(self.curves),
             "per_class": _plain(self.per_class),
+            "shape_per_class": _plain(self.shape_per_class),
             "rules": self.rules.record(),
         }
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from cmah.errors import CodesError
 from cmah.evaluation.measure_table import (
     BOUNDS,
+    INTERVAL,
     MEASURES,
+    asks_for,
     definition,
     heading,
+    measure_of,
     split_name,
     value_text,
 )
@@ -20,8 +23,8 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
 
     Args:
         reports: label and report of each row; `[("", report)]` for one.
-        metrics: names of values, or what stands before their @, for the columns behind mAP; by default "p", "ndcg",
-            "nn" and "acc".
+        metrics: names of values, or what stands before their @, or of groups of measures such as "mi3dor", for the
+            columns behind mAP; by default "p", "ndcg", "nn" and "acc".
 
     Raises:
         CodesError: for a name that no report has.
@@ -47,8 +50,9 @@ def comparison(reports: Sequence[tuple[str, Report]], metrics: Sequence[str] = (
     )
     rows = [["", "width", "mAP", "±", "(worst - best)", *map(heading, columns)]]
     for label, report in reports:
-        spread = _span(report, "map_low", "map_high") if "map_low" in report else ""
-        bounds = f"({_span(report, 'map_worst', 'map_best')})"
+        known = not math.isnan(report.values.get("map_low", math.nan))
+        spread = _span(report, "map_low", "map_high") if known else ""
+        bounds = f"({_span(report, 'map_worst', 'map_best')})" if not math.isnan(report["map"]) else ""
         cells = [value_text(name, report.values.get(name, math.nan)) for name in columns]
         rows.append(
             [label, report.rules.width_text, value_text("map", report["map"]), spread, bounds, *cells]
@@ -85,9 +89,15 @@ def _matching(names: Sequence[str], wanted: str, strict: bool) -> list[str]:
         for name in names
         if name == wanted or (name.startswith(f"{wanted}@") and not name.endswith(BOUNDS))
     ]
+    if not matching:
+        plain = [name for name in names if name != "map" and not name.endswith((*BOUNDS, *INTERVAL))]
+        matching = [name for name in plain if measure_of(name).group == wanted]
     if not matching and strict:
         short = dict.fromkeys(name.partition("@")[0] for name in names if not name.endswith(BOUNDS))
-        raise CodesError(f"metric {wanted!r} is not known here; there are: {', '.join([*short, *names])}")
+        others = [name for name in ("mi3dor", "iou") if not asks_for(names, name)]
+        more = f"; if asked for: {', '.join(others)}" if others else ""
+        known = ", ".join([*short, *names])
+        raise CodesError(f"metric {wanted!r} is not known here; there are: {known}{more}")
     return matching
 
 

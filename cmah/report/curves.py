@@ -20,7 +20,8 @@ def curves_section(evaluations: Sequence[Evaluation]) -> Section | None:
         >>> [figure.name for figure in section.figures], section.figures[0].panels[0].title
         (['precision', 'precision-recall', 'radius'], 'precision among the first K, image → shape')
     """
-    shown = evaluations if len({evaluation.name for evaluation in evaluations}) == 1 else longest(evaluations)
+    measured = _measured(evaluations)
+    shown = measured if len({evaluation.name for evaluation in measured}) == 1 else longest(measured)
     figures = [
         Figure(name, parts)
         for name, draw in (("precision", _precision), ("precision-recall", _by_rank), ("radius", _by_radius))
@@ -45,7 +46,7 @@ def lengths_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
         None
     """
     names = list(dict.fromkeys(evaluation.name for evaluation in evaluations))
-    coded = [evaluation for evaluation in evaluations if isinstance(evaluation.query, BinaryCodes)]
+    coded = [each for each in _measured(evaluations) if isinstance(each.query, BinaryCodes)]
     if len(names) > 1:
         groups = [
             (direction, [(name, [r for r in group if r.name == name]) for name in names])
@@ -59,6 +60,11 @@ def lengths_figure(evaluations: Sequence[Evaluation]) -> Figure | None:
         if spans:
             parts.append(length_panel(title, spans))
     return Figure("lengths", parts) if parts else None
+
+
+def _measured(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Those with a query that has a relevant item; without one there is nothing to draw."""
+    return [evaluation for evaluation in evaluations if not math.isnan(evaluation.report["map"])]
 
 
 def _span(label: str, evaluations: Sequence[Evaluation], number: int) -> Span:

@@ -25,7 +25,7 @@ def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluati
     several = len({evaluation.name for evaluation in evaluations}) > 1
     cards = [_card(evaluation, before) for evaluation in longest(evaluations)] if not several else []
     names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.report.values))
-    groups: dict[str, list[str]] = {"ranking": [], "tiers": [], "shape": []}
+    groups: dict[str, list[str]] = {"ranking": [], "tiers": [], "shape": [], "mi3dor": []}
     for name in names:
         if name != "map" and not name.endswith((*BOUNDS, *INTERVAL)):
             groups[measure_of(name).group].append(name)
@@ -34,6 +34,8 @@ def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluati
         tables.append(_table("Measures of 3D retrieval", evaluations, groups["tiers"]))
     if groups["shape"]:
         tables.append(_table("The very shape", evaluations, groups["shape"]))
+    if groups["mi3dor"]:
+        tables.append(_table("As MI3DOR's script counts", evaluations, groups["mi3dor"]))
     notes = [
         f"cost of hashing, {evaluation.arrow}, {_label(evaluation)}: {cost:+.3f} (float mAP − code mAP)"
         for evaluation, cost in costs_of_hashing(evaluations)

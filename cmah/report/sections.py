@@ -126,6 +126,8 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
             cut = [(label, values[part], colour) for label, values, colour in bars]
             if words[part]:
                 parts.append(panels.bar_panel(f"mAP by category, {direction}", words[part], cut, "mAP", top))
+    if not parts:
+        return None
     text = ["Sorted by the mean of the bars. A category of few shapes may stand high or low by chance."]
     if not all_drawn:
         text.append(f"Only the {BARS // 2} best and the {BARS // 2} worst are drawn.")
@@ -133,7 +135,7 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
 
 
 def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
-    """The first hits of the longest codes of each direction.
+    """The first hits of the longest codes of each direction; of those that rank all items only.
 
     Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
@@ -144,6 +146,7 @@ def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
     return [
         (evaluation, *nearest(evaluation.query, evaluation.database, HITS))
         for evaluation in longest(evaluations)
+        if evaluation.report.rules.candidates == "all"
     ]
 
 

@@ -1,6 +1,7 @@
 """cmah eval: columns, the cost of hashing, distances between clouds, and what is refused; no torch."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset, Shape
 from cmah.evaluation import evaluate
 from cmah.evaluation.clouds import cloud_distances
+from cmah.evaluation.mi3dor import mi3dor_measures
+from cmah.evaluation.voxels import cloud_grid, intersection_over_union
 
 
 @pytest.fixture
@@ -67,30 +70,165 @@ def test_cost_of_hashing(call, files, suffix):
     assert f"cost of hashing, shape -> image, 8 bits: {costs[2]:+.3f} (float mAP - code mAP)" in out
 
 
-def test_distance_between_clouds(call, files):
-    random = np.random.default_rng(1)
-    folder = files / "data"
+def make_dataset(folder, names):
+    """A dataset folder of shapes with random clouds, and the clouds as evaluated."""
     (folder / "points").mkdir(parents=True)
-    points = {f"s{i}": random.uniform(-1, 1, (30, 3)).astype(np.float16) for i in range(6)}
-    for name, cloud in points.items():
-        np.save(folder / f"points/{name}.npy", cloud)
+    clouds = {}
+    for name in names:
+        points = np.random.default_rng(sum(map(ord, name))).uniform(-1, 1, (30, 3)).astype(np.float16)
+        np.save(folder / f"points/{name}.npy", points)
+        centred = points - points.astype(np.float64).mean(axis=0)
+        clouds[name] = centred / np.linalg.norm(centred, axis=1).max()
     Dataset(
-        folder, "d", 30, "y", 16, [Shape(name, "", "", f"points/{name}.npy") for name in points], []
+        folder, folder.name, 30, "y", 16, [Shape(name, "", "", f"points/{name}.npy") for name in names], []
     ).write()
+    return clouds
+
+
+def first_hits(files, bits):
+    codes = [BinaryCodes.load(files / f"{name}.npz").truncate(bits) for name in ("image", "shape")]
+    distances = (codes[0].signs()[:, None] != codes[1].signs()[None]).sum(axis=2)
+    return codes[0].shape_ids, codes[1].shape_ids[np.argsort(distances, axis=1, kind="stable")[:, 0]]
+
+
+def test_distance_between_clouds(call, files):
+    clouds = make_dataset(files / "data", [f"s{i}" for i in range(6)])
     pair = ("--query", files / "image.npz", "--database", files / "shape.npz")
-    command = ("eval", *pair, "--bits", 8, "--dataset", folder)
+    command = ("eval", *pair, "--bits", 8, "--dataset", files / "data")
     status, out, _ = call(*command, "--metrics", "hau", "--json", files / "e.json")
     assert status == 0
-    codes = [BinaryCodes.load(files / f"{name}.npz").truncate(8) for name in ("image", "shape")]
-    distances = (codes[0].signs()[:, None] != codes[1].signs()[None]).sum(axis=2)
-    hits = codes[1].shape_ids[np.argsort(distances, axis=1, kind="stable")[:, 0]]
-    assert (hits != codes[0].shape_ids).any()
-    centred = {name: cloud - cloud.astype(np.float64).mean(axis=0) for name, cloud in points.items()}
-    unit = {name: cloud / np.linalg.norm(cloud, axis=1).max() for name, cloud in centred.items()}
-    expected = [cloud_distances(unit[a], unit[b])[0] for a, b in zip(codes[0].shape_ids, hits, strict=True)]
-    value = json.loads((files / "e.json").read_text())["results"][0]["values"]["hau"]
-    assert value == pytest.approx(np.mean(expected), rel=1e-4)
-    assert f"{value:.4f}" in out.splitlines()[2]
+    shown, hits = first_hits(files, 8)
+    assert (hits != shown).any()
+    expected = [cloud_distances(clouds[a], clouds[b])[0] for a, b in zip(shown, hits, strict=True)]
+    values = json.loads((files / "e.json").read_text())["results"][0]["values"]
+    assert values["hau"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert f"{values['hau']:.4f}" in out.splitlines()[2]
+    assert "iou" not in values  # costs more, and was not asked for
+
+
+def test_overlap_of_voxels(call, files):
+    clouds = make_dataset(files / "data", [f"s{i}" for i in range(6)])
+    pair = ("--query", files / "image.npz", "--database", files / "shape.npz")
+    status, out, _ = call(
+        "eval",
+        *pair,
+        "--bits",
+        8,
+        "--dataset",
+        files / "data",
+        "--metrics",
+        "hau,iou",
+        "--json",
+        files / "e.json",
+    )
+    assert status == 0
+    assert out.splitlines()[0].split()[-2:] == ["HAU", "IoU"]
+    expected = [
+        intersection_over_union(*(cloud_grid(clouds[name].astype(np.float32)) for name in names))
+        for names in zip(*first_hits(files, 8), strict=True)
+    ]
+    result = json.loads((files / "e.json").read_text())["results"][0]
+    assert result["values"]["iou"] == pytest.approx(np.mean(expected), rel=1e-2)
+    assert result["rules"]["voxels"].startswith("128^3 cells; full: nearer to a point")
+    assert f"voxels: {result['rules']['voxels']}" in out
+
+
+@pytest.mark.slow
+def test_voxels_of_meshes(call, files):
+    make_dataset(files / "data", [f"s{i}" for i in range(6)])
+    table = (files / "data/shapes.csv").read_text().splitlines()
+    rows = [f"{row},{row[:2]}.off" for row in table[1:]]
+    (files / "data/shapes.csv").write_text("\n".join([f"{table[0]},source", *rows]) + "\n")
+    (files / "meshes").mkdir()
+    for i in range(5):  # the last is missing
+        corners = "0 0 0\n1 0 0\n0 1 0\n0 0 1\n" if i % 2 else "0 0 0\n2 0 0\n0 1 0\n0 0 1\n"
+        (files / f"meshes/s{i}.off").write_text(f"OFF\n4 4 0\n{corners}3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
+    status, out, err = call(
+        *("eval", "--query", files / "image.npz", "--database", files / "shape.npz", "--bits", 16),
+        *("--dataset", files / "data", "--meshes", files / "meshes", "--metrics", "iou", "--json", "-"),
+    )
+    assert status == 0
+    result = json.loads(out)["results"][0]
+    assert 0.3 < result["values"]["iou"] <= 1
+    assert result["rules"]["voxels"].startswith(
+        "128^3 cells; full: where a line along an axis first meets the mesh"
+    )
+    assert result["rules"]["without_voxels"] > 0
+    assert err.strip() == f"no voxels of shape s5: {files / 'meshes/s5.off'}: no such file"
+
+
+def test_measures_of_mi3dor(call, files):
+    pair = ("--query", files / "image.npz", "--database", files / "shape.npz")
+    status, out, _ = call(
+        *("eval", *pair, "--both", "--bits", 8, "--metrics", "mi3dor", "--json", files / "e.json"),
+        *("--floats-query", files / "image-floats.npz", "--floats-database", files / "shape-floats.npz"),
+    )
+    assert status == 0
+    names = [f"MI3DOR {name}" for name in ("NN", "FT", "ST", "F@20", "DCG", "ANMRR", "AUC")]
+    assert out.splitlines()[0].endswith("  ".join(names))
+    for name in names:
+        assert f"\n{name} = " in out
+    sides = [BinaryCodes.load(files / f"{name}.npz") for name in ("image", "shape")]
+    floats = [Embeddings.load(files / f"{name}-floats.npz").embeddings for name in ("image", "shape")]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in floats]
+    cosine = -np.round(unit[0].astype(np.float64) @ unit[1].T, 6)
+    hamming = (sides[0].truncate(8).signs()[:, None] != sides[1].truncate(8).signs()[None]).sum(axis=2)
+    results = json.loads((files / "e.json").read_text())["results"]
+    for result, distances, ends in zip(
+        results, (hamming, cosine, hamming.T, cosine.T), (sides, sides, sides[::-1], sides[::-1]), strict=True
+    ):
+        expected = mi3dor_measures(distances, *(side.categories for side in ends))
+        got = {name: result["values"][f"mi3dor_{name}"] for name in expected}
+        assert got == pytest.approx(expected, abs=1e-12), result["direction"]
+    (files / "one").mkdir()
+    for name in ("image", "shape"):
+        (files / f"one/{name}.npz").write_bytes((files / f"{name}.npz").read_bytes())
+    (files / "two").mkdir()
+    for name in ("image", "shape"):
+        (files / f"two/{name}.npz").write_bytes((files / f"{name}.npz").read_bytes())
+    status, out, _ = call(
+        "eval", "--compare", files / "one", files / "two", "--metrics", "mi3dor_nn,mi3dor_f", "--bits", 8
+    )
+    assert status == 0
+    assert out.splitlines()[0].endswith("MI3DOR NN  MI3DOR F@20")
+    assert f"{results[0]['values']['mi3dor_nn']:.3f}" in out.splitlines()[2]
+
+
+@pytest.mark.slow
+def test_transfer_to_shapes_of_another_dataset(call, files):
+    """Only first hits are measured, among shapes of the query's category: truth and hit come from two datasets."""
+    make_dataset(files / "shown", [f"s{i}" for i in range(6)])
+    make_dataset(files / "held", [f"t{i}" for i in range(6)])
+    shapes = BinaryCodes.load(files / "shape.npz")
+    known = {"categories": shapes.categories, "ids": [f"t{i}" for i in range(6)], "modality": "shape"}
+    BinaryCodes.from_signs(
+        shapes.signs(), prefixes=(8, 16), shape_ids=[f"t{i}" for i in range(6)], **known
+    ).save(files / "others.npz")
+    pair = ("--query", files / "image.npz", "--database", files / "others.npz", "--bits", 16)
+    rules = ("--candidates", "category", "--relevance", "instance")
+    both = ("--dataset", files / "shown", "--dataset", files / "held")
+    status, out, _ = call(
+        *("eval", *pair, *rules, *both, "--metrics", "hau,iou"),
+        *("--json", files / "e.json", "--report", files / "page"),
+    )
+    assert status == 0
+    assert "among the items of the query's own category" in out
+    result = json.loads((files / "e.json").read_text())["results"][0]
+    assert (result["rules"]["candidates"], result["rules"]["without_cloud"]) == ("category", 0)
+    values = result["values"]
+    assert values["map"] is None
+    assert 0 < values["iou"] < 1
+    assert values["hau"] > 0
+    table = result["shape_per_class"]
+    assert (table["category"], table["queries"]) == (["chair", "lamp"], [6, 6])
+    mean = np.mean(table["hau"])
+    assert values["hau"] == pytest.approx(mean)
+    page = (files / "page/index.html").read_text()
+    assert "shown and held" in page
+    assert not re.search(r"\bnan\b", page)
+    # without what was measured of first hits there is nothing to tell
+    status, _, err = call("eval", *pair, *rules)
+    assert (status, "none of the 12 queries has a relevant item" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +245,13 @@ def test_distance_between_clouds(call, files):
         ),
         (("--floats-query", "image.npz", "--floats-database", "shape.npz"), "image.npz: "),
         (("--dataset", "nothing"), "nothing"),
+        (("--metrics", "iou"), "--metrics iou needs --dataset"),
+        (("--meshes", "nothing"), "--meshes is for --metrics iou"),
+        (("--metrics", "iou", "--dataset", "a", "--meshes", "b", "--meshes", "c"), "as often as --dataset"),
+        (
+            ("--candidates", "category"),
+            "every candidate would be relevant, expected relevance 'instance' with it",
+        ),
         (("--database", "far.npz"), "image.npz: none of the 12 queries has a relevant item in far.npz"),
     ],
 )

@@ -1,12 +1,14 @@
 """Distances between clouds against all pairs of points, and which clouds are compared."""
 
+import json
+
 import numpy as np
 import pytest
 
-from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.evaluation import comparison, evaluate
-from cmah.evaluation.clouds import cloud_distances, first_hits
+from cmah.evaluation.clouds import cloud_distances
 
 
 def plain(a, b):
@@ -29,18 +31,14 @@ def test_all_pairs_of_points():
         cloud_distances(a, a[:0])
 
 
-def test_first_hits_are_those_of_a_stable_sort():
-    random = np.random.default_rng(0)
-    signs = [random.choice([-1, 1], (n, 5)) for n in (12, 30)]
-    skip = np.where(np.arange(12) % 2, -1, np.arange(12) + 3)
-    distances = (signs[0][:, None] != signs[1][None]).sum(axis=2)
-    for rows in ([BinaryCodes.from_signs(s) for s in signs], [Embeddings(s.astype(float)) for s in signs]):
-        got = first_hits(*rows, skip)
-        for i in range(12):
-            order = [j for j in np.argsort(distances[i], kind="stable") if j != skip[i]]
-            assert got[i] == order[0]
-        assert first_hits(rows[0], rows[1][:0], np.full(12, -1)).tolist() == [-1] * 12
-        assert first_hits(rows[0][:1], rows[1][:1], np.zeros(1, int)).tolist() == [-1]
+def test_the_official_distance(shared):
+    """Of the stored coordinates; the released evaluation halves them first."""
+    folder = shared / "goldens" / "losses"
+    arrays = np.load(folder / "style_mixed_extra.npz", allow_pickle=False)
+    expected = json.loads((folder / "style_mixed_extra.json").read_text())["geometry"]
+    a, b = arrays["hau_x"], arrays["hau_y"]
+    assert cloud_distances(a, b)[0] == pytest.approx(expected["hau_of_stored_coordinates"], rel=1e-6)
+    assert cloud_distances(a / 2, b / 2)[0] == pytest.approx(expected["hau_after_halving"], rel=1e-6)
 
 
 def test_hau_of_evaluate():

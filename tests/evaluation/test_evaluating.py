@@ -89,6 +89,48 @@ def test_bounds_enclose_and_meet_where_nothing_ties():
     assert nothing_ties["map"] == pytest.approx(nothing_ties["map_worst"])
 
 
+@pytest.mark.parametrize("ties", ["expected", "position"])
+@pytest.mark.parametrize("kind", ["codes", "embeddings"])
+def test_candidates_of_the_query_s_category_are_a_database_of_their_own(ties, kind):
+    query, database = random_codes(12, seed=3), random_codes(45, seed=4)
+    if kind == "embeddings":
+        query, database = (
+            Embeddings(part.signs() + 0.0, categories=part.categories, shape_ids=part.shape_ids)
+            for part in (query, database)
+        )
+    rules = {"relevance": "instance", "ties": ties, "k": (1, 5), "bootstrap": 0}
+    report = evaluate(query, database, candidates="category", **rules)
+    assert report.rules.candidates == "category"
+    assert "among the items of the query's own category" in report.rules.lines()[0]
+    for i in range(12):
+        inside = database[database.categories == query.categories[i]]
+        alone = evaluate(query[i : i + 1], inside, **rules)
+        for name, column in alone.per_query.items():
+            if not name.startswith("nmrr"):  # which looks at the largest class of the whole database
+                assert report.per_query[name][i] == pytest.approx(column[0], nan_ok=True), name
+    # within one set the query itself is left out too
+    own = evaluate(database, database, candidates="category", **rules)
+    for i in range(0, 45, 9):
+        chosen = (database.categories == database.categories[i]) & (np.arange(45) != i)
+        alone = evaluate(database[i : i + 1], database[chosen], **rules, exclude_self=False)
+        assert own.per_query["ap"][i] == pytest.approx(alone.per_query["ap"][0], nan_ok=True)
+    assert own.rules.self_left_out == 45
+
+
+def test_what_shares_the_shape_but_not_the_category_is_no_candidate():
+    query = BinaryCodes.from_bits([[0, 0], [0, 0]], categories=["chair", ""], shape_ids=["a", "a"])
+    database = BinaryCodes.from_bits(
+        [[0, 0], [0, 1], [1, 1]], categories=["lamp", "chair", "chair"], shape_ids=["a", "b", "a"]
+    )
+    report = evaluate(query, database, candidates="category", relevance="instance")
+    assert report.per_query["rank"].tolist()[0] == 2
+    assert np.isnan(report.per_query["rank"][1])  # of no known category
+    assert report.rules.without_instance == 1
+    nameless = BinaryCodes.from_packed(database.packed, 2, shape_ids=database.shape_ids)
+    with pytest.raises(CodesError, match="candidates by category: the queries, the database or both do not"):
+        evaluate(query, nameless, candidates="category", relevance="instance")
+
+
 def test_order_of_the_database_does_not_matter():
     query, database = random_codes(10, seed=3), random_codes(35, seed=4)
     shuffle = np.random.default_rng(0).permutation(35)

@@ -8,7 +8,8 @@ import pytest
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
 from cmah.evaluation import Protocol, evaluate
-from cmah.evaluation.protocol import RECORDED, ProtocolFields, Rules
+from cmah.evaluation.protocol import LATER, RECORDED, ProtocolFields, Rules
+from cmah.evaluation.voxels import Voxels
 
 
 def codes(n=12, seed=0):
@@ -25,6 +26,7 @@ def codes(n=12, seed=0):
         {"ties": "position", "map_depth": 4, "denominator": "hits"},
         {"relevance": "instance", "k": (1, 3), "accuracy_at": (2,), "bootstrap": 7, "seed": 3},
         {"exclude_self": True},
+        {"candidates": "category", "relevance": "instance", "mi3dor": True},
     ],
 )
 def test_a_protocol_says_what_the_keywords_say(settings):
@@ -55,8 +57,17 @@ def test_keywords_of_evaluate_are_the_fields_of_a_protocol():
 def test_the_record_has_every_rule_but_the_depths_that_names_tell():
     names = {field.name for field in dataclasses.fields(Rules)}
     recorded_where_they_differ = {"query_splits", "database_splits"}
-    assert names - set(RECORDED) - recorded_where_they_differ == {"k", "accuracy_at", "exclude_self"}
-    assert list(evaluate(codes(), codes(seed=1)).rules.record()) == list(RECORDED)
+    assert names - set(RECORDED) - recorded_where_they_differ == {
+        "k",
+        "accuracy_at",
+        "exclude_self",
+        "mi3dor",
+    }
+    plain = evaluate(codes(), codes(seed=1)).rules.record()
+    assert list(plain) == [name for name in RECORDED if name not in LATER]
+    voxels = Voxels.of({name: np.ones((2, 2, 2)) for name in "abcd"}.get, "as stored")
+    rules = {"candidates": "category", "relevance": "instance", "voxels": voxels}
+    assert list(evaluate(codes(), codes(seed=1), **rules).rules.record()) == list(RECORDED)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +79,8 @@ def test_the_record_has_every_rule_but_the_depths_that_names_tell():
             {"denominator": "k"},
             r"denominator 'k' is unknown, expected 'relevant' or 'min\(relevant,k\)' or 'hits'",
         ),
+        ({"candidates": "shape"}, "candidates 'shape' is unknown, expected 'all' or 'category'"),
+        ({"candidates": "category"}, "every candidate would be relevant, expected relevance 'instance'"),
         ({"k": (0,)}, r"k is \[0\], expected 1 to"),
         ({"map_depth": 0}, r"map_depth is \[0\]"),
         ({"accuracy_at": (1.5,)}, "expected a whole number"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmah.evaluation.relevance import relation
+from cmah.evaluation.relevance import classes, joint_classes, relation, relation_of_classes
 
 
 @pytest.mark.parametrize("text", [True, False])
@@ -17,6 +17,8 @@ def test_relevant_items_are_neighbours_in_the_order(text):
     assert sorted(got.order) == list(range(30))
     for i in range(12):
         assert set(got.order[got.begin[i] : got.end[i]]) == set(np.flatnonzero(same[i]))
+    np.testing.assert_array_equal(got.members(0, 12), same)
+    np.testing.assert_array_equal(got.members(3, 5), same[3:5])
     sizes = np.unique(database[database != ""] if text else database, return_counts=True)[1]
     assert got.largest == sizes.max()
     np.testing.assert_array_equal(got.count(np.full(12, -1)), same.sum(axis=1))
@@ -25,8 +27,19 @@ def test_relevant_items_are_neighbours_in_the_order(text):
         np.testing.assert_array_equal(got.count(np.full(12, item)), expected)
 
 
+def test_two_labels_together():
+    random = np.random.default_rng(0)
+    sides = [[random.choice(["", "a", "b", "c"], n) for n in (12, 30)] for _ in range(2)]
+    joint = joint_classes(*(classes(query, database, 12, 30) for query, database in sides))
+    expected = np.ones((12, 30), dtype=bool)
+    for query, database in sides:
+        expected &= (query[:, None] == database[None]) & (query[:, None] != "")
+    np.testing.assert_array_equal(relation_of_classes(joint, 12).members(0, 12), expected)
+
+
 def test_nothing():
     none = np.empty(0, dtype=str)
     got = relation(["a"], none, 1, 0)
     assert (got.largest, got.count(np.array([-1])).tolist()) == (0, [0])
+    assert got.members(0, 1).shape == (1, 0)
     assert relation(none, ["a"], 0, 1).count(np.empty(0, dtype=int)).size == 0

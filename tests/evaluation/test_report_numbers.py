@@ -70,7 +70,28 @@ def test_classes():
     nameless = BinaryCodes.from_packed(query.packed, 12, shape_ids=query.shape_ids)
     without = evaluate(nameless, database, relevance="instance")
     assert without.per_class == {"category": [], "queries": [], "map": [], "nn": [], "p@10": []}
+    columns = ("category", "queries", "acc@1", "acc@5", "acc@10")
+    assert without.shape_per_class == {column: [] for column in columns}
     assert "map_class" not in without
+
+
+def test_classes_of_the_measures_of_the_same_shape():
+    query, database = random_codes(30, seed=3), random_codes(35, seed=4)
+    labels = np.array([*query.categories[:28], "elsewhere", ""])
+    shapes = np.array([*query.shape_ids[:5], "no such shape", *query.shape_ids[6:]])
+    report = evaluate(query, database, labels, query_instances=shapes)
+    table = report.shape_per_class
+    assert list(table) == ["category", "queries", "acc@1", "acc@5", "acc@10"]
+    assert table["category"] == ["0", "1", "2", "elsewhere"]
+    for row, name in enumerate(table["category"]):
+        mine = labels == name
+        assert table["queries"][row] == mine.sum()
+        for column in ("acc@1", "acc@5", "acc@10"):
+            assert table[column][row] == pytest.approx(np.nanmean(report.per_query[column][mine]))
+    assert json.loads(report.to_json())["shape_per_class"] == table
+    nothing_known = evaluate(query, database, query_instances=["?"] * 30)
+    assert np.isnan(nothing_known.shape_per_class["acc@1"]).all()
+    assert nothing_known.to_dict()["shape_per_class"]["acc@1"] == [None] * 3
 
 
 def test_means_of_the_measures_of_queries():

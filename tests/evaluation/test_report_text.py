@@ -35,6 +35,12 @@ def test_table():
     assert sum(line.startswith(("ANMRR", "NDCG", "instance mAP", "median")) for line in rest) == 4
     with pytest.raises(CodesError, match="metric 'nonsense' is not known here; there are: map, p, r, ndcg"):
         comparison([("", report)], ("nonsense",))
+    with pytest.raises(CodesError, match=r"map_class; if asked for: mi3dor, iou$"):
+        comparison([("", report)], ("nonsense",))
+    tiers = comparison([("", report)], ("tiers",)).splitlines()[0]
+    assert tiers.split()[-7:] == ["NN", "FT", "ST", "F@20", "DCG", "ANMRR", "P(r<=2)"]
+    ranking = comparison([("", report)], ("ranking",)).splitlines()[0]
+    assert ranking.split()[6:] == ["P@1", "R@1", "NDCG@1", "P@10", "R@10", "NDCG@10", "class", "mAP"]
     both = comparison(
         [("there", report), ("back", evaluate(random_codes(4, seed=5), random_codes(35, seed=4)))]
     )
