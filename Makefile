@@ -16,8 +16,8 @@ demo: .venv/.installed ## install into .venv, then the whole way on shapes made 
 test: .venv/.dev ## install what it needs into .venv, then the tests with coverage; ARGS="-k search" runs some, without it
 	$(BIN)/pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
-test-fast: .venv/.dev ## the quick tests, on all cores, in less than a minute
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow"
+test-fast: .venv/.dev ## the quick tests, on all cores: less than a minute on two idle ones
+	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" --ignore tests/models/pretrained --ignore tests/experiments
 
 test-lowest: build/lowest/.installed ## the tests of the light half with the lowest versions of its packages that are allowed
 	$(LOWEST)/pytest -q --disable-warnings $(LIGHT_TESTS)

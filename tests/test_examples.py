@@ -4,7 +4,6 @@ import ast
 import doctest
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,22 +29,10 @@ def test_every_public_name_has_an_example(path: Path) -> None:
     assert [node.name for node in public(path) if ">>>" not in (ast.get_docstring(node) or "")] == []
 
 
-def with_examples() -> list[Any]:
-    """The sources with examples; those that read demo/, which takes seconds to make, or train are slow."""
-    texts = {path: path.read_text(encoding="utf-8") for path in SOURCES}
-    slow = [
-        path
-        for path, text in texts.items()
-        if '"demo/' in text or "torch" in text or path.parent.name == "report"
-    ]
-    return [
-        pytest.param(path, marks=pytest.mark.slow if path in slow else (), id=module_name(path))
-        for path, text in texts.items()
-        if ">>>" in text
-    ]
-
-
-@pytest.mark.parametrize("path", with_examples())
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if ">>>" in path.read_text(encoding="utf-8")], ids=module_name
+)
 def test_examples(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -66,7 +66,7 @@ def voxel_lookup(
 
 def _files_of(dataset: Dataset, folder: Path) -> dict[str, Path]:
     """The mesh file of each shape that names one, whether or not it exists."""
-    table, files = dataset.root / "shapes.csv", {}
+    table, files = Path(dataset.root, "shapes.csv"), {}
     for shape in dataset.shapes:
         source = shape.extra.get("source", "")
         if source:

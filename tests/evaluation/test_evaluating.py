@@ -127,7 +127,9 @@ def test_what_shares_the_shape_but_not_the_category_is_no_candidate():
     assert np.isnan(report.per_query["rank"][1])  # of no known category
     assert report.rules.without_instance == 1
     nameless = BinaryCodes.from_packed(database.packed, 2, shape_ids=database.shape_ids)
-    with pytest.raises(CodesError, match="candidates by category: the queries, the database or both have no categories"):
+    with pytest.raises(
+        CodesError, match="candidates by category: the queries, the database or both have no categories"
+    ):
         evaluate(query, nameless, candidates="category", relevance="instance")
 
 

@@ -105,5 +105,5 @@ def test_the_whole_address_may_be_given(endpoint):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(CmahError, match=r'pip install "cmah\[chat\]"'):
+    with pytest.raises(CmahError, match=r'pip install "\.\[chat\]"'):
         Chat("http://localhost/v1", "m").ask("?")

@@ -72,6 +72,7 @@ def test_normalised_weights_average_to_one_over_the_negatives():
     assert torch.equal(normalise_weights(torch.eye(3)), torch.ones(3, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(4))
 def test_matches_the_reference_outputs(shared, case):
     folder = shared / "goldens" / "losses"

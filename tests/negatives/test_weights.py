@@ -92,6 +92,7 @@ def test_shapes_without_category_are_alone(tmp_path):
     assert similarity[0, 2] != 0.25
 
 
+@pytest.mark.slow
 def test_clusters_stand_in_for_labels(tmp_path):
     names = ["abc", "xyz", "abc", "xyz", "abc", "xyz"]
     shapes = np.stack([[vector(f"{name}{i}{v}") for v in range(2)] for i, name in enumerate(names)])

@@ -44,6 +44,7 @@ def facts(**changes):
     return lambda tensors, known: (tensors, known | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -70,6 +70,7 @@ def put(path, data):
         file.truncate()
 
 
+@pytest.mark.slow
 def test_every_changed_byte_is_noticed(saved):
     data = saved.read_bytes()
     good = outcome(saved)

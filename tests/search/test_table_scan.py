@@ -69,6 +69,7 @@ def test_the_same_as_plain_distances(bits, n, refused_scan):
                 assert both[near.offsets[i] : near.offsets[i + 1]] == found(row, radius=radius)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [24, 64, 72, 320, 4096])
 def test_the_same_as_the_flat_index_where_it_may_give_up(bits, monkeypatch):
     monkeypatch.setattr(table_scan, "SHARE", 0.5)
