@@ -51,7 +51,7 @@ class TrainingPairs(torch.utils.data.Dataset):
     Examples:
         >>> pairs = TrainingPairs(Dataset.read("demo/dataset"), image_size=32, points=64)
         >>> {key: value.shape for key, value in pairs[0, 5].items()}  # epoch 0, the sixth shape
-        {'points': (64, 3), 'index': (), 'image': (3, 32, 32), 'view': ()}
+        {'points': (64, 3), 'index': (), 'view': (), 'image': (3, 32, 32)}
     """
 
     def __init__(
