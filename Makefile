@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := $(shell find cmah kernels cli -name '*.py' -o -name '*.html') cmah/py.typed setup.py pyproject.toml MANIFEST.in README.md LICENSE
 
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile # a process takes up to 2 GB
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-lowest check types docs dist format clean
 .DELETE_ON_ERROR:
@@ -14,10 +16,10 @@ demo: .venv/.installed ## install into .venv, then the whole way on shapes made 
 	$(BIN)/cmah demo --out demo
 
 test: .venv/.dev ## install what it needs into .venv, then the tests with coverage; ARGS="-k search" runs some, without it
-	$(BIN)/pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
+	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered)
 
 test-fast: .venv/.dev ## the quick tests, on all cores: less than a minute on two idle ones
-	$(BIN)/pytest -q -n auto --dist loadfile -m "not slow" --ignore tests/models/pretrained --ignore tests/experiments
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) -m "not slow" --ignore tests/models/pretrained --ignore tests/experiments
 
 test-lowest: build/lowest/.installed ## the tests of the light half with the lowest versions of its packages that are allowed
 	$(LOWEST)/pytest -q --disable-warnings $(LIGHT_TESTS)

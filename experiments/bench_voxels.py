@@ -69,7 +69,9 @@ def agreement(dataset: Any, pairs: list[tuple[str, str]], solids: Any) -> list[s
         for factor in FACTORS:
 
             def grid_of(name: str, part: slice = slice(n), factor: float = factor) -> np.ndarray:
-                points = cloud_of(name)[part]
+                cloud = cloud_of(name)
+                assert cloud is not None, name
+                points = cloud[part]
                 return cloud_grid(points, radius=min(factor * point_spacing(points), 1.0))
 
             voxels = Voxels.of(grid_of, "")

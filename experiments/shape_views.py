@@ -119,14 +119,17 @@ def measured(
     numbers = {}
     for floats in (True, False):
         paths = export(run, dataset, out, split="all", embeddings=floats, settings=settings)[:2]
-        image, shape = (Embeddings.load(p) if floats else BinaryCodes.load(p) for p in paths)
-        queries = of_kind(image, [kind])
-        if not len(queries):
-            continue
-        for length in ("floats",) if floats else shape.prefixes:
-            a, b = (queries, shape) if floats else (queries.truncate(length), shape.truncate(length))
-            report = evaluate(a, b, bootstrap=0)
-            numbers[str(length)] = {key: report[key] for key in ("map", "acc@1", "acc@10") if key in report}
+        pairs: dict[str, tuple[Any, Any]] = {}
+        if floats:
+            pairs["floats"] = Embeddings.load(paths[0]), Embeddings.load(paths[1])
+        else:
+            image, shape = BinaryCodes.load(paths[0]), BinaryCodes.load(paths[1])
+            pairs |= {str(n): (image.truncate(n), shape.truncate(n)) for n in shape.prefixes}
+        for name, (images, shapes) in pairs.items():
+            queries = of_kind(images, [kind])
+            if len(queries):
+                report = evaluate(queries, shapes, bootstrap=0)
+                numbers[name] = {key: report[key] for key in ("map", "acc@1", "acc@10") if key in report}
     return numbers
 
 
