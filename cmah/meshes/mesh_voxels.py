@@ -11,6 +11,7 @@ from embreex.rtcore_scene import EmbreeScene
 
 import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.kernels import voxels
+from cmah.meshes import rendering
 from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.workers import run_isolated
@@ -121,10 +122,7 @@ def warm_up() -> None:
         >>> write_grid({"path": "demo/meshes/mug/mug_000.obj", "out": "mug.npy", "resolution": 8})
         {}
     """
-    np.ones((400, 400)) @ np.ones((400, 400))
-    scene = EmbreeScene(robust=True)
-    TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
-    scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)
+    rendering.warm_up()
     voxels.fill_hidden(np.zeros((1, 1, 1), np.uint8))
 
 

@@ -1,15 +1,13 @@
 """Points of a mesh's surface, drawn in this process or, as foreign files need, in one that may die."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmah.errors import CmahError
 from cmah.meshes.mesh import Mesh, surface_colours
+from cmah.meshes.mesh_arrays import array_of_mesh
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.workers import run_isolated
 
 # opacity below which a point lies in a hole; glass is never less opaque than 0.35 (mesh_files.LEAST_OPACITY)
 HOLE = 0.3
@@ -85,15 +83,8 @@ def points_of_mesh(
         >>> points_of_mesh("demo/meshes/chair/chair_000.obj", 500).shape
         (500, 6)
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "points.npy"
-        mesh_path = str(Path(path).absolute())
-        task = {"path": mesh_path, "out": str(out), "points": n, "up": up_axis}
-        (outcome,) = run_isolated(TASK, [task], time_limit=time_limit, memory_limit=memory_limit)
-        if outcome.value is None:
-            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
-        points: np.ndarray = np.load(out, allow_pickle=False)
-        return points
+    settings = {"points": n, "up": up_axis}
+    return array_of_mesh(TASK, path, settings, time_limit=time_limit, memory_limit=memory_limit)
 
 
 def warm_up() -> None:

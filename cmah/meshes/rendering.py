@@ -223,3 +223,21 @@ def _brightness(
     # a ray that meets the back of a face sees the side that the opposite normal belongs to
     lamp = np.where(facing > 0, -lamp, lamp).clip(0)
     return np.float32(AMBIENT) + np.float32(HEADLIGHT) * np.abs(facing) + np.float32(LAMP) * lamp
+
+
+def warm_up() -> None:
+    """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit.
+
+    Examples:
+        >>> warm_up()  # before the limit; Embree answers from now on
+        >>> scene = EmbreeScene()
+        >>> corners, face = np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32)
+        >>> _ = TriangleMesh(scene=scene, vertices=corners, indices=face)
+        >>> ray = np.ones((1, 3), np.float32)
+        >>> scene.run(ray, -ray, output=1)["primID"].tolist()  # it hits face 0
+        [0]
+    """
+    np.ones((400, 400)) @ np.ones((400, 400))
+    scene = EmbreeScene(robust=True)
+    TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
+    scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)

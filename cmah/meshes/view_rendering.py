@@ -1,16 +1,16 @@
 """Views of a mesh file, rendered in a process of its own, which a foreign file may crash or bloat."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmah.errors import CmahError
+from cmah.meshes import rendering
+from cmah.meshes.mesh_arrays import array_of_mesh
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.rendering import render, ring_of_cameras
-from cmah.workers import run_isolated
 
+warm_up = rendering.warm_up  # a worker process calls it
 TASK = "cmah.meshes.view_rendering:write_views"
 
 
@@ -43,15 +43,8 @@ def views_of_mesh(
         >>> views_of_mesh("demo/meshes/chair/chair_000.obj", 4, 32).shape
         (4, 32, 32, 3)
     """
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "views.npy"
-        mesh_path = str(Path(path).absolute())
-        task = {"path": mesh_path, "out": str(out), "views": count, "size": size, "up": up_axis}
-        (outcome,) = run_isolated(TASK, [task], time_limit=time_limit, memory_limit=memory_limit)
-        if outcome.value is None:
-            raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh_path + ': ')}")
-        views: np.ndarray = np.load(out, allow_pickle=False)
-        return views
+    settings = {"views": count, "size": size, "up": up_axis}
+    return array_of_mesh(TASK, path, settings, time_limit=time_limit, memory_limit=memory_limit)
 
 
 def write_views(task: dict[str, Any]) -> dict[str, Any]:

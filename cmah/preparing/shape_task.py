@@ -6,35 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from PIL import Image
 
 from cmah.errors import CmahError
+from cmah.meshes import rendering
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
 
 JPEG_QUALITY = 92
-
-
-def warm_up() -> None:
-    """Start Embree's threads while the process is bound to one core, and let BLAS take its memory before a limit.
-
-    Examples:
-        >>> warm_up()  # before the limit; Embree answers from now on
-        >>> scene = EmbreeScene()
-        >>> corners, face = np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32)
-        >>> _ = TriangleMesh(scene=scene, vertices=corners, indices=face)
-        >>> ray = np.ones((1, 3), np.float32)
-        >>> scene.run(ray, -ray, output=1)["primID"].tolist()  # it hits face 0
-        [0]
-    """
-    np.ones((400, 400)) @ np.ones((400, 400))
-    scene = EmbreeScene(robust=True)
-    TriangleMesh(scene=scene, vertices=np.eye(3, dtype=np.float32), indices=np.array([[0, 1, 2]], np.int32))
-    scene.run(np.ones((1, 3), np.float32), -np.ones((1, 3), np.float32), output=1)
+warm_up = rendering.warm_up  # a worker process calls it
 
 
 def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
