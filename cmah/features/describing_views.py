@@ -38,11 +38,22 @@ class DescribingViews:
         Args:
             pairs: the shapes with their images.
             table: features of these images.
-            rows: int64, the row of `table` of each image of `pairs`, shape after shape.
+            rows: int64, the row of `table` of each image of `pairs`, shape after shape; -1 for one that could not be
+                read.
             count: how many views describe a shape at most.
+
+        Raises:
+            DatasetError: if no image of a shape can be read.
         """
         self.pairs, self.table, self.rows, self.count = pairs, table, rows, count
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
+        self.renders: list[list[int]] = []  # of each shape, the numbers of those that can be read
+        for first, images in zip(self.first_view[:-1].tolist(), pairs.images, strict=True):
+            known = [i for i in range(len(images)) if rows[first + i] >= 0]
+            self.renders.append([i for i in known if images[i].kind == "render"] or known)
+        if not all(self.renders):
+            name = pairs.shapes[self.renders.index([])].shape_id
+            raise DatasetError([f"{pairs.dataset.root}: shape {name!r}: no view can be read"])
 
     @classmethod
     def of(
@@ -50,14 +61,17 @@ class DescribingViews:
     ) -> "DescribingViews":
         """Compute the features of all images of the pairs, or read them from disk.
 
+        Images that cannot be read describe nothing; they are added to `pairs.skipped`.
+
         Raises:
-            DatasetError: if an image cannot be read.
+            DatasetError: if no image of a shape can be read.
         """
         images = [image for views in pairs.images for image in views]
         table = embedder.embed(pairs.dataset, images, workers=workers, label="views")
-        if table.skipped:
-            raise DatasetError([f"{pairs.dataset.root}: a view cannot be read: {table.skipped[0][1]}"])
-        return cls(pairs, table, np.arange(len(images)), count)
+        pairs.skipped += table.skipped
+        rows = np.full(len(images), -1)
+        rows[table.kept] = np.arange(len(table))
+        return cls(pairs, table, rows, count)
 
     def of_batch(self, epoch: int, index: np.ndarray, asked: np.ndarray) -> dict[str, Tensor]:
         """The views of a batch: a function of (seed, epoch, position of the shape) and of the query.
@@ -74,9 +88,8 @@ class DescribingViews:
         rows = np.empty((len(index), self.count), np.int64)
         there = np.zeros((len(index), self.count), bool)
         for place, (position, query) in enumerate(zip(index.tolist(), asked.tolist(), strict=True)):
-            renders = [i for i, image in enumerate(self.pairs.images[position]) if image.kind == "render"]
             rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, epoch, position])
-            drawn = drawn_views(renders or [query], query, self.count, rng)
+            drawn = drawn_views(self.renders[position], query, self.count, rng)
             there[place, : len(drawn)] = True
             rows[place] = np.resize(drawn, self.count) + self.first_view[position]
         features = self.table.rows(self.rows[rows.ravel()]).reshape(*rows.shape, -1)

@@ -20,7 +20,7 @@ from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
 from cmah.models.hash_head import HashHead
 from cmah.models.tokenizers import ImageTokenizer, PointTokenizer, patchify, position_mlp, random_split, take
-from cmah.models.view_pooling import ViewPooling
+from cmah.models.view_pooling import ViewPooling, each_view, features_of_views
 
 
 @dataclass
@@ -138,15 +138,8 @@ class Cmah(nn.Module):
         """What the head takes of a shape: features of its points, of its views, or one after the other."""
         parts = [] if features is None else [self.shape_norm(features)]
         if self.view_pooling is not None:
-            there, seen = shapes["view_mask"], shapes.get("view_features")
-            if seen is None:  # view by view, for the memory
-                views = shapes["views"].float() / 255
-                seen = torch.stack([self._image_features(view) for view in views.unbind(dim=1)], dim=1)
-            if self.training:  # places without a view must not enter the statistics of a batch norm
-                normed = seen.new_zeros(seen.shape)
-                normed[there] = self.view_norm(seen[there])
-            else:
-                normed = self.view_norm(seen.flatten(0, 1)).unflatten(0, tuple(there.shape))
+            there, seen = shapes["view_mask"], features_of_views(shapes, self._image_features)
+            normed = each_view(self.view_norm, seen, there, self.training)
             parts.append(self.view_pooling(normed, there))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 

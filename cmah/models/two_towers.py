@@ -21,7 +21,7 @@ from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remark
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.hash_head import HashHead, check_lengths
 from cmah.models.pretrained.image_towers import ImageBackbone
-from cmah.models.view_pooling import Pooling, ViewPooling
+from cmah.models.view_pooling import Pooling, ViewPooling, each_view, features_of_views
 from cmah.settings import Count, ProperShare, Settings
 
 
@@ -208,17 +208,13 @@ class TwoTowers(nn.Module):
 
     def _seen(self, shapes: Mapping[str, Tensor], pooling: ViewPooling) -> Tensor:
         """The pooled unit vectors of the views in the joint space, [b, dim]."""
-        features = shapes.get("view_features")
-        if features is None:  # view by view, for the memory
-            views = shapes["views"].float() / 255
-            features = torch.stack([self.image_tower(view) for view in views.unbind(dim=1)], dim=1)
-        there = shapes["view_mask"]
-        if self.training:  # places without a view must not enter the statistics of a batch norm
-            units = features.new_zeros(*there.shape, self.dim)
-            units[there] = functional.normalize(self.view_projection(features[there]).float(), dim=1)
-        else:
-            joint = self.view_projection(features.flatten(0, 1)).float()
-            units = functional.normalize(joint, dim=1).unflatten(0, tuple(there.shape))
+        there, features = shapes["view_mask"], features_of_views(shapes, self.image_tower)
+        units = each_view(
+            lambda rows: functional.normalize(self.view_projection(rows).float(), dim=1),
+            features,
+            there,
+            self.training,
+        )
         pooled: Tensor = pooling(units, there)
         return pooled
 

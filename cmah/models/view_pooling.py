@@ -1,5 +1,6 @@
 """One vector of a shape from those of its views: their mean, their maximum, or a learned attention over them."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -45,3 +46,50 @@ class ViewPooling(nn.Module):
         else:
             weights = (views @ self.query).masked_fill(~there, -torch.inf).softmax(dim=1)
         return (weights[..., None] * views).masked_fill(~there[..., None], 0.0).sum(dim=1)
+
+
+def features_of_views(shapes: Mapping[str, Tensor], encode: Callable[[Tensor], Tensor]) -> Tensor:
+    """What an image encoder makes of the views of a batch of shapes, unless it was computed beforehand.
+
+    Args:
+        shapes: "view_features" float32 [b, v, d], or "views" uint8 [b, v, 3, s, s], as `EncoderModel` takes them.
+        encode: from images float [b, 3, s, s] in 0..1 to features [b, d].
+
+    Returns:
+        [b, v, d].
+
+    Examples:
+        >>> views = torch.full((2, 3, 3, 4, 4), 255, dtype=torch.uint8)
+        >>> tuple(features_of_views({"views": views}, lambda images: images.mean(dim=(2, 3))).shape)
+        (2, 3, 3)
+    """
+    if "view_features" in shapes:
+        return shapes["view_features"]
+    # view by view, for the memory
+    return torch.stack([encode(view.float() / 255) for view in shapes["views"].unbind(dim=1)], dim=1)
+
+
+def each_view(change: Callable[[Tensor], Tensor], features: Tensor, there: Tensor, training: bool) -> Tensor:
+    """Change the features of each view by a function of rows, such as a batch norm.
+
+    Args:
+        change: from [n, d] to [n, e].
+        features: [b, v, d].
+        there: bool [b, v], which of the places hold a view.
+        training: then the other places do not enter `change`, nor the statistics of its batch norms, and become 0; in
+            evaluation all are changed, so that the number of rows, and with it the rounding, is always the same.
+
+    Returns:
+        [b, v, e].
+
+    Examples:
+        >>> features, there = torch.ones(1, 2, 3), torch.tensor([[True, False]])
+        >>> each_view(lambda rows: 2 * rows[:, :1], features, there, training=True).tolist()
+        [[[2.0], [0.0]]]
+    """
+    if not training:
+        return change(features.flatten(0, 1)).unflatten(0, tuple(there.shape))
+    changed = change(features[there])
+    places = changed.new_zeros(*there.shape, changed.shape[1])
+    places[there] = changed
+    return places

@@ -1,5 +1,7 @@
 """Shapes seen by their views, alone and beside their points, through training, export and search."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +194,28 @@ def test_cmah_over_views_has_no_masked_shapes(settings):
     batch["image"][2, 2] = 0
     again, _ = recipe.loss(batch, torch.Generator().manual_seed(0))
     torch.testing.assert_close(again, loss)
+
+
+def test_an_unreadable_view_describes_nothing_and_is_told(toy, settings, tmp_path):
+    shutil.copytree(toy, tmp_path / "data")
+    broken = Dataset.read(tmp_path / "data").images[5]
+    (tmp_path / "data" / broken.path).write_bytes(b"")
+    weights = [setting for setting in settings if setting.startswith("model.image_weights")]
+    tower = ["model.image_encoder=timm:test_resnet", *weights, "training.cached_copies=1"]
+    lines = []
+    chosen = [*MICRO, "model.shape_input=both", "model.views=2", *tower, "training.epochs=1"]
+    train(tmp_path / "data", tmp_path / "run", recipe="cmah", settings=chosen, report=lines.append)
+    assert [line for line in lines if line.startswith("left out") and broken.path in line]
+
+
+@pytest.mark.parametrize("recipe", ["prealigned", "cmah"])
+def test_views_as_pictures_in_bfloat16(settings, recipe):
+    tower = [s for s in settings if s.startswith(("model.image_encoder", "model.image_weights"))]
+    wanted = [*settings, *VIEWS] if recipe == "prealigned" else [*MICRO, *tower, *VIEWS]
+    model = build_recipe(make_config(recipe, assignments=wanted)).network.train()
+    size = model.image_size
+    views = torch.randint(0, 256, (4, 2, 3, size, size), dtype=torch.uint8)
+    there = torch.tensor([[True, True], [True, False], [True, True], [True, True]])
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model.encode_shapes({"views": views, "view_mask": there})
+    assert outputs.isfinite().all()
