@@ -239,8 +239,8 @@ class Encoder:
             >>> codes.bits, codes.splits.tolist()
             (64, ['test', 'test', 'test'])
         """
-        if per_view and not self.model.views:
-            raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
+        if per_view:
+            self.require_views()
         lacking = [(s.shape_id, NO_POINTS) for s in shapes if self.model.points and not s.points]
         shapes = [shape for shape in shapes if shape.points or not self.model.points]
         which = views_from or self.model.views_from
@@ -264,6 +264,15 @@ class Encoder:
             "modality": "shape",
         }
         return self._rows(outputs, rows, columns, embeddings), lacking + batches.skipped
+
+    def require_views(self) -> None:
+        """Refuse what needs a run that sees shapes by their views.
+
+        Raises:
+            ConfigError: if it does not.
+        """
+        if not self.model.views:
+            raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
 
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.

@@ -1,17 +1,16 @@
 """From a trained run and a dataset to files of codes or embeddings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from cmah.codes import BinaryCodes, write_codes
-from cmah.codes.code_files import refuse_to_replace
+from cmah.codes.code_files import Format, refuse_to_replace
 from cmah.config.schema import DataConfig
 from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
 from cmah.data.framing import Background, Crop, Framing
-from cmah.errors import DatasetError
+from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
 from cmah.runs.run_folder import MODALITIES
@@ -26,7 +25,7 @@ def export(
     *,
     split: str = "test",
     database: Database = "split",
-    format: Literal["npz", "pm1", "packed", "faiss"] = "npz",
+    format: Format = "npz",
     embeddings: bool = False,
     device: str = "auto",
     workers: int = 2,
@@ -83,11 +82,11 @@ def export(
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
-    for path in targets.values():  # before hours of encoding, not after
-        refuse_to_replace(path, embeddings=embeddings)
-        if format != "npz":
-            refuse_to_replace(path.with_suffix(beside), format=format)
-    refuse_to_replace_skipped(out)
+    if per_view:
+        encoder.require_views()
+    _refuse_to_replace(
+        out, targets.values(), beside, format, embeddings
+    )  # before hours of encoding, not after
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if encoder.model.points else ""
@@ -119,7 +118,7 @@ def export(
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
         skipped += unreadable
         if modality == "shape" and isinstance(codes, BinaryCodes):
-            _remark_on_equal_codes(codes, report)
+            _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
         path = targets[modality]
         write_codes(codes, path)
         if format != "npz":
@@ -150,6 +149,19 @@ def covered(data: Dataset, split: str, database: Database) -> str:
     return f"{len(data.images)} images of split {split}, {shapes}"
 
 
+def _refuse_to_replace(
+    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool
+) -> None:
+    """Refuse to write over anything but what an earlier export wrote."""
+    if out.exists() and not out.is_dir():
+        raise CmahError(f"{out}: is a file, expected a folder to write to")
+    for path in paths:
+        refuse_to_replace(path, embeddings=embeddings)
+        if format != "npz":
+            refuse_to_replace(path.with_suffix(beside), format=format)
+    refuse_to_replace_skipped(out)
+
+
 def _framing(
     trained: Framing, crop: Crop | None, margin: float | None, background: Background | None
 ) -> Framing:
@@ -161,11 +173,11 @@ def _framing(
     ).framing
 
 
-def _remark_on_equal_codes(codes: BinaryCodes, report: Callable[[str], None]) -> None:
-    """Say so where many shapes have one code although there are codes enough."""
+def _remark_on_equal_codes(codes: BinaryCodes, what: str, report: Callable[[str], None]) -> None:
+    """Say so where many rows have one code although there are codes enough."""
     different = len(np.unique(codes.packed, axis=0))
     if len(codes) >= FEW and 2 * different < len(codes) and 2.0**codes.bits > 4 * len(codes):
         report(
-            f"warning: {len(codes)} shapes have only {different} different codes, so many will be found together; "
+            f"warning: {len(codes)} {what} have only {different} different codes, so many will be found together; "
             "longer training or more shapes to train on help"
         )

@@ -43,6 +43,18 @@ def test_a_code_per_view_needs_views(toy, toy_run, tmp_path):
     )
     assert done.exit_code != 0
     assert "this run sees shapes by their points" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_file_in_place_of_the_folder_is_refused_before_encoding(call, toy, toy_run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    status, _, err = call("export", toy_run, toy, "--split", "val", "--out", tmp_path / "file")
+    assert (status, err.strip()) == (
+        2,
+        f"Error: {tmp_path / 'file'}: is a file, expected a folder to write to",
+    )
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.slow
