@@ -103,7 +103,7 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
     """The configuration with more epochs, where those of the preset would be too few steps to learn anything.
 
     A preset's epochs are made for hundreds of shapes. Of 50, 60 epochs of the preset tiny are 60 steps, after which a
-    third of the codes were different and the hits no better than chance.
+    third of the codes were different and the hits hardly better than chance.
 
     Args:
         config: with the epochs of its preset.
