@@ -84,7 +84,7 @@ class Cmah(nn.Module):
         self.image_tower = self.shape_tower = None
         self.code_lengths, self.width = c.bits, c.bits[-1]
         self.image_size, self.points = c.image_size, 0 if c.shape_input == "views" else c.points
-        self.shape_input, self.views_from = c.shape_input, c.views_from
+        self.shape_input, self.views_from, self.view_group = c.shape_input, c.views_from, 1
         self.views: int = 0 if c.shape_input == "points" else c.views
         self.remarks: list[str] = []
         image_width = shape_width = 2 * c.width

@@ -45,6 +45,7 @@ class EncoderModel(Protocol):
         shape_input: what shows it a shape: "points", "views" or "both".
         views: how many views of a shape it takes at most; 0 where it takes none.
         views_from: which renders of a shape may be these: "all", or every second one, "even" or "odd".
+        view_group: how many views of a shape give one vector: 1, or several that are seen as one picture.
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
             `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
 
@@ -68,6 +69,7 @@ class EncoderModel(Protocol):
     shape_input: Literal["points", "views", "both"]
     views: int
     views_from: Literal["all", "even", "odd"]
+    view_group: int
 
     @property
     def frozen_images(self) -> FrozenImages | None:

@@ -142,7 +142,7 @@ class TwoTowers(nn.Module):
         self.image_size, self.dim = c.image_size or image.default_size, c.joint_dim or image.dim
         self.points, self.colours, self.remarks = 0, False, list[str]()
         self.shape_tower = self.view_pooling = None
-        self.shape_input, self.views_from = c.shape_input, c.views_from
+        self.shape_input, self.views_from, self.view_group = c.shape_input, c.views_from, 1
         self.views = 0 if c.shape_input == "points" else c.views
         self.aligned = not c.joint_dim
         if c.shape_input != "views":

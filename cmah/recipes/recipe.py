@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Recipe(ABC):
         network: the model, as what has parameters.
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
+        chosen_by: what is relevant to a query when the checkpoint is chosen, where the shapes have categories.
         described_by: how many further pictures of each shape a batch holds, for a model that sees views.
 
     Examples:
@@ -50,11 +51,23 @@ class Recipe(ABC):
     network: nn.Module
     model: EncoderModel
     remarks: Sequence[str] = ()
+    chosen_by: Literal["category", "instance"] = "category"
     described_by: int = 0
 
     @abstractmethod
     def __init__(self, config: Config) -> None:
         """Build the network for `config`, initialised from the global random state."""
+
+    @classmethod
+    def for_data(cls, config: Config, data: Dataset) -> Config:
+        """The configuration of a new run with what has to be taken from its data, such as the names of classes."""
+        return config
+
+    @classmethod
+    def batches_of(cls, config: Config, data: Dataset) -> int:
+        """How many batches an epoch has, about; here it goes over shapes."""
+        shapes = len(data.select(config.data.split).shapes)
+        return max(1, int(shapes * (1 - config.training.held_out)) // config.training.batch_size)
 
     @abstractmethod
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -228,7 +228,8 @@ class Encoder:
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
             views_from: which renders are views; None: those that the model says.
-            per_view: give one row for each view, with the image's id, in place of one for each shape.
+            per_view: give one row for each view, with the image's id, in place of one for each shape; for a model that
+                sees several views as one picture, one row for each of these groups, with the first image's id.
 
         Raises:
             ConfigError: for `per_view` with a model that sees no views.
@@ -247,9 +248,11 @@ class Encoder:
         views = described(dataset, shapes, self.model.views, which) if self.model.views else []
         ids = [shape.shape_id for shape in shapes]
         if per_view:
-            shapes = [shape for shape, images in zip(shapes, views, strict=True) for _ in images]
-            views = [[image] for images in views for image in images]
-            ids = [image.image_id for (image,) in views]
+            step = self.model.view_group
+            groups = [[images[i : i + step] for i in range(0, len(images), step)] for images in views]
+            shapes = [shape for shape, each in zip(shapes, groups, strict=True) for _ in each]
+            views = [group for each in groups for group in each]
+            ids = [group[0].image_id for group in views]
         embedder = self._embedder(self.framing) if self.model.views else None
         batches = ShapeBatches(
             dataset, shapes, self.model, views=views, embedder=embedder, framing=self.framing, workers=workers

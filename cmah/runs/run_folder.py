@@ -194,8 +194,9 @@ def towers(config: Config, *, verify: bool = False) -> dict[str, dict[str, str]]
     for side in MODALITIES:
         key = f"{side}_weights"
         path = getattr(config.model, key, "")
-        if path and side == "image":
-            path = weights_file(config.model.image_encoder, path)
+        encoder = getattr(config.model, f"{side}_encoder", "") or config.model.image_encoder if path else ""
+        if ":" in encoder:  # not a point encoder, of which no library lists weights
+            path = weights_file(encoder, path)
         if path:
             if not Path(path).is_file():
                 raise RunError(f"{path}: no such weights file (model.{key})")

@@ -36,6 +36,9 @@ def fitted_codes(
     step = -(-len(dataset.shapes) // FIT_SHAPES)
     shapes = dataset.shapes[::step]
     images = dataset.some_views(shapes, kinds, views)
+    if not images:  # none of them shows a shape
+        images = [image for image in dataset.images if image.kind in kinds]
+        images = images[:: max(1, len(images) // FIT_SHAPES)]
     sets = [
         encoder.dataset_images(dataset, images, workers=workers, label="hash: images", embeddings=True)[0],
         encoder.dataset_shapes(dataset, shapes, workers=workers, label="hash: shapes", embeddings=True)[0],

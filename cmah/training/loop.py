@@ -100,7 +100,10 @@ class TrainingLoop:
         self.batches = len(self.loader)
         for name, reason in self.pairs.skipped:
             report(f"left out {name}: {reason}")
-        self.validator = Validator(self.recipe.model, held_out, config, device) if held_out else None
+        self.validator: Validator | None = None
+        if held_out:
+            by = self.recipe.chosen_by
+            self.validator = Validator(self.recipe.model, held_out, config, device, by)
         self.held_out = len(held_out.shapes) if held_out else 0
         self.names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.recipe.network.named_parameters()
@@ -127,10 +130,11 @@ class TrainingLoop:
         """
         training = self.config.training
         self.folder = self.start(origin, folder)
+        unit, shapes = self.pairs.unit, "" if self.pairs.unit == "shapes" else " shapes"
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
         self.report(
             f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, "
-            f"{len(self.pairs)} shapes and {self.held_out} held out, {self.batches} batches an epoch, "
+            f"{len(self.pairs)} {unit} and {self.held_out}{shapes} held out, {self.batches} batches an epoch, "
             f"{training.epochs} epochs on {self.device}"
         )
         p = self.progress

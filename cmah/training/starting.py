@@ -12,7 +12,7 @@ from cmah.data.dataset import Dataset
 from cmah.devices import chosen_device
 from cmah.errors import ConfigError, RunError
 from cmah.files import atomic_path, locked
-from cmah.recipes.resolving import build_recipe, differences, given_settings, make_config
+from cmah.recipes.resolving import build_recipe, differences, given_settings, load_recipe, make_config
 from cmah.runs.run_folder import RunFolder
 from cmah.runs.tensor_files import own_state, save_tensors
 from cmah.training.fitting import fit_codes
@@ -89,6 +89,7 @@ def train(
             raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
     else:
         resolved = make_config(recipe, preset, config, settings, overrides)
+        resolved = load_recipe(resolved.recipe).for_data(resolved, data)
         if "epochs" not in given_settings(config, overrides, settings).get("training", {}):
             resolved = enough_steps(resolved, data, report)
     with locked(out):
@@ -120,7 +121,7 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
     """
     training = config.training
     shapes = len(data.select(config.data.split).shapes)
-    batches = max(1, int(shapes * (1 - training.held_out)) // training.batch_size)
+    batches = load_recipe(config.recipe).batches_of(config, data)
     if not training.epochs or training.epochs * batches >= LEAST_STEPS:
         return config
     epochs = -(-LEAST_STEPS // batches)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -34,6 +34,8 @@ def hold_out(dataset: Dataset, part: float, kinds: Sequence[str]) -> tuple[Datas
         >>> [image.image_id for image in held_out.images], len(rest.shapes)
         (['i3', 'i5', 'i7'], 5)
     """
+    if not part:
+        return dataset, None
     pictured = {image.shape_id for image in dataset.images if image.shape_id and image.kind in kinds}
     if not pictured:
         raise DatasetError([f"{dataset.root}: no shape has an image of kind {' or '.join(kinds)}"])
@@ -64,7 +66,7 @@ def unit_hash(text: str) -> float:
 class Validator:
     """Measures retrieval between the held-out images and shapes at every code length.
 
-    Relevance is the category where the shapes have categories, else the shape itself. Categories are used
+    Relevance is the category where the shapes have categories and the method is chosen by it, else the shape itself. Categories are used
     for nothing but this choice.
 
     Examples:
@@ -78,7 +80,14 @@ class Validator:
         'held-out mAP image→shape 0.750, shape→image 0.500 at 64 bits'
     """
 
-    def __init__(self, model: EncoderModel, held_out: Dataset, config: Config, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: EncoderModel,
+        held_out: Dataset,
+        config: Config,
+        device: torch.device,
+        chosen_by: Literal["category", "instance"] = "category",
+    ) -> None:
         self.model, self.dataset = model, held_out
         self.encoder = Encoder(model, device, space="validation", framing=config.data.framing)
         queries = held_out
@@ -88,7 +97,7 @@ class Validator:
             asking = [image for image in held_out.images if image.image_id not in describing]
             queries = replace(held_out, images=asking)
         self.images = queries.some_views(held_out.shapes, config.data.kinds, config.training.validation_views)
-        self.labelled = all(shape.category for shape in held_out.shapes)
+        self.labelled = chosen_by == "category" and all(shape.category for shape in held_out.shapes)
 
     def measure(self) -> dict[str, Any]:
         """Tie-aware mAP by code length and direction; `score`, their mean, chooses the checkpoint.

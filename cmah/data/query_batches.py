@@ -1,0 +1,279 @@
+"""Batches for training on images as queries and shapes as sets of views, each shape once in a batch.
+
+As in `training_batches`, what a batch holds is a function of (seed, epoch, number of the batch) alone.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cmah.data.augmented_pictures import AugmentedPictures
+from cmah.data.dataset import Dataset, Image
+from cmah.data.shape_views import ViewsFrom, describing_views
+from cmah.data.training_batches import ORDER_STREAM, PREFETCH, SAMPLE_STREAM, fits_shared, quiet_worker
+from cmah.errors import CmahError, DatasetError
+from cmah.files import Skipped
+
+SHAPE_STREAM, QUERY_VIEW_STREAM = 3, 4  # random streams beside those of `training_batches`
+
+
+class ImageQueries(torch.utils.data.Dataset):
+    """Images as queries, and shapes that are described by their views.
+
+    With `labels` queries need not show a shape, and the shapes of a batch are drawn at random, whatever the queries
+    show and whatever category the shapes have. Without, each query shows one of the shapes of its batch.
+
+    Attributes:
+        dataset: what they are drawn from.
+        images: the queries.
+        shapes: the shapes that have views.
+        skipped: (id, reason) of shapes and images that are left out.
+        unit: what the queries are, for messages.
+
+    Examples:
+        >>> from cmah.data.augmentation import NO_IMAGE_AUGMENTATION
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> pictures = AugmentedPictures(dataset, 32, NO_IMAGE_AUGMENTATION)
+        >>> queries = ImageQueries(dataset, pictures, pictures, batch_size=4, views=2)
+        >>> batch = queries.batch(epoch=0, number=0)
+        >>> {name: array.shape for name, array in sorted(batch.items()) if name in ("image", "views", "instance")}
+        {'image': (4, 3, 32, 32), 'instance': (4,), 'views': (4, 2, 3, 32, 32)}
+    """
+
+    unit = "images"
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        pictures: AugmentedPictures,
+        views_of_shapes: AugmentedPictures,
+        *,
+        batch_size: int,
+        views: int,
+        views_from: ViewsFrom = "all",
+        kinds: Sequence[str] = ("render",),
+        labels: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose what takes part; nothing is read yet.
+
+        Args:
+            dataset: the shapes and images.
+            pictures: draws the queries.
+            views_of_shapes: draws the views.
+            batch_size: queries, and shapes, in a batch.
+            views: how many views describe a shape at most. A query is not among the views of its own shape.
+            views_from: which renders may be views.
+            kinds: the kinds of images that are queries.
+            labels: the categories of queries that need not show a shape, in the order of their numbers.
+            seed: seed of everything random.
+
+        Raises:
+            DatasetError: if there are fewer than two queries or shapes.
+        """
+        self.dataset, self.pictures, self.views_of_shapes = dataset, pictures, views_of_shapes
+        self.batch_size, self.views, self.views_from, self.seed = batch_size, views, views_from, seed
+        self.labels = None if labels is None else {name: number for number, name in enumerate(labels)}
+        self.skipped: Skipped = []
+        images = dataset.views()
+        self.shapes, self.renders = [], []
+        for shape in dataset.shapes:
+            renders = [image for image in images[shape.shape_id] if image.kind == "render"]
+            if renders:
+                self.shapes.append(shape)
+                self.renders.append(renders)
+            else:
+                self.skipped.append((shape.shape_id, "no image of kind render, as which its views are seen"))
+        self.row = {shape.shape_id: row for row, shape in enumerate(self.shapes)}
+        wanted = [image for image in dataset.images if image.kind in kinds]
+        if self.labels is None:
+            self.images = [image for image in wanted if image.shape_id in self.row]
+            names = sorted({shape.category for shape in self.shapes} - {""})
+            self.numbers = {name: number for number, name in enumerate(names)}
+        else:
+            self.images = [image for image in wanted if image.category in self.labels]
+        if len(self.images) < 2 or len(self.shapes) < 2:
+            what = "that show one of them" if self.labels is None else "with a category"
+            raise DatasetError(
+                [
+                    f"{dataset.root}: {len(self.shapes)} shapes with renders and {len(self.images)} images of kind "
+                    f"{' or '.join(kinds)} {what}, expected two or more of each"
+                ]
+            )
+        self.order = _Order(len(self.images), batch_size, seed)
+
+    def __len__(self) -> int:
+        """The number of queries."""
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The batch of a key (epoch, number)."""
+        return self.batch(*key)
+
+    def batch(self, epoch: int, number: int) -> dict[str, np.ndarray]:
+        """Draw a batch of b queries and s shapes. An image that cannot be read gives way to the next, with a warning.
+
+        Args:
+            epoch: number of the epoch.
+            number: of the batch within it.
+
+        Returns:
+            image: uint8 [b, 3 or 4, size, size], the queries.
+            views: uint8 [s, views, 3, size, size]; places without a view repeat others.
+            view_mask: bool [s, views], which places hold a view.
+            label: int64 [b], the number of each query's category, with `labels`; without, instead of it
+            instance: int64 [b], the row of the shape that each query shows,
+            category, shape_category: int64 [b] and [s], numbers of categories; -1 where there is none.
+
+        Raises:
+            CmahError: if no query, or no view of any shape, can be read.
+        """
+        wanted = self.order.positions(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        queries = [self._query(epoch, int(position)) for position in wanted]
+        images, asked = [image for image, _ in queries], {image.image_id for image, _ in queries}
+        rng = np.random.default_rng([self.seed, SHAPE_STREAM, epoch, number])
+        first = [] if self.labels is not None else [self.row[image.shape_id] for image in images]
+        candidates = [*dict.fromkeys(first), *rng.permutation(len(self.shapes)).tolist()]
+        views: dict[int, np.ndarray] = {}
+        for row in dict.fromkeys(candidates):
+            if len(views) == min(self.batch_size, len(self.shapes)):
+                break
+            drawn = self._described(epoch, number, row, asked)
+            if drawn is not None:
+                views[row] = drawn
+        kept = [i for i, image in enumerate(images) if self.labels is not None or self.row[image.shape_id] in views]
+        if not views or not kept:
+            raise CmahError(f"{self.dataset.root}: no view of the shapes of a batch can be read")
+        there = np.array([[place < len(each) for place in range(self.views)] for each in views.values()])
+        filled = [each[np.arange(self.views) % len(each)] for each in views.values()]
+        batch = {
+            "image": np.stack([queries[i][1] for i in kept]),
+            "views": np.stack(filled),
+            "view_mask": there,
+        }
+        return batch | self._targets([images[i] for i in kept], list(views))
+
+    def _targets(self, images: Sequence[Image], rows: Sequence[int]) -> dict[str, np.ndarray]:
+        """What is to be learned of the queries."""
+        if self.labels is not None:
+            return {"label": np.array([self.labels[image.category] for image in images], np.int64)}
+        place = {row: i for i, row in enumerate(rows)}
+        shown = [self.row[image.shape_id] for image in images]
+        number = [self.numbers.get(shape.category, -1) for shape in self.shapes]
+        return {
+            "instance": np.array([place[row] for row in shown], np.int64),
+            "category": np.array([number[row] for row in shown], np.int64),
+            "shape_category": np.array([number[row] for row in rows], np.int64),
+        }
+
+    def _query(self, epoch: int, wanted: int) -> tuple[Image, np.ndarray]:
+        """An image and its pixels; an unreadable one gives way to the next."""
+        fault: CmahError | None = None
+        for offset in range(len(self)):
+            position = (wanted + offset) % len(self)
+            rng = np.random.default_rng([self.seed, SAMPLE_STREAM, epoch, position])
+            try:
+                return self.images[position], self.pictures.draw(self.images[position], rng)
+            except CmahError as error:
+                fault = fault or error
+                warnings.warn(f"{error}; the next image takes its place", stacklevel=2)
+        raise fault or CmahError(f"{self.dataset.root}: no image")
+
+    def _described(self, epoch: int, number: int, row: int, asked: set[str]) -> np.ndarray | None:
+        """The views of a shape, uint8 [v, 3, size, size], without the queries; None where none can be read."""
+        renders = self.renders[row]
+        views = describing_views(renders, len(renders), self.views_from)
+        images = [image for image in views if image.image_id not in asked]
+        images = images or [image for image in renders if image.image_id not in asked] or renders
+        rng = np.random.default_rng([self.seed, QUERY_VIEW_STREAM, epoch, number, row])
+        drawn, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
+        for _, reason in skipped:
+            warnings.warn(f"{reason}; the shape has fewer views", stacklevel=2)
+        return drawn if len(drawn) else None
+
+
+class QueryBatches:
+    """The epochs of `ImageQueries` in batches; the worker processes live as long as this object.
+
+    Attributes:
+        pairs: what the batches are made of.
+
+    Examples:
+        >>> from cmah.data.augmentation import NO_IMAGE_AUGMENTATION
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> pictures = AugmentedPictures(dataset, 32, NO_IMAGE_AUGMENTATION)
+        >>> batches = QueryBatches(ImageQueries(dataset, pictures, pictures, batch_size=8, views=2))
+        >>> len(batches) == len(batches.pairs) // 8, tuple(next(batches.epoch(0))["view_mask"].shape)
+        (True, (8, 2))
+    """
+
+    def __init__(self, pairs: ImageQueries, workers: int = 0) -> None:
+        """Prepare; the workers start with the first epoch.
+
+        Args:
+            pairs: what the batches are made of.
+            workers: processes that decode and augment; 0: this process does it.
+        """
+        self.pairs, self._order = pairs, pairs.order
+        size, b = pairs.pictures.size, pairs.batch_size
+        shared = workers > 0 and fits_shared(workers, b * (4 + 3 * pairs.views) * size**2)
+        self._loader = DataLoader(
+            pairs,
+            sampler=self._order,
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=partial(_as_tensors, shared=shared),
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH if workers else None,
+            worker_init_fn=quiet_worker,
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        """Number of batches in a whole epoch."""
+        return self._order.batches
+
+    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
+        """The batches of an epoch, see `ImageQueries.batch`; arguments as in `TrainingBatches.epoch`.
+
+        Raises:
+            CmahError: if nothing can be read.
+        """
+        self._order.epoch, self._order.first_batch = number, first_batch
+        try:
+            for batch in self._loader:
+                yield {key: torch.as_tensor(value) for key, value in batch.items()}
+        except CmahError as error:  # the message of an error in a worker is its whole traceback
+            raise CmahError(
+                str(error).strip().splitlines()[-1].removeprefix("cmah.errors.CmahError: ")
+            ) from None
+
+
+class _Order(torch.utils.data.Sampler[tuple[int, int]]):
+    """The keys (epoch, number) of the batches of one epoch, and the order of its queries."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count, self.batches, self.seed = count, max(1, count // batch_size), seed
+        self.epoch = self.first_batch = 0
+
+    def __len__(self) -> int:
+        return self.batches - self.first_batch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        yield from ((self.epoch, number) for number in range(self.first_batch, self.batches))
+
+    def positions(self, epoch: int) -> np.ndarray:
+        """A permutation of the queries that depends on (seed, epoch) only."""
+        return np.random.default_rng([self.seed, ORDER_STREAM, epoch]).permutation(self.count)
+
+
+def _as_tensors(batch: dict[str, np.ndarray], shared: bool) -> dict[str, Any]:
+    """Tensors, which a worker passes in shared memory, or the arrays as they are, which go through a pipe."""
+    return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else dict(batch)
