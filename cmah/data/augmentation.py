@@ -4,30 +4,26 @@ Everything random is drawn from the generator that is passed in, so that a sampl
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 import numpy as np
 import PIL.Image
-from scipy import ndimage
 
-from cmah.data.images import border, border_colour, fit_square
+from cmah.data.colour_transfer import transfer_colours
+from cmah.data.images import fit_square
+from cmah.data.object_masks import object_mask, picture_mask, replace_background
 from cmah.errors import ConfigError
 from cmah.settings import Range, Settings, Share
 
 # Rec. 709 luma weights, and the sine part of a hue rotation (SVG 1.1, feColorMatrix hueRotate)
 LUMA = np.tile([0.213, 0.715, 0.072], (3, 1))
 HUE_SINE = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]])
-# Largest difference of a channel at which a pixel still counts as background: JPEG leaves ripples of about 10
-BACKGROUND_TOLERANCE = 12
-# Largest mean difference of an enclosed region that is taken for a hole, and not for a part of the object
-HOLE_TOLERANCE = 3
-# Part of the border that must be of one colour before a background is assumed
-UNIFORM_BORDER = 0.8
-# Difference from the background at which a pixel on the outline counts as fully covered by the object
-OPAQUE = 96
 ERASED = (0.02, 0.25)  # range of the erased part of the area
+MaskOf = Callable[[], np.ndarray | None]  # gives uint8 [h, w], 255 = object
+StyleOf = Callable[[], np.ndarray | None]  # gives uint8 [h, w, 3]
 Turn = Annotated[float, Range(0, 0.5)]
 Part = Annotated[float, Range(0, 0.99)]
 Factor = Annotated[float, Range(1, 10)]  # 1: no change
@@ -59,6 +55,7 @@ class ImageAugmentation(Settings):
     greyscale: Share = 0.2  # probability of losing the colours
     background: Share = 0.5  # probability of another background: a colour, a gradient or clutter
     erase: Share = 0.0  # probability that a rectangle is painted over
+    colour_transfer: Share = 0.0  # probability of taking on the colours of another training image
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +89,7 @@ class PointAugmentation(Settings):
     mirror: Share = 0.5  # probability of a mirror image (left and right exchanged)
 
 
-NO_IMAGE_AUGMENTATION = ImageAugmentation(1, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+NO_IMAGE_AUGMENTATION = ImageAugmentation(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 NO_POINT_AUGMENTATION = PointAugmentation(0, 0, 1, 0, 0, 0, 0, 0)
 
 
@@ -101,7 +98,10 @@ def augment_image(
     size: int,
     config: ImageAugmentation,
     rng: np.random.Generator,
-    mask: Callable[[], np.ndarray | None] = lambda: None,
+    mask: MaskOf = lambda: None,
+    style: StyleOf = lambda: None,
+    *,
+    masks: bool = False,
 ) -> np.ndarray:
     """A random variant of an image.
 
@@ -110,11 +110,18 @@ def augment_image(
         size: side of the result in pixels.
         config: what may happen.
         rng: the generator of everything random.
-        mask: called if the background is to be replaced; gives uint8 [h, w], 255 = object, or None if there is none
-            (then `object_mask` guesses).
+        mask: called if the background is to be replaced, or with `masks`; gives uint8 [h, w], 255 = object, or None if
+            there is none (then `object_mask` guesses).
+        style: called if the image is to take on the colours of another; gives that one, uint8 [h, w, 3] of any size,
+            or None if there is none.
+        masks: add the mask as a fourth channel. It is cropped, stretched and flipped with the image; colours and the
+            background do not change it, and what is painted over is 0.
 
     Returns:
-        uint8 [size, size, 3].
+        uint8 [size, size, 3], or [size, size, 4] with `masks`.
+
+    Raises:
+        ValueError: with `masks`, if the mask is not of the image's size.
 
     Examples:
         >>> from dataclasses import replace
@@ -122,82 +129,128 @@ def augment_image(
         >>> black_and_white = np.array([[[0] * 3, [255] * 3]] * 2, np.uint8)
         >>> augment_image(black_and_white, 2, flip, np.random.default_rng(0))[0].tolist()
         [[255, 255, 255], [0, 0, 0]]
+        >>> mask = np.array([[255, 0]] * 2, np.uint8)
+        >>> augment_image(black_and_white, 2, flip, np.random.default_rng(0), lambda: mask, masks=True)[0].tolist()
+        [[255, 255, 255, 0], [0, 0, 0, 255]]
     """
+    return _seen(*_in_place(image, size, config, rng, mask, style, masks), size, config, rng)
+
+
+def augment_together(
+    images: Sequence[np.ndarray],
+    size: int,
+    config: ImageAugmentation,
+    rng: np.random.Generator,
+    mask_of: Sequence[MaskOf] = (),
+    style: StyleOf = lambda: None,
+    *,
+    masks: bool = False,
+) -> np.ndarray:
+    """Variants of several images, all changed by the same random numbers: views of one shape stay views of one shape.
+
+    Crop, stretch, flip, colours and what is painted over are the same for all; so is the image whose colours they take
+    on, and another background, where an image gets one.
+
+    Args:
+        images: uint8 [h, w, 3] each; the same crop is the same part of each one's width and height.
+        size: side of the results in pixels.
+        config: what may happen.
+        rng: the generator of everything random.
+        mask_of: for each image, what gives its mask, as in `augment_image`; () for none.
+        style: as in `augment_image`.
+        masks: as in `augment_image`.
+
+    Returns:
+        uint8 [n, size, size, 3], or [n, size, size, 4] with `masks`.
+
+    Examples:
+        >>> images = [np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)] * 2
+        >>> first, second = augment_together(images, 8, ImageAugmentation(), np.random.default_rng(0))
+        >>> (first == second).all()
+        np.True_
+    """
+    # one seed for what happens before the crop, one for the rest: a background is drawn for some images and not for
+    # others, which must not shift what is drawn after it
+    before, after = rng.integers(2**63, size=2)
+    style = cache(style)
+    drawn = []
+    for image, mask in zip(images, mask_of or [lambda: None] * len(images), strict=True):
+        placed = _in_place(image, size, config, np.random.default_rng(before), mask, style, masks)
+        drawn.append(_seen(*placed, size, config, np.random.default_rng(after)))
+    return np.stack(drawn) if drawn else np.zeros((0, size, size, 3 + masks), np.uint8)
+
+
+def _in_place(
+    image: np.ndarray,
+    size: int,
+    config: ImageAugmentation,
+    rng: np.random.Generator,
+    mask: MaskOf,
+    style: StyleOf,
+    masks: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What changes the pixels where they are, another's colours and another background; and, with `masks`, the mask."""
+    if masks:
+        complete = picture_mask(image, mask())
+        mask = lambda: complete  # noqa: E731, one line where a function would take three
+    if config.colour_transfer > 0 and rng.random() < config.colour_transfer:
+        image, mask = _transferred(image, 2 * size, mask, style())
     if rng.random() < config.background:
-        image = replace_background(image, mask(), rng)
+        return replace_background(image, mask(), rng), mask() if masks else None
+    return image, mask() if masks else None
+
+
+def _seen(
+    image: np.ndarray, mask: np.ndarray | None, size: int, config: ImageAugmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """Crop, flip, colours and what is painted over: uint8 [size, size, 3], or 4 if there is a mask."""
+    layers = [image] if mask is None else [image, mask]
     if image.shape[0] != image.shape[1]:
         # twice the size leaves a crop its sharpness
-        image = fit_square(image, size if config.crop == 1 else min(max(image.shape[:2]), 2 * size))
-    picture = _random_crop(PIL.Image.fromarray(image), size, config, rng)
+        side = size if config.crop == 1 else min(max(image.shape[:2]), 2 * size)
+        layers = [fit_square(layer, side) for layer in layers]
+    pictures = _random_crop([PIL.Image.fromarray(layer) for layer in layers], size, config, rng)
     if rng.random() < config.flip:
-        picture = picture.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
-    picture = _random_colours(picture, config, rng)
+        pictures = [picture.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
+    pictures[0] = _random_colours(pictures[0], config, rng)
     if rng.random() < config.erase:
         side = np.sqrt(rng.uniform(*ERASED)) * size
         width, height = (max(1, round(side * factor)) for factor in _reciprocal(rng, 2.0))
         left, top = (int(rng.integers(1 - extent, size)) for extent in (width, height))
-        picture.paste(_random_colour(rng), (left, top, left + width, top + height))
-    return np.asarray(picture)
+        box = (left, top, left + width, top + height)
+        pictures[0].paste(_random_colour(rng), box)
+        for picture in pictures[1:]:
+            picture.paste(0, box)
+    return np.asarray(pictures[0]) if mask is None else np.dstack([np.asarray(each) for each in pictures])
 
 
-def replace_background(image: np.ndarray, mask: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Lay the object of uint8 [h, w, 3] over a random background; unchanged if the object cannot be made out.
+def _transferred(
+    image: np.ndarray, largest: int, mask: MaskOf, other: np.ndarray | None
+) -> tuple[np.ndarray, MaskOf]:
+    """An image with the colours of another, and what gives its mask.
 
-    Where a pixel is partly object (mask a in 0..1), the old background shows through: c = a f + (1 - a) w, with
-    w the colour of the border. So the new pixel is c + (1 - a) (b - w), without a halo of the old background.
-
-    Examples:
-        >>> image = np.full((3, 3, 3), 255, np.uint8)
-        >>> image[1, 1] = 0  # a black object on white
-        >>> changed = replace_background(image, None, np.random.default_rng(0))
-        >>> (changed != image).any(axis=2).astype(int).tolist()
-        [[1, 1, 1], [1, 0, 1], [1, 1, 1]]
+    Both are made smaller before, to `largest` pixels a side: the conversion of a large photo takes seconds, and the
+    crop is scaled to half of that in any case.
     """
-    old = border_colour(image)
-    opacity = object_mask(image) if mask is None else mask
-    if opacity is None or opacity.shape != image.shape[:2]:
-        return image
-    change = _random_background(image.shape[0], image.shape[1], rng)
-    change -= np.asarray(old, np.float32)
-    change *= (1 - opacity.astype(np.float32) / 255)[..., None]
-    change += image
-    return np.clip(change, 0, 255, out=change).astype(np.uint8)
+    if other is None or min(image.size, other.size) < 2 * 3:  # a single pixel has no spread
+        return image, mask
+
+    def small_mask() -> np.ndarray | None:
+        known = mask()
+        known = object_mask(image) if known is None else known  # a guess from the colours that were
+        return None if known is None or known.shape != image.shape[:2] else _at_most(known, largest)
+
+    return transfer_colours(_at_most(image, largest), _at_most(other, largest)), small_mask
 
 
-def object_mask(image: np.ndarray) -> np.ndarray | None:
-    """Guess the mask uint8 [h, w], 255 = object, of an object before a plain background.
-
-    Background is what resembles the border's median colour and is connected to the border, or resembles it
-    closely. Pixels of the outline get a value between, by their difference from the background.
-
-    Returns:
-        None if the border is not of one colour.
-
-    Examples:
-        >>> image = np.full((3, 4, 3), 255, np.uint8)
-        >>> image[1, 1], image[1, 2] = 207, 0  # one pixel is half object, the next all of it
-        >>> object_mask(image).tolist()
-        [[0, 0, 0, 0], [0, 127, 255, 0], [0, 0, 0, 0]]
-    """
-    colour = np.asarray(border_colour(image), np.uint8)
-    if (_difference(border(image), colour) <= BACKGROUND_TOLERANCE).mean() < UNIFORM_BORDER:
-        return None
-    difference = _difference(image, colour)
-    regions, count = ndimage.label(difference <= BACKGROUND_TOLERANCE)
-    pixels = np.maximum(np.bincount(regions.ravel(), minlength=count + 1), 1)
-    outside = np.bincount(regions.ravel(), difference.ravel(), count + 1) <= HOLE_TOLERANCE * pixels
-    outside[border(regions[..., None])] = True
-    outside[0] = False
-    background = outside[regions]
-    outline = background.copy()
-    outline[1:] |= background[:-1]
-    outline[:-1] |= background[1:]
-    outline[:, 1:] |= background[:, :-1]
-    outline[:, :-1] |= background[:, 1:]
-    mask = np.full(background.shape, 255, np.uint8)
-    mask[outline] = np.minimum(difference[outline], OPAQUE).astype(np.uint16) * 255 // OPAQUE
-    mask[background] = 0
-    return mask
+def _at_most(layer: np.ndarray, largest: int) -> np.ndarray:
+    """An image or a mask, made smaller if its longer side is above `largest`."""
+    height, width = layer.shape[:2]
+    scale = largest / max(height, width)
+    if scale >= 1:
+        return layer
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(PIL.Image.fromarray(layer).resize(inner, PIL.Image.Resampling.BICUBIC))
 
 
 def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random.Generator) -> np.ndarray:
@@ -235,16 +288,18 @@ def augment_points(points: np.ndarray, config: PointAugmentation, rng: np.random
 
 
 def _random_crop(
-    picture: PIL.Image.Image, size: int, config: ImageAugmentation, rng: np.random.Generator
-) -> PIL.Image.Image:
+    pictures: list[PIL.Image.Image], size: int, config: ImageAugmentation, rng: np.random.Generator
+) -> list[PIL.Image.Image]:
+    """The same part of pictures of one size, scaled."""
+    picture = pictures[0]
     area = rng.uniform(config.crop, 1)
     extents = np.sqrt(area) * _reciprocal(rng, math.sqrt(config.stretch))
     width, height = np.minimum(extents, 1) * picture.size
     left, top = rng.random(2) * (picture.width - width, picture.height - height)
     if picture.size == (size, size) == (width, height):
-        return picture
+        return pictures
     box = (left, top, left + width, top + height)
-    return picture.resize((size, size), PIL.Image.Resampling.BICUBIC, box=box)
+    return [picture.resize((size, size), PIL.Image.Resampling.BICUBIC, box=box) for picture in pictures]
 
 
 def _random_colours(
@@ -264,15 +319,6 @@ def _random_colours(
     if offset == 0 and np.allclose(matrix, one, atol=1e-9):
         return picture
     return picture.convert("RGB", tuple(np.column_stack([matrix, np.full(3, offset)]).ravel().tolist()))
-
-
-def _random_background(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [h, w, 3] in 0..255: a grid of random colours, enlarged; a single cell is plain, two make a gradient."""
-    cells = int(rng.choice([1, 2, 4, 8, 16]))
-    spread = rng.uniform(0, 128)
-    grid = rng.uniform(0, 255, 3) + rng.uniform(-spread, spread, (cells, cells, 3))
-    small = PIL.Image.fromarray(grid.clip(0, 255).astype(np.uint8))
-    return np.asarray(small.resize((width, height), PIL.Image.Resampling.BICUBIC), np.float32)
 
 
 def _random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
@@ -302,9 +348,3 @@ def _reciprocal(rng: np.random.Generator, largest: float, count: int = 0) -> np.
     """Factors between 1 / largest and largest, uniform in the logarithm; count 0 gives a pair x, 1 / x."""
     logarithm = rng.uniform(-1, 1, count or 1) * math.log(largest)
     return np.exp(logarithm if count else np.concatenate([logarithm, -logarithm]))
-
-
-def _difference(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Largest difference of a channel, uint8 [...], of pixels uint8 [..., 3] from a colour."""
-    apart = np.maximum(pixels, colour) - np.minimum(pixels, colour)
-    return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])

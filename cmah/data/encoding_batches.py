@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from cmah.data.dataset import Dataset, Image
-from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture
-from cmah.data.images import fit_square
+from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture, open_with_mask
+from cmah.data.object_masks import square_picture
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.data.training_batches import PREFETCH, quiet_worker
 from cmah.errors import CmahError
@@ -19,8 +19,8 @@ from cmah.files import Skipped
 class ImageBatches:
     """Pictures in order, without augmentation.
 
-    Iterating yields ({"image": uint8 [b, 3, size, size]}, positions in `pictures`). A picture that cannot be read is
-    left out and noted.
+    Iterating yields ({"image": uint8 [b, 3, size, size]}, positions in `pictures`), with masks [b, 4, size, size]. A
+    picture that cannot be read is left out and noted.
 
     Attributes:
         skipped: (path, reason) of each picture left out so far.
@@ -42,6 +42,7 @@ class ImageBatches:
         batch_size: int,
         workers: int = 0,
         framing: Framing = WHOLE,
+        masks: bool = False,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -51,9 +52,10 @@ class ImageBatches:
             batch_size: images in a batch.
             workers: number of processes that decode; 0: this process does it.
             framing: what is cut off and painted over.
+            masks: add the mask of the object as a fourth channel, 255 = object.
         """
         self.pictures, self.size, self.batch_size, self.workers = pictures, size, batch_size, workers
-        self.framing = framing
+        self.framing, self.masks = framing, masks
         self.skipped: Skipped = []
 
     @classmethod
@@ -65,6 +67,7 @@ class ImageBatches:
         batch_size: int,
         workers: int,
         framing: Framing,
+        masks: bool = False,
     ) -> "ImageBatches":
         """The batches of images of a dataset; arguments as in the constructor.
 
@@ -76,12 +79,13 @@ class ImageBatches:
             >>> batch["image"][0, :, 0, 0].tolist()  # the corner has become black
             [0, 0, 0]
         """
-        return cls([dataset.picture(image) for image in images], size, batch_size, workers, framing)
+        pictures = [dataset.picture(image) for image in images]
+        return cls(pictures, size, batch_size, workers, framing, masks)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
         self.skipped.clear()
         loader = DataLoader(
-            _Pictures(self.pictures, self.size, self.framing),
+            _Pictures(self.pictures, self.size, self.framing, self.masks),
             batch_size=self.batch_size,
             num_workers=self.workers,
             collate_fn=list,
@@ -152,18 +156,44 @@ class PointBatches:
                 yield {"points": torch.from_numpy(np.stack(clouds))}, positions
 
 
-class _Pictures(torch.utils.data.Dataset):
-    """(uint8 [3, size, size] or None, reason) of each file."""
+def square_file(
+    picture: PictureFile, size: int, framing: Framing = WHOLE, *, masks: bool = False
+) -> np.ndarray:
+    """A picture on disk as a model takes it, framed and scaled by `fit_square`.
 
-    def __init__(self, pictures: Sequence[PictureFile], size: int, framing: Framing) -> None:
-        self.pictures, self.size, self.framing = pictures, size, framing
+    Args:
+        picture: the file, with mask and box where there are any.
+        size: side of the result in pixels.
+        framing: what is cut off and painted over.
+        masks: add the mask of the object as a fourth channel, see `framing.open_with_mask`.
+
+    Returns:
+        uint8 [size, size, 3], or [size, size, 4] with masks.
+
+    Raises:
+        CmahError: if a file that is needed cannot be read, as `framing.open_picture` says.
+
+    Examples:
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> square_file(dataset.picture(dataset.images[0]), 32, masks=True).shape
+        (32, 32, 4)
+    """
+    pixels = np.dstack(open_with_mask(picture, framing)) if masks else open_picture(picture, framing)[0]
+    return square_picture(pixels, size, masks=masks)
+
+
+class _Pictures(torch.utils.data.Dataset):
+    """(uint8 [3 or 4, size, size] or None, reason) of each file."""
+
+    def __init__(self, pictures: Sequence[PictureFile], size: int, framing: Framing, masks: bool) -> None:
+        self.pictures, self.size, self.framing, self.masks = pictures, size, framing, masks
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, position: int) -> tuple[np.ndarray | None, str]:
         try:
-            pixels, _ = open_picture(self.pictures[position], self.framing)
+            square = square_file(self.pictures[position], self.size, self.framing, masks=self.masks)
         except CmahError as error:
             return None, str(error)
-        return fit_square(pixels, self.size).transpose(2, 0, 1), ""
+        return square.transpose(2, 0, 1), ""

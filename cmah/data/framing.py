@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from cmah.data.images import load_image_and_alpha, load_mask, without_background
+from cmah.data.object_masks import picture_mask
 from cmah.errors import CmahError
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels, from the upper left corner
@@ -155,30 +156,82 @@ def open_picture(
         >>> open_picture(picture)[0].shape, open_picture(picture, Framing("box", margin=0.5))[0].shape
         ((30, 40, 3), (20, 40, 3))
     """
-    pixels, alpha = load_image_and_alpha(picture.path)
+    opened = _open(picture, framing)
+
+    def mask() -> np.ndarray | None:
+        known = opened.known_mask()
+        return None if known is None else opened.cut(known)
+
+    return opened.pixels, mask
+
+
+def open_with_mask(picture: PictureFile, framing: Framing = WHOLE) -> tuple[np.ndarray, np.ndarray]:
+    """Read a picture as a model with masks sees it, before it is scaled.
+
+    The mask is that of the file, else the picture's opacity, else what `object_masks.picture_mask` makes of the whole
+    picture; a crop cuts it as it cuts the pixels. What is guessed takes no part in the framing.
+
+    Args:
+        picture: the file, with mask and box where there are any.
+        framing: what is cut off and painted over.
+
+    Returns:
+        The pixels, uint8 [h, w, 3], and their mask, uint8 [h, w], 255 = object.
+
+    Raises:
+        CmahError: as `open_picture`, and if the mask cannot be read or is not of the picture's size.
+
+    Examples:
+        >>> from PIL import Image
+        >>> scene = Image.new("RGB", (40, 30), "white")
+        >>> scene.paste("red", (10, 5, 30, 15))
+        >>> scene.save("scene.png")
+        >>> pixels, mask = open_with_mask(PictureFile(Path("scene.png"), bbox=(9, 5, 20, 10)), Framing("box", margin=0))
+        >>> pixels.shape, mask[0, :3].tolist()
+        ((10, 20, 3), [0, 255, 255])
+    """
+    opened = _open(picture, framing)
+    known = opened.known_mask()
+    if known is not None and known.shape != opened.original.shape[:2]:
+        raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
+    return opened.pixels, opened.cut(picture_mask(opened.original, known))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A framed picture, with what is needed for its mask."""
+
+    pixels: np.ndarray  # framed
+    original: np.ndarray  # as they were read
+    known_mask: Callable[[], np.ndarray | None]  # of the original pixels
+    cut: Callable[[np.ndarray], np.ndarray]  # what framing does to a mask
+
+
+def _open(picture: PictureFile, framing: Framing) -> _Opened:
+    original, alpha = load_image_and_alpha(picture.path)
 
     def whole_mask() -> np.ndarray | None:
         return alpha if picture.mask is None else load_mask(picture.mask)
 
     mask = whole_mask() if framing.reads_mask else None
-    size = pixels.shape[:2]
+    size, pixels = original.shape[:2], original
     if mask is not None and framing.background == "remove":
         try:
             pixels = without_background(pixels, mask)
         except CmahError as error:
             raise CmahError(f"{picture.path}: {error} ({picture.mask or ''})") from None
+    known = whole_mask if mask is None else lambda: mask
     box = _box(picture, framing, mask, size)
     if box is None:
-        return pixels, whole_mask if mask is None else lambda: mask
+        return _Opened(pixels, original, known, lambda whole: whole)
     left, top, right, bottom = with_margin(box, framing.margin, size)
 
-    def cut_mask() -> np.ndarray | None:
-        whole = whole_mask() if mask is None else mask
-        if whole is not None and whole.shape != size:
+    def cut(whole: np.ndarray) -> np.ndarray:
+        if whole.shape != size:
             raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
-        return None if whole is None else whole[top:bottom, left:right]
+        return whole[top:bottom, left:right]
 
-    return np.ascontiguousarray(pixels[top:bottom, left:right]), cut_mask
+    return _Opened(np.ascontiguousarray(pixels[top:bottom, left:right]), original, known, cut)
 
 
 def _box(

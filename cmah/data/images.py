@@ -92,14 +92,16 @@ def without_background(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Scale uint8 [h, w, 3] to [size, size, 3] without distortion.
+    """Scale uint8 [h, w, 3] to [size, size, 3] without distortion, or a mask [h, w] to [size, size] in the same way.
 
-    An image that is not square is centred on the colour of its border (median of each channel). An image that
-    already has the size is returned as it is.
+    An image that is not square is centred on the colour of its border (median of each channel), a mask on 0. An image
+    that already has the size is returned as it is.
 
     Examples:
         >>> fit_square(np.zeros((20, 10, 3), np.uint8), 8).shape
         (8, 8, 3)
+        >>> fit_square(np.full((4, 2), 255, np.uint8), 4).tolist()[0]  # the mask of an image that is all object
+        [0, 255, 255, 0]
     """
     height, width = image.shape[:2]
     if height == width == size:
@@ -109,7 +111,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     small = PIL.Image.fromarray(image).resize(inner, PIL.Image.Resampling.BICUBIC)
     if height == width:
         return np.asarray(small)
-    canvas = PIL.Image.new("RGB", (size, size), border_colour(image))
+    canvas = PIL.Image.new(small.mode, (size, size), 0 if image.ndim == 2 else border_colour(image))
     canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return np.asarray(canvas)
 

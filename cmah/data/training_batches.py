@@ -9,7 +9,6 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,11 +21,11 @@ from cmah.data.augmentation import (
     NO_POINT_AUGMENTATION,
     ImageAugmentation,
     PointAugmentation,
-    augment_image,
     augment_points,
 )
+from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
-from cmah.data.framing import WHOLE, Framing, open_picture
+from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
@@ -68,6 +67,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         clouds: bool = True,
         pictures: bool = True,
         framing: Framing = WHOLE,
+        masks: bool = False,
         seed: int = 0,
     ) -> None:
         """Read the clouds.
@@ -85,16 +85,14 @@ class TrainingPairs(torch.utils.data.Dataset):
             pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
                 the features of all images.
             framing: what is cut off and painted over; a background that is removed is not replaced by another.
+            masks: whether images have a fourth channel, the mask of the object.
             seed: seed of everything random.
 
         Raises:
             DatasetError: if no shape can be trained on.
         """
-        self.dataset, self.framing = dataset, framing
-        self.image_size, self.points = image_size, points
-        self.image_augmentation, self.point_augmentation = image_augmentation, point_augmentation
-        if framing.background == "remove":
-            self.image_augmentation = replace(image_augmentation, background=0.0)
+        self.dataset, self.image_size, self.points = dataset, image_size, points
+        self.point_augmentation = point_augmentation
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
         self.clouds = clouds
         self.skipped: Skipped = []
@@ -118,6 +116,14 @@ class TrainingPairs(torch.utils.data.Dataset):
         if not self.shapes:
             reason = f" ({self.skipped[0][1]})" if self.skipped else ""
             raise DatasetError([f"{dataset.root}: no shape to train on{reason}"])
+        self._drawing = AugmentedPictures(
+            dataset,
+            image_size,
+            image_augmentation,
+            framing,
+            masks=masks,
+            styles=[image for images in self.images for image in images],
+        )
         self._points = np.concatenate(parts) if clouds else np.zeros((0, 3), np.float16)
         self._offsets = np.cumsum([0, *map(len, parts)])
 
@@ -135,8 +141,8 @@ class TrainingPairs(torch.utils.data.Dataset):
             key: (epoch, position of the shape).
 
         Returns:
-            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; missing if
-                `pictures` is off.
+            image: uint8 [3, size, size], or [views, 3, size, size] if more than one view is drawn; 4 in place of 3
+                with masks; missing if `pictures` is off.
             points: float32 [points, 3] or [points, 6], normalised, then augmented; missing if `clouds` is off.
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
@@ -197,10 +203,21 @@ class TrainingPairs(torch.utils.data.Dataset):
         return drawn, first
 
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
-        """An image of the dataset, augmented: uint8 [3, size, size]."""
-        pixels, mask = open_picture(self.dataset.picture(image), self.framing)
-        pixels = augment_image(pixels, self.image_size, self.image_augmentation, rng, mask)
-        return pixels.transpose(2, 0, 1)
+        """An image of the dataset, augmented: uint8 [3, size, size], or [4, size, size] with masks."""
+        return self._drawing.draw(image, rng)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of the points and images of one sample.
+
+        Examples:
+            >>> dataset = Dataset.read("demo/dataset").select("test")
+            >>> TrainingPairs(dataset, image_size=32, points=64).sample_bytes == 64 * 3 * 4 + 3 * 32 * 32
+            True
+        """
+        points = self.points * (24 if self.colours else 12) if self.clouds else 0
+        pictures = self.views * self._drawing.channels * self.image_size**2 if self.pictures else 0
+        return points + pictures
 
 
 class Batches(Protocol):
@@ -245,9 +262,7 @@ class TrainingBatches:
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
-        sample_bytes = pairs.points * (24 if pairs.colours else 12) if pairs.clouds else 0
-        sample_bytes += pairs.views * 3 * pairs.image_size**2 if pairs.pictures else 0
-        shared = workers > 0 and _fits_shared(workers, batch_size * sample_bytes)
+        shared = workers > 0 and _fits_shared(workers, batch_size * pairs.sample_bytes)
         self._loader = DataLoader(
             pairs,
             batch_sampler=self._order,

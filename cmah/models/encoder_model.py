@@ -40,6 +40,7 @@ class EncoderModel(Protocol):
         width: numbers in one output.
         learned_codes: whether the signs of `code_outputs` are the codes; else a hash is fitted to the embeddings.
         image_size: side of the images that it takes, in pixels.
+        masks: whether images have a fourth channel, the mask of the object: 255 = object. Views never have it.
         points: points of the clouds that it takes.
         colours: whether these clouds have colours, six columns in place of three.
         shape_input: what shows it a shape: "points", "views" or "both".
@@ -64,6 +65,7 @@ class EncoderModel(Protocol):
     width: int
     learned_codes: bool
     image_size: int
+    masks: bool
     points: int
     colours: bool
     shape_input: Literal["points", "views", "both"]
@@ -76,7 +78,7 @@ class EncoderModel(Protocol):
         """See the class."""
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Images uint8 [b, 3, image_size, image_size] to outputs [b, width]."""
+        """Images uint8 [b, 3, image_size, image_size], 4 in place of 3 with masks, to outputs [b, width]."""
 
     def encode_shapes(self, shapes: Mapping[str, Tensor]) -> Tensor:
         """A named batch of what shows the shapes to outputs [b, width].

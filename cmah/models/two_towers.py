@@ -131,6 +131,8 @@ class TwoTowers(nn.Module):
         ((2, 32), (2, 16))
     """
 
+    masks = False
+
     def __init__(self, config: TowersConfig) -> None:
         super().__init__()
         c = self.config = config

@@ -98,6 +98,7 @@ class Recipe(ABC):
             clouds=self.model.points > 0,
             colours=self.model.colours,
             framing=config.data.framing,
+            masks=self.model.masks,
             seed=config.training.seed,
         )
         return TrainingBatches(pairs, config.training.batch_size, config.training.workers)

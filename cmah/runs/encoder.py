@@ -14,9 +14,10 @@ import torch
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
-from cmah.data.encoding_batches import ImageBatches
-from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture
-from cmah.data.images import PICTURE_SUFFIXES, fit_square
+from cmah.data.encoding_batches import ImageBatches, square_file
+from cmah.data.framing import WHOLE, Framing, PictureFile
+from cmah.data.images import PICTURE_SUFFIXES
+from cmah.data.object_masks import square_picture
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.data.shape_views import ViewsFrom, described
 from cmah.devices import chosen_device
@@ -93,8 +94,8 @@ class Encoder:
 
         Args:
             inputs: what `batches` holds.
-            batches: images (uint8 [b, 3, s, s]), what a frozen image encoder made of them (float32 [b, d]), or shapes
-                (named tensors, see `EncoderModel.encode_shapes`).
+            batches: images (uint8 [b, 3, s, s], with masks [b, 4, s, s]), what a frozen image encoder made of them
+                (float32 [b, d]), or shapes (named tensors, see `EncoderModel.encode_shapes`).
         """
         network: Any = self.model
         encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
@@ -126,15 +127,20 @@ class Encoder:
     def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
         """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`.
 
-        They are taken as they are, whatever was cut off and painted over in training.
+        They are taken as they are, whatever was cut off and painted over in training. For a model with masks they may
+        also be [h, w, 4], with the mask of the object as the fourth channel, 255 = object; of a picture without it, the
+        mask is guessed (`picture_mask`).
+
+        Raises:
+            ValueError: if a picture has another shape.
 
         Examples:
             >>> picture = np.zeros((120, 160, 3), np.uint8)
             >>> Encoder.load("demo/run").encode_images([picture, picture], ids=["a", "b"]).packed.shape
             (2, 8)
         """
-        size = self.model.image_size
-        tensors = (_image_tensor(fit_square(image, size)) for image in images)
+        size, masks = self.model.image_size, self.model.masks
+        tensors = (_image_tensor(square_picture(image, size, masks=masks)) for image in images)
         return self.codes(self.outputs("image", tensors), "image", **columns)
 
     def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
@@ -194,7 +200,7 @@ class Encoder:
             outputs = self.outputs("features", parts)
         else:
             size = self.model.image_size
-            batches = ImageBatches.of(dataset, images, size, BATCH, workers, framing)
+            batches = ImageBatches.of(dataset, images, size, BATCH, workers, framing, self.model.masks)
             kept, skipped = [], batches.skipped
             shown = _shown(batches, "image", kept, len(images), label)
             outputs = self.outputs("image", (batch["image"] for batch in shown))
@@ -332,8 +338,8 @@ class Encoder:
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()
         if suffix in PICTURE_SUFFIXES:
-            pixels, _ = open_picture(PictureFile(path), self.framing)
-            picture = fit_square(pixels, self.model.image_size)
+            size, masks = self.model.image_size, self.model.masks
+            picture = square_file(PictureFile(path), size, self.framing, masks=masks)
             return "photo", self.outputs("image", [_image_tensor(picture)])
         if suffix not in (".npy", *MESH_SUFFIXES):
             raise CmahError(
@@ -358,7 +364,7 @@ class Encoder:
 
 
 def _image_tensor(image: np.ndarray) -> torch.Tensor:
-    """An image, uint8 [s, s, 3], which may be read-only, as uint8 [1, 3, s, s]."""
+    """An image, uint8 [s, s, c], which may be read-only, as uint8 [1, c, s, s]."""
     return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
 
 

@@ -13,10 +13,9 @@ from cmah.data.augmentation import (
     PointAugmentation,
     augment_image,
     augment_points,
-    object_mask,
-    replace_background,
 )
 from cmah.data.images import fit_square
+from cmah.data.object_masks import object_mask, replace_background
 from cmah.data.point_clouds import normalise
 from cmah.errors import ConfigError
 
