@@ -147,7 +147,11 @@ class ImageQueries(torch.utils.data.Dataset):
             drawn = self._described(epoch, number, row, asked)
             if drawn is not None:
                 views[row] = drawn
-        kept = [i for i, image in enumerate(images) if self.labels is not None or self.row[image.shape_id] in views]
+        kept = [
+            i
+            for i, image in enumerate(images)
+            if self.labels is not None or self.row[image.shape_id] in views
+        ]
         if not views or not kept:
             raise CmahError(f"{self.dataset.root}: no view of the shapes of a batch can be read")
         there = np.array([[place < len(each) for place in range(self.views)] for each in views.values()])
@@ -192,7 +196,7 @@ class ImageQueries(torch.utils.data.Dataset):
         images = [image for image in views if image.image_id not in asked]
         images = images or [image for image in renders if image.image_id not in asked] or renders
         rng = np.random.default_rng([self.seed, QUERY_VIEW_STREAM, epoch, number, row])
-        drawn, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
+        drawn, _, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
         for _, reason in skipped:
             warnings.warn(f"{reason}; the shape has fewer views", stacklevel=2)
         return drawn if len(drawn) else None
@@ -208,9 +212,9 @@ class QueryBatches:
         >>> from cmah.data.augmentation import NO_IMAGE_AUGMENTATION
         >>> dataset = Dataset.read("demo/dataset").select("test")
         >>> pictures = AugmentedPictures(dataset, 32, NO_IMAGE_AUGMENTATION)
-        >>> batches = QueryBatches(ImageQueries(dataset, pictures, pictures, batch_size=8, views=2))
-        >>> len(batches) == len(batches.pairs) // 8, tuple(next(batches.epoch(0))["view_mask"].shape)
-        (True, (8, 2))
+        >>> batches = QueryBatches(ImageQueries(dataset, pictures, pictures, batch_size=4, views=2))
+        >>> len(batches) == len(batches.pairs) // 4, tuple(next(batches.epoch(0))["view_mask"].shape)
+        (True, (4, 2))
     """
 
     def __init__(self, pairs: ImageQueries, workers: int = 0) -> None:
@@ -221,7 +225,7 @@ class QueryBatches:
             workers: processes that decode and augment; 0: this process does it.
         """
         self.pairs, self._order = pairs, pairs.order
-        size, b = pairs.pictures.size, pairs.batch_size
+        size, b = pairs.pictures.image_size, pairs.batch_size
         shared = workers > 0 and fits_shared(workers, b * (4 + 3 * pairs.views) * size**2)
         self._loader = DataLoader(
             pairs,

@@ -46,12 +46,15 @@ class TrainingPairs(torch.utils.data.Dataset):
         shapes: the shapes that are trained on: those with a readable cloud, if clouds are read, and an image.
         images: the images of each of these shapes.
         skipped: (shape_id, reason) of the other shapes.
+        unit: what one of the pairs is, for messages.
 
     Examples:
         >>> pairs = TrainingPairs(Dataset.read("demo/dataset"), image_size=32, points=64)
         >>> {key: value.shape for key, value in pairs[0, 5].items()}  # epoch 0, the sixth shape
         {'points': (64, 3), 'index': (), 'view': (), 'image': (3, 32, 32)}
     """
+
+    unit = "shapes"
 
     def __init__(
         self,
@@ -220,6 +223,21 @@ class TrainingPairs(torch.utils.data.Dataset):
         return points + pictures
 
 
+class Pairs(Protocol):
+    """What batches are made of: what is trained on, and what was left out.
+
+    Examples:
+        >>> pairs: Pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=32, points=64)
+        >>> pairs.unit, pairs.skipped
+        ('shapes', [])
+    """
+
+    unit: str
+    skipped: Skipped
+
+    def __len__(self) -> int: ...
+
+
 class Batches(Protocol):
     """What training reads: the epochs of some pairs in batches, and how many batches an epoch has.
 
@@ -230,7 +248,7 @@ class Batches(Protocol):
         True
     """
 
-    pairs: TrainingPairs
+    pairs: "Pairs"
 
     def __len__(self) -> int: ...
 
@@ -262,7 +280,7 @@ class TrainingBatches:
         """
         self.pairs = pairs
         self._order = _Order(len(pairs), batch_size, pairs.seed)
-        shared = workers > 0 and _fits_shared(workers, batch_size * pairs.sample_bytes)
+        shared = workers > 0 and fits_shared(workers, batch_size * pairs.sample_bytes)
         self._loader = DataLoader(
             pairs,
             batch_sampler=self._order,
@@ -329,8 +347,17 @@ def _stacked(samples: list[dict[str, np.ndarray]], shared: bool) -> dict[str, An
     return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else batch
 
 
-def _fits_shared(workers: int, batch_bytes: int) -> bool:
-    """Whether the prefetched batches fit into shared memory, of which containers often have 64 MB only."""
+def fits_shared(workers: int, batch_bytes: int) -> bool:
+    """Whether the prefetched batches fit into shared memory, of which containers often have 64 MB only.
+
+    Args:
+        workers: processes that prepare batches.
+        batch_bytes: of one batch.
+
+    Examples:
+        >>> fits_shared(2, 1 << 60)
+        False
+    """
     try:
         state = os.statvfs("/dev/shm")
     except (OSError, AttributeError):  # no such file system: torch shares memory in another way

@@ -67,7 +67,9 @@ class StagedBackbone(nn.Module):
             whole.load(weights)
         self.channels, self.dim, self.default_size = channels, whole.dim, whole.default_size
         if spec.family != "timm" or whole.size is not None:
-            raise ConfigError(f"encoder {spec}: expected a convolutional network of timm, such as timm:resnet50")
+            raise ConfigError(
+                f"encoder {spec}: expected a convolutional network of timm, such as timm:resnet50"
+            )
         parts, behind = _parts(whole.net, REDUCTIONS[stage - 1])
         if not behind or not _same(whole.net, parts):
             raise ConfigError(

@@ -61,17 +61,23 @@ class LossConfig(Settings):
     contrast_temperature: Positive = 0.5
     code_weight: float = 1.0  # the same contrast on learned codes, of every length
     code_temperature: Positive = 0.2
-    view_crop: Annotated[float, Range(0.01, 1)] = 0.65  # smallest part of the area of a shape's views that is kept
+    view_crop: Annotated[float, Range(0.01, 1)] = (
+        0.65  # smallest part of the area of a shape's views that is kept
+    )
     view_flip: Share = 0.5  # probability that all views of a shape are mirrored
     # level "instance"
     temperature: Positive = 0.1  # of the attention's scores
     instance: float = 1.0  # the shape among those of the batch
-    category: float = 0.2  # shapes of the category among those of the batch; reads labels of images and shapes
+    category: float = (
+        0.2  # shapes of the category among those of the batch; reads labels of images and shapes
+    )
     # level "category"
     classes: float = 1.0  # the class of each image
     smoothing: ProperShare = 0.1  # of the images' labels
     domain: float = 1.0  # CDAN+E
-    reversal_steps: Positive = 10_000.0  # after so many steps nearly all of the adversary's gradient is reversed
+    reversal_steps: Positive = (
+        10_000.0  # after so many steps nearly all of the adversary's gradient is reversed
+    )
     nuclear: float = 0.1  # BNM
     centres: float = 0.1  # centres of the classes, by pseudo label among shapes
     centre_decay: Annotated[float, Range(1e-3, 1)] = 0.3
@@ -173,7 +179,9 @@ class StyleMixedRecipe(Recipe):
 
     def require_usable_untrained(self) -> None:
         """Refuse: what comes behind the encoders would be of random weights."""
-        raise ConfigError("training.epochs = 0: the vectors of style_mixed come of layers that have to be trained")
+        raise ConfigError(
+            "training.epochs = 0: the vectors of style_mixed come of layers that have to be trained"
+        )
 
     def batches(self, dataset: Dataset, config: Config) -> QueryBatches:
         """Images as queries, and shapes by up to `model.views` of their renders."""
@@ -226,7 +234,9 @@ class StyleMixedRecipe(Recipe):
                 reduction = "mean" if self.by_category else "sum"
                 parts["consistency"] = consistency(plain, mixed, s.consistency_temperature, reduction)
             weights = {"codes": s.code_weight}
-            total = torch.stack([weights.get(name, getattr(s, name, 0.0)) * part for name, part in parts.items()])
+            total = torch.stack(
+                [weights.get(name, getattr(s, name, 0.0)) * part for name, part in parts.items()]
+            )
         return total.sum(), parts
 
     def _instance_terms(
@@ -280,7 +290,9 @@ class StyleMixedRecipe(Recipe):
         if s.orthogonal and step >= s.orthogonal_from:
             parts["orthogonal"] = orthogonal_projection_loss(images, labels, s.orthogonal_gamma)
         if s.contrast:
-            parts["contrast"] = category_contrast(images, shapes, labels, shape_logits, s.contrast_temperature)
+            parts["contrast"] = category_contrast(
+                images, shapes, labels, shape_logits, s.contrast_temperature
+            )
         if codes[0] is not None and codes[1] is not None and s.code_weight:
             each = [
                 category_contrast(codes[0][:, :b], codes[1][:, :b], labels, shape_logits, s.code_temperature)

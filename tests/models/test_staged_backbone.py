@@ -42,7 +42,8 @@ def test_the_two_parts_are_the_whole_network(name, stage):
 def test_a_mask_does_nothing_at_first(weights):
     spec = BackboneSpec.parse("timm:test_resnet")
     colour, masked = (
-        StagedBackbone(spec, 64, channels, weights=weights).eval() for channels in ("colour", "colour and mask")
+        StagedBackbone(spec, 64, channels, weights=weights).eval()
+        for channels in ("colour", "colour and mask")
     )
     pictures = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
