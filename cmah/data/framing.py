@@ -168,8 +168,9 @@ def open_picture(
 def open_with_mask(picture: PictureFile, framing: Framing = WHOLE) -> tuple[np.ndarray, np.ndarray]:
     """Read a picture as a model with masks sees it, before it is scaled.
 
-    The mask is that of the file, else the picture's opacity, else what `object_masks.picture_mask` makes of the whole
-    picture; a crop cuts it as it cuts the pixels. What is guessed takes no part in the framing.
+    The mask is that of the file, else the picture's opacity if any of it is transparent, else what
+    `object_masks.picture_mask` makes of the whole picture; a crop cuts it as it cuts the pixels. What is guessed takes
+    no part in the framing.
 
     Args:
         picture: the file, with mask and box where there are any.
@@ -194,6 +195,8 @@ def open_with_mask(picture: PictureFile, framing: Framing = WHOLE) -> tuple[np.n
     known = opened.known_mask()
     if known is not None and known.shape != opened.original.shape[:2]:
         raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
+    if picture.mask is None and known is not None and known.min() == 255:
+        known = None  # many programs write an opacity of 255 everywhere, which says nothing
     return opened.pixels, opened.cut(picture_mask(opened.original, known))
 
 

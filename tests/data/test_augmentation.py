@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from batch_dataset import disc
 
 from cmah.data.augmentation import (
     NO_IMAGE_AUGMENTATION,
@@ -13,9 +14,10 @@ from cmah.data.augmentation import (
     PointAugmentation,
     augment_image,
     augment_points,
+    augment_together,
 )
+from cmah.data.colour_transfer import transfer_colours
 from cmah.data.images import fit_square
-from cmah.data.object_masks import object_mask, replace_background
 from cmah.data.point_clouds import normalise
 from cmah.errors import ConfigError
 
@@ -32,15 +34,6 @@ def noise():
 @pytest.fixture
 def cloud():
     return normalise(rng().standard_normal((200, 3)))
-
-
-def disc(size=64, radius=20, colour=(200, 30, 40), back=255):
-    """A smooth-edged disc with a square hole, its opacity, and the picture."""
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    opacity = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    opacity[(np.abs(x) < 4) & (np.abs(y) < 4)] = 0
-    picture = opacity[..., None] * np.asarray(colour) + (1 - opacity[..., None]) * back
-    return picture.round().astype(np.uint8), opacity
 
 
 def test_with_everything_off_nothing_changes(noise, cloud):
@@ -138,41 +131,6 @@ def test_erasing_paints_one_rectangle(noise):
     assert 0.1 < max(parts) < 0.3
 
 
-def test_the_mask_of_an_object_before_a_plain_background_is_found():
-    for back in (255, 0, 90):
-        picture, opacity = disc(back=back, colour=(180, 120, 30))
-        found = object_mask(picture) / 255
-        assert (found[opacity == 0] == 0).all()
-        inside = np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 18
-        assert (found[inside & (opacity == 1)] > 0.9).all()
-        assert np.abs(found - opacity).mean() < 0.03
-    assert object_mask(rng().integers(0, 256, (20, 20, 3)).astype(np.uint8)) is None
-
-
-def test_a_part_as_bright_as_the_background_belongs_to_the_object():
-    picture, _ = disc()
-    picture[20:28, 20:28] = 248
-    assert (object_mask(picture)[21:27, 21:27] == 255).all()
-
-
-def test_a_new_background_leaves_the_object_and_no_halo():
-    picture, opacity = disc(colour=(40, 60, 20))
-    for seed in range(20):
-        exact = (opacity * 255).round().astype(np.uint8)
-        changed = replace_background(picture, exact, rng(seed))
-        np.testing.assert_array_equal(changed[opacity == 1], picture[opacity == 1])
-        background = changed[opacity == 0]
-        assert not np.array_equal(background, picture[opacity == 0])
-        # a partly covered pixel lies between the object and the new background, never towards the old white one
-        outline = (opacity > 0.1) & (opacity < 0.9)
-        assert changed[outline].max() <= max(60, int(background.max())) + 12
-        guessed = replace_background(picture, None, rng(seed))
-        assert np.abs(guessed.astype(int) - changed).mean() < 6
-    textured = rng().integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(replace_background(textured, None, rng()), textured)
-    np.testing.assert_array_equal(replace_background(textured, np.zeros((3, 3), np.uint8), rng()), textured)
-
-
 def test_the_mask_is_only_fetched_when_wanted(noise):
     def mask():
         calls.append(1)
@@ -184,6 +142,130 @@ def test_the_mask_is_only_fetched_when_wanted(noise):
     config = replace(NO_IMAGE_AUGMENTATION, background=1)
     np.testing.assert_array_equal(augment_image(noise, 32, config, rng(), mask), noise)
     assert calls
+
+
+def test_what_is_drawn_is_what_was_drawn_before_there_were_masks():
+    """The numbers that the first version left in the generator: a stored run draws the same samples when it resumes."""
+    picture = np.full((30, 50, 3), 250, np.uint8)
+    picture[10:20, 15:35] = 30
+    for seed, expected in enumerate((0.10549527957, 0.25126757814, 0.31814660061, 0.89171107045)):
+        generator = rng(seed)
+        augment_image(picture, 24, ImageAugmentation(background=0.9, erase=0.5), generator)
+        assert generator.random() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (60, 30), (24, 24)])
+def test_masks_do_not_change_what_is_drawn(shape):
+    config = ImageAugmentation(background=0.5, erase=0.5)
+    picture = rng().integers(0, 256, (*shape, 3)).astype(np.uint8)
+    mask = rng(1).integers(0, 256, shape).astype(np.uint8)
+    for seed in range(20):
+        first, second = rng(seed), rng(seed)
+        without = augment_image(picture, 24, config, first, lambda: mask)
+        with_mask = augment_image(picture, 24, config, second, lambda: mask, masks=True)
+        assert with_mask.dtype == np.uint8
+        np.testing.assert_array_equal(with_mask[..., :3], without)
+        assert first.random() == second.random()
+
+
+@pytest.mark.parametrize("shape", [(50, 50), (70, 40), (31, 64)])
+def test_a_mask_goes_through_the_crop_and_flip_of_its_picture(shape):
+    """Red is the mask, over a border of 0, so that red and mask stay one."""
+    mask = np.zeros(shape, np.uint8)
+    mask[8:-6, 5:-9] = rng().integers(0, 256, (shape[0] - 14, shape[1] - 14))
+    picture = np.dstack([mask, np.full(shape, 90), np.full(shape, 90)]).astype(np.uint8)
+    config = replace(NO_IMAGE_AUGMENTATION, crop=0.3, stretch=2.0, flip=0.5)
+    seen = [augment_image(picture, 24, config, rng(seed), lambda: mask, masks=True) for seed in range(30)]
+    for drawn in seen:
+        np.testing.assert_array_equal(drawn[..., 3], drawn[..., 0])
+    assert len({drawn.tobytes() for drawn in seen}) == 30
+
+
+def test_colours_and_backgrounds_leave_the_mask_alone_and_what_is_painted_over_is_no_object():
+    picture, opacity = disc()
+    mask = (opacity * 255).round().astype(np.uint8)
+    config = replace(NO_IMAGE_AUGMENTATION, brightness=0.5, hue=0.5, greyscale=0.5, background=1)
+    config = replace(config, colour_transfer=1)
+    for seed in range(10):
+        drawn = augment_image(
+            picture, 64, config, rng(seed), lambda: mask, lambda: picture[::-1] // 2, masks=True
+        )
+        np.testing.assert_array_equal(drawn[..., 3], mask)
+        assert (drawn[..., :3] != picture).any()
+    noise = rng().integers(1, 256, (32, 32, 3)).astype(np.uint8)
+    config = replace(NO_IMAGE_AUGMENTATION, erase=1)
+    for seed in range(10):  # no mask, no plain background: all is object, but for the rectangle
+        drawn = augment_image(noise, 32, config, rng(seed), masks=True)
+        assert set(np.unique(drawn[..., 3])) == {0, 255}
+        assert (drawn[..., :3] == noise)[drawn[..., 3] == 255].all()
+        assert not (drawn[..., :3] == noise).all(axis=2)[drawn[..., 3] == 0].any()
+    with pytest.raises(ValueError, match=r"mask \[3, 3\]: expected the size of its picture"):
+        augment_image(noise, 32, config, rng(), lambda: np.zeros((3, 3), np.uint8), masks=True)
+
+
+def test_colours_are_taken_on_as_often_as_is_asked_for(noise):
+    style = (noise // 4 + [120, 30, 0]).astype(np.uint8)
+    config = replace(NO_IMAGE_AUGMENTATION, colour_transfer=1)
+    changed = augment_image(noise, 32, config, rng(), style=lambda: style)
+    np.testing.assert_array_equal(changed, transfer_colours(noise, style))
+    for image in (noise, style):  # nothing to take from, or too small to have a spread
+        np.testing.assert_array_equal(augment_image(image, 32, config, rng()), image)
+        np.testing.assert_array_equal(
+            augment_image(image, 32, config, rng(), style=lambda: noise[:1, :1]), image
+        )
+    calls = []
+
+    def counted():
+        calls.append(1)
+        return style
+
+    for seed in range(400):
+        augment_image(noise[:8, :8], 8, replace(config, colour_transfer=0.25), rng(seed), style=counted)
+    assert 70 < len(calls) < 130
+    calls.clear()
+    generator = rng(5)
+    augment_image(noise, 32, ImageAugmentation(), generator, style=counted)
+    assert not calls  # 0 asks for no picture
+
+
+def test_large_pictures_take_on_colours_at_the_size_that_is_needed():
+    """The picture is made smaller first, and its mask with it."""
+    picture, opacity = disc(256, 80)
+    mask = (opacity * 255).round().astype(np.uint8)
+    style = rng().integers(0, 120, (300, 200, 3)).astype(np.uint8)
+    config = replace(NO_IMAGE_AUGMENTATION, colour_transfer=1)
+    plain = augment_image(picture, 32, NO_IMAGE_AUGMENTATION, rng(), lambda: mask, masks=True)
+    drawn = augment_image(picture, 32, config, rng(), lambda: mask, lambda: style, masks=True)
+    assert np.abs(drawn[..., 3].astype(int) - plain[..., 3]).max() < 25
+    assert np.abs(drawn[..., :3].mean((0, 1)) - style.mean((0, 1))).max() < 12
+    # another background finds the object by the colours that it had
+    laid = augment_image(picture, 32, replace(config, background=1), rng(1), style=lambda: style)
+    inside = plain[..., 3] == 255
+    np.testing.assert_allclose(laid[inside], drawn[..., :3][inside], atol=12)
+
+
+def test_images_together_are_changed_alike(noise):
+    """Also where one has no object that can be made out, and so keeps its background."""
+    plain, opacity = disc(32, 10)
+    red = np.dstack([(opacity * 255).round(), np.zeros((32, 32, 2))]).astype(np.uint8)
+    geometry = replace(NO_IMAGE_AUGMENTATION, crop=0.3, stretch=1.5, flip=0.5, background=0.5)
+    nothing = lambda: None  # noqa: E731
+    for seed in range(20):
+        masks = [lambda: np.full((32, 32), 255, np.uint8), nothing, nothing]
+        first, textured, second = augment_together([red, noise, red], 16, geometry, rng(seed), masks)
+        alone = augment_together([noise], 16, geometry, rng(seed))
+        np.testing.assert_array_equal(textured, alone[0])
+        seen = augment_together([red, noise], 16, replace(geometry, background=0), rng(seed), masks=True)
+        np.testing.assert_array_equal(first, seen[0, ..., :3])  # all is object: no background to replace
+        assert second.shape == (16, 16, 3)
+    for seed in range(5):  # one and the same style for all
+        styles = iter([noise, plain])
+        config = replace(ImageAugmentation(), colour_transfer=1)
+        first, second = augment_together(
+            [plain, plain], 16, config, rng(seed), style=lambda s=styles: next(s)
+        )
+        np.testing.assert_array_equal(first, second)
+    assert augment_together([], 16, config, rng()).shape == (0, 16, 16, 3)
 
 
 def test_rotation_leaves_the_up_axis_alone(cloud):
@@ -258,6 +340,7 @@ def test_mirror_exchanges_left_and_right(cloud):
         (ImageAugmentation, {"flip": 1.5}),
         (ImageAugmentation, {"hue": -0.1}),
         (ImageAugmentation, {"stretch": 0.5}),
+        (ImageAugmentation, {"colour_transfer": 1.1}),
         (ImageAugmentation, {"brightness": float("nan")}),
         (PointAugmentation, {"dropout": 1.0}),
         (PointAugmentation, {"scale": 0.9}),

@@ -1,4 +1,4 @@
-"""A dataset of plain grey pictures, for the tests of batches."""
+"""Pictures for the tests of augmentation and batches: a disc, and a dataset of plain grey ones."""
 
 import numpy as np
 import PIL.Image
@@ -24,3 +24,12 @@ def make_dataset(root):
     images.append(Image("p", "s0", "", "train", "renders/s0_0.png", "picture"))
     images.append(Image("q", "", "", "train", "renders/s0_0.png", "photo"))
     return Dataset(root, "toys", POINTS, "y", 16, shapes, images)
+
+
+def disc(size=64, radius=20, colour=(200, 30, 40), back=255):
+    """A smooth-edged disc with a square hole, its opacity, and the picture."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    opacity = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
+    opacity[(np.abs(x) < 4) & (np.abs(y) < 4)] = 0
+    picture = opacity[..., None] * np.asarray(colour) + (1 - opacity[..., None]) * back
+    return picture.round().astype(np.uint8), opacity

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -79,3 +80,33 @@ def test_one_bad_file_costs_itself_only(toy, encoder, tmp_path):
     codes, skipped = encoder.encode_files([tmp_path / "broken.jpg", good, tmp_path / "notes.txt"])
     assert codes.ids.tolist() == [str(good)]
     assert [name for name, _ in skipped] == [str(tmp_path / "broken.jpg"), str(tmp_path / "notes.txt")]
+
+
+def test_a_model_with_masks_gets_them_of_files_datasets_and_arrays(toy, toy_run, tmp_path):
+    """Here the model sees black where the mask says is no object."""
+    encoder = Encoder.load(toy_run)
+    of_pixels = encoder.model.encode_images
+    encoder.model.masks = True
+    encoder.model.encode_images = lambda images: of_pixels(images[:, :3] * (images[:, 3:] > 127))
+    data = Dataset.read(toy)
+    left = np.zeros((32, 32), np.uint8)
+    left[:, :16] = 255
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "noise.png")
+    PIL.Image.fromarray(left).save(tmp_path / "left.png")
+    PIL.Image.fromarray(np.dstack([noise, left])).save(tmp_path / "clear.png")
+    image = replace(data.images[0], path="noise.png", mask="left.png")
+    known = encoder.encode_images([np.dstack([noise, left])]).packed
+    rows, skipped = encoder.dataset_images(replace(data, root=tmp_path), [image])
+    assert skipped == []
+    assert np.array_equal(rows.packed, known)
+    whole = encoder.encode_images([noise]).packed  # nothing known, no plain background: all is object
+    assert np.array_equal(whole, Encoder.load(toy_run).encode_images([noise]).packed)
+    assert not np.array_equal(whole, known)
+    assert np.array_equal(encoder.encode_files([tmp_path / "noise.png"])[0].packed, whole)
+    shown = noise.copy()
+    shown[left == 0] = 255  # what is transparent shows white, and is no object
+    of_file = encoder.encode_files([tmp_path / "clear.png"])[0].packed
+    assert np.array_equal(of_file, encoder.encode_images([np.dstack([shown, left])]).packed)
+    with pytest.raises(ValueError, match=r"image \[32, 32\]: expected \[h, w, 3\] or, with its mask"):
+        encoder.encode_images([left])
