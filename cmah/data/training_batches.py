@@ -248,7 +248,9 @@ class Batches(Protocol):
         True
     """
 
-    pairs: "Pairs"
+    @property
+    def pairs(self) -> Pairs:
+        """What the batches are made of."""
 
     def __len__(self) -> int: ...
 

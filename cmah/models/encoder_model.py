@@ -68,10 +68,13 @@ class EncoderModel(Protocol):
     masks: bool
     points: int
     colours: bool
-    shape_input: Literal["points", "views", "both"]
     views: int
     views_from: Literal["all", "even", "odd"]
     view_group: int
+
+    @property
+    def shape_input(self) -> Literal["points", "views", "both"]:
+        """See the class."""
 
     @property
     def frozen_images(self) -> FrozenImages | None:

@@ -86,10 +86,15 @@ class StyleMixed(nn.Module):
         if c.level == "category":
             if len(c.categories) < 2:
                 raise ConfigError(
-                    f"model.categories = {list(c.categories)}: expected two classes or more, those of the labelled images"
+                    f"model.categories = {list(c.categories)}: expected two or more, those of the labelled images"
                 )
             self.classifier = nn.Linear(c.dim, len(c.categories))
             self.discriminator = DomainDiscriminator(c.dim * len(c.categories))
+            # buffers, so that a resumed run goes on with them
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+            for side in ("source", "target"):
+                self.register_buffer(f"centres_{side}", torch.zeros(len(c.categories), c.dim))
+            self.register_buffer("centres_seen", torch.zeros(2, len(c.categories), dtype=torch.bool))
         self.pooling = ViewPooling(c.dim, c.view_pooling)
         self.image_head = self.shape_head = None
         if c.head != "itq":
@@ -99,6 +104,27 @@ class StyleMixed(nn.Module):
         self.width = c.dim + (c.bits[-1] if self.learned_codes else 0)
         self.masks, self.shape_input = c.masks, c.shape_input
         self.views, self.views_from, self.view_group = c.views, c.views_from, c.view_group
+
+    steps: Tensor
+    centres_source: Tensor
+    centres_target: Tensor
+    centres_seen: Tensor
+
+    @property
+    def centres(self) -> tuple[Tensor, Tensor, Tensor]:
+        """At the level "category" the centres of the classes so far, and which there are; see `ClassCentres`."""
+        return self.centres_source, self.centres_target, self.centres_seen
+
+    def count_step(self, *centres: Tensor) -> None:
+        """Count an optimiser step of the level "category".
+
+        Args:
+            centres: those after the step, as in `centres`; none where they are not used.
+        """
+        with torch.no_grad():
+            self.steps += 1
+            for buffer, value in zip(self.centres if centres else (), centres, strict=True):
+                buffer.copy_(value)
 
     @property
     def image_net(self) -> StagedBackbone:
@@ -200,7 +226,7 @@ class StyleMixed(nn.Module):
         return functional.normalize(rows, dim=-1) if self.config.level == "instance" else rows
 
     def _as_channels(self, views: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """Views [s, v, 3, h, w] as the pictures [s, g, channels, h, w] that the network takes, and their mask [s, g]."""
+        """Views [s, v, 3, h, w] as the network takes them, [s, g, channels, h, w], and their mask [s, g]."""
         if self.config.views_as == "colour":
             return views, there
         views = grey(views.float())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import Batches
+from cmah.data.training_batches import Batches, TrainingBatches
 from cmah.errors import ConfigError
 from cmah.features.augmented_batches import FeatureBatches
 from cmah.features.describing_views import DescribedBatches, DescribingViews
@@ -192,7 +192,7 @@ class CmahRecipe(Recipe):
 
     def batches(self, dataset: Dataset, config: Config) -> Batches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""
-        batches: Batches = super().batches(dataset, config)
+        batches = self.pair_batches(dataset, config)
         if self.settings.negatives.kind:
             self.negative_weights = self._hard_negatives(batches, config)
         towers = (self.network.image_tower, self.network.shape_tower)
@@ -221,7 +221,7 @@ class CmahRecipe(Recipe):
             return DescribedBatches(batches, views)
         return batches
 
-    def _hard_negatives(self, batches: Batches, config: Config) -> NegativeWeights:
+    def _hard_negatives(self, batches: TrainingBatches, config: Config) -> NegativeWeights:
         """Weights from the embeddings of a frozen image encoder: the one named for it, or the model's own."""
         negatives, model = self.settings.negatives, config.model
         device = next(self.network.parameters()).device

@@ -80,12 +80,17 @@ class Recipe(ABC):
         """
 
     def batches(self, dataset: Dataset, config: Config) -> Batches:
-        """How batches are drawn: here one random view and one random subset of the points of each shape.
-
-        A model that sees views gets `described_by` further views, which describe the shape.
+        """How batches are drawn: here as `pair_batches`.
 
         The result's `epoch(number, first_batch)` must be a pure function of (seed, number), so that a resumed
         run sees what an uninterrupted one would have seen.
+        """
+        return self.pair_batches(dataset, config)
+
+    def pair_batches(self, dataset: Dataset, config: Config) -> TrainingBatches:
+        """One random view and one random subset of the points of each shape.
+
+        A model that sees views gets `described_by` further views, which describe the shape.
         """
         pairs = TrainingPairs(
             dataset,

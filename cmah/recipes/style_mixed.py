@@ -9,7 +9,7 @@ The papers' texts were not at hand: this follows their released code where that 
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ class LossConfig(Settings):
 
 
 # CMIC's optimiser is Adam with a constant rate; crops of images keep 0.85 to 0.95 of the area
-_INSTANCE = {
+_INSTANCE: dict[str, dict[str, Any]] = {
     "training": {
         "epochs": 400, "batch_size": 30, "lr": 5e-5, "min_lr": 5e-5, "warmup_epochs": 0.0, "weight_decay": 0.0,
         "tower_lr_scale": 1.0, "validate_every": 10,
@@ -155,11 +155,6 @@ class StyleMixedRecipe(Recipe):
         self.remarks = list(self.network.remarks)
         self.chosen_by = "category" if self.by_category else "instance"
         self.mixes = config.model.style_stage > 0
-        if self.by_category:
-            centres = ClassCentres.zero(len(config.model.categories), config.model.dim)
-            self.network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-            for name in ("source", "target", "seen"):
-                self.network.register_buffer(f"centres_{name}", getattr(centres, name))
         self._next_centres: ClassCentres | None = None
 
     @classmethod
@@ -231,12 +226,11 @@ class StyleMixedRecipe(Recipe):
             else:
                 self._instance_terms(parts, batch, images, (views, there), codes)
             if plain is not None and mixed is not None:
-                reduction = "mean" if self.by_category else "sum"
-                parts["consistency"] = consistency(plain, mixed, s.consistency_temperature, reduction)
-            weights = {"codes": s.code_weight}
-            total = torch.stack(
-                [weights.get(name, getattr(s, name, 0.0)) * part for name, part in parts.items()]
-            )
+                parts["consistency"] = consistency(
+                    plain, mixed, s.consistency_temperature, "mean" if self.by_category else "sum"
+                )
+            weights = {**vars(s), "codes": s.code_weight}
+            total = torch.stack([weights[name] * part for name, part in parts.items()])
         return total.sum(), parts
 
     def _instance_terms(
@@ -283,7 +277,7 @@ class StyleMixedRecipe(Recipe):
         if s.nuclear:
             parts["nuclear"] = nuclear_norm_loss(shape_logits.softmax(dim=1))
         if s.centres:
-            centres = ClassCentres(net.centres_source, net.centres_target, net.centres_seen)
+            centres = ClassCentres(*net.centres)
             parts["centres"], self._next_centres = centre_alignment(
                 images, shapes, labels, shape_logits, centres, s.centre_decay
             )
@@ -302,10 +296,5 @@ class StyleMixedRecipe(Recipe):
 
     def after_step(self) -> None:
         """Keep the centres of the classes, and count the step."""
-        if not self.by_category:
-            return
-        with torch.no_grad():
-            self.network.steps += 1
-            if self._next_centres is not None:
-                for name in ("source", "target", "seen"):
-                    getattr(self.network, f"centres_{name}").copy_(getattr(self._next_centres, name))
+        if self.by_category:
+            self.network.count_step(*vars(self._next_centres).values() if self._next_centres else ())

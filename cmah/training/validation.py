@@ -66,8 +66,8 @@ def unit_hash(text: str) -> float:
 class Validator:
     """Measures retrieval between the held-out images and shapes at every code length.
 
-    Relevance is the category where the shapes have categories and the method is chosen by it, else the shape itself. Categories are used
-    for nothing but this choice.
+    Relevance is the category where the shapes have categories and the method is chosen by them, else the shape
+    itself. Categories are used for nothing but this choice.
 
     Examples:
         >>> from cmah.runs.run_folder import RunFolder

@@ -136,7 +136,7 @@ def test_classes_by_the_classifier():
         ({"head": "itq", "bits": (8, 16)}, "codes by ITQ are not nested"),
         ({"head": "itq", "bits": (64,)}, r"at most model.dim = 8 bits"),
         ({"style_stage": 4}, "expected a number from 0 to 3"),
-        ({**CATEGORY, "categories": ("bed",)}, "expected two classes or more"),
+        ({**CATEGORY, "categories": ("bed",)}, "expected two or more"),
         ({"shape_encoder": "timm:test_efficientnet"}, "have 48 and 32 channels there"),
         ({"image_encoder": "timm:test_vit"}, "cannot be cut|convolutional network"),
     ],

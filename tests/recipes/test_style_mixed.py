@@ -1,4 +1,4 @@
-"""SC-IBSR and CMIC as a recipe: the terms and their gradients, what is read of labels, and the way from data to hits."""
+"""SC-IBSR and CMIC as a recipe: the terms, their gradients, what is read of labels, and the way from data to codes."""
 
 from dataclasses import replace
 
