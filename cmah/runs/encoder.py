@@ -355,7 +355,8 @@ class Encoder:
         stacked = np.concatenate(packed) if packed else np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
         none = np.zeros((0, self.model.width), np.float32)
         embeddings = [self.model.embeddings(one) for one in outputs or [none]]
-        columns = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str), "space": self.space}
+        columns: dict[str, Any] = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str)}
+        columns["space"] = self.space
         return (
             BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns),
             Embeddings(embeddings=np.concatenate(embeddings), **columns),

@@ -153,7 +153,9 @@ def search_codes(
     """
     search = _Search(index, database, dataset, sheet, radius, together, per_shape, reranking, k)
     queries, embeddings = BinaryCodes.load(codes), None
-    if reranking is not None and rerank_queries is not None:
+    if reranking is None and rerank_queries is not None:
+        raise CmahError(f"{rerank_queries}: vectors of queries are for re-ranking, which was not asked for")
+    if rerank_queries is not None:
         embeddings = vectors_of_queries(queries, read_embeddings(rerank_queries), rerank_queries)
     return search.records(queries, embeddings, k, threads, up)
 

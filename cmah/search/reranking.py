@@ -227,8 +227,10 @@ def rerank(
         combined = np.round(each.max(axis=0) if together == "least" else each.mean(axis=0), DIGITS)
         order[row] = np.argsort(-combined, kind="stable")[:kept]  # the hits are in order of their distances
         scores[row] = combined[order[row]]
-    columns = (hits.ids, hits.distances, hits.positions)
-    return RerankedHits(*(np.take_along_axis(column, order, axis=1) for column in columns), scores)
+    ids, distances, positions = (
+        np.take_along_axis(column, order, axis=1) for column in (hits.ids, hits.distances, hits.positions)
+    )
+    return RerankedHits(ids, distances, positions, scores)
 
 
 def _numbers_of_hits(hits: Hits, vectors: ItemVectors, shape_ids: np.ndarray | None) -> np.ndarray:
