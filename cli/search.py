@@ -40,6 +40,31 @@ from cmah.cli import options
     help="Show each shape once, by its nearest item; --database says which item shows which shape.",
 )
 @click.option(
+    "--rerank",
+    "rerank_first",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Order the N nearest items by a score of real vectors, --rerank-by, and show the first -k of them.",
+)
+@click.option(
+    "--rerank-by",
+    type=click.Choice(["attention", "real", "views"]),
+    help="Score that --rerank orders by: the cosine of real vectors, the greatest cosine with a view of the item, or "
+    "attention over its views, as learned by --run.",
+)
+@click.option(
+    "--rerank-with",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Embedding file of the items for --rerank, from export --embeddings; views and attention need its --per-view.",
+)
+@click.option(
+    "--rerank-queries",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Embedding file of the queries for --rerank with --codes; --run makes the vectors of FILES itself.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1),
     help="Number of threads that search.  [default: one per core]",
@@ -82,6 +107,10 @@ def search(
     together: bool,
     by: Literal["mean", "least"] | None,
     per_shape: bool,
+    rerank_first: int | None,
+    rerank_by: Literal["attention", "real", "views"] | None,
+    rerank_with: Path | None,
+    rerank_queries: Path | None,
     threads: int | None,
     up: str,
     database: Path | None,
@@ -99,6 +128,7 @@ def search(
     """
     _check_options(codes_path, run, files, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
     _check_ways(radius, together, by, per_shape, database)
+    _check_rerank(rerank_first, rerank_by, rerank_with, rerank_queries, run=run, k=k or 10, radius=radius)
     way = (by or "mean") if together else None
     if sheet and not dataset:
         raise click.UsageError("--sheet needs --dataset D, which has the pictures")
@@ -108,23 +138,33 @@ def search(
 
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_records import records_csv, records_table
+    from cmah.search.reranking import Reranking
 
+    reranking = None
+    if rerank_first is not None and rerank_by is not None and rerank_with is not None:
+        reranking = Reranking.read(rerank_with, rerank_first, rerank_by)
     skipped: list[tuple[str, str]] = []
     if run is None:
         records = search_codes(
             index_path, str(codes_path), k or 10, radius=radius, together=way, per_shape=per_shape,
-            threads=threads, up=up, database=database, dataset=dataset, sheet=sheet,
+            threads=threads, up=up, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
+            rerank_queries=rerank_queries,
         )  # fmt: skip
     else:
         records, skipped = search_files(
             index_path, run, files, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
-            up=up, device=device, verify=verify, database=database, dataset=dataset, sheet=sheet,
+            up=up, device=device, verify=verify, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
             report=lambda line: click.echo(line, err=True),
         )  # fmt: skip
     if as_json:
         listed = [{"file": file, "reason": reason} for file, reason in skipped]
         # an ordinary search prints what it printed before there were others
-        mode = {"mode": {"together": way, "per_shape": per_shape}} if together or per_shape else {}
+        ways: dict[str, object] = {}
+        if together or per_shape or reranking:
+            ways = {"together": way, "per_shape": per_shape}
+        if reranking:
+            ways |= {"rerank": rerank_first, "rerank_by": rerank_by}
+        mode = {"mode": ways} if ways else {}
         click.echo(json.dumps({"queries": records, "skipped": listed, **mode}, indent=1))
     elif as_csv:
         click.echo(records_csv(records), nl=False)
@@ -168,3 +208,37 @@ def _check_ways(
         raise click.UsageError("--by needs --together, whose distances it takes as one")
     if per_shape and database is None:
         raise click.UsageError("--per-shape needs --database D, which says which item shows which shape")
+
+
+def _check_rerank(
+    first: int | None,
+    by: str | None,
+    vectors: Path | None,
+    queries: Path | None,
+    *,
+    run: Path | None,
+    k: int,
+    radius: int | None,
+) -> None:
+    given = {"--rerank-by": by, "--rerank-with": vectors, "--rerank-queries": queries}
+    if first is None:
+        for option, value in given.items():
+            if value is not None:
+                raise click.UsageError(
+                    f"{option} needs --rerank N, how many of the nearest items are re-ranked"
+                )
+        return
+    if by is None or vectors is None:
+        raise click.UsageError("--rerank needs --rerank-by, the score, and --rerank-with, the items' vectors")
+    if radius is not None:
+        raise click.UsageError("--rerank and --radius exclude each other")
+    if first < k:
+        raise click.UsageError(
+            f"--rerank {first} is less than the {k} hits to show (-k), expected {k} or more"
+        )
+    if run is None and by == "attention":
+        raise click.UsageError("--rerank-by attention needs --run RUN, which has learned the attention")
+    if run is None and queries is None:
+        raise click.UsageError("--rerank with --codes needs --rerank-queries, the queries' vectors")
+    if run is not None and queries is not None:
+        raise click.UsageError("--rerank-queries goes with --codes; --run makes the vectors of FILES itself")

@@ -27,6 +27,7 @@ from cmah.features.inference import BATCH, in_batches
 from cmah.files import Skipped
 from cmah.meshes import MESH_SUFFIXES
 from cmah.models.encoder_model import EncoderModel
+from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
 from cmah.runs.run_folder import MODALITIES, RunFolder
 from cmah.runs.shape_batches import ShapeBatches
@@ -283,6 +284,20 @@ class Encoder:
         if not self.model.views:
             raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
 
+    def attention_weight(self) -> np.ndarray:
+        """W of the attention over views that the model learned, float32 [d, d] (see `cmah.search.view_scores`).
+
+        Raises:
+            ConfigError: if it learned none.
+        """
+        attention = getattr(self.model, "attention", None)
+        if not isinstance(attention, ViewAttention):
+            raise ConfigError(
+                "re-ranking by attention: this run has learned no attention of queries over views (the recipe "
+                "style_mixed does); expected real or views"
+            )
+        return attention.projection.weight.detach().cpu().numpy().astype(np.float32)
+
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.
 
@@ -320,20 +335,42 @@ class Encoder:
         Returns:
             (codes with `kinds` "photo" or "shape", and (path, reason) of the files that could not be read).
         """
-        packed, ids, kinds, skipped = [], [], [], []
+        codes, _, skipped = self.codes_and_embeddings(paths, up)
+        return codes, skipped
+
+    def codes_and_embeddings(
+        self, paths: Sequence[str | Path], up: str = "y"
+    ) -> tuple[BinaryCodes, Embeddings, Skipped]:
+        """Codes of files as `encode_files` gives, and embeddings of the same outputs.
+
+        Examples:
+            >>> encoder = Encoder.load("demo/run")
+            >>> codes, embeddings, _ = encoder.codes_and_embeddings(["demo/meshes/chair/chair_000.obj"])
+            >>> embeddings.ids.tolist() == codes.ids.tolist(), embeddings.space == codes.space
+            (True, True)
+        """
+        outputs, packed, ids, kinds, skipped = [], [], [], [], []
         for path in map(Path, paths):
             try:
                 kind, one = self._file(path, up)
             except CmahError as error:
                 skipped.append((str(path), str(error)))
                 continue
+            outputs.append(one)
             packed.append(self._packed(one, "shape" if kind == "shape" else "image"))
             ids.append(str(path))
             kinds.append(kind)
         lengths = self.model.code_lengths
         stacked = np.concatenate(packed) if packed else np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
-        columns = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str), "space": self.space}
-        return BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns), skipped
+        none = np.zeros((0, self.model.width), np.float32)
+        embeddings = [self.model.embeddings(one) for one in outputs or [none]]
+        columns: dict[str, Any] = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str)}
+        columns["space"] = self.space
+        return (
+            BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns),
+            Embeddings(embeddings=np.concatenate(embeddings), **columns),
+            skipped,
+        )
 
     def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
         suffix = path.suffix.lower()

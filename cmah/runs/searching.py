@@ -1,12 +1,14 @@
 """Searching an index by files or codes, with categories and pictures of a dataset, and an HTML sheet of the hits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cmah.codes import BinaryCodes, read_codes
+from cmah.codes import BinaryCodes, Embeddings, read_codes
+from cmah.codes.file_hashing import read_embeddings
 from cmah.errors import CmahError
 from cmah.files import Skipped
 from cmah.report.hit_tiles import Tile, TileRow
@@ -20,6 +22,8 @@ from cmah.search.hit_records import (
     search_records,
     shape_ids_of_items,
 )
+from cmah.search.item_vectors import vectors_of_queries
+from cmah.search.reranking import SCORES, Reranking
 from cmah.search.together import By, check_by
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ def search_files(
     database: str | Path | None = None,
     dataset: str | Path | None = None,
     sheet: str | Path | None = None,
+    reranking: Reranking | None = None,
     report: Callable[[str], None] | None = None,
 ) -> tuple[list[QueryRecord], Skipped]:
     """Encode photos, meshes and point clouds with a run and search an index for them.
@@ -64,6 +69,8 @@ def search_files(
             file that the index was made from, with shape ids.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
+        reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
+            those of the queries, and for "attention" the weight, are the run's.
         report: called with a line for each file that is skipped.
 
     Returns:
@@ -84,16 +91,22 @@ def search_files(
         >>> records[0]["hits"][0]["distance"]
         0
     """
-    search = _Search(index, database, dataset, sheet, radius, together, per_shape)
+    search = _Search(index, database, dataset, sheet, radius, together, per_shape, reranking, k)
     from cmah.runs.encoder import Encoder
 
-    queries, skipped = Encoder.load(run, device=device, verify=verify).encode_files(files, up=up)
+    encoder, embeddings = Encoder.load(run, device=device, verify=verify), None
+    if reranking is None:
+        queries, skipped = encoder.encode_files(files, up=up)
+    else:
+        if reranking.by == "attention" and reranking.weight is None:
+            search.reranking = replace(reranking, weight=encoder.attention_weight())
+        queries, embeddings, skipped = encoder.codes_and_embeddings(files, up=up)
     if report is not None:
         for _, reason in skipped:
             report(f"skipped {reason}")
     if not len(queries):
         raise CmahError(f"none of the {len(files)} files could be read")
-    return search.records(queries, k, threads, up), skipped
+    return search.records(queries, embeddings, k, threads, up), skipped
 
 
 def search_codes(
@@ -109,6 +122,8 @@ def search_codes(
     database: str | Path | None = None,
     dataset: str | Path | None = None,
     sheet: str | Path | None = None,
+    reranking: Reranking | None = None,
+    rerank_queries: str | Path | None = None,
 ) -> list[QueryRecord]:
     """Search an index for the codes of a code file; loads no torch. Arguments and errors as in `search_files`.
 
@@ -125,6 +140,9 @@ def search_codes(
             file that the index was made from, with shape ids.
         dataset: dataset folder, from which categories and pictures are taken.
         sheet: HTML page of queries and hits to write; needs `dataset`.
+        reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given.
+        rerank_queries: embedding file of the queries, which `reranking` needs; rows are found by their ids, or where
+            one of the files has none taken in order.
 
     Examples:
         Every shape finds itself, or one of the same code.
@@ -133,8 +151,13 @@ def search_codes(
         >>> {record["hits"][0]["distance"] for record in records}
         {0}
     """
-    search = _Search(index, database, dataset, sheet, radius, together, per_shape)
-    return search.records(BinaryCodes.load(codes), k, threads, up)
+    search = _Search(index, database, dataset, sheet, radius, together, per_shape, reranking, k)
+    queries, embeddings = BinaryCodes.load(codes), None
+    if reranking is None and rerank_queries is not None:
+        raise CmahError(f"{rerank_queries}: vectors of queries are for re-ranking, which was not asked for")
+    if rerank_queries is not None:
+        embeddings = vectors_of_queries(queries, read_embeddings(rerank_queries), rerank_queries)
+    return search.records(queries, embeddings, k, threads, up)
 
 
 class _Search:
@@ -149,16 +172,20 @@ class _Search:
         radius: int | None,
         together: By | None,
         per_shape: bool,
+        reranking: Reranking | None,
+        k: int,
     ) -> None:
         if sheet is not None and dataset is None:
             raise CmahError(f"{sheet}: a sheet needs a dataset folder, from which the pictures are taken")
         if sheet is not None:
             refuse_to_replace(sheet)
-        refuse_radius(radius, together is not None, per_shape)
+        refuse_radius(radius, together is not None, per_shape, reranking is not None)
         if together is not None:
             check_by(together)
-        self.sheet, self.radius, self.together = sheet, radius, together
+        self.sheet, self.radius, self.together, self.reranking = sheet, radius, together, reranking
         self.index = HammingIndex.open(index)
+        if reranking is not None:
+            reranking.check(k, len(self.index))
         self.pictures: DatasetPictures | None = None
         if dataset is not None:
             from cmah.data import pictures
@@ -186,7 +213,9 @@ class _Search:
     def category_of(self, name: str) -> str:
         return self.categories.get(name) or (self.pictures.category(name) if self.pictures else "")
 
-    def records(self, queries: BinaryCodes, k: int, threads: int | None, up: str) -> list[QueryRecord]:
+    def records(
+        self, queries: BinaryCodes, embeddings: Embeddings | None, k: int, threads: int | None, up: str
+    ) -> list[QueryRecord]:
         records = search_records(
             self.index,
             queries,
@@ -194,6 +223,8 @@ class _Search:
             radius=self.radius,
             together=self.together,
             shape_ids=self.shape_ids,
+            reranking=self.reranking,
+            embeddings=embeddings,
             threads=threads,
             category_of=self.category_of,
         )
@@ -208,7 +239,12 @@ class _Search:
         if self.together is not None:
             distance = f"{self.together} Hamming distance from all queries, which are taken as one"
         shapes = "" if self.shape_ids is None else "; each shape is there once, by its nearest item"
-        return f"{len(self.index)} items, codes of {self.index.bits} bits; under each hit its {distance}{shapes}."
+        ranked = ""
+        if self.reranking is not None:
+            distance += " and its score"
+            ranked = f"; the {self.reranking.first} nearest are in order of that score, {SCORES[self.reranking.by]}"
+        items = f"{len(self.index)} items, codes of {self.index.bits} bits"
+        return f"{items}; under each hit its {distance}{shapes}{ranked}."
 
 
 def _tile_row(record: QueryRecord, pictures: "DatasetPictures", up: str) -> TileRow:
@@ -230,6 +266,7 @@ def _hit_tile(hit: HitRecord, category: str, pictures: "DatasetPictures") -> Til
         picture=pictures.picture(str(hit["id"])),
         category=hit["category"],
         note=(f"{bits} bits" if isinstance(bits, int) else f"{bits:.2f} bits")
+        + (f", score {hit['score']:.3f}" if "score" in hit else "")
         + (f", {shape}" if shape else ""),
         relevant=hit["category"] == category if category and hit["category"] else None,
     )

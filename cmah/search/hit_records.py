@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.errors import CodesError
-from cmah.search.hits import QueryHits
+from cmah.search.hits import Hits, QueryHits, RadiusHits
 from cmah.search.index import HammingIndex
+from cmah.search.item_vectors import require_vectors
+from cmah.search.reranking import RerankedHits, Reranking, rerank
 from cmah.search.together import By
 
 
@@ -19,7 +21,7 @@ class HitRecord(TypedDict):
     """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown).
 
     The distance is a whole number of bits, or the mean of several. `shape_id`, the shape that the hit shows ("" where
-    unknown), is there in a search for shapes only.
+    unknown), is there in a search for shapes only, and `score` where hits are re-ranked by one.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
@@ -33,10 +35,11 @@ class HitRecord(TypedDict):
     position: int
     category: str
     shape_id: NotRequired[str]
+    score: NotRequired[float]
 
 
 class QueryRecord(TypedDict):
-    """A query with its id (or number), its category ("" where unknown) and its hits, nearest first.
+    """A query with its id (or number), its category ("" where unknown) and its hits, the best first.
 
     `names` is there only where several queries are searched for as one: the ids (or numbers) of all of them.
 
@@ -65,6 +68,8 @@ def search_records(
     radius: int | None = None,
     together: By | None = None,
     shape_ids: np.ndarray | None = None,
+    reranking: Reranking | None = None,
+    embeddings: Embeddings | None = None,
     threads: int | None = None,
     category_of: Callable[[str], str] = _unknown,
 ) -> list[QueryRecord]:
@@ -79,13 +84,17 @@ def search_records(
             distance from them.
         shape_ids: the shape that each item shows, text [n] in order of position, "" where unknown. Each shape is then
             there once, by its nearest item.
+        reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
+            with `shape_ids` the nearest shapes, whose vectors are found by their ids. With `together`, the score is the
+            mean of those of all queries, or for "least" the greatest.
+        embeddings: the real vectors of the queries, in the same order, for `reranking`.
         threads: how many to search with; None for one per core.
         category_of: the category of an item or a query by its id, "" where unknown. A query's own category, where
             `queries` has one, comes first; queries that are taken as one have the category that they share.
 
     Raises:
         CodesError: for queries of another length or space than the index's, shape ids of another number than there are
-            items, or a radius beside `together` or `shape_ids`.
+            items, a radius beside `together`, `shape_ids` or `reranking`, or as in `rerank`.
 
     Examples:
         >>> index = HammingIndex(bits=3)
@@ -96,30 +105,41 @@ def search_records(
         [{'query': '0 and 1 more', 'category': '', 'hits': [{'rank': 1, 'id': 'a', 'distance': 1.5, ...}],
           'names': ['0', '1']}]
     """
-    refuse_radius(radius, together is not None, shape_ids is not None)
+    refuse_radius(radius, together is not None, shape_ids is not None, reranking is not None)
+    if reranking is not None:
+        reranking.check(k, len(index))
     if index.bits in queries.prefixes:
         queries = queries.truncate(index.bits)
     names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
 
-    def record(name: str, category: str, hits: QueryHits) -> QueryRecord:
-        return QueryRecord(query=name, category=category, hits=_hit_records(hits, category_of, shape_ids))
-
+    found: Hits | RadiusHits
+    if radius is not None:
+        found = index.search_radius(queries, radius, threads=threads)
+    else:
+        wanted = k if reranking is None else reranking.first
+        if together is not None:
+            found = index.search_together(queries, wanted, by=together, group=shape_ids, threads=threads)
+        else:
+            found = index.search(queries, wanted, group=shape_ids, threads=threads)
+        if reranking is not None:
+            vectors = require_vectors(embeddings, len(queries))
+            found = rerank(found, vectors, reranking, k, shape_ids=shape_ids, together=together)
+    scores = found.scores.tolist() if isinstance(found, RerankedHits) else [None] * len(found)
+    listed = [_hit_records(*each, category_of, shape_ids) for each in zip(found, scores, strict=True)]
     if together is not None:
-        merged = index.search_together(queries, k, by=together, group=shape_ids, threads=threads)
         name = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""
         shared = categories[0] if len(set(categories)) == 1 else ""
-        return [{**record(name, shared, hits), "names": names} for hits in merged]
-    if radius is not None:
-        found: Iterable[QueryHits] = index.search_radius(queries, radius, threads=threads)
-    else:
-        found = index.search(queries, k, group=shape_ids, threads=threads)
-    return [record(*each) for each in zip(names, categories, found, strict=True)]
+        return [QueryRecord(query=name, category=shared, hits=hits, names=names) for hits in listed]
+    return [
+        QueryRecord(query=name, category=category, hits=hits)
+        for name, category, hits in zip(names, categories, listed, strict=True)
+    ]
 
 
-def refuse_radius(radius: int | None, together: bool, per_shape: bool) -> None:
-    """Refuse a radius in a search that ranks shapes, or items by several queries: those have the k nearest only.
+def refuse_radius(radius: int | None, together: bool, per_shape: bool, reranked: bool = False) -> None:
+    """Refuse a radius in a search for shapes, for several queries as one, or with re-ranking: all rank the k nearest.
 
     Raises:
         CodesError: if there is a radius and one of the others.
@@ -129,13 +149,17 @@ def refuse_radius(radius: int | None, together: bool, per_shape: bool) -> None:
         Traceback (most recent call last):
         cmah.errors.CodesError: radius is 8, expected none in a search for several queries as one
     """
-    if radius is not None and (together or per_shape):
-        what = "for several queries as one" if together else "that gives each shape once"
-        raise CodesError(f"radius is {radius}, expected none in a search {what}")
+    ways = ("for several queries as one", "that gives each shape once", "that is re-ranked")
+    given = [way for way, asked in zip(ways, (together, per_shape, reranked), strict=True) if asked]
+    if radius is not None and given:
+        raise CodesError(f"radius is {radius}, expected none in a search {given[0]}")
 
 
 def _hit_records(
-    hits: QueryHits, category_of: Callable[[str], str], shape_ids: np.ndarray | None
+    hits: QueryHits,
+    scores: list[float] | None,
+    category_of: Callable[[str], str],
+    shape_ids: np.ndarray | None,
 ) -> list[HitRecord]:
     records = []
     for rank, hit in enumerate(hits, start=1):
@@ -148,6 +172,8 @@ def _hit_records(
         )
         if shape_ids is not None:
             record["shape_id"] = str(shape_ids[hit.position])
+        if scores is not None:
+            record["score"] = scores[rank - 1]
         records.append(record)
     return records
 
@@ -218,6 +244,9 @@ def records_table(records: Sequence[QueryRecord]) -> str:
         >>> print(records_table([QueryRecord(query="q and 1 more", category="", hits=[hit])]))
         q and 1 more
             1  a  a_0     1.50 bits  chair
+        >>> print(records_table([QueryRecord(query="q", category="", hits=[{**hit, "distance": 12, "score": 0.5}])]))
+        q
+            1  a  a_0    12 bits   0.5000  chair
     """
     lines = []
     for record in records:
@@ -230,7 +259,8 @@ def records_table(records: Sequence[QueryRecord]) -> str:
         for hit in record["hits"]:
             shape = f"{hit['shape_id']:<{of_shapes}}  " if "shape_id" in hit else ""
             bits = f"{hit['distance']:4d}" if isinstance(hit["distance"], int) else f"{hit['distance']:7.2f}"
-            line = f"{hit['rank']:5d}  {shape}{hit['id']!s:<{width}}  {bits} bits  {hit['category']}"
+            score = f"{hit['score']:7.4f}  " if "score" in hit else ""
+            line = f"{hit['rank']:5d}  {shape}{hit['id']!s:<{width}}  {bits} bits  {score}{hit['category']}"
             lines.append(line.rstrip())
         if not record["hits"]:
             lines.append("       no hit")
@@ -240,7 +270,7 @@ def records_table(records: Sequence[QueryRecord]) -> str:
 def records_csv(records: Sequence[QueryRecord]) -> str:
     """The records as CSV with a header, a row for each hit: query, rank, id, distance, category.
 
-    In a search for shapes there is one column more, shape_id.
+    In a search for shapes there is one column more, shape_id, and with re-ranking another, score.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
@@ -249,8 +279,8 @@ def records_csv(records: Sequence[QueryRecord]) -> str:
         q,1,a,1,chair
     """
     columns = ["rank", "id", "distance", "category"]
-    if any("shape_id" in hit for record in records for hit in record["hits"]):
-        columns.append("shape_id")
+    hits = [hit for record in records for hit in record["hits"]]
+    columns += [column for column in ("shape_id", "score") if any(column in hit for hit in hits)]
     text = io.StringIO()
     writer = csv.DictWriter(text, ["query", *columns], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.search import HammingIndex
+from cmah.search.reranking import Reranking, rerank
 
 
 def test_index_and_search(call, files):
@@ -141,6 +142,138 @@ def test_per_shape(call, files, dataset):
     status, out, _ = call(*common, "--together", "--dataset", dataset, "--sheet", files / "o.html")
     assert (status, out.splitlines()[0], len(out.splitlines())) == (0, "s0 and 5 more", 9)
     assert "; each shape is there once" in (files / "o.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def real(files):
+    """real.npz, a vector of each of the six shapes, views.npz, two of each, and asked.npz of the 15 images."""
+    random = np.random.default_rng(1)
+    names = [f"s{i}" for i in range(6)]
+    rows = random.normal(size=(12, 5)).astype(np.float32)
+    Embeddings(rows[:6], ids=names, space="run1").save(files / "real.npz")
+    views = [f"i{i}" for i in range(12)]
+    Embeddings(rows, ids=views, shape_ids=names * 2, space="run1").save(files / "views.npz")
+    asked = random.normal(size=(15, 5)).astype(np.float32)
+    Embeddings(asked, ids=[f"i{i}" for i in range(15)], space="run1").save(files / "asked.npz")
+    return files
+
+
+@pytest.mark.parametrize("by", ["real", "views"])
+def test_rerank(call, real, dataset, by):
+    call("index", real / "shape.npz", real / "s.cmah")
+    common = ("search", real / "s.cmah", "--codes", real / "image.npz", "--rerank", 4, "--rerank-by", by)
+    common = (*common, "--rerank-with", real / f"{by}.npz", "--rerank-queries", real / "asked.npz", "-k", 3)
+    status, out, _ = call(*common, "--json")
+    record = json.loads(out)
+    assert (status, record["mode"]) == (
+        0, {"together": None, "per_shape": False, "rerank": 4, "rerank_by": by},
+    )  # fmt: skip
+    index, queries = HammingIndex.open(real / "s.cmah"), BinaryCodes.load(real / "image.npz")
+    reranking, vectors = Reranking.read(real / f"{by}.npz", 4, by), Embeddings.load(real / "asked.npz")
+    hits = rerank(index.search(queries, 4), vectors, reranking, k=3).to_list()
+    listed = [query["hits"] for query in record["queries"]]
+    assert [[{key: hit[key] for key in hits[0][0]} for hit in query] for query in listed] == hits
+    status, out, _ = call(*common, "--csv")
+    assert out.splitlines()[0] == "query,rank,id,distance,category,score"
+    assert out.splitlines()[1].endswith(f",{hits[0][0]['score']}")
+    status, out, _ = call(*common)
+    assert f" bits  {hits[0][0]['score']:7.4f}" in out.splitlines()[1]
+    status, out, _ = call(*common, "--together", "--by", "least", "--json")
+    together = rerank(
+        index.search_together(queries, 4, by="least"), vectors, reranking, k=3, together="least"
+    )
+    assert [hit["score"] for hit in json.loads(out)["queries"][0]["hits"]] == together.scores[0].tolist()
+    status, _, err = call(*common, "--dataset", dataset, "--sheet", real / "o.html")
+    assert (status, "o.html" in err) == (0, True)
+    assert "the 4 nearest are in order of that score, " in (real / "o.html").read_text(encoding="utf-8")
+
+
+def test_rerank_shapes_of_several_codes(call, real):
+    call("index", real / "image.npz", real / "v.cmah")
+    status, _, err = call(
+        "search", real / "v.cmah", "--codes", real / "image.npz", "--per-shape", "--database", real / "image.npz",
+        "-k", 2, "--rerank", 3, "--rerank-by", "views", "--rerank-with", real / "views.npz", "--rerank-queries",
+        real / "asked.npz", "--json",
+    )  # fmt: skip
+    # three photos show no shape that is named, and have no vectors
+    assert (status, "views.npz: has no vector for i1" in err) == (2, True)
+    views = BinaryCodes.load(real / "image.npz")
+    named = views[views.shape_ids != ""]
+    named.save(real / "named.npz")
+    call("index", real / "named.npz", real / "n.cmah")
+    status, out, _ = call(
+        "search", real / "n.cmah", "--codes", real / "image.npz", "--per-shape", "--database", real / "named.npz",
+        "-k", 2, "--rerank", 3, "--rerank-by", "views", "--rerank-with", real / "views.npz", "--rerank-queries",
+        real / "asked.npz", "--csv",
+    )  # fmt: skip
+    assert status == 0
+    assert out.splitlines()[0] == "query,rank,id,distance,category,shape_id,score"
+    assert len(out.splitlines()) == 1 + 2 * 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--rerank-by real", "--rerank-by needs --rerank N"),
+        ("--rerank-with real.npz", "--rerank-with needs --rerank N"),
+        ("--rerank-queries asked.npz", "--rerank-queries needs --rerank N"),
+        ("--rerank 20", "--rerank needs --rerank-by, the score, and --rerank-with"),
+        ("--rerank 20 --rerank-by real", "--rerank needs --rerank-by, the score, and --rerank-with"),
+        ("--rerank 20 --rerank-with real.npz", "--rerank needs --rerank-by"),
+        ("--rerank 0", "0 is not in the range"),
+        ("--rerank 9 --rerank-by real --rerank-with real.npz", "--rerank 9 is less than the 10 hits to show"),
+        ("--rerank 2 -k 3 --rerank-by real --rerank-with real.npz", "--rerank 2 is less than the 3 hits"),
+        ("--rerank 20 --rerank-by real --rerank-with real.npz --radius 3", "--rerank and --radius exclude"),
+        ("--rerank 20 --rerank-by most --rerank-with real.npz", "'most' is not one of"),
+        ("--rerank 20 --rerank-by attention --rerank-with views.npz", "attention needs --run RUN"),
+        ("--rerank 20 --rerank-by real --rerank-with real.npz", "--codes needs --rerank-queries"),
+        (
+            "--rerank 20 --rerank-by real --rerank-with nothing.npz --rerank-queries asked.npz",
+            "nothing.npz: no such",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-with shape.npz --rerank-queries asked.npz",
+            "binary codes, expected",
+        ),
+        (
+            "--rerank 20 --rerank-by views --rerank-with real.npz --rerank-queries asked.npz",
+            "has no shape ids",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-with views.npz --rerank-queries asked.npz",
+            "has no vector for s",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-with real.npz --rerank-queries real.npz",
+            "has no row for query i0",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-with real.npz --rerank-queries other.npz",
+            "space run1, expected run2",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-with real.npz --rerank-queries wide.npz",
+            "5 numbers, expected 6",
+        ),
+    ],
+)
+def test_mistakes_of_reranking(call, real, monkeypatch, arguments, message):
+    monkeypatch.chdir(real)
+    call("index", "shape.npz", "s.cmah")
+    asked = Embeddings.load("asked.npz")
+    Embeddings(asked.embeddings, ids=asked.ids, space="run2").save("other.npz")
+    Embeddings(np.ones((15, 6), np.float32)).save("wide.npz")
+    status, _, err = call("search", "s.cmah", "--codes", "image.npz", *arguments.split())
+    assert (status, "Traceback" in err) == (2, False)
+    assert message in err.splitlines()[-1]
+
+
+def test_vectors_of_files_come_from_the_run(call, real):
+    status, _, err = call(
+        "search", real / "s.cmah", "--run", "R", "photo.jpg", "--rerank", 20, "--rerank-by", "real",
+        "--rerank-with", real / "real.npz", "--rerank-queries", real / "asked.npz",
+    )  # fmt: skip
+    assert (status, "--rerank-queries goes with --codes" in err) == (2, True)
 
 
 def test_codes_of_another_space_are_refused(call, files):

@@ -9,7 +9,9 @@ import torch
 
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
+from cmah.errors import ConfigError
 from cmah.features.inference import BATCH
+from cmah.models.view_attention import ViewAttention
 from cmah.runs.encoder import Encoder
 
 
@@ -57,6 +59,39 @@ def test_files_and_dataset_give_the_same_codes(toy, encoder):
     from_images, _ = encoder.dataset_images(data, images)
     from_shapes, _ = encoder.dataset_shapes(data, shapes)
     assert np.array_equal(codes.packed, np.concatenate([from_images.packed, from_shapes.packed]))
+
+
+def test_codes_and_embeddings_are_of_the_same_outputs(toy, encoder, monkeypatch, tmp_path):
+    data = Dataset.read(toy)
+    images, shapes = data.images[:2], data.shapes[:2]
+    paths = [toy / image.path for image in images] + [toy / shape.points for shape in shapes]
+    runs, outputs = [], Encoder.outputs
+    monkeypatch.setattr(Encoder, "outputs", lambda *given: runs.append(given) or outputs(*given))
+    codes, embeddings, skipped = encoder.codes_and_embeddings([*paths, tmp_path / "nothing.png"])
+    assert len(runs) == len(paths)
+    assert [path for path, _ in skipped] == [str(tmp_path / "nothing.png")]
+    assert np.array_equal(codes.packed, encoder.encode_files(paths)[0].packed)
+    assert (codes.ids.tolist(), codes.kinds.tolist()) == (embeddings.ids.tolist(), embeddings.kinds.tolist())
+    parts = (
+        encoder.dataset_images(data, images, embeddings=True),
+        encoder.dataset_shapes(data, shapes, embeddings=True),
+    )
+    assert np.array_equal(embeddings.embeddings, np.concatenate([part.embeddings for part, _ in parts]))
+    assert {embeddings.space} == {codes.space, *(part.space for part, _ in parts)}
+    nothing = encoder.codes_and_embeddings([tmp_path / "nothing.png"])[1]
+    assert nothing.embeddings.shape == (0, embeddings.embeddings.shape[1])
+
+
+def test_attention_of_a_model_that_has_it():
+    network = torch.nn.Module()
+    network.attention = ViewAttention(5)
+    weight = Encoder(network, "cpu", "s").attention_weight()
+    assert (weight.dtype, weight.shape) == (np.float32, (5, 5))
+    assert np.array_equal(weight, network.attention.projection.weight.detach().numpy())
+    network.attention = torch.nn.MultiheadAttention(4, 2)  # another kind
+    for without in (network, torch.nn.Module()):
+        with pytest.raises(ConfigError, match=r"has learned no attention .*; expected real or views"):
+            Encoder(without, "cpu", "s").attention_weight()
 
 
 def test_a_dataset_with_z_up_gives_the_codes_of_one_with_y_up(toy, encoder, tmp_path):

@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from cmah.codes import BinaryCodes
-from cmah.errors import CmahError
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.errors import CmahError, ConfigError
 from cmah.runs.searching import search_codes, search_files
 from cmah.search import HammingIndex
+from cmah.search.reranking import Reranking, rerank
 
 
 @pytest.fixture
@@ -133,6 +134,129 @@ def test_what_does_not_go_together(files):
             search_codes(index, queries, **wrong)
 
 
+def real_vectors(files):
+    """shape.npz and image.npz with vectors of the items and queries, the latter in another order."""
+    items, random = BinaryCodes.load(files / "items.npz"), np.random.default_rng(1)
+    rows = random.normal(size=(20, 6)).astype(np.float32)
+    Embeddings(rows, ids=items.ids, shape_ids=items.ids, space="two").save(files / "shape.npz")
+    Embeddings(rows[2::-1] + 0.1, ids=items.ids[2::-1], space="two").save(files / "image.npz")
+    return files / "shape.npz", files / "image.npz"
+
+
+@pytest.mark.parametrize("by", ["real", "views"])
+def test_codes_reranked_by_files(files, by):
+    with_file, of_queries = real_vectors(files)
+    reranking = Reranking.read(with_file, 12, by)
+    records = search_codes(
+        files / "items.cmah", files / "queries.npz", 4, reranking=reranking, rerank_queries=of_queries
+    )
+    hits = HammingIndex.open(files / "items.cmah").search(BinaryCodes.load(files / "queries.npz"), 12)
+    expected = rerank(hits, Embeddings.load(of_queries)[::-1], reranking, k=4)
+    assert [[(hit["id"], hit["score"]) for hit in record["hits"]] for record in records] == [
+        [(hit["id"], hit["score"]) for hit in each] for each in expected.to_list()
+    ]
+    # the query is nearly the item of its name, which is at distance 0
+    assert [record["hits"][0]["id"] for record in records] == ["s0", "s1", "s2"]
+
+
+def test_reranking_that_does_not_fit(files):
+    with_file, of_queries = real_vectors(files)
+    real = Reranking.read(with_file, 5, "real")
+    few = Reranking.of(Embeddings.load(with_file)[:4], 20, "real", source="few.npz")
+    for wrong, message in (
+        ({"reranking": real}, "10 hits of the first 5 items that are re-ranked"),
+        ({"reranking": real, "k": 2}, "re-ranking needs the real vectors of the queries"),
+        (
+            {"reranking": real, "k": 2, "radius": 3},
+            "radius is 3, expected none in a search that is re-ranked",
+        ),
+        ({"rerank_queries": of_queries}, "for re-ranking, which was not asked for"),
+        (
+            {"reranking": real, "k": 2, "rerank_queries": files / "queries.npz"},
+            "binary codes, expected embeddings",
+        ),
+        ({"reranking": few, "rerank_queries": of_queries}, r"few\.npz: has no vector for s\d+"),
+    ):
+        with pytest.raises(CmahError, match=message):
+            search_codes(files / "items.cmah", files / "queries.npz", **wrong)
+
+
+@pytest.fixture(scope="module")
+def over_views(toy, tmp_path_factory):
+    """A run that sees shapes by their views, its codes per view with their index, and real vectors of the views."""
+    from toy_dataset import MICRO
+
+    from cmah.runs.exporting import export
+    from cmah.training.starting import train
+
+    folder = tmp_path_factory.mktemp("over_views")
+    seen = ["model.shape_input=views", "model.views=2"]
+    run = train(toy, folder / "run", settings=[*MICRO, *seen, "training.epochs=1"])
+    for more, out in (({}, "codes"), ({"embeddings": True}, "real")):
+        export(run, toy, folder / out, split="all", device="cpu", workers=0, per_view=True, **more)
+    codes = BinaryCodes.load(folder / "codes" / "shape.npz")
+    index = HammingIndex(codes.bits)
+    index.add(codes)
+    index.save(folder / "views.cmah")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["real", "views", "attention"])
+@pytest.mark.parametrize("together", [None, "mean"])
+def test_photos_of_a_run_find_shapes_reranked(over_views, toy, tmp_path, monkeypatch, by, together):
+    from cmah.data.dataset import Dataset
+    from cmah.runs.encoder import Encoder
+
+    pictures = sorted((toy / "renders").glob("*.png"))[:3]
+    codes, vectors = (read.load(over_views / name / file) for read, name, file in (
+        (BinaryCodes, "codes", "shape.npz"), (Embeddings, "real", "shape_embeddings.npz"),
+    ))  # fmt: skip
+    assert codes.space == vectors.space
+    width = vectors.embeddings.shape[1]
+    weight = np.random.default_rng(0).normal(size=(width, width)).astype(np.float32)
+    encoder = Encoder.load(over_views / "run")
+    if by == "attention":
+        with pytest.raises(ConfigError, match="expected real or views"):
+            encoder.attention_weight()
+        monkeypatch.setattr(Encoder, "attention_weight", lambda self: weight)
+    shapes, firsts = np.unique(codes.shape_ids, return_index=True)
+    table = (
+        Embeddings(vectors.embeddings[firsts], ids=shapes, space=vectors.space) if by == "real" else vectors
+    )
+    reranking = Reranking.of(table, 24, by)
+    records, skipped = search_files(
+        over_views / "views.cmah", over_views / "run", pictures, 3, together=together, per_shape=True,
+        database=over_views / "codes" / "shape.npz", dataset=toy, sheet=tmp_path / "sheet.html", reranking=reranking,
+    )  # fmt: skip
+    assert not skipped
+    asked = encoder.codes_and_embeddings(pictures)[1].embeddings
+    scores = reranking.vectors.scores(asked, weight if by == "attention" else None)
+    scores = scores.mean(axis=0, keepdims=True) if together else scores
+    assert len(Dataset.read(toy).shapes) == scores.shape[1] == 24  # all are re-ranked
+    for record, row in zip(records, scores, strict=True):
+        shown = [reranking.vectors.names.tolist().index(hit["shape_id"]) for hit in record["hits"]]
+        np.testing.assert_allclose([hit["score"] for hit in record["hits"]], -np.sort(-row)[:3], atol=2e-9)
+        np.testing.assert_allclose(row[shown], -np.sort(-row)[:3], atol=2e-9)
+    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    assert "the 24 nearest are in order of that score" in page
+    assert f"score {records[0]['hits'][0]['score']:.3f}" in page
+
+
+@pytest.mark.slow
+def test_vectors_of_another_run_are_refused(over_views, toy):
+    vectors = Embeddings.load(over_views / "real" / "shape_embeddings.npz")
+    other = Embeddings(vectors.embeddings, shape_ids=vectors.shape_ids, space="other")
+    pictures = sorted((toy / "renders").glob("*.png"))[:1]
+    with pytest.raises(
+        CmahError, match=r"other\.npz: vectors of space other, expected [0-9a-f]{16} as the queries"
+    ):
+        search_files(
+            over_views / "views.cmah", over_views / "run", pictures, 3,
+            reranking=Reranking.of(other, 9, "views", source="other.npz"),
+        )  # fmt: skip
+
+
 def test_a_sheet_is_refused_before_anything_is_encoded(files):
     with pytest.raises(CmahError, match="a sheet needs a dataset folder"):
         search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html")
@@ -142,10 +266,14 @@ def test_a_sheet_is_refused_before_anything_is_encoded(files):
 
 
 def test_codes_need_no_torch(files):
+    real_vectors(files)
     code = """
 import sys
 from cmah.runs.searching import search_codes
 assert len(search_codes("items.cmah", "queries.npz", database="items.npz")) == 3
+from cmah.search.reranking import Reranking
+more = {"reranking": Reranking.read("shape.npz", 12, "views"), "rerank_queries": "image.npz"}
+assert "score" in search_codes("items.cmah", "queries.npz", **more)[0]["hits"][0]
 assert not {"torch", "PIL", "trimesh", "numba"} & set(sys.modules)
 """
     done = subprocess.run(

@@ -1,0 +1,214 @@
+"""Re-ranking: what plain sorting of all scores gives, of the items that the codes found."""
+
+import numpy as np
+import pytest
+from slow_search import clustered, distances, found
+
+from cmah.codes import Embeddings
+from cmah.errors import CodesError
+from cmah.search import HammingIndex
+from cmah.search.hit_records import records_csv, records_table, search_records
+from cmah.search.reranking import DIGITS, RerankedHits, Reranking, rerank
+
+ITEMS, QUERIES, WIDTH, BITS = 30, 5, 6, 16
+WAYS = ("real", "views", "attention")
+SHAPES = [f"item {i}" for i in range(ITEMS)]
+
+
+@pytest.fixture
+def index():
+    index = HammingIndex(BITS)
+    index.add(clustered(ITEMS, BITS), ids=SHAPES)
+    return index
+
+
+@pytest.fixture
+def queries():
+    return clustered(QUERIES, BITS, 1)
+
+
+def vectors(n, seed, **columns):
+    """Few values, so that some scores are equal."""
+    return Embeddings(np.random.default_rng(seed).integers(1, 3, (n, WIDTH)).astype(np.float32), **columns)
+
+
+def reranking(by, first):
+    weight = np.random.default_rng(5).normal(size=(WIDTH, WIDTH)) if by == "attention" else None
+    if by == "real":
+        order = np.random.default_rng(6).permutation(ITEMS)
+        return Reranking.of(vectors(ITEMS, 2, ids=np.array(SHAPES)[order]), first, by)
+    shown = np.random.default_rng(6).permutation(np.concatenate([np.arange(ITEMS)] * 3))[: 2 * ITEMS]
+    shown = np.concatenate([np.arange(ITEMS), shown])  # one view at least of each
+    return Reranking.of(vectors(len(shown), 2, shape_ids=np.array(SHAPES)[shown]), first, by, weight)
+
+
+def score_of(by, query, name, rank):
+    """The score of one query with the item of a name."""
+    items = rank.vectors
+    (at,) = np.flatnonzero(items.names == name)
+    rows = items.vectors[items.offsets[at] : items.offsets[at + 1]].astype(np.float64)
+    rows, query = rows / np.linalg.norm(rows, axis=1, keepdims=True), query / np.linalg.norm(query)
+    if by == "attention":
+        e = np.exp(rows @ (rank.weight @ query))
+        return float((e / e.sum()) @ (rows @ query))
+    return float((rows @ query).max())
+
+
+@pytest.mark.parametrize("by", WAYS)
+@pytest.mark.parametrize("first", [4, 13, ITEMS, 99])
+def test_is_the_order_of_plain_sorting(index, queries, by, first):
+    """With `first` = all items, that is a search of the whole database by the score."""
+    rank, wanted = reranking(by, first), vectors(QUERIES, 3)
+    hits = rerank(index.search(queries, first), wanted, rank, k=4)
+    assert isinstance(hits, RerankedHits)
+    assert hits.distances.dtype == np.int32
+    between = distances(queries, clustered(ITEMS, BITS))
+    for row in range(QUERIES):
+        near = found(between[row], k=first)
+        scored = [
+            (-round(score_of(by, wanted.embeddings[row], SHAPES[p], rank), DIGITS), d, p) for d, p in near
+        ]
+        expected = sorted(scored)[:4]
+        np.testing.assert_allclose(hits.scores[row], [-score for score, _, _ in expected], atol=1e-8)
+        assert hits.positions[row].tolist() == [p for _, _, p in expected]
+        assert hits.distances[row].tolist() == [d for _, d, _ in expected]
+        assert hits.ids[row].tolist() == [SHAPES[p] for _, _, p in expected]
+    if first >= ITEMS:
+        whole = np.round(rank.vectors.scores(wanted.embeddings, rank.weight), DIGITS)
+        np.testing.assert_allclose(hits.scores, -np.sort(-whole, axis=1)[:, :4], atol=2e-9)
+
+
+@pytest.mark.parametrize("by", WAYS)
+def test_hits_are_of_the_nearest_and_all_of_them_if_all_are_wanted(index, queries, by):
+    near = index.search(queries, 9)
+    hits = rerank(near, vectors(QUERIES, 3), reranking(by, 9))
+    assert np.array_equal(np.sort(hits.positions, axis=1), np.sort(near.positions, axis=1))
+    assert (np.diff(hits.scores, axis=1) <= 0).all()
+    few = rerank(near, vectors(QUERIES, 3), reranking(by, 9), k=2)
+    assert np.array_equal(few.positions, hits.positions[:, :2])
+
+
+@pytest.mark.parametrize("by", WAYS)
+def test_a_query_alone_gives_the_same(index, queries, by):
+    wanted, rank = vectors(QUERIES, 3), reranking(by, 9)
+    together = rerank(index.search(queries, 9), wanted, rank, k=3)
+    for row in range(QUERIES):
+        alone = rerank(index.search(queries[[row]], 9), wanted[[row]], rank, k=3)
+        assert alone.to_list() == [together.to_list()[row]]
+
+
+def test_equal_vectors_are_ordered_by_distance_and_position(index, queries):
+    same = Embeddings(np.tile(np.random.default_rng(0).normal(size=WIDTH), (ITEMS, 1)), ids=SHAPES)
+    near = index.search(queries, 20)
+    hits = rerank(near, vectors(QUERIES, 3), Reranking.of(same, 20, "real"))
+    assert np.array_equal(hits.positions, near.positions)
+    assert (hits.scores == hits.scores[:, :1]).all()
+
+
+@pytest.mark.parametrize("by", WAYS)
+@pytest.mark.parametrize("way", ["mean", "least"])
+def test_several_queries_as_one(index, queries, by, way):
+    rank, wanted = reranking(by, 9), vectors(QUERIES, 3)
+    owners = ["mug", "sofa", "mug", "mug", "sofa"]
+    near = index.search_together(queries, 9, by=way, owners=owners)
+    hits = rerank(near, wanted, rank, k=3, together=way, owners=owners)
+    for row, name in enumerate(["mug", "sofa"]):
+        rows = [i for i, owner in enumerate(owners) if owner == name]
+        scores = {
+            int(p): [score_of(by, wanted.embeddings[i], SHAPES[p], rank) for i in rows]
+            for p in near.positions[row]
+        }
+        merged = {p: max(each) if way == "least" else sum(each) / len(each) for p, each in scores.items()}
+        expected = sorted(merged, key=lambda p: -round(merged[p], DIGITS))[:3]  # in order of distance already
+        assert hits.positions[row].tolist() == expected
+        np.testing.assert_allclose(hits.scores[row], [merged[p] for p in expected], atol=1e-8)
+
+
+def test_shapes_are_ranked_by_their_own_vectors(index, queries):
+    """Each shape is there once; an item of no shape is found by its own id."""
+    shape_ids = np.array(["", *(f"shape {i // 6}" for i in range(1, ITEMS))])
+    names = ["item 0", *sorted({*shape_ids.tolist()} - {""})]
+    views = vectors(2 * len(names), 4, shape_ids=names * 2)
+    wanted = vectors(QUERIES, 3)
+    records = search_records(
+        index, queries, 3, shape_ids=shape_ids, reranking=Reranking.of(views, 4, "views"), embeddings=wanted
+    )
+    near = index.search(queries, 4, group=shape_ids)
+    rank = Reranking.of(views, 4, "views")
+    for record, positions, query in zip(records, near.positions, wanted.embeddings, strict=True):
+        shown = [str(shape_ids[p]) or SHAPES[p] for p in positions]
+        scores = [round(score_of("views", query, name, rank), DIGITS) for name in shown]
+        order = sorted(range(4), key=lambda i: -scores[i])[:3]
+        assert [hit["position"] for hit in record["hits"]] == positions[order].tolist()
+        np.testing.assert_allclose(
+            [hit["score"] for hit in record["hits"]], [scores[i] for i in order], atol=1e-8
+        )
+
+
+def test_records_and_text(index, queries):
+    rank, wanted = reranking("real", 9), vectors(QUERIES, 3)
+    records = search_records(index, queries, 2, reranking=rank, embeddings=wanted)
+    expected = rerank(index.search(queries, 9), wanted, rank, k=2).to_list()
+    for record, hits in zip(records, expected, strict=True):
+        assert record["hits"] == [{"rank": i + 1, **hit, "category": ""} for i, hit in enumerate(hits)]
+    first = records[0]["hits"][0]
+    assert f"{first['distance']:4d} bits  {first['score']:7.4f}" in records_table(records).splitlines()[1]
+    lines = records_csv(records).splitlines()
+    assert lines[0] == "query,rank,id,distance,category,score"
+    assert lines[1].endswith(f",,{first['score']}")
+
+
+def test_nothing_to_rank(queries):
+    empty = HammingIndex(BITS)
+    hits = rerank(empty.search(queries, 9), vectors(QUERIES, 3), reranking("real", 9), k=4)
+    assert hits.scores.shape == (QUERIES, 0)
+    assert search_records(
+        empty, queries[:0], 4, together="mean", reranking=reranking("real", 9), embeddings=vectors(0, 3)
+    ) == []  # fmt: skip
+
+
+def test_vectors_without_ids_are_taken_in_order(index, queries):
+    table, wanted = vectors(ITEMS, 2), vectors(QUERIES, 3)
+    plain, named = Reranking.of(table, 9, "real"), Reranking.of(vectors(ITEMS, 2, ids=SHAPES), 9, "real")
+    hits = [search_records(index, queries, 5, reranking=each, embeddings=wanted) for each in (plain, named)]
+    assert hits[0] == hits[1]
+    for more, message in (
+        (
+            {"reranking": Reranking.of(table[:-1], 9, "real", source="f.npy")},
+            r"f\.npy: has no ids and 29 rows",
+        ),
+        ({"reranking": plain, "shape_ids": np.array(SHAPES)}, "has no ids, expected those of the shapes"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            search_records(index, queries, 5, embeddings=wanted, **more)
+
+
+def test_what_is_refused(index, queries):
+    rank, wanted = reranking("real", 9), vectors(QUERIES, 3)
+    lacking = Reranking.of(vectors(2, 2, ids=SHAPES[:2]), 9, "real", source="f.npz")
+    attention = Reranking(9, "attention", reranking("views", 9).vectors)
+    for more, message in (
+        ({"reranking": rank, "k": 10}, "10 hits of the first 9 items that are re-ranked, expected 9 at most"),
+        ({"reranking": rank, "embeddings": None}, "re-ranking needs the real vectors of the queries"),
+        ({"reranking": rank, "embeddings": wanted[:2]}, "2 vectors of queries, expected 5"),
+        ({"reranking": rank, "radius": 3}, "radius is 3, expected none in a search that is re-ranked"),
+        ({"reranking": lacking}, r"f\.npz: has no vector for item \d+, which is among the items to re-rank"),
+        ({"reranking": attention}, r"by attention: weight of the attention, expected one \[d, d\]"),
+        (
+            {"reranking": Reranking(9, "real", rank.vectors, np.eye(WIDTH))},
+            "weight of the attention, expected none",
+        ),
+        ({"reranking": reranking("attention", 9), "embeddings": vectors(QUERIES, 3, space="a")}, None),
+    ):
+        arguments = {"k": 3, "embeddings": wanted, **more}
+        if message is None:  # a file that does not say its space may be of any
+            search_records(index, queries, **arguments)
+            continue
+        with pytest.raises(CodesError, match=message):
+            search_records(index, queries, **arguments)
+    with pytest.raises(CodesError, match="2 queries have vectors, expected 5"):
+        rerank(index.search(queries, 9), wanted[:2], rank)
+    with pytest.raises(CodesError, match="by is 'most', expected 'attention', 'real' or 'views'"):
+        Reranking.of(wanted, 9, "most")
+    with pytest.raises(CodesError, match="first is 0, expected 1 or more"):
+        Reranking.of(vectors(ITEMS, 2), 0, "real")
