@@ -11,11 +11,12 @@ from cmah.cli import options
 @click.command("train")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option("--recipe", help="Published method to train: cmah, prealigned or captionless.  [default: cmah]")
+@click.option("--recipe", help="Published method to train: cmah, prealigned, captionless or style_mixed.  [default: cmah]")
 @click.option(
     "--preset",
     help="Named settings to start from. Recipe cmah: small (default), tiny (trains in minutes on a CPU) or base; "
-    "prealigned: finetune (default) or scratch; captionless: paper.",
+    "prealigned: finetune (default) or scratch; captionless: paper; style_mixed: instance (default), cmic or "
+    "unsupervised_category.",
 )
 @click.option(
     "--bits",
@@ -38,7 +39,7 @@ from cmah.cli import options
 @click.option(
     "--shape-encoder",
     help="Point-cloud encoder to build on, by a name that cmah encoders lists; views sees shapes by their renders, "
-    "through the image encoder.",
+    "through the image encoder. In style_mixed the network for these views, timm:NAME.",
 )
 @click.option(
     "--shape-weights", type=click.Path(), help="File with the weights of the shape encoder, as published."

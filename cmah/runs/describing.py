@@ -95,8 +95,19 @@ def _run(path: Path) -> dict[str, Any]:
         "epochs done": len(records),
         "best": best,
         "last": records[-1] if records else None,
+        **_seen_by(config.get("model")),
         "config": config,
     }
+
+
+def _seen_by(model: Any) -> dict[str, str]:
+    """How many views show a shape to a run, and which; nothing for a run that sees points alone."""
+    if not isinstance(model, dict) or model.get("shape_input", "points") == "points":
+        return {}
+    which = {"even": "every second render", "odd": "every second render, from the second on"}
+    renders = which.get(str(model.get("views_from")), "all renders")
+    points = "points and " if model["shape_input"] == "both" else ""
+    return {"a shape is seen by": f"{points}up to {model.get('views')} views, of {renders}"}
 
 
 def _codes(path: Path) -> dict[str, Any]:

@@ -107,3 +107,14 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_run_over_views_says_so(call, toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    assert "a shape is seen by" not in call("info", run)[1]
+    config["model"] |= {"shape_input": "both", "views": 4, "views_from": "even"}
+    (run / "config.json").write_text(json.dumps(config))
+    status, out, _ = call("info", run)
+    assert status == 0
+    assert "a shape is seen by  points and up to 4 views, of every second render" in out
