@@ -11,7 +11,10 @@ from cmah.cli import options
 @click.command("train")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option("--recipe", help="Published method to train: cmah, prealigned, captionless or style_mixed.  [default: cmah]")
+@click.option(
+    "--recipe",
+    help="Published method to train: cmah, prealigned, captionless or style_mixed.  [default: cmah]",
+)
 @click.option(
     "--preset",
     help="Named settings to start from. Recipe cmah: small (default), tiny (trains in minutes on a CPU) or base; "

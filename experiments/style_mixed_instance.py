@@ -1,14 +1,15 @@
 """Which very shape does an image show? SC-IBSR (Song et al., TOMM 2024) and CMIC (Lin et al., ICCV 2021) in parts.
 
 Arms: the form of CMIC; with mixed style; with consistency or contrast beside it; with all. Beside them captionless (with
-negatives weighted by I2I over all pairs, which reads no labels) and cmah, over a frozen image encoder, with shapes seen
-by the same views. Of each run the database is ranked five ways: by the attention over views (the method's own score),
-by the cosine of pooled vectors, by its longest codes, and by these with the first 100 re-ranked by either score.
+negatives weighted by I2I over all pairs, which reads no labels) and cmah, over a frozen image encoder, with shapes seen by
+the same views. Of each run the database is ranked five ways: by the attention over views (the method's own score), by the
+cosine of pooled vectors, by its longest codes, and by these with the first 100 re-ranked by either score.
 
     python experiments/style_mixed_instance.py DATASET --out OUT --image-encoder timm:resnet50 --image-weights FILE
     python experiments/style_mixed_instance.py --smoke --out OUT      (seconds, synthetic shapes, random weights)
 
-Without --config, networks and schedule are those of a CPU: MobileNetV2, one epoch (configs/style_mixed.toml). The
+Without --config, networks and schedule are those of a CPU: MobileNetV2, one epoch (configs/style_mixed.toml; for the
+baselines style_mixed_captionless.toml and style_mixed_cmah.toml). The
 published form is that of `cmah train --recipe style_mixed` as it is: 400 epochs of ResNet-50 at 224 pixels.
 
 No render is a query for a shape that it describes: every second one describes, the others ask (model.views_from=even).
@@ -87,6 +88,13 @@ TINY_NET = (
 
 @click.command(help=__doc__)
 @shared_options
+@click.option(
+    "--views",
+    default=12,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of renders that describe a shape when it is measured, if it has so many that do not ask.",
+)
 @click.option("--arms", "arms", multiple=True, type=click.Choice([*ARMS]), help="Run these arms only.")
 def main(**options: Any) -> None:
     """Run every arm with every seed, then print the tables."""
@@ -145,11 +153,10 @@ def measure(o: SimpleNamespace) -> None:
 def rankings(o: SimpleNamespace, run: Path) -> dict[str, Any]:
     """Measures of each ranking for the queries of each kind."""
     dataset = Dataset.read(o.target or o.dataset).select(o.split)
+    shown = ["model.views_from=even", f"model.views={o.views}"]
 
     def files(name: str, **options: Any) -> tuple[Path, Path]:
-        image, shape, _ = export(
-            run, dataset, o.out / name, split="all", settings=["model.views_from=even"], **options
-        )
+        image, shape, _ = export(run, dataset, o.out / name, split="all", settings=shown, **options)
         return image, shape
 
     codes = [BinaryCodes.load(path) for path in files("codes")]

@@ -69,7 +69,7 @@ class ImageQueries(torch.utils.data.Dataset):
             views_of_shapes: draws the views.
             batch_size: queries, and shapes, in a batch.
             views: how many views describe a shape at most. A query is not among the views of its own shape.
-            views_from: which renders may be views.
+            views_from: which renders may be views; "even" and "odd" leave only the other renders as queries.
             kinds: the kinds of images that are queries.
             labels: the categories of queries that need not show a shape, in the order of their numbers.
             seed: seed of everything random.
@@ -91,7 +91,15 @@ class ImageQueries(torch.utils.data.Dataset):
             else:
                 self.skipped.append((shape.shape_id, "no image of kind render, as which its views are seen"))
         self.row = {shape.shape_id: row for row, shape in enumerate(self.shapes)}
-        wanted = [image for image in dataset.images if image.kind in kinds]
+        # where every second render describes, the others ask, as in encoding
+        describing = {
+            image.image_id
+            for renders in self.renders
+            for image in (describing_views(renders, len(renders), views_from) if views_from != "all" else ())
+        }
+        wanted = [
+            image for image in dataset.images if image.kind in kinds and image.image_id not in describing
+        ]
         if self.labels is None:
             self.images = [image for image in wanted if image.shape_id in self.row]
             names = sorted({shape.category for shape in self.shapes} - {""})

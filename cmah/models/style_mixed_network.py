@@ -61,7 +61,8 @@ class StyleMixed(nn.Module):
         self.dim, dim = c.dim, self.image_net.dim
         self.image_size = c.image_size or self.image_net.default_size
         self.shape_tower = None
-        self.image_neck, self.own_neck = _neck(c, dim), None
+        self.image_neck = _neck(c, dim)
+        self.own_neck: nn.Module | None = None
         if not c.shared:
             alike = c.shape_encoder in ("", c.image_encoder)
             encoder = c.shape_encoder or c.image_encoder
@@ -100,10 +101,26 @@ class StyleMixed(nn.Module):
         if c.head != "itq":
             self.image_head = HashHead(c.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
             self.shape_head = HashHead(c.dim, c.bits[-1], c.head_hidden, c.head, c.head_dropout)
+        self._begin_alike()
         self.learned_codes, self.code_lengths = c.head != "itq", c.bits
         self.width = c.dim + (c.bits[-1] if self.learned_codes else 0)
         self.masks, self.shape_input = c.masks, c.shape_input
         self.views, self.views_from, self.view_group = c.views, c.views_from, c.view_group
+
+    def _begin_alike(self) -> None:
+        """Give both sides the same weights behind the networks, where the networks are alike, and attention W = 1.
+
+        So a picture and a view that look alike have like vectors and codes from the first step on; with random weights
+        for each side, 400 steps do not reach what the pre-trained network finds by itself.
+        """
+        pairs: list[tuple[nn.Module | None, nn.Module | None]] = [(self.image_head, self.shape_head)]
+        if self.image_net.dim == self.view_net.dim:
+            pairs.append((self.image_neck, self.own_neck))
+        for one, other in pairs:
+            if one is not None and other is not None:
+                other.load_state_dict(one.state_dict())
+        if self.attention is not None:
+            nn.init.eye_(self.attention.projection.weight)
 
     steps: Tensor
     centres_source: Tensor
