@@ -46,9 +46,9 @@ from two_towers import (
     use_smoke_inputs,
 )
 
-from cmah.data.augmentation import PointAugmentation, augment_points
 from cmah.data.dataset import Dataset, Shape, without_points
 from cmah.data.encoding_batches import PointBatches
+from cmah.data.point_augmentation import PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.devices import full_float32
 from cmah.errors import DatasetError

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from cmah.config.parsing import as_dictionary
-from cmah.data.augmentation import ImageAugmentation, PointAugmentation
+from cmah.data.augmentation import ImageAugmentation
 from cmah.data.framing import Background, Crop, Framing
+from cmah.data.point_augmentation import PointAugmentation
 from cmah.settings import Count, ProperShare, Range, Settings, Share
 
 

@@ -16,16 +16,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from cmah.data.augmentation import (
-    NO_IMAGE_AUGMENTATION,
-    NO_POINT_AUGMENTATION,
-    ImageAugmentation,
-    PointAugmentation,
-    augment_points,
-)
+from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
 from cmah.data.framing import WHOLE, Framing
+from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped

@@ -14,21 +14,19 @@ import torch
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
-from cmah.data.encoding_batches import ImageBatches, square_file
-from cmah.data.framing import WHOLE, Framing, PictureFile
-from cmah.data.images import PICTURE_SUFFIXES
+from cmah.data.encoding_batches import ImageBatches
+from cmah.data.framing import WHOLE, Framing
 from cmah.data.object_masks import square_picture
-from cmah.data.point_clouds import load_points_file, model_input
 from cmah.data.shape_views import ViewsFrom, described
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH, in_batches
 from cmah.files import Skipped
-from cmah.meshes import MESH_SUFFIXES
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
+from cmah.runs.query_files import cloud_tensor, image_tensor, query_of_file
 from cmah.runs.run_folder import MODALITIES, RunFolder
 from cmah.runs.shape_batches import ShapeBatches
 
@@ -141,7 +139,7 @@ class Encoder:
             (2, 8)
         """
         size, masks = self.model.image_size, self.model.masks
-        tensors = (_image_tensor(square_picture(image, size, masks=masks)) for image in images)
+        tensors = (image_tensor(square_picture(image, size, masks=masks)) for image in images)
         return self.codes(self.outputs("image", tensors), "image", **columns)
 
     def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
@@ -155,12 +153,8 @@ class Encoder:
             >>> codes.bits, int((codes.signs()[0] != codes.signs()[1]).sum())
             (64, 0)
         """
-        return self.codes(self.outputs("shape", map(self._shape, clouds)), "shape", **columns)
-
-    def _shape(self, points: np.ndarray) -> dict[str, torch.Tensor]:
-        """A shape as the model takes it, a batch of one: "points" float32 [1, n, 3 or 6]."""
-        cloud = model_input(points, self.model.points, self.model.colours)
-        return {"points": torch.from_numpy(cloud)[None]}
+        shapes = ({"points": cloud_tensor(cloud, self.model)} for cloud in clouds)
+        return self.codes(self.outputs("shape", shapes), "shape", **columns)
 
     def _embedder(self, framing: Framing) -> ImageEmbedder | None:
         """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""
@@ -352,14 +346,15 @@ class Encoder:
         outputs, packed, ids, kinds, skipped = [], [], [], [], []
         for path in map(Path, paths):
             try:
-                kind, one = self._file(path, up)
+                modality, query = query_of_file(path, self.model, self.framing, up)
+                one = self.outputs(modality, [query])
             except CmahError as error:
                 skipped.append((str(path), str(error)))
                 continue
             outputs.append(one)
-            packed.append(self._packed(one, "shape" if kind == "shape" else "image"))
+            packed.append(self._packed(one, modality))
             ids.append(str(path))
-            kinds.append(kind)
+            kinds.append("shape" if modality == "shape" else "photo")
         lengths = self.model.code_lengths
         stacked = np.concatenate(packed) if packed else np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
         none = np.zeros((0, self.model.width), np.float32)
@@ -371,38 +366,6 @@ class Encoder:
             Embeddings(embeddings=np.concatenate(embeddings), **columns),
             skipped,
         )
-
-    def _file(self, path: Path, up: str) -> tuple[str, np.ndarray]:
-        suffix = path.suffix.lower()
-        if suffix in PICTURE_SUFFIXES:
-            size, masks = self.model.image_size, self.model.masks
-            picture = square_file(PictureFile(path), size, self.framing, masks=masks)
-            return "photo", self.outputs("image", [_image_tensor(picture)])
-        if suffix not in (".npy", *MESH_SUFFIXES):
-            raise CmahError(
-                f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
-            )
-        if suffix == ".npy" and self.model.views:
-            raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
-        shape: dict[str, torch.Tensor] = {}
-        if suffix == ".npy":
-            shape = self._shape(load_points_file(path, up))
-        elif self.model.points:
-            from cmah.meshes.point_sampling import points_of_mesh
-
-            shape = self._shape(points_of_mesh(path, 4 * self.model.points, up))
-        if self.model.views:
-            from cmah.meshes.view_rendering import views_of_mesh
-
-            views = views_of_mesh(path, self.model.views, self.model.image_size, up)
-            shape["views"] = torch.from_numpy(views.transpose(0, 3, 1, 2).copy())[None]
-            shape["view_mask"] = torch.ones(1, self.model.views, dtype=torch.bool)
-        return "shape", self.outputs("shape", [shape])
-
-
-def _image_tensor(image: np.ndarray) -> torch.Tensor:
-    """An image, uint8 [s, s, c], which may be read-only, as uint8 [1, c, s, s]."""
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
 
 
 def _shown(

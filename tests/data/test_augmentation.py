@@ -9,16 +9,12 @@ from batch_dataset import disc
 
 from cmah.data.augmentation import (
     NO_IMAGE_AUGMENTATION,
-    NO_POINT_AUGMENTATION,
     ImageAugmentation,
-    PointAugmentation,
     augment_image,
-    augment_points,
     augment_together,
 )
 from cmah.data.colour_transfer import transfer_colours
 from cmah.data.images import fit_square
-from cmah.data.point_clouds import normalise
 from cmah.errors import ConfigError
 
 
@@ -31,34 +27,22 @@ def noise():
     return rng().integers(0, 256, (32, 32, 3)).astype(np.uint8)
 
 
-@pytest.fixture
-def cloud():
-    return normalise(rng().standard_normal((200, 3)))
-
-
-def test_with_everything_off_nothing_changes(noise, cloud):
+def test_with_everything_off_nothing_changes(noise):
     np.testing.assert_array_equal(augment_image(noise, 32, NO_IMAGE_AUGMENTATION, rng()), noise)
     wide = noise[:20]
     np.testing.assert_array_equal(augment_image(wide, 24, NO_IMAGE_AUGMENTATION, rng()), fit_square(wide, 24))
     np.testing.assert_array_equal(
         augment_image(noise, 16, NO_IMAGE_AUGMENTATION, rng()), fit_square(noise, 16)
     )
-    coloured = np.hstack([cloud, rng().random((200, 3), np.float32)])
-    np.testing.assert_array_equal(augment_points(coloured, NO_POINT_AUGMENTATION, rng()), coloured)
 
 
-def test_the_same_seed_gives_the_same(noise, cloud):
-    kept = noise.copy(), cloud.copy()
+def test_the_same_seed_gives_the_same(noise):
+    kept = noise.copy()
     first, second, other = (augment_image(noise, 24, ImageAugmentation(), rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert (first != other).any()
     assert first.shape == (24, 24, 3)
-    first, second, other = (augment_points(cloud, PointAugmentation(), rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, second)
-    assert (first != other).any()
-    assert first.dtype == np.float32
-    np.testing.assert_array_equal(noise, kept[0])  # the input is left alone
-    np.testing.assert_array_equal(cloud, kept[1])
+    np.testing.assert_array_equal(noise, kept)  # the input is left alone
 
 
 def test_crops_keep_at_least_their_part_of_the_area():
@@ -268,88 +252,20 @@ def test_images_together_are_changed_alike(noise):
     assert augment_together([], 16, config, rng()).shape == (0, 16, 16, 3)
 
 
-def test_rotation_leaves_the_up_axis_alone(cloud):
-    first, up, second = range(3)
-    config = replace(NO_POINT_AUGMENTATION, rotation=180)
-    angles = []
-    for seed in range(200):
-        turned = augment_points(cloud, config, rng(seed))
-        np.testing.assert_array_equal(turned[:, up], cloud[:, up])
-        np.testing.assert_allclose(np.linalg.norm(turned, axis=1), np.linalg.norm(cloud, axis=1), atol=1e-6)
-        before = cloud[:, first] + 1j * cloud[:, second]
-        after = turned[:, first] + 1j * turned[:, second]
-        turn = np.vdot(before, after)
-        assert abs(turn) == pytest.approx(np.vdot(before, before).real, rel=1e-5)  # one angle for all
-        angles.append(np.angle(turn))
-    assert min(angles) < -3
-    assert max(angles) > 3
-    limited = augment_points(cloud, replace(config, rotation=10), rng(1))
-    cosine = (limited * cloud).sum() / (cloud * cloud).sum()
-    assert np.cos(np.radians(10)) - 1e-6 <= cosine < 1
-
-
-def test_tilt_moves_the_up_axis_by_no_more_than_its_angle():
-    axis = np.array([[0, 1, 0]], np.float32)
-    config = replace(NO_POINT_AUGMENTATION, rotation=180, tilt=15)
-    cosines = [augment_points(axis, config, rng(seed))[0, 1] for seed in range(200)]
-    assert np.degrees(np.arccos(min(cosines))) == pytest.approx(15, abs=0.5)
-
-
-def test_scale_and_shift_and_jitter_keep_to_their_ranges(cloud):
-    config = replace(NO_POINT_AUGMENTATION, scale=1.5)
-    factors = np.array([augment_points(cloud, config, rng(seed)) / cloud for seed in range(200)])
-    np.testing.assert_allclose(np.ptp(factors, axis=1), 0, atol=1e-4)  # one factor for each axis
-    factors = factors[:, 0]
-    assert 1 / 1.5 - 1e-4 < factors.min() < 0.69
-    assert 1.45 < factors.max() < 1.5 + 1e-4
-    assert np.ptp(factors, axis=1).min() > 0
-    shifts = np.array(
-        [augment_points(cloud, replace(NO_POINT_AUGMENTATION, shift=0.2), rng(s)) - cloud for s in range(200)]
-    )
-    np.testing.assert_allclose(np.ptp(shifts, axis=1), 0, atol=1e-6)
-    assert 0.19 < np.abs(shifts).max() < 0.2 + 1e-6
-    config = replace(NO_POINT_AUGMENTATION, jitter=0.01, jitter_clip=0.02)
-    noise = np.concatenate([augment_points(cloud, config, rng(seed)) - cloud for seed in range(50)])
-    assert noise.std() == pytest.approx(0.01, rel=0.1)
-    assert np.abs(noise).max() == pytest.approx(0.02, abs=1e-6)
-
-
-def test_dropped_points_are_replaced_by_others(cloud):
-    config = replace(NO_POINT_AUGMENTATION, dropout=0.6)
-    original = {tuple(point) for point in cloud}
-    left = []
-    for seed in range(100):
-        dropped = augment_points(cloud, config, rng(seed))
-        assert len(dropped) == len(cloud)
-        kept = {tuple(point) for point in dropped}
-        assert kept <= original
-        left.append(len(kept))
-    assert 80 <= min(left) < 90
-    assert max(left) > 190
-
-
-def test_mirror_exchanges_left_and_right(cloud):
-    config = replace(NO_POINT_AUGMENTATION, mirror=1)
-    np.testing.assert_array_equal(augment_points(cloud, config, rng()), cloud * np.float32([-1, 1, 1]))
-
-
 @pytest.mark.parametrize(
-    ("kind", "settings"),
+    "settings",
     [
-        (ImageAugmentation, {"crop": 0}),
-        (ImageAugmentation, {"flip": 1.5}),
-        (ImageAugmentation, {"hue": -0.1}),
-        (ImageAugmentation, {"stretch": 0.5}),
-        (ImageAugmentation, {"colour_transfer": 1.1}),
-        (ImageAugmentation, {"brightness": float("nan")}),
-        (PointAugmentation, {"dropout": 1.0}),
-        (PointAugmentation, {"scale": 0.9}),
-        (PointAugmentation, {"rotation": "all"}),
+        {"crop": 0},
+        {"flip": 1.5},
+        {"hue": -0.1},
+        {"stretch": 0.5},
+        {"colour_transfer": 1.1},
+        {"brightness": float("nan")},
     ],
 )
-def test_impossible_settings_are_refused(kind, settings):
+def test_impossible_settings_are_refused(settings):
     with pytest.raises(ConfigError, match=rf"_augmentation\.{next(iter(settings))} = .*: expected"):
-        kind(**settings)
+        ImageAugmentation(**settings)
 
 
 def test_an_image_takes_about_a_millisecond():

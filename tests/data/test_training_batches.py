@@ -10,8 +10,9 @@ import torch
 from batch_dataset import POINTS, SHAPES
 
 from cmah.data import training_batches
-from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation, PointAugmentation
+from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation
 from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.point_augmentation import PointAugmentation
 from cmah.data.point_clouds import normalise
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import CmahError, DatasetError

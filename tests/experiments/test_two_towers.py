@@ -71,7 +71,7 @@ def test_fine_tuning_learns_what_can_be_learned() -> None:
     import torch
     from captionless_classification import _tune
 
-    from cmah.data.augmentation import NO_POINT_AUGMENTATION
+    from cmah.data.point_augmentation import NO_POINT_AUGMENTATION
     from cmah.data.point_clouds import normalise
     from cmah.models.pretrained import point_encoder
 
