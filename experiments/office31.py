@@ -11,6 +11,10 @@ not at hand, so that the four are of one class is inferred.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from two_towers import percent, table
 
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.images import PICTURE_SUFFIXES
@@ -94,3 +98,29 @@ def as_dataset(folder: Path, name: str, source: Classes, target: Classes) -> Dat
             ]
     root = folder.resolve()
     return Dataset(root, name, 1, "y", 1, shapes, images, file_root=str(root))
+
+
+def office31_tables(numbers: Mapping[str, Mapping[str, Any]], arms: Sequence[str], seeds: int) -> str:
+    """The accuracy for groups of target images, that for single ones, and the times, of runs <pair>:<arm>:<seed>.
+
+    Args:
+        numbers: of each run "shapes named" and "images named", each a share and a count, and "seconds".
+        arms: the rows.
+        seeds: how many runs there are of each pair and arm.
+    """
+    text = [
+        f"Office-31: classification of the target, in percent; mean ± standard deviation (seeds: {seeds}). No "
+        "published value of SC-IBSR was at hand"
+    ]
+    titles = {"shapes named": f"groups of up to {GROUP} images of a class", "images named": "single images"}
+    for what, title in titles.items():
+        rows = {}
+        for arm in arms:
+            each = [[numbers[f"{pair}:{arm}:{seed}"][what][0] for seed in range(seeds)] for pair in PAIRS]
+            rows[arm] = [*map(percent, each), percent(np.mean(each, axis=0).tolist())]
+        text += [f"\n**{title}**\n", table("arm", (*map(short, PAIRS), "mean"), rows)]
+    spent = {}
+    for arm in arms:
+        seconds = [[numbers[f"{pair}:{arm}:{seed}"]["seconds"] for seed in range(seeds)] for pair in PAIRS]
+        spent[arm] = [f"{np.mean(each):.0f}" for each in seconds]
+    return "\n".join([*text, "\n**training, seconds per run**\n", table("arm", [*map(short, PAIRS)], spent)])

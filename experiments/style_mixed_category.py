@@ -46,12 +46,12 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
 from common import smoke_dataset
-from office31 import GROUP, PAIRS, short, write_office31
+from office31 import PAIRS, office31_tables, write_office31
 from two_towers import (
     all_runs,
     model_settings,
@@ -64,7 +64,7 @@ from two_towers import (
     trained,
 )
 
-from cmah.data.dataset import Dataset, Image
+from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches
 from cmah.data.shape_views import described
 from cmah.errors import DatasetError
@@ -106,8 +106,8 @@ RANKINGS = {
 }
 MEASURES = ("nn", "ft", "st", "f@20", "dcg", "anmrr", "auc")
 COLUMNS = ("NN", "FT", "ST", "F", "DCG", "ANMRR ↓", "AUC", "mAP")
-# as its authors name the two variants
 SCALE_SOURCE = "README of github.com/Wyyspace1203/MA, another method, on MI3DOR-1, for scale"
+# the variants as its authors name them
 SCALE: dict[str, tuple[float | None, ...]] = {
     "Ours-SF": (77.1, 66.3, 79.6, 15.6, 69.2, 31.4),
     "Ours-SA": (79.7, 67.0, 81.3, 15.6, 70.0, 31.1),
@@ -151,7 +151,7 @@ def main(**options: Any) -> None:
         names = [":".join(filter(None, (pair, arm, str(seed)))) for seed, arm, pair in runs]
         numbers = all_runs(__file__, main, o, names)
         write_json(o.out / "style_mixed_category.json", numbers)
-        click.echo(office_tables(numbers, o) if o.office31 else tables(numbers, o))
+        click.echo(office31_tables(numbers, o.arms, o.seeds) if o.office31 else tables(numbers, o))
 
 
 def smoke_inputs(o: SimpleNamespace) -> None:
@@ -236,8 +236,8 @@ def measure(o: SimpleNamespace) -> None:
             if image.kind in config.data.kinds and image.category and image.image_id not in describing
         ]
         numbers |= retrieved(encoder, measured, asking)
-    numbers["shapes named"] = named_shapes(encoder, measured)
-    numbers["images named"] = named_images(encoder, measured, asking)
+    numbers["shapes named"] = named(encoder, measured, measured.shapes, "shape")
+    numbers["images named"] = named(encoder, measured, asking, "image")
     write_json(o.out / "numbers.json", numbers)
 
 
@@ -253,15 +253,13 @@ def retrieved(encoder: Encoder, dataset: Dataset, asking: Sequence[Image]) -> di
     """The measures of each ranking of the shapes for the images that ask; each list is that of `COLUMNS`."""
     pairs: dict[str, tuple[Any, Any]] = {}
     for name, floats in (("real", True), ("codes", False)):
-        images, unreadable = encoder.dataset_images(dataset, asking, embeddings=floats)
-        shapes, unseen = encoder.dataset_shapes(dataset, dataset.shapes, embeddings=floats)
+        images, _ = encoder.dataset_images(dataset, asking, embeddings=floats)
+        shapes, _ = encoder.dataset_shapes(dataset, dataset.shapes, embeddings=floats)
         if not len(images) or not len(shapes):
             raise DatasetError(
                 [f"{dataset.root}: expected shapes with renders, and labelled images that can be read"]
             )
         pairs[name] = images, shapes
-    for path, reason in unreadable + unseen:
-        click.echo(f"left out {path}: {reason}", err=True)
     images, shapes = (replace(rows, embeddings=np.maximum(rows.embeddings, 0)) for rows in pairs["real"])
     pairs["relu"] = images, shapes
     numbers: dict[str, Any] = {"queries": len(images), "shapes": len(shapes), "bits": pairs["codes"][1].bits}
@@ -271,28 +269,30 @@ def retrieved(encoder: Encoder, dataset: Dataset, asking: Sequence[Image]) -> di
     return numbers
 
 
-def named_shapes(encoder: Encoder, dataset: Dataset) -> tuple[float, int]:
-    """The share of the shapes whose category the classifier names, of those whose it can, and how many these are."""
+def named(
+    encoder: Encoder, dataset: Dataset, rows: Sequence[Shape | Image], inputs: Literal["shape", "image"]
+) -> tuple[float, int]:
+    """The share of shapes or images whose category the classifier names, and how many there are.
+
+    Those of categories that it does not know, or whose files cannot be read, are left out.
+    """
     model: Any = encoder.model
-    shapes = [shape for shape in dataset.shapes if shape.category in model.config.categories]
-    views = described(dataset, shapes, model.views, model.views_from)
-    batches = list(ShapeBatches(dataset, shapes, model, views=views, framing=encoder.framing))
-    outputs = encoder.outputs("shape", (batch for batch, _ in batches))
-    return _right(model.classes(outputs), [shapes[i].category for _, rows in batches for i in rows])
-
-
-def named_images(encoder: Encoder, dataset: Dataset, images: Sequence[Image]) -> tuple[float, int]:
-    """The same of images."""
-    model: Any = encoder.model
-    images = [image for image in images if image.category in model.config.categories]
-    size, masks = model.image_size, model.masks
-    batches = list(ImageBatches.of(dataset, images, size, BATCH, 0, encoder.framing, masks))
-    outputs = encoder.outputs("image", (batch["image"] for batch, _ in batches))
-    return _right(model.classes(outputs), [images[i].category for _, rows in batches for i in rows])
-
-
-def _right(names: np.ndarray, categories: Sequence[str]) -> tuple[float, int]:
-    return (float(np.mean(names == np.array(categories))) if len(names) else math.nan), len(names)
+    asked: Any = [row for row in rows if row.category in model.config.categories]
+    batches: ShapeBatches | ImageBatches
+    if inputs == "shape":
+        views = described(dataset, asked, model.views, model.views_from)
+        batches = ShapeBatches(dataset, asked, model, views=views, framing=encoder.framing)
+    else:
+        batches = ImageBatches.of(dataset, asked, model.image_size, BATCH, 0, encoder.framing, model.masks)
+    read = list(batches)
+    for path, reason in batches.skipped:
+        click.echo(f"left out {path}: {reason}", err=True)
+    outputs = encoder.outputs(inputs, (batch if inputs == "shape" else batch["image"] for batch, _ in read))
+    right = [
+        name == asked[i].category
+        for name, i in zip(model.classes(outputs), (i for _, each in read for i in each), strict=True)
+    ]
+    return (float(np.mean(right)) if right else math.nan), len(right)
 
 
 def tables(numbers: Mapping[str, Mapping[str, Any]], o: SimpleNamespace) -> str:
@@ -318,35 +318,10 @@ def tables(numbers: Mapping[str, Mapping[str, Any]], o: SimpleNamespace) -> str:
         f"\n**classification of {counts[0]} shapes and {counts[1]} images, of the training categories**\n",
         table("arm", ("shapes", "images"), right),
     ]
-    text += ["\n**training**\n", table("arm", ("seconds per run",), spent(runs))]
+    spent = {arm: [f"{np.mean([run['seconds'] for run in each]):.0f}"] for arm, each in runs.items()}
+    text += ["\n**training**\n", table("arm", ("seconds per run",), spent)]
     text.append(reference_list(SCALE_SOURCE, "variant", COLUMNS[:6], SCALE))
     return "\n".join(text)
-
-
-def office_tables(numbers: Mapping[str, Mapping[str, Any]], o: SimpleNamespace) -> str:
-    """The accuracy for groups of target images, that for single ones, and times."""
-    text = [
-        f"Office-31: classification of the target, in percent; mean ± standard deviation (seeds: {o.seeds}). No "
-        "published value of this method is known"
-    ]
-    named = {"shapes named": f"groups of up to {GROUP} images of a class", "images named": "single images"}
-    for what, title in named.items():
-        rows = {}
-        for arm in o.arms:
-            each = [[numbers[f"{pair}:{arm}:{seed}"][what][0] for seed in range(o.seeds)] for pair in PAIRS]
-            rows[arm] = [*map(percent, each), percent(np.mean(each, axis=0).tolist())]
-        text += [f"\n**{title}**\n", table("arm", (*map(short, PAIRS), "mean"), rows)]
-    runs = {
-        arm: [numbers[f"{pair}:{arm}:{seed}"] for seed, pair in product(range(o.seeds), PAIRS)]
-        for arm in o.arms
-    }
-    text += ["\n**training**\n", table("arm", ("seconds per run",), spent(runs))]
-    return "\n".join(text)
-
-
-def spent(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
-    """The mean seconds of training of each arm."""
-    return {arm: [f"{np.mean([run['seconds'] for run in each]):.0f}"] for arm, each in runs.items()}
 
 
 if __name__ == "__main__":
