@@ -3,15 +3,27 @@
 They run in this process: starting one for each of their runs would take minutes.
 """
 
+import json
 import re
 import runpy
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from small_office31 import make_office31
+
+from cmah.runs.metrics_log import read_metrics
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 NUMBER = r"\d+\.\d"
+FIELDS = (
+    "epoch",
+    "step",
+    "lr",
+    "loss",
+    "seconds",
+    "pairs_per_second",
+)  # of a record that are no terms of the loss
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +140,110 @@ def test_hard_negatives(tmp_path: Path) -> None:
             values = [float(cell.split()[0]) for cell in cells.split(" | ")[:4]]
             assert all(0 < value <= 1 for value in values)
             assert values[2] == 1
+
+
+@pytest.mark.slow
+def test_style_mixed_instance(tmp_path: Path) -> None:
+    text = smoke("style_mixed_instance", tmp_path)
+    of_style_mixed = ["CMIC form", "+ style", "+ style, consistency", "+ style, contrast", "all (SC-IBSR)"]
+    arms = {False: of_style_mixed, True: [*of_style_mixed, "captionless", "cmah"]}
+    titles = {
+        "attention over views": False,
+        "cosine of pooled vectors": True,
+        "codes": True,
+        "codes, first 8 re-ranked by attention": False,
+        "codes, first 8 re-ranked by cosine": True,
+    }
+    rankings = {}
+    for title, others in titles.items():
+        rows = table(text.partition(f": {title}**")[2])
+        assert list(rows) == arms[others]
+        rankings[title] = rows
+        for first, tenth, hau in ([float(cell) for cell in row] for row in rows.values()):
+            assert 0 <= first <= tenth == 100  # of 8 shapes the right one is among the first 10
+            assert (hau == 0) == (first == 100)  # a wrong first hit lies somewhere else
+    # all 8 shapes are re-ranked, so nothing is left of the codes' order
+    for by, score in (("attention", "attention over views"), ("cosine", "cosine of pooled vectors")):
+        again = rankings[f"codes, first 8 re-ranked by {by}"]
+        assert again == {arm: rankings[score][arm] for arm in again}
+    assert list(table(text.partition("**training**")[2])) == arms[True]
+    published = table(text.partition("not measured here")[2])
+    assert published["Pix3D, SC-IBSR"] == ["80.2", "96.9"]
+
+
+@pytest.mark.slow
+def test_style_mixed_category(tmp_path: Path) -> None:
+    text = smoke("style_mixed_category", tmp_path)
+    arms = [
+        "source only", "domain adaptation", "+ style", "+ style, consistency", "+ style, contrast", "all (SC-IBSR)",
+        "all, codes by ITQ",
+    ]  # fmt: skip
+    assert text.startswith("split val, 8 images, 8 shapes, relevant by category")
+    for title in ("embeddings, cosine", "embeddings after ReLU, cosine", "codes of 16 bits"):
+        rows = table(text.partition(f"images → shapes: {title}")[2])
+        assert list(rows) == arms
+        means(rows)
+        for _, ft, st, f, _, _, _, _ in ([float(cell) for cell in row] for row in rows.values()):
+            assert ft <= st
+            # two shapes of eight are relevant, and the database ends before rank 20: whatever the order, 2·2 / (20 + 2)
+            assert f == pytest.approx(100 * 4 / 22, abs=0.1)
+    right = table(text.partition("**classification of 4 shapes and 8 images")[2])
+    assert list(right) == arms
+    means(right)
+    published = table(text.partition("not measured here")[2])
+    assert published["Ours-SF"] == ["77.1", "66.3", "79.6", "15.6", "69.2", "31.4"]
+    # what each arm was trained with
+    terms = {}
+    for path in tmp_path.glob("*/run"):
+        config = json.loads((path / "config.json").read_text())
+        last = read_metrics(path)[-1]
+        terms[path.parent.name] = {*last} - {*FIELDS}
+        assert config["model"]["head"] == ("itq" if "codes" not in last else "tanh")
+        # four steps were asked for; OPL counts from 4 / 5 of them on, and the rate is not that of a pair of Office-31
+        assert (config["loss"]["orthogonal_from"], config["training"]["lr"]) == (3, 1e-3)
+    adapted = {"classes", "domain", "nuclear", "codes"}
+    every = {*adapted, "centres", "orthogonal", "consistency", "contrast"}
+    assert terms == {
+        "source-only-0": {"classes"},
+        "domain-adaptation-0": adapted,
+        "style-0": adapted,
+        "style-consistency-0": adapted | {"consistency"},
+        "style-contrast-0": adapted | {"contrast"},
+        "all-sc-ibsr-0": every,
+        "all-codes-by-itq-0": every - {"codes"},
+    }
+
+
+@pytest.mark.slow
+def test_style_mixed_category_closed(tmp_path: Path) -> None:
+    """Lamps, of which there is no photo, are not ranked."""
+    text = smoke("style_mixed_category", tmp_path, "--closed", "--arms", "source only")
+    assert text.startswith("split val, 8 images, 4 shapes")
+    assert "classification of 4 shapes" in text
+
+
+@pytest.mark.slow
+def test_style_mixed_category_with_office31(tmp_path: Path) -> None:
+    folder = make_office31(tmp_path / "office")
+    arm = "all (SC-IBSR)"
+    text = smoke("style_mixed_category", tmp_path / "out", "--office31", str(folder), "--arms", arm)
+    for title in ("groups of up to 4 images of a class", "single images"):
+        body = text.partition(f"**{title}**")[2]
+        assert "| arm | A→W | D→W | W→D | A→D | D→A | W→A | mean |" in body.partition("**")[0]
+        rows = table(body)
+        assert list(rows) == [arm]
+        values = means(rows)
+        assert abs(sum(values[:6]) / 6 - values[6]) < 0.1
+    rates = {
+        path.name.removesuffix("-all-sc-ibsr-0"): json.loads((path / "run" / "config.json").read_text())[
+            "training"
+        ]
+        for path in (tmp_path / "out").glob("*-all-sc-ibsr-0")
+    }
+    slow, fast = 1e-3 / 3, 5e-3 / 3
+    assert {pair: training["lr"] for pair, training in rates.items()} == pytest.approx(
+        {
+            "amazon-webcam": slow, "dslr-webcam": slow, "webcam-dslr": fast, "amazon-dslr": slow, "dslr-amazon": fast,
+            "webcam-amazon": fast,
+        }
+    )  # fmt: skip
