@@ -63,7 +63,7 @@ def reverse_gradient(x: Tensor, coefficient: float) -> Tensor:
     return _Reversal.apply(x, coefficient)
 
 
-def reversal_coefficient(step: int, steps: float = 10_000, sharpness: float = 10.0) -> float:
+def reversal_coefficient(step: float, steps: float = 10_000, sharpness: float = 10.0) -> float:
     """How much of the gradient is reversed at a step: 2 / (1 + e^{-sharpness · step / steps}) - 1, from 0 towards 1.
 
     Args:

@@ -37,6 +37,7 @@ from cmah.recipes.recipe import Recipe
 from cmah.settings import ProperShare, Range, Settings, Share
 
 Positive = Annotated[float, Range(1e-3)]
+PUBLISHED_STEPS = 1500  # of the category level
 Parts = dict[str, Tensor]
 
 
@@ -75,14 +76,14 @@ class LossConfig(Settings):
     classes: float = 1.0  # the class of each image
     smoothing: ProperShare = 0.1  # of the images' labels
     domain: float = 1.0  # CDAN+E
-    reversal_steps: Positive = (
-        10_000.0  # after so many steps nearly all of the adversary's gradient is reversed
-    )
+    reversal_length: Positive = (
+        20 / 3
+    )  # after so many trainings nearly all of the adversary's gradient is reversed
     nuclear: float = 0.1  # BNM
     centres: float = 0.1  # centres of the classes, by pseudo label among shapes
     centre_decay: Annotated[float, Range(1e-3, 1)] = 0.3
     orthogonal: float = 0.1  # OPL
-    orthogonal_from: Annotated[int, Range(0)] = 1200  # the step at which OPL sets in
+    orthogonal_from: Share = 0.8  # OPL sets in after this part of the training
     orthogonal_gamma: Annotated[float, Range(0)] = 0.5
 
 
@@ -109,9 +110,11 @@ _CATEGORY = {
         "level": "category", "shared": True, "masks": False, "views_as": "colour", "views": 4, "dim": 256,
         "view_pooling": "max",
     },
-    "loss": {"consistency": 10.0, "consistency_temperature": 100.0, "contrast": 0.1, "view_crop": 0.766},
+    "loss": {
+        "consistency": 10.0, "consistency_temperature": 100.0, "contrast": 0.1, "code_weight": 0.1, "view_crop": 0.766,
+    },
     "training": {
-        "epochs": 5, "batch_size": 32, "lr": 3e-3, "warmup_epochs": 0.0, "weight_decay": 1e-3, "tower_lr_scale": 0.1,
+        "epochs": 5, "batch_size": 32, "lr": 1e-3, "warmup_epochs": 0.0, "weight_decay": 0.05, "tower_lr_scale": 0.1,
         "held_out": 0.0,
     },
     "data": {"kinds": ["photo"]},
@@ -148,6 +151,11 @@ class StyleMixedRecipe(Recipe):
                 f"training.held_out = {config.training.held_out}: would choose the checkpoint by categories of shapes, "
                 "which are not to be read at model.level=category (expected 0)"
             )
+        if self.by_category and "render" in config.data.kinds:
+            raise ConfigError(
+                "data.kinds = render: shapes are seen by their renders, whose categories are not to be read at "
+                "model.level=category (expected photo, picture or both)"
+            )
         terms = ("classes",) if self.by_category else ("instance", "category", "contrast")
         if not any(getattr(s, name) for name in terms):
             raise ConfigError(f"loss: expected a weight above 0 for {' or '.join(terms)}")
@@ -155,6 +163,7 @@ class StyleMixedRecipe(Recipe):
         self.remarks = list(self.network.remarks)
         self.chosen_by = "category" if self.by_category else "instance"
         self.mixes = config.model.style_stage > 0
+        self.total_steps = PUBLISHED_STEPS  # of the training, once its batches are made
         self._next_centres: ClassCentres | None = None
 
     @classmethod
@@ -169,7 +178,12 @@ class StyleMixedRecipe(Recipe):
     @classmethod
     def batches_of(cls, config: Config, data: Dataset) -> int:
         """Batches in an epoch, which goes over images."""
-        images = [image for image in data.select(config.data.split).images if image.kind in config.data.kinds]
+        by_category = config.model.level == "category"
+        images = [
+            image
+            for image in data.select(config.data.split).images
+            if image.kind in config.data.kinds and (image.category if by_category else image.shape_id)
+        ]
         return max(1, int(len(images) * (1 - config.training.held_out)) // config.training.batch_size)
 
     def require_usable_untrained(self) -> None:
@@ -201,7 +215,9 @@ class StyleMixedRecipe(Recipe):
             labels=config.model.categories if self.by_category else None,
             seed=training.seed,
         )
-        return QueryBatches(pairs, training.workers)
+        batches = QueryBatches(pairs, training.workers)
+        self.total_steps = len(batches) * training.epochs
+        return batches
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Parts]:
         """The weighted terms of the level, and the terms; see `Recipe.loss`."""
@@ -268,11 +284,11 @@ class StyleMixedRecipe(Recipe):
         assert net.classifier is not None
         assert net.discriminator is not None
         logits, shape_logits = net.classifier(images), net.classifier(shapes)
-        step = int(net.steps)
+        done = int(net.steps) / self.total_steps  # the part of the training
         parts["classes"] = smoothed_cross_entropy(logits, labels, s.smoothing)
         if s.domain:
             domains = (images, logits), (shapes, shape_logits)
-            reversal = reversal_coefficient(step, s.reversal_steps)
+            reversal = reversal_coefficient(done, s.reversal_length)
             parts["domain"] = conditional_adversarial_loss(net.discriminator, *domains, reversal)
         if s.nuclear:
             parts["nuclear"] = nuclear_norm_loss(shape_logits.softmax(dim=1))
@@ -281,7 +297,7 @@ class StyleMixedRecipe(Recipe):
             parts["centres"], self._next_centres = centre_alignment(
                 images, shapes, labels, shape_logits, centres, s.centre_decay
             )
-        if s.orthogonal and step >= s.orthogonal_from:
+        if s.orthogonal and done >= s.orthogonal_from:
             parts["orthogonal"] = orthogonal_projection_loss(images, labels, s.orthogonal_gamma)
         if s.contrast:
             parts["contrast"] = category_contrast(

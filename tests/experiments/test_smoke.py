@@ -199,8 +199,7 @@ def test_style_mixed_category(tmp_path: Path) -> None:
         last = read_metrics(path)[-1]
         terms[path.parent.name] = {*last} - {*FIELDS}
         assert config["model"]["head"] == ("itq" if "codes" not in last else "tanh")
-        # four steps were asked for; OPL counts from 4 / 5 of them on, and the rate is not that of a pair of Office-31
-        assert (config["loss"]["orthogonal_from"], config["training"]["lr"]) == (3, 1e-3)
+        assert config["training"]["lr"] == 1e-3  # not that of a pair of Office-31
     adapted = {"classes", "domain", "nuclear", "codes"}
     every = {*adapted, "centres", "orthogonal", "consistency", "contrast"}
     assert terms == {

@@ -85,7 +85,7 @@ def test_each_term_of_the_instance_level_reaches_both_networks(term, form):
 def test_each_term_of_the_category_level_reaches_the_network(term):
     """There is one network; that both kinds of pictures reach it is tested below."""
     recipe = recipe_of("unsupervised_category", "loss.orthogonal_from=0")
-    recipe.network.steps += 1000  # the adversary's gradient is reversed from step 1 on
+    recipe.network.steps += 1000  # the adversary's gradient is reversed more and more
     assert gradients(recipe, term) == [True, True]
 
 
@@ -185,9 +185,9 @@ def test_a_run_resumes_to_the_same_bytes(data, settings, tmp_path, monkeypatch):
 
     chosen = [*settings, "training.epochs=2"]
     for preset in ("instance", "unsupervised_category"):
-        more = ["data.kinds=render"] if preset == "unsupervised_category" else []
-        given = {"recipe": "style_mixed", "preset": preset, "settings": [*chosen, *more]}
-        whole = train(data, tmp_path / f"{preset}-whole", **given)
+        given = {"recipe": "style_mixed", "preset": preset, "settings": chosen}
+        dataset = of_categories(data, None)
+        whole = train(dataset, tmp_path / f"{preset}-whole", **given)
         steps = iter(range(100))
         step = TrainingLoop.step
 
@@ -200,13 +200,13 @@ def test_a_run_resumes_to_the_same_bytes(data, settings, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(TrainingLoop, "step", stopping)
             with pytest.raises(KeyboardInterrupt):
-                train(data, tmp_path / f"{preset}-part", **given)
-        part = train(data, tmp_path / f"{preset}-part", **given, resume=True)
+                train(dataset, tmp_path / f"{preset}-part", **given)
+        part = train(dataset, tmp_path / f"{preset}-part", **given, resume=True)
         assert (whole / "model.safetensors").read_bytes() == (part / "model.safetensors").read_bytes()
 
 
 def of_categories(data, seed):
-    """Photos with labels that show no shape, and shapes whose categories are permuted at random."""
+    """With photos with labels that show no shape, and shapes whose categories are permuted at random."""
     dataset = Dataset.read(data)
     rng = np.random.default_rng(seed)
     names = [shape.category for shape in dataset.shapes]
@@ -231,7 +231,7 @@ def test_no_label_of_a_shape_is_read_at_the_category_level(data, settings, tmp_p
         dataset = of_categories(data, seed)
         run = train(
             dataset, tmp_path / str(seed), recipe="style_mixed", preset="unsupervised_category",
-            settings=[*settings, *bits, "training.epochs=2", "loss.orthogonal_from=2"],
+            settings=[*settings, *bits, "training.epochs=2", "loss.orthogonal_from=0.5"],
         )  # fmt: skip
         files = ["model.safetensors"] + ["hash.npz"] * (head == "itq")
         weights.append([(run / file).read_bytes() for file in files])
@@ -268,6 +268,21 @@ def test_choosing_by_labels_of_shapes_is_refused(data, settings, tmp_path):
             of_categories(data, None), tmp_path / "run", recipe="style_mixed", preset="unsupervised_category",
             settings=[*settings, "training.held_out=0.1"],
         )  # fmt: skip
+
+
+def test_renders_are_no_labelled_images_at_the_category_level():
+    with pytest.raises(ConfigError, match=r"data\.kinds = render: shapes are seen by their renders"):
+        recipe_of("unsupervised_category", "data.kinds=photo,render")
+
+
+def test_opl_sets_in_after_its_part_of_the_training(data, settings, tmp_path):
+    from cmah.runs.metrics_log import read_metrics
+
+    run = train(
+        of_categories(data, None), tmp_path / "run", recipe="style_mixed", preset="unsupervised_category",
+        settings=[*settings, "training.epochs=2", "loss.orthogonal_from=0.5"],
+    )  # fmt: skip
+    assert ["orthogonal" in record for record in read_metrics(run)] == [False, True]
 
 
 def test_the_checkpoint_is_chosen_by_instance(run):
