@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from cmah.data.dataset import Dataset, Image
+from cmah.data.epochs import PREFETCH, quiet_worker
 from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture, open_with_mask
 from cmah.data.object_masks import square_picture
 from cmah.data.point_clouds import load_points_file, model_input
-from cmah.data.training_batches import PREFETCH, quiet_worker
 from cmah.errors import CmahError
 from cmah.files import Skipped
 

@@ -1,22 +1,19 @@
 """Batches for training on images as queries and shapes as sets of views, each shape once in a batch.
 
-As in `training_batches`, what a batch holds is a function of (seed, epoch, number of the batch) alone.
+What a batch holds is a function of (seed, epoch, number of the batch) alone.
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from operator import itemgetter
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
+from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
 from cmah.data.shape_views import ViewsFrom, describing_views
-from cmah.data.training_batches import ORDER_STREAM, PREFETCH, SAMPLE_STREAM, fits_shared, quiet_worker
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
 
@@ -114,7 +111,7 @@ class ImageQueries(torch.utils.data.Dataset):
                     f"{' or '.join(kinds)} {what}, expected two or more of each"
                 ]
             )
-        self.order = _Order(len(self.images), batch_size, seed)
+        self.order = _WholeBatches(len(self.images), batch_size, seed)
 
     def __len__(self) -> int:
         """The number of queries."""
@@ -142,7 +139,7 @@ class ImageQueries(torch.utils.data.Dataset):
         Raises:
             CmahError: if no query, or no view of any shape, can be read.
         """
-        wanted = self.order.positions(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        wanted = self.order.positions(epoch, number)
         queries = [self._query(epoch, int(position)) for position in wanted]
         images, asked = [image for image, _ in queries], {image.image_id for image, _ in queries}
         rng = np.random.default_rng([self.seed, SHAPE_STREAM, epoch, number])
@@ -210,7 +207,7 @@ class ImageQueries(torch.utils.data.Dataset):
         return drawn if len(drawn) else None
 
 
-class QueryBatches:
+class QueryBatches(EpochLoader):
     """The epochs of `ImageQueries` in batches; the worker processes live as long as this object.
 
     Attributes:
@@ -232,60 +229,14 @@ class QueryBatches:
             pairs: what the batches are made of.
             workers: processes that decode and augment; 0: this process does it.
         """
-        self.pairs, self._order = pairs, pairs.order
-        size, b = pairs.pictures.image_size, pairs.batch_size
-        shared = workers > 0 and fits_shared(workers, b * (4 + 3 * pairs.views) * size**2)
-        self._loader = DataLoader(
-            pairs,
-            sampler=self._order,
-            batch_size=None,
-            num_workers=workers,
-            collate_fn=partial(_as_tensors, shared=shared),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=quiet_worker,
-            generator=torch.Generator(),
-        )
-
-    def __len__(self) -> int:
-        """Number of batches in a whole epoch."""
-        return self._order.batches
-
-    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
-        """The batches of an epoch, see `ImageQueries.batch`; arguments as in `TrainingBatches.epoch`.
-
-        Raises:
-            CmahError: if nothing can be read.
-        """
-        self._order.epoch, self._order.first_batch = number, first_batch
-        try:
-            for batch in self._loader:
-                yield {key: torch.as_tensor(value) for key, value in batch.items()}
-        except CmahError as error:  # the message of an error in a worker is its whole traceback
-            raise CmahError(
-                str(error).strip().splitlines()[-1].removeprefix("cmah.errors.CmahError: ")
-            ) from None
+        self.pairs = pairs
+        picture = pairs.pictures.image_size**2
+        batch_bytes = pairs.batch_size * (pairs.pictures.channels + 3 * pairs.views) * picture
+        super().__init__(pairs, pairs.order, workers=workers, batch_bytes=batch_bytes, together=itemgetter(0))
 
 
-class _Order(torch.utils.data.Sampler[tuple[int, int]]):
-    """The keys (epoch, number) of the batches of one epoch, and the order of its queries."""
+class _WholeBatches(EpochOrder):
+    """One key for each batch, (epoch, number of the batch)."""
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batches, self.seed = count, max(1, count // batch_size), seed
-        self.epoch = self.first_batch = 0
-
-    def __len__(self) -> int:
-        return self.batches - self.first_batch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        yield from ((self.epoch, number) for number in range(self.first_batch, self.batches))
-
-    def positions(self, epoch: int) -> np.ndarray:
-        """A permutation of the queries that depends on (seed, epoch) only."""
-        return np.random.default_rng([self.seed, ORDER_STREAM, epoch]).permutation(self.count)
-
-
-def _as_tensors(batch: dict[str, np.ndarray], shared: bool) -> dict[str, Any]:
-    """Tensors, which a worker passes in shared memory, or the arrays as they are, which go through a pipe."""
-    return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else dict(batch)
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        yield from ([(self.epoch, number)] for number in range(self.first_batch, self.batches))

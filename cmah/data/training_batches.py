@@ -5,30 +5,22 @@ epoch): the batches are the same with any number of workers, and a resumed run s
 have seen. Workers only decode, augment and draw; they never run Numba's parallel kernels, which do not survive a fork.
 """
 
-import os
-import signal
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
 
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
+from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
 from cmah.progress import progress
-
-PREFETCH = 2  # batches that a worker prepares in advance
-# Random streams of one seed, so that the order of an epoch does not depend on what its samples draw
-ORDER_STREAM, SAMPLE_STREAM = 0, 1
 
 
 class TrainingPairs(torch.utils.data.Dataset):
@@ -218,43 +210,8 @@ class TrainingPairs(torch.utils.data.Dataset):
         return points + pictures
 
 
-class Pairs(Protocol):
-    """What batches are made of: what is trained on, and what was left out.
-
-    Examples:
-        >>> pairs: Pairs = TrainingPairs(Dataset.read("demo/dataset").select("test"), image_size=32, points=64)
-        >>> pairs.unit, pairs.skipped
-        ('shapes', [])
-    """
-
-    unit: str
-    skipped: Skipped
-
-    def __len__(self) -> int: ...
-
-
-class Batches(Protocol):
-    """What training reads: the epochs of some pairs in batches, and how many batches an epoch has.
-
-    Examples:
-        >>> dataset = Dataset.read("demo/dataset").select("test")
-        >>> batches: Batches = TrainingBatches(TrainingPairs(dataset, image_size=32, points=64), batch_size=2)
-        >>> len(batches) == len(batches.pairs) // 2
-        True
-    """
-
-    @property
-    def pairs(self) -> Pairs:
-        """What the batches are made of."""
-
-    def __len__(self) -> int: ...
-
-    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """See `TrainingBatches.epoch`."""
-
-
-class TrainingBatches:
-    """The epochs of `TrainingPairs` in batches; the worker processes live as long as this object.
+class TrainingBatches(EpochLoader):
+    """The epochs of `TrainingPairs` in batches: what a pair holds, with a batch axis in front.
 
     Attributes:
         pairs: the pairs that the batches are made of.
@@ -276,99 +233,5 @@ class TrainingBatches:
             workers: number of processes that decode and augment; 0: this process does it.
         """
         self.pairs = pairs
-        self._order = _Order(len(pairs), batch_size, pairs.seed)
-        shared = workers > 0 and fits_shared(workers, batch_size * pairs.sample_bytes)
-        self._loader = DataLoader(
-            pairs,
-            batch_sampler=self._order,
-            num_workers=workers,
-            collate_fn=partial(_stacked, shared=shared),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-            prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=quiet_worker,
-            # a generator for the loader alone, so that drawing batches leaves torch's global random state as it is
-            generator=torch.Generator(),
-        )
-
-    def __len__(self) -> int:
-        """Number of batches in a whole epoch."""
-        return self._order.batches
-
-    def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """The batches of an epoch, as dictionaries of what a pair holds with a batch axis in front.
-
-        An epoch may be left early; starting the next one ends it.
-
-        Args:
-            number: the epoch, which determines order and augmentation.
-            first_batch: number of the batch to begin with, where a run is resumed within an epoch.
-
-        Raises:
-            CmahError: if no image of any shape can be read.
-        """
-        self._order.epoch, self._order.first_batch = number, first_batch
-        try:
-            yield from self._loaded()
-        except CmahError as error:  # the message of an error in a worker is its whole traceback
-            raise CmahError(
-                str(error).strip().splitlines()[-1].removeprefix("cmah.errors.CmahError: ")
-            ) from None
-
-    def _loaded(self) -> Iterator[dict[str, torch.Tensor]]:
-        for batch in self._loader:
-            yield {key: torch.as_tensor(value) for key, value in batch.items()}
-
-
-class _Order(Sampler[list[tuple[int, int]]]):
-    """The keys of each batch of one epoch: a permutation that depends on (seed, epoch) only."""
-
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batch_size, self.seed = count, min(batch_size, count), seed
-        self.batches = count // self.batch_size
-        self.epoch = self.first_batch = 0
-
-    def __len__(self) -> int:
-        return self.batches - self.first_batch
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, ORDER_STREAM, self.epoch]).permutation(self.count)
-        for batch in range(self.first_batch, self.batches):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(position)) for position in chosen]
-
-
-def _stacked(samples: list[dict[str, np.ndarray]], shared: bool) -> dict[str, Any]:
-    """A batch from its samples: tensors, which a worker passes in shared memory, or arrays, which go through a pipe."""
-    batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-    return {key: torch.from_numpy(value) for key, value in batch.items()} if shared else batch
-
-
-def fits_shared(workers: int, batch_bytes: int) -> bool:
-    """Whether the prefetched batches fit into shared memory, of which containers often have 64 MB only.
-
-    Args:
-        workers: processes that prepare batches.
-        batch_bytes: of one batch.
-
-    Examples:
-        >>> fits_shared(2, 1 << 60)
-        False
-    """
-    try:
-        state = os.statvfs("/dev/shm")
-    except (OSError, AttributeError):  # no such file system: torch shares memory in another way
-        return True
-    return workers * (PREFETCH + 1) * batch_bytes < state.f_bavail * state.f_frsize // 2
-
-
-def quiet_worker(_: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process.
-
-    Examples:
-        >>> before = signal.getsignal(signal.SIGINT)
-        >>> quiet_worker(0)
-        >>> signal.signal(signal.SIGINT, before).name  # what it was; back to the one before
-        'SIG_IGN'
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        order = EpochOrder(len(pairs), batch_size, pairs.seed)
+        super().__init__(pairs, order, workers=workers, batch_bytes=batch_size * pairs.sample_bytes)

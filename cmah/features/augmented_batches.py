@@ -109,7 +109,7 @@ class FeatureBatches(TrainingBatches):
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
         """As in `TrainingBatches`, with the features of a random copy of each sample."""
-        few = self.pictured < self._order.batch_size
+        few = self.pictured < self.order.batch_size
         batches = self._few_pictured(number, first_batch) if few else super().epoch(number, first_batch)
         for place, batch in enumerate(batches, first_batch):
             rng = np.random.default_rng([self.pairs.seed, COPY_STREAM, number, place])
@@ -123,8 +123,8 @@ class FeatureBatches(TrainingBatches):
 
     def _few_pictured(self, number: int, first_batch: int) -> Iterator[dict[str, Tensor]]:
         """Batches whose image and points have `pictured` rows only, read in this process."""
-        self._order.epoch, self._order.first_batch = number, first_batch
-        for place, keys in enumerate(self._order, first_batch):
+        self.order.epoch, self.order.first_batch = number, first_batch
+        for place, keys in enumerate(self.order, first_batch):
             rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, number, place])
             read = [self.pairs[key] for key in keys[: self.pictured]]
             index = [int(item["index"]) for item in read] + [

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cmah.data.epochs import Batches
 from cmah.data.shape_views import drawn_views
-from cmah.data.training_batches import Batches, TrainingPairs
+from cmah.data.training_batches import TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 

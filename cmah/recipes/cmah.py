@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import Batches, TrainingBatches
+from cmah.data.epochs import Batches
+from cmah.data.training_batches import TrainingBatches
 from cmah.errors import ConfigError
 from cmah.features.augmented_batches import FeatureBatches
 from cmah.features.describing_views import DescribedBatches, DescribingViews

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.data.training_batches import Batches, TrainingBatches, TrainingPairs
+from cmah.data.epochs import Batches
+from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.models.encoder_model import EncoderModel
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from batch_dataset import POINTS, SHAPES
 
-from cmah.data import training_batches
+from cmah.data import epochs
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.point_augmentation import PointAugmentation
@@ -106,8 +106,8 @@ def test_batches_do_not_depend_on_workers_or_on_where_one_resumes(dataset):
 
 def test_batches_by_pipe_are_those_by_shared_memory(dataset, monkeypatch):
     expected = list(TrainingBatches(make_pairs(dataset), 4).epoch(0))
-    assert not training_batches.fits_shared(1, 10**15)
-    monkeypatch.setattr(training_batches, "fits_shared", lambda *_: False)
+    assert not epochs.fits_shared(1, 10**15)
+    monkeypatch.setattr(epochs, "fits_shared", lambda *_: False)
     assert same(list(TrainingBatches(make_pairs(dataset), 4, workers=1).epoch(0)), expected)
 
 
