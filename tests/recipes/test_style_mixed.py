@@ -17,6 +17,9 @@ from cmah.models.view_pooling import ViewPooling
 from cmah.recipes.resolving import build_recipe, make_config
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
+from cmah.runs.searching import search_files
+from cmah.search import HammingIndex
+from cmah.search.reranking import Reranking
 from cmah.training.starting import train
 
 SMALL = [
@@ -311,3 +314,29 @@ def test_a_file_is_encoded_with_its_mask(run, data):
 def test_without_images_that_show_shapes(data, settings, tmp_path):
     with pytest.raises(CmahError, match="kind photo"):
         train(data, tmp_path / "run", recipe="style_mixed", settings=[*settings, "data.kinds=photo"])
+
+
+def test_hits_are_re_ranked_by_attention(run, data, tmp_path):
+    """Codes first, then the score of the network itself, computed here by torch for every pair."""
+    shown = {"split": "all", "workers": 0, "settings": ["model.views_from=even"]}
+    _, shapes, _ = export(run, data, tmp_path / "codes", **shown)
+    _, views, _ = export(run, data, tmp_path / "views", **shown, embeddings=True, per_view=True)
+    codes = BinaryCodes.load(shapes)
+    index = HammingIndex(codes.bits)
+    index.add(codes)
+    index.save(tmp_path / "shapes.cmah")
+    photos = [data / "renders" / f"box{i:02d}_1.png" for i in range(3)]
+    reranking = Reranking.read(views, first=len(codes), by="attention")
+    records, skipped = search_files(tmp_path / "shapes.cmah", run, photos, k=5, reranking=reranking)
+    assert not skipped
+    encoder = Encoder.load(run)
+    model, rows = encoder.model, Embeddings.load(views)
+    _, queries, _ = encoder.codes_and_embeddings(photos)
+    for record, query in zip(records, queries.embeddings, strict=True):
+        scores = {}
+        for name in codes.ids:
+            own = torch.from_numpy(rows.embeddings[rows.shape_ids == name])[None]
+            with torch.no_grad():
+                scores[name] = model.attention(torch.from_numpy(query)[None], own).item()
+        best = sorted(scores, key=scores.get, reverse=True)[:5]
+        assert [round(hit["score"], 4) for hit in record["hits"]] == [round(scores[name], 4) for name in best]
