@@ -121,7 +121,7 @@ def export(
         return
     for path in (image, shape):
         click.echo(f"{path}: {_content(read_codes(path)) if path.suffix == '.npz' else file_format}")
-    if file_format == "npz":
+    if file_format == "npz" and len(read_codes(image)):
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
     if not embeddings and file_format == "npz":
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")

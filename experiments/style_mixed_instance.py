@@ -1,6 +1,6 @@
 """Which very shape does an image show? SC-IBSR (Song et al., TOMM 2024) and CMIC (Lin et al., ICCV 2021) in parts.
 
-Arms: the form of CMIC; with mixed style; with consistency or contrast beside it; with all. Beside them captionless
+Arms: the form of CMIC, that is without style, L_kl and L_con; with mixed style; with consistency or contrast beside it; with all. Beside them captionless
 (with negatives weighted by I2I over all pairs, which reads no labels) and cmah, over a frozen image encoder, with
 shapes seen by the same views. Of each run the database is ranked five ways: by the attention over views (the method's
 own score), by the cosine of pooled vectors, by its longest codes, and by these with the first 100 re-ranked by either.
@@ -141,7 +141,7 @@ def settings_of(o: SimpleNamespace, recipe: str, seed: str) -> list[str]:
 
 def measure(o: SimpleNamespace) -> None:
     """One run: train, encode, rank in each way, write numbers.json."""
-    arm, seed = o.one.split(":")
+    arm, seed = o.one.rsplit(":", 1)
     recipe, of_arm = ARMS[arm]
     config = o.config or CONFIGS / f"{recipe if recipe == 'style_mixed' else 'style_mixed_' + recipe}.toml"
     run_options = SimpleNamespace(**{**vars(o), "config": config})

@@ -65,7 +65,8 @@ class ImageQueries(torch.utils.data.Dataset):
             pictures: draws the queries.
             views_of_shapes: draws the views.
             batch_size: queries, and shapes, in a batch.
-            views: how many views describe a shape at most. A query is not among the views of its own shape.
+            views: how many views describe a shape at most, evenly spaced in their order. A query is not among those
+                of its own shape, unless the shape has no other.
             views_from: which renders may be views; "even" and "odd" leave only the other renders as queries.
             kinds: the kinds of images that are queries.
             labels: the categories of queries that need not show a shape, in the order of their numbers.
@@ -79,30 +80,23 @@ class ImageQueries(torch.utils.data.Dataset):
         self.labels = None if labels is None else {name: number for number, name in enumerate(labels)}
         self.skipped: Skipped = []
         images = dataset.views()
-        self.shapes, self.renders = [], []
+        self.shapes, self.renders, self.describing = [], [], []
         for shape in dataset.shapes:
             renders = [image for image in images[shape.shape_id] if image.kind == "render"]
             if renders:
                 self.shapes.append(shape)
                 self.renders.append(renders)
+                self.describing.append(describing_views(renders, len(renders), views_from))
             else:
                 self.skipped.append((shape.shape_id, "no image of kind render, as which its views are seen"))
         self.row = {shape.shape_id: row for row, shape in enumerate(self.shapes)}
-        # where every second render describes, the others ask, as in encoding
-        describing = {
-            image.image_id
-            for renders in self.renders
-            for image in (describing_views(renders, len(renders), views_from) if views_from != "all" else ())
-        }
-        wanted = [
-            image for image in dataset.images if image.kind in kinds and image.image_id not in describing
-        ]
+        queries = query_images(dataset, kinds, views_from, labelled=labels is not None)
         if self.labels is None:
-            self.images = [image for image in wanted if image.shape_id in self.row]
+            self.images = [image for image in queries if image.shape_id in self.row]
             names = sorted({shape.category for shape in self.shapes} - {""})
             self.numbers = {name: number for number, name in enumerate(names)}
         else:
-            self.images = [image for image in wanted if image.category in self.labels]
+            self.images = [image for image in queries if image.category in self.labels]
         if len(self.images) < 2 or len(self.shapes) < 2:
             what = "that show one of them" if self.labels is None else "with a category"
             raise DatasetError(
@@ -196,10 +190,8 @@ class ImageQueries(torch.utils.data.Dataset):
 
     def _described(self, epoch: int, number: int, row: int, asked: set[str]) -> np.ndarray | None:
         """The views of a shape, uint8 [v, 3, size, size], without the queries; None where none can be read."""
-        renders = self.renders[row]
-        views = describing_views(renders, len(renders), self.views_from)
-        images = [image for image in views if image.image_id not in asked]
-        images = images or [image for image in renders if image.image_id not in asked] or renders
+        images = [image for image in self.describing[row] if image.image_id not in asked]
+        images = images or self.describing[row] or self.renders[row]
         rng = np.random.default_rng([self.seed, QUERY_VIEW_STREAM, epoch, number, row])
         drawn, _, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
         for _, reason in skipped:
@@ -207,11 +199,42 @@ class ImageQueries(torch.utils.data.Dataset):
         return drawn if len(drawn) else None
 
 
+def query_images(
+    dataset: Dataset, kinds: Sequence[str], views_from: ViewsFrom = "all", *, labelled: bool = False
+) -> list[Image]:
+    """The images of a dataset that are queries in training.
+
+    Args:
+        dataset: the images and shapes.
+        kinds: the kinds of images that are queries.
+        views_from: where every second render describes a shape ("even", "odd"), only the others are queries, as in
+            encoding.
+        labelled: whether queries must have a category; otherwise they must show a shape.
+
+    Examples:
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> len(query_images(dataset, ["render"], "even")) == len(query_images(dataset, ["render"])) // 2
+        True
+    """
+    views = dataset.views()
+    describing: set[str] = set()
+    if views_from != "all":
+        each = [describing_views(images, len(images), views_from) for images in views.values() if images]
+        describing = {image.image_id for images in each for image in images}
+    return [
+        image
+        for image in dataset.images
+        if image.kind in kinds
+        and image.image_id not in describing
+        and (image.category if labelled else image.shape_id in views)
+    ]
+
+
 class QueryBatches(EpochLoader):
     """The epochs of `ImageQueries` in batches; the worker processes live as long as this object.
 
     Attributes:
-        pairs: what the batches are made of.
+        pairs: the queries, what the batches are made of.
 
     Examples:
         >>> from cmah.data.augmentation import NO_IMAGE_AUGMENTATION

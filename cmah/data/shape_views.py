@@ -47,6 +47,29 @@ def described(
     return [describing_views(views[shape.shape_id], count, which) for shape in shapes]
 
 
+def in_groups(images: Sequence[Image], size: int) -> list[list[Image]]:
+    """The views of a shape in groups of `size`, as a model sees them that takes several for one picture.
+
+    Args:
+        images: the views, in order.
+        size: views of a group.
+
+    Returns:
+        The groups; the last one is filled up with the first views, unless there is no other.
+
+    Examples:
+        >>> images = [Image(f"view{i}", "chair", "", "", f"{i}.jpg", "render") for i in range(6)]
+        >>> [[image.image_id[-1] for image in group] for group in in_groups(images, 4)]
+        [['0', '1', '2', '3'], ['4', '5', '0', '1']]
+        >>> [len(group) for group in in_groups(images[:3], 4)], len(in_groups(images, 1))
+        ([3], 6)
+    """
+    n = len(images)
+    if n <= size:
+        return [list(images)] if images else []
+    return [[images[(first + i) % n] for i in range(size)] for first in range(0, n, size)]
+
+
 def drawn_views(candidates: Sequence[int], asked: int, count: int, rng: np.random.Generator) -> list[int]:
     """Which views describe a shape in a training step: up to `count` at random, never the one that asks.
 

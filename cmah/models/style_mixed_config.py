@@ -74,6 +74,12 @@ class StyleMixedConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_lengths(self.bits)
+        for key in ("image_encoder", "shape_encoder"):
+            name = getattr(self, key)
+            if not name.startswith("timm:") and (name or key == "image_encoder"):
+                raise ConfigError(
+                    f"model.{key} = {name!r}: expected timm:NAME, a convolutional network such as timm:resnet50"
+                )
         if self.head == "itq" and (len(self.bits) > 1 or self.bits[-1] > self.dim):
             raise ConfigError(
                 f"model.bits = {list(self.bits)}: codes by ITQ are not nested and have at most model.dim = {self.dim} "

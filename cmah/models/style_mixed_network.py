@@ -211,9 +211,9 @@ class StyleMixed(nn.Module):
         scaled = functional.normalize(vectors, dim=1) * self.dim**0.5
         return vectors if head is None else torch.cat([vectors, head(scaled)], dim=1)
 
-    def relaxed(self, outputs: Tensor) -> Tensor | None:
-        """Relaxed codes [b, bits] of outputs [b, width]; None without learned heads."""
-        return None if self.image_head is None else self.image_head.relax(outputs[:, self.dim :]).float()
+    def relaxed(self, outputs: Tensor) -> Tensor:
+        """Relaxed codes float32 [b, bits] of outputs [b, width] of learned heads."""
+        return cast(HashHead, self.image_head).relax(outputs[:, self.dim :]).float()
 
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
         """The part of outputs [n, width] that is the embedding, at unit length: float32 [n, dim]."""

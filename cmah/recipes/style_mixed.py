@@ -8,8 +8,9 @@ The papers' texts were not at hand: this follows their released code where that 
 (pairs by position, no gradients, labels of the target) does what it says. docs/methods.md lists the differences.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from cmah.config.schema import Config
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset
-from cmah.data.query_batches import ImageQueries, QueryBatches
+from cmah.data.query_batches import ImageQueries, QueryBatches, query_images
 from cmah.errors import ConfigError
 from cmah.losses.class_alignment import ClassCentres, centre_alignment, orthogonal_projection_loss
 from cmah.losses.consistency import consistency
@@ -45,6 +46,29 @@ Parts = dict[str, Tensor]
 class LossConfig(Settings):
     """Weights of the terms, temperatures, and how views vary in training. A weight of 0 leaves a term out.
 
+    Attributes:
+        consistency: weight of L_kl: who resembles whom, with the style mixed and without.
+        consistency_temperature: of its similarities.
+        contrast: weight of L_con, NT-Xent of images and shapes; pairs are by shape, or by category and predicted class.
+        contrast_temperature: of its cosines.
+        code_weight: weight of the same contrast on learned codes, the mean over all lengths.
+        code_temperature: of that.
+        view_crop: smallest part of the area of a shape's views that a crop keeps.
+        view_flip: probability that all views of a shape are mirrored.
+        temperature: level "instance": of the attention's scores.
+        instance: level "instance": weight of L_inst.
+        category: level "instance": weight of L_cat, which reads categories of images and shapes.
+        smoothing: level "category": of the images' labels.
+        domain: level "category": weight of the domain adversary, CDAN+E.
+        reversal_length: its gradient is reversed more and more, as CDAN has it, over so many times the training: with
+            20/3 (published: 10,000 steps, of which 1,500 are made) it ends at 0.635.
+        nuclear: level "category": weight of the nuclear norm, BNM.
+        centres: level "category": weight of the distance between the classes' centres among images and shapes.
+        centre_decay: how far a batch moves a centre.
+        orthogonal: level "category": weight of OPL.
+        orthogonal_from: OPL sets in after this part of the training.
+        orthogonal_gamma: of OPL, the weight of pairs of different classes.
+
     Examples:
         >>> LossConfig().category, LossConfig(consistency=0.0).contrast
         (0.2, 1.0)
@@ -55,35 +79,25 @@ class LossConfig(Settings):
 
     table = "loss"
 
-    # both levels
-    consistency: float = 1.0  # who resembles whom, with the style mixed and without
+    consistency: float = 1.0
     consistency_temperature: Positive = 1.0
-    contrast: float = 1.0  # NT-Xent of images and shapes: pairs by shape, or by (pseudo) label
+    contrast: float = 1.0
     contrast_temperature: Positive = 0.5
-    code_weight: float = 1.0  # the same contrast on learned codes, of every length
+    code_weight: float = 1.0
     code_temperature: Positive = 0.2
-    view_crop: Annotated[float, Range(0.01, 1)] = (
-        0.65  # smallest part of the area of a shape's views that is kept
-    )
-    view_flip: Share = 0.5  # probability that all views of a shape are mirrored
-    # level "instance"
-    temperature: Positive = 0.1  # of the attention's scores
-    instance: float = 1.0  # the shape among those of the batch
-    category: float = (
-        0.2  # shapes of the category among those of the batch; reads labels of images and shapes
-    )
-    # level "category"
-    classes: float = 1.0  # the class of each image
-    smoothing: ProperShare = 0.1  # of the images' labels
-    domain: float = 1.0  # CDAN+E
-    reversal_length: Positive = (
-        20 / 3
-    )  # after so many trainings nearly all of the adversary's gradient is reversed
-    nuclear: float = 0.1  # BNM
-    centres: float = 0.1  # centres of the classes, by pseudo label among shapes
+    view_crop: Annotated[float, Range(0.01, 1)] = 0.65
+    view_flip: Share = 0.5
+    temperature: Positive = 0.1
+    instance: float = 1.0
+    category: float = 0.2
+    smoothing: ProperShare = 0.1
+    domain: float = 1.0
+    reversal_length: Positive = 20 / 3
+    nuclear: float = 0.1
+    centres: float = 0.1
     centre_decay: Annotated[float, Range(1e-3, 1)] = 0.3
-    orthogonal: float = 0.1  # OPL
-    orthogonal_from: Share = 0.8  # OPL sets in after this part of the training
+    orthogonal: float = 0.1
+    orthogonal_from: Share = 0.8
     orthogonal_gamma: Annotated[float, Range(0)] = 0.5
 
 
@@ -156,13 +170,16 @@ class StyleMixedRecipe(Recipe):
                 "data.kinds = render: shapes are seen by their renders, whose categories are not to be read at "
                 "model.level=category (expected photo, picture or both)"
             )
-        terms = ("classes",) if self.by_category else ("instance", "category", "contrast")
-        if not any(getattr(s, name) for name in terms):
-            raise ConfigError(f"loss: expected a weight above 0 for {' or '.join(terms)}")
+        if not self.by_category and not (s.instance or s.category or s.contrast):
+            raise ConfigError("loss: expected a weight above 0 for instance, category or contrast")
         self.network = self.model = StyleMixed(config.model)
         self.remarks = list(self.network.remarks)
         self.chosen_by = "category" if self.by_category else "instance"
         self.mixes = config.model.style_stage > 0
+        if s.consistency and not self.mixes and config.preset != "cmic":
+            self.remarks.append(
+                "loss.consistency has no effect where no style is mixed (model.style_stage=0)"
+            )
         self.total_steps = PUBLISHED_STEPS  # of the training, once its batches are made
         self._next_centres: ClassCentres | None = None
 
@@ -171,20 +188,23 @@ class StyleMixedRecipe(Recipe):
         """At the level "category", take the classes from the labelled images of the training split."""
         if config.model.level != "category" or config.model.categories:
             return config
-        images = data.select(config.data.split).images
-        names = {image.category for image in images if image.kind in config.data.kinds} - {""}
-        return replace(config, model=replace(config.model, categories=tuple(sorted(names))))
+        images = query_images(data.select(config.data.split), config.data.kinds, labelled=True)
+        names = sorted({image.category for image in images})
+        if len(names) < 2:
+            raise ConfigError(
+                f"{data.root}: {len(names)} categories of images of kind {' or '.join(config.data.kinds)} in split "
+                f"{config.data.split!r}, expected two or more: they are the classes of model.level=category"
+            )
+        return replace(config, model=replace(config.model, categories=tuple(names)))
 
     @classmethod
-    def batches_of(cls, config: Config, data: Dataset) -> int:
-        """Batches in an epoch, which goes over images."""
+    def samples_of(cls, config: Config, data: Dataset) -> tuple[int, str]:
+        """The images that are queries, which an epoch goes over."""
         by_category = config.model.level == "category"
-        images = [
-            image
-            for image in data.select(config.data.split).images
-            if image.kind in config.data.kinds and (image.category if by_category else image.shape_id)
-        ]
-        return max(1, int(len(images) * (1 - config.training.held_out)) // config.training.batch_size)
+        part = data.select(config.data.split)
+        return len(
+            query_images(part, config.data.kinds, config.model.views_from, labelled=by_category)
+        ), "images"
 
     def require_usable_untrained(self) -> None:
         """Refuse: what comes behind the encoders would be of random weights."""
@@ -195,7 +215,7 @@ class StyleMixedRecipe(Recipe):
     def batches(self, dataset: Dataset, config: Config) -> QueryBatches:
         """Images as queries, and shapes by up to `model.views` of their renders."""
         net, framing = self.network, config.data.framing
-        queries = [image for image in dataset.images if image.kind in config.data.kinds]
+        queries = query_images(dataset, config.data.kinds, net.views_from, labelled=self.by_category)
         s, size = self.settings, net.image_size
         pictures = AugmentedPictures(
             dataset, size, config.image_augmentation, framing=framing, masks=net.masks, styles=queries
@@ -226,41 +246,32 @@ class StyleMixedRecipe(Recipe):
         view_maps, there = net.view_maps(batch)
         views, _ = net.view_vectors(view_maps, there)
         shapes = net.pooled(views, there)
+        # the plain image is the query, or what the consistency compares the mixed one with
         mixed = net.image_vectors(net.style(maps, view_maps, generator, there)) if self.mixes else None
         plain = net.image_vectors(maps) if mixed is None or s.consistency else None
-        images = plain if mixed is None else mixed
-        assert images is not None  # one of the two is there
-        parts: Parts = {}
+        images = cast(Tensor, plain if mixed is None else mixed)
         # similarities would keep two digits in bfloat16
         with torch.autocast(maps.device.type, enabled=False):
-            codes = [
-                net.relaxed(net.outputs(rows, head))
-                for rows, head in ((images, net.image_head), (shapes, net.shape_head))
-            ]
             if self.by_category:
-                self._category_terms(parts, batch["label"], images, shapes, codes)
+                parts = self._category_terms(batch["label"], images, shapes)
             else:
-                self._instance_terms(parts, batch, images, (views, there), codes)
+                parts = self._instance_terms(batch, images, (views, there), shapes)
             if plain is not None and mixed is not None:
                 parts["consistency"] = consistency(
                     plain, mixed, s.consistency_temperature, "mean" if self.by_category else "sum"
                 )
-            weights = {**vars(s), "codes": s.code_weight}
+            weights = {**vars(s), "codes": s.code_weight, "classes": 1.0}
             total = torch.stack([weights[name] * part for name, part in parts.items()])
         return total.sum(), parts
 
     def _instance_terms(
-        self,
-        parts: Parts,
-        batch: dict[str, Tensor],
-        images: Tensor,
-        views: tuple[Tensor, Tensor],
-        codes: list[Tensor | None],
-    ) -> None:
-        """Add the terms of the level "instance" but for the consistency."""
+        self, batch: dict[str, Tensor], images: Tensor, views: tuple[Tensor, Tensor], shapes: Tensor
+    ) -> Parts:
+        """The terms of the level "instance" but for the consistency."""
         net, s, instance = self.network, self.settings, batch["instance"]
         assert net.attention is not None
         scores = net.attention(images, *views)
+        parts: Parts = {}
         if s.instance:
             parts["instance"] = instance_loss(scores, instance, s.temperature)
         if s.category:
@@ -269,23 +280,18 @@ class StyleMixedRecipe(Recipe):
         if s.contrast:
             largest = ViewPooling(net.dim, "max")(*views)
             parts["contrast"] = instance_contrast(images, largest, instance, s.contrast_temperature)
-        if codes[0] is not None and codes[1] is not None and s.code_weight:
-            each = [
-                instance_contrast(codes[0][:, :b], codes[1][:, :b], instance, s.code_temperature)
-                for b in net.code_lengths
-            ]
-            parts["codes"] = torch.stack(each).mean()
+        return parts | self._code_terms(
+            images, shapes, lambda a, b: instance_contrast(a, b, instance, s.code_temperature)
+        )
 
-    def _category_terms(
-        self, parts: Parts, labels: Tensor, images: Tensor, shapes: Tensor, codes: list[Tensor | None]
-    ) -> None:
-        """Add the terms of the level "category" but for the consistency."""
+    def _category_terms(self, labels: Tensor, images: Tensor, shapes: Tensor) -> Parts:
+        """The terms of the level "category" but for the consistency."""
         net, s = self.network, self.settings
         assert net.classifier is not None
         assert net.discriminator is not None
         logits, shape_logits = net.classifier(images), net.classifier(shapes)
         done = int(net.steps) / self.total_steps  # the part of the training
-        parts["classes"] = smoothed_cross_entropy(logits, labels, s.smoothing)
+        parts = {"classes": smoothed_cross_entropy(logits, labels, s.smoothing)}
         if s.domain:
             domains = (images, logits), (shapes, shape_logits)
             reversal = reversal_coefficient(done, s.reversal_length)
@@ -293,22 +299,32 @@ class StyleMixedRecipe(Recipe):
         if s.nuclear:
             parts["nuclear"] = nuclear_norm_loss(shape_logits.softmax(dim=1))
         if s.centres:
-            centres = ClassCentres(*net.centres)
             parts["centres"], self._next_centres = centre_alignment(
-                images, shapes, labels, shape_logits, centres, s.centre_decay
+                images, shapes, labels, shape_logits, ClassCentres(*net.centres), s.centre_decay
             )
         if s.orthogonal and done >= s.orthogonal_from:
             parts["orthogonal"] = orthogonal_projection_loss(images, labels, s.orthogonal_gamma)
+
+        def contrast(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+            return category_contrast(a, b, labels, shape_logits, temperature)
+
         if s.contrast:
-            parts["contrast"] = category_contrast(
-                images, shapes, labels, shape_logits, s.contrast_temperature
-            )
-        if codes[0] is not None and codes[1] is not None and s.code_weight:
-            each = [
-                category_contrast(codes[0][:, :b], codes[1][:, :b], labels, shape_logits, s.code_temperature)
-                for b in net.code_lengths
-            ]
-            parts["codes"] = torch.stack(each).mean()
+            parts["contrast"] = contrast(images, shapes, s.contrast_temperature)
+        return parts | self._code_terms(images, shapes, lambda a, b: contrast(a, b, s.code_temperature))
+
+    def _code_terms(
+        self, images: Tensor, shapes: Tensor, contrast: Callable[[Tensor, Tensor], Tensor]
+    ) -> Parts:
+        """The contrast of learned codes, its mean over the lengths; nothing without learned heads."""
+        net = self.network
+        if net.image_head is None or net.shape_head is None or not self.settings.code_weight:
+            return {}
+        of_images, of_shapes = (
+            net.relaxed(net.outputs(rows, head))
+            for rows, head in ((images, net.image_head), (shapes, net.shape_head))
+        )
+        each = [contrast(of_images[:, :b], of_shapes[:, :b]) for b in net.code_lengths]
+        return {"codes": torch.stack(each).mean()}
 
     def after_step(self) -> None:
         """Keep the centres of the classes, and count the step."""

@@ -17,7 +17,7 @@ from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.object_masks import square_picture
-from cmah.data.shape_views import ViewsFrom, described
+from cmah.data.shape_views import ViewsFrom, described, in_groups
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, ConfigError, RunError
 from cmah.features.image_embedder import ImageEmbedder
@@ -249,8 +249,7 @@ class Encoder:
         views = described(dataset, shapes, self.model.views, which) if self.model.views else []
         ids = [shape.shape_id for shape in shapes]
         if per_view:
-            step = self.model.view_group
-            groups = [[images[i : i + step] for i in range(0, len(images), step)] for images in views]
+            groups = [in_groups(images, self.model.view_group) for images in views]
             shapes = [shape for shape, each in zip(shapes, groups, strict=True) for _ in each]
             views = [group for each in groups for group in each]
             ids = [group[0].image_id for group in views]
@@ -288,7 +287,7 @@ class Encoder:
         if not isinstance(attention, ViewAttention):
             raise ConfigError(
                 "re-ranking by attention: this run has learned no attention of queries over views (the recipe "
-                "style_mixed does); expected real or views"
+                "style_mixed does at model.level=instance); expected real or views"
             )
         return attention.projection.weight.detach().cpu().numpy().astype(np.float32)
 

@@ -98,6 +98,10 @@ def export(
             f"{len(describing)} renders describe their shapes and are no queries (model.views_from="
             f"{encoder.model.views_from}); {len(images)} images are left"
         )
+        if not images:
+            report(
+                "no image is left as a query: add photos, or let every second render ask (--set model.views_from=even)"
+            )
     paths = []
     for modality in MODALITIES:
         if modality == "image":
@@ -117,6 +121,11 @@ def export(
         if broken and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
         skipped += unreadable
+        if per_view and modality == "shape" and encoder.model.view_group > 1:
+            report(
+                f"{encoder.model.view_group} views give one vector: {len(codes)} rows of {len(set(codes.shape_ids))} "
+                "shapes"
+            )
         if modality == "shape" and isinstance(codes, BinaryCodes):
             _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
         path = targets[modality]

@@ -130,11 +130,13 @@ class TrainingLoop:
         """
         training = self.config.training
         self.folder = self.start(origin, folder)
-        unit, shapes = self.pairs.unit, "" if self.pairs.unit == "shapes" else " shapes"
+        samples, held_out = f"{len(self.pairs)} {self.pairs.unit}", f"{self.held_out} held out"
+        if self.pairs.unit != "shapes":
+            samples, held_out = f"{samples} to train on", f"{self.held_out} shapes held out"
         count = sum(parameter.numel() for parameter in self.names if parameter.requires_grad)
         self.report(
             f"{self.config.recipe} ({self.config.preset}), {count / 1e6:.2f} M trained parameters, "
-            f"{len(self.pairs)} {unit} and {self.held_out}{shapes} held out, {self.batches} batches an epoch, "
+            f"{samples} and {held_out}, {self.batches} batches an epoch, "
             f"{training.epochs} epochs on {self.device}"
         )
         p = self.progress

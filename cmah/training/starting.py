@@ -120,13 +120,13 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
         600
     """
     training = config.training
-    shapes = len(data.select(config.data.split).shapes)
-    batches = load_recipe(config.recipe).batches_of(config, data)
+    recipe = load_recipe(config.recipe)
+    (samples, unit), batches = recipe.samples_of(config, data), recipe.batches_of(config, data)
     if not training.epochs or training.epochs * batches >= LEAST_STEPS:
         return config
     epochs = -(-LEAST_STEPS // batches)
     report(
-        f"{shapes} shapes make {batches} batch{'es' * (batches > 1)} an epoch: {epochs} epochs in place of "
+        f"{samples} {unit} make {batches} batch{'es' * (batches > 1)} an epoch: {epochs} epochs in place of "
         f"{training.epochs} (--epochs decides otherwise)"
     )
     every = training.validate_every * max(1, epochs // training.epochs)

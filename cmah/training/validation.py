@@ -97,6 +97,7 @@ class Validator:
             asking = [image for image in held_out.images if image.image_id not in describing]
             queries = replace(held_out, images=asking)
         self.images = queries.some_views(held_out.shapes, config.data.kinds, config.training.validation_views)
+        self.relevant = " (same shape)" if chosen_by == "instance" else ""
         self.labelled = chosen_by == "category" and all(shape.category for shape in held_out.shapes)
 
     def measure(self) -> dict[str, Any]:
@@ -128,4 +129,4 @@ class Validator:
         name = str(self.model.code_lengths[-1]) if self.model.learned_codes else "floats"
         image_to_shape, shape_to_image = results[name]
         what = f"at {name} bits" if self.model.learned_codes else "of embeddings"
-        return f"held-out mAP image→shape {image_to_shape:.3f}, shape→image {shape_to_image:.3f} {what}"
+        return f"held-out mAP{self.relevant} image→shape {image_to_shape:.3f}, shape→image {shape_to_image:.3f} {what}"
