@@ -237,7 +237,9 @@ def _check_rerank(
             f"--rerank {first} is less than the {k} hits to show (-k), expected {k} or more"
         )
     if run is None and by == "attention":
-        raise click.UsageError("--rerank-by attention takes photos or meshes as FILES with --run RUN, which has learned the attention")
+        raise click.UsageError(
+            "--rerank-by attention needs --run RUN, which has learned the attention, with photos or meshes as FILES"
+        )
     if run is None and queries is None:
         raise click.UsageError("--rerank with --codes needs --rerank-queries, the queries' vectors")
     if run is not None and queries is not None:

@@ -110,6 +110,8 @@ def train(
             "--hard-negatives and --landmarks are for captionless and cmah; how hard negatives weigh in prealigned say "
             "--set loss.beta=… and loss.beta_end=…"
         )
+    if recipe == "style_mixed" and (hard_negatives or landmarks):
+        raise click.UsageError("--hard-negatives and --landmarks are for captionless and cmah")
     model = {
         "bits": bits,
         "image_encoder": image_encoder,

@@ -1,9 +1,10 @@
 """Which very shape does an image show? SC-IBSR (Song et al., TOMM 2024) and CMIC (Lin et al., ICCV 2021) in parts.
 
-Arms: the form of CMIC, that is without style, L_kl and L_con; with mixed style; with consistency or contrast beside it; with all. Beside them captionless
-(with negatives weighted by I2I over all pairs, which reads no labels) and cmah, over a frozen image encoder, with
-shapes seen by the same views. Of each run the database is ranked five ways: by the attention over views (the method's
-own score), by the cosine of pooled vectors, by its longest codes, and by these with the first 100 re-ranked by either.
+Arms: the form of CMIC, that is without style, L_kl and L_con; with mixed style; with consistency or contrast beside
+it; with all. Beside them captionless (with negatives weighted by I2I over all pairs, which reads no labels) and cmah,
+over a frozen image encoder, with shapes seen by the same views. Of each run the database is ranked five ways: by the
+attention over views (the method's own score), by the cosine of pooled vectors, by its longest codes, and by these with
+the first 100 re-ranked by either.
 
     python experiments/style_mixed_instance.py DATASET --out OUT --image-encoder timm:resnet50 --image-weights FILE
     python experiments/style_mixed_instance.py --smoke --out OUT      (seconds, synthetic shapes, random weights)

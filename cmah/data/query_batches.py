@@ -23,7 +23,7 @@ SHAPE_STREAM, QUERY_VIEW_STREAM = 3, 4  # random streams beside those of `traini
 class ImageQueries(torch.utils.data.Dataset):
     """Images as queries, and shapes that are described by their views.
 
-    With `labels` queries need not show a shape, and the shapes of a batch are drawn at random, whatever the queries
+    With `labels` queries show no shape of the data, and the shapes of a batch are drawn at random, whatever the queries
     show and whatever category the shapes have. Without, each query shows one of the shapes of its batch.
 
     Attributes:
@@ -69,26 +69,32 @@ class ImageQueries(torch.utils.data.Dataset):
                 of its own shape, unless the shape has no other.
             views_from: which renders may be views; "even" and "odd" leave only the other renders as queries.
             kinds: the kinds of images that are queries.
-            labels: the categories of queries that need not show a shape, in the order of their numbers.
+            labels: the categories of queries that show no shape of the data, in the order of their numbers.
             seed: seed of everything random.
 
         Raises:
             DatasetError: if there are fewer than two queries or shapes.
         """
         self.dataset, self.pictures, self.views_of_shapes = dataset, pictures, views_of_shapes
-        self.batch_size, self.views, self.views_from, self.seed = batch_size, views, views_from, seed
+        self.batch_size, self.seed = batch_size, seed
         self.labels = None if labels is None else {name: number for number, name in enumerate(labels)}
         self.skipped: Skipped = []
         images = dataset.views()
-        self.shapes, self.renders, self.describing = [], [], []
+        self.shapes, self.describing = [], []
         for shape in dataset.shapes:
             renders = [image for image in images[shape.shape_id] if image.kind == "render"]
-            if renders:
+            describing = describing_views(renders, len(renders), views_from)
+            if describing:
                 self.shapes.append(shape)
-                self.renders.append(renders)
-                self.describing.append(describing_views(renders, len(renders), views_from))
+                self.describing.append(describing)
             else:
-                self.skipped.append((shape.shape_id, "no image of kind render, as which its views are seen"))
+                which = (
+                    "no image of kind render"
+                    if not renders
+                    else f"too few renders for views_from={views_from}"
+                )
+                self.skipped.append((shape.shape_id, f"{which}, as which its views are seen"))
+        self.views = min(views, max(map(len, self.describing), default=1))
         self.row = {shape.shape_id: row for row, shape in enumerate(self.shapes)}
         queries = query_images(dataset, kinds, views_from, labelled=labels is not None)
         if self.labels is None:
@@ -97,6 +103,11 @@ class ImageQueries(torch.utils.data.Dataset):
             self.numbers = {name: number for number, name in enumerate(names)}
         else:
             self.images = [image for image in queries if image.category in self.labels]
+        unused = sum(image.kind in kinds for image in dataset.images) - len(self.images)
+        if unused:
+            why = "describe shapes, show one that is left out, or show none"
+            why = why if self.labels is None else "have no category, or show a shape of the data"
+            self.skipped.append((f"{unused} image{'s' * (unused > 1)} of kind {' or '.join(kinds)}", f"they {why}"))
         if len(self.images) < 2 or len(self.shapes) < 2:
             what = "that show one of them" if self.labels is None else "with a category"
             raise DatasetError(
@@ -191,7 +202,7 @@ class ImageQueries(torch.utils.data.Dataset):
     def _described(self, epoch: int, number: int, row: int, asked: set[str]) -> np.ndarray | None:
         """The views of a shape, uint8 [v, 3, size, size], without the queries; None where none can be read."""
         images = [image for image in self.describing[row] if image.image_id not in asked]
-        images = images or self.describing[row] or self.renders[row]
+        images = images or self.describing[row]
         rng = np.random.default_rng([self.seed, QUERY_VIEW_STREAM, epoch, number, row])
         drawn, _, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
         for _, reason in skipped:
@@ -209,7 +220,8 @@ def query_images(
         kinds: the kinds of images that are queries.
         views_from: where every second render describes a shape ("even", "odd"), only the others are queries, as in
             encoding.
-        labelled: whether queries must have a category; otherwise they must show a shape.
+        labelled: whether queries must have a category and show no shape of the dataset, whose category would be read
+            with theirs; otherwise they must show one.
 
     Examples:
         >>> dataset = Dataset.read("demo/dataset").select("test")
@@ -226,7 +238,8 @@ def query_images(
         for image in dataset.images
         if image.kind in kinds
         and image.image_id not in describing
-        and (image.category if labelled else image.shape_id in views)
+        and (image.shape_id in views) != labelled
+        and (image.category or not labelled)
     ]
 
 

@@ -80,6 +80,10 @@ class StyleMixedConfig(Settings):
                 raise ConfigError(
                     f"model.{key} = {name!r}: expected timm:NAME, a convolutional network such as timm:resnet50"
                 )
+        if self.categories and (self.level == "instance" or len({*self.categories}) < len(self.categories)):
+            raise ConfigError(
+                f"model.categories = {list(self.categories)}: expected each class once, at model.level=category only"
+            )
         if self.head == "itq" and (len(self.bits) > 1 or self.bits[-1] > self.dim):
             raise ConfigError(
                 f"model.bits = {list(self.bits)}: codes by ITQ are not nested and have at most model.dim = {self.dim} "

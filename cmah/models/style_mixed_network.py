@@ -200,6 +200,8 @@ class StyleMixed(nn.Module):
             shapes: "views" uint8 [b, v, 3, s, s], and "view_mask" bool [b, v], which of the v places hold a view.
         """
         views, there = self._as_channels(shapes["views"], shapes["view_mask"])
+        last = int(there.any(dim=0).nonzero().max()) + 1  # places that no shape of the batch has a view for
+        views, there = views[:, :last], there[:, :last]
         # one group after the other, for the memory
         vectors = [self.shape_neck(self.view_net(group.float() / 255)) for group in views.unbind(dim=1)]
         return self.outputs(self.pooled(self._vectors(torch.stack(vectors, dim=1)), there), self.shape_head)

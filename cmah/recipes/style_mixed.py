@@ -186,16 +186,23 @@ class StyleMixedRecipe(Recipe):
     @classmethod
     def for_data(cls, config: Config, data: Dataset) -> Config:
         """At the level "category", take the classes from the labelled images of the training split."""
-        if config.model.level != "category" or config.model.categories:
+        if config.model.level != "category":
             return config
         images = query_images(data.select(config.data.split), config.data.kinds, labelled=True)
         names = sorted({image.category for image in images})
         if len(names) < 2:
             raise ConfigError(
                 f"{data.root}: {len(names)} categories of images of kind {' or '.join(config.data.kinds)} in split "
-                f"{config.data.split!r}, expected two or more: they are the classes of model.level=category"
+                f"{config.data.split!r} that show no shape, expected two or more: the classes of model.level=category"
             )
-        return replace(config, model=replace(config.model, categories=tuple(names)))
+        unknown = [name for name in config.model.categories if name not in names]
+        if unknown:
+            raise ConfigError(
+                f"model.categories: no image has the category {unknown[0]!r} (expected some of {names})"
+            )
+        return replace(
+            config, model=replace(config.model, categories=config.model.categories or tuple(names))
+        )
 
     @classmethod
     def samples_of(cls, config: Config, data: Dataset) -> tuple[int, str]:

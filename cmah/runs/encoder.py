@@ -28,7 +28,7 @@ from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
 from cmah.runs.query_files import cloud_tensor, image_tensor, query_of_file
 from cmah.runs.run_folder import MODALITIES, RunFolder
-from cmah.runs.shape_batches import ShapeBatches
+from cmah.runs.shape_batches import NO_VIEW, ShapeBatches
 
 
 class Encoder:
@@ -249,6 +249,11 @@ class Encoder:
         views = described(dataset, shapes, self.model.views, which) if self.model.views else []
         ids = [shape.shape_id for shape in shapes]
         if per_view:
+            lacking += [
+                (shape.shape_id, f"shape {shape.shape_id!r}: {NO_VIEW} (model.views_from={which})")
+                for shape, images in zip(shapes, views, strict=True)
+                if not images
+            ]
             groups = [in_groups(images, self.model.view_group) for images in views]
             shapes = [shape for shape, each in zip(shapes, groups, strict=True) for _ in each]
             views = [group for each in groups for group in each]
@@ -266,7 +271,11 @@ class Encoder:
             "kinds": ["shape"] * len(rows),
             "modality": "shape",
         }
-        return self._rows(outputs, rows, columns, embeddings), lacking + batches.skipped
+        skipped = batches.skipped
+        if per_view:  # a shape whose other views were read is not left out
+            shown = {shape.shape_id for shape in rows}
+            skipped = [entry for entry in dict.fromkeys(skipped) if entry[0] not in shown]
+        return self._rows(outputs, rows, columns, embeddings), lacking + skipped
 
     def require_views(self) -> None:
         """Refuse what needs a run that sees shapes by their views.

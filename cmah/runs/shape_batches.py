@@ -14,6 +14,8 @@ from cmah.features.inference import BATCH
 from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 
+NO_VIEW = "no render that may be a view of it"
+
 
 class ShapeBatches:
     """Shapes in order, without augmentation.
@@ -148,6 +150,5 @@ class ShapeBatches:
     def _unseen(self, position: int) -> None:
         """Note that a shape has no view."""
         name = self.shapes[position].shape_id
-        self.skipped.append(
-            (name, f"shape {name!r}: no view that can be read (the run sees shapes by their views)")
-        )
+        reason = "no view that can be read" if self.views[position] else NO_VIEW
+        self.skipped.append((name, f"shape {name!r}: {reason} (the run sees shapes by their views)"))

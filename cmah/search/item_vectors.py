@@ -82,6 +82,13 @@ class ItemVectors:
                 f"{source}: has no shape ids, expected those of the views "
                 "(cmah export --embeddings --per-view writes them)"
             )
+        if table.modality == "image":
+            raise CodesError(f"{source}: holds vectors of images, expected those of the views of shapes")
+        if table.ids is not None and (table.ids == table.shape_ids).all():
+            raise CodesError(
+                f"{source}: has a row for each shape, expected one for each view (cmah export --embeddings --per-view "
+                "writes them)"
+            )
         table = table if (table.shape_ids != "").all() else table[table.shape_ids != ""]
         labels = table.shape_ids
         assert labels is not None
@@ -223,6 +230,10 @@ def vectors_of_queries(codes: BinaryCodes, table: Embeddings, source: str | Path
             raise CodesError(f"{source}: has {len(table)} rows, expected {len(codes)}, one for each query")
         return table
     rows = {name: row for row, name in enumerate(table.ids.tolist())}
+    if len(rows) < len(table):
+        raise CodesError(
+            f"{source}: has {len(table)} rows of {len(rows)} ids, expected one row for each query"
+        )
     for name in codes.ids.tolist():
         if name not in rows:
             raise CodesError(f"{source}: has no row for query {name}")

@@ -121,8 +121,29 @@ def test_shapes_without_renders_are_listed(dataset):
     images = [image for image in dataset.images if image.shape_id != "s4"]
     images.append(Image("s4_p", "s4", "", "train", "renders/s0_0.png", "picture"))
     queries = queries_of(replace(dataset, images=images), kinds=["render", "picture"])
-    assert [name for name, _ in queries.skipped] == ["s4"]
+    assert [name for name, _ in queries.skipped] == ["s4", "1 image of kind render or picture"]
     assert all(image.shape_id != "s4" for image in queries.images)
+
+
+def test_shapes_whose_renders_all_ask_are_listed(dataset):
+    images = [image for image in dataset.images if image.image_id not in ("s4_1", "s4_2")]
+    queries = queries_of(replace(dataset, images=images), views_from="odd")
+    assert queries.skipped[0] == ("s4", "too few renders for views_from=odd, as which its views are seen")
+    assert all(image.shape_id != "s4" for image in queries.images)
+
+
+def test_images_that_show_a_shape_are_no_labelled_queries(dataset):
+    """The shape's category would be read with theirs."""
+    photos = [
+        replace(image, image_id=f"{image.image_id}p", shape_id="" if i % 2 else image.shape_id, category="even",
+                kind="photo")
+        for i, image in enumerate(dataset.images[:8])
+    ]  # fmt: skip
+    labelled = replace(dataset, images=[*dataset.images, *photos])
+    queries = queries_of(labelled, kinds=["photo"], labels=["even"])
+    assert [image.image_id for image in queries.images] == ["s0_1p", "s1_0p", "s1_2p", "s2_1p"]
+    name, reason = queries.skipped[-1]
+    assert (name, "show a shape of the data" in reason) == ("5 images of kind photo", True)
 
 
 def test_unreadable_files_give_way(dataset, tmp_path):

@@ -183,6 +183,28 @@ def test_groups_of_views_are_rows_of_their_own(data, settings, tmp_path):
     assert all(name.endswith("_0") for name in rows.ids)
 
 
+@pytest.mark.parametrize("views", [3, 5, 6])
+def test_the_vectors_of_groups_are_those_of_the_shape(settings, tmp_path, views):
+    """Also where the views are no multiple of four: the mean of a shape's rows is its own vector."""
+    data = make_toy(tmp_path / "data", shapes=8, views=views)
+    chosen = [*settings, "model.views_as=four grey", "model.views=12", "training.epochs=1"]
+    run = train(data, tmp_path / "run", recipe="style_mixed", settings=[*chosen, "training.held_out=0"])
+    _, whole, _ = export(run, data, tmp_path / "whole", split="all", workers=0, embeddings=True)
+    _, each, _ = export(run, data, tmp_path / "each", split="all", workers=0, embeddings=True, per_view=True)
+    shapes, rows = Embeddings.load(whole), Embeddings.load(each)
+    assert len(rows) == 8 * -(-views // 4)
+    for name, vector in zip(shapes.ids, shapes.embeddings, strict=True):
+        mean = rows.embeddings[rows.shape_ids == name].mean(axis=0)
+        np.testing.assert_allclose(mean / np.linalg.norm(mean), vector, atol=1e-5)
+
+
+def test_shapes_without_views_are_listed_per_view_too(run, data, tmp_path):
+    dataset = Dataset.read(data)
+    dataset.images = [image for image in dataset.images if image.shape_id != "box01"]
+    _, skipped = Encoder.load(run).dataset_shapes(dataset, dataset.shapes, per_view=True)
+    assert [name for name, _ in skipped] == ["box01"]
+
+
 def test_a_run_resumes_to_the_same_bytes(data, settings, tmp_path, monkeypatch):
     from cmah.training.loop import TrainingLoop
 
@@ -263,6 +285,16 @@ def test_labels_of_images_are_read_at_the_category_level(data, settings, tmp_pat
         )  # fmt: skip
         weights.append((run / "model.safetensors").read_bytes())
     assert weights[0] != weights[1]
+
+
+def test_classes_that_no_image_has_are_refused(data, settings, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"no image has the category 'bed' \(expected some of \['flat', 'tall'\]\)"
+    ):
+        train(
+            of_categories(data, None), tmp_path / "run", recipe="style_mixed", preset="unsupervised_category",
+            settings=[*settings, "model.categories=bed,tall"],
+        )  # fmt: skip
 
 
 def test_choosing_by_labels_of_shapes_is_refused(data, settings, tmp_path):

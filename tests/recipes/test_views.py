@@ -89,7 +89,7 @@ def test_shapes_without_views_are_listed(toy, zero_shot):
     dataset.images = [image for image in dataset.images if image.shape_id != first.shape_id]
     codes, skipped = Encoder.load(zero_shot).dataset_shapes(dataset, [first, second])
     assert codes.ids.tolist() == [second.shape_id]
-    assert [(name, "no view that can be read" in reason) for name, reason in skipped] == [
+    assert [(name, "no render that may be a view of it" in reason) for name, reason in skipped] == [
         (first.shape_id, True)
     ]
 

@@ -135,10 +135,12 @@ def test_what_does_not_go_together(files):
 
 
 def real_vectors(files):
-    """shape.npz and image.npz with vectors of the items and queries, the latter in another order."""
+    """shape.npz, views.npz and image.npz: vectors of items, of one view of each, and of queries in another order."""
     items, random = BinaryCodes.load(files / "items.npz"), np.random.default_rng(1)
     rows = random.normal(size=(20, 6)).astype(np.float32)
     Embeddings(rows, ids=items.ids, shape_ids=items.ids, space="two").save(files / "shape.npz")
+    names = [f"{name}_0" for name in items.ids]
+    Embeddings(rows, ids=names, shape_ids=items.ids, space="two").save(files / "views.npz")
     Embeddings(rows[2::-1] + 0.1, ids=items.ids[2::-1], space="two").save(files / "image.npz")
     return files / "shape.npz", files / "image.npz"
 
@@ -146,7 +148,7 @@ def real_vectors(files):
 @pytest.mark.parametrize("by", ["real", "views"])
 def test_codes_reranked_by_files(files, by):
     with_file, of_queries = real_vectors(files)
-    reranking = Reranking.read(with_file, 12, by)
+    reranking = Reranking.read(with_file if by == "real" else files / "views.npz", 12, by)
     records = search_codes(
         files / "items.cmah", files / "queries.npz", 4, reranking=reranking, rerank_queries=of_queries
     )
@@ -272,7 +274,7 @@ import sys
 from cmah.runs.searching import search_codes
 assert len(search_codes("items.cmah", "queries.npz", database="items.npz")) == 3
 from cmah.search.reranking import Reranking
-more = {"reranking": Reranking.read("shape.npz", 12, "views"), "rerank_queries": "image.npz"}
+more = {"reranking": Reranking.read("views.npz", 12, "views"), "rerank_queries": "image.npz"}
 assert "score" in search_codes("items.cmah", "queries.npz", **more)[0]["hits"][0]
 assert not {"torch", "PIL", "trimesh", "numba"} & set(sys.modules)
 """

@@ -57,6 +57,8 @@ def test_items_are_found_by_id_or_position():
         (ItemVectors.of_items, {"ids": list("abcdeba")}, r"f\.npz: id a is there 2 times, expected one row"),
         (ItemVectors.of_shapes, {"ids": list("abcdefg")}, r"f\.npz: has no shape ids.*--per-view"),
         (ItemVectors.of_shapes, {"shape_ids": [""] * 7}, r"f\.npz: has no shape ids"),
+        (ItemVectors.of_shapes, {"shape_ids": list("aabbccd"), "modality": "image"}, "vectors of images"),
+        (ItemVectors.of_shapes, {"ids": list("abcdefg"), "shape_ids": list("abcdefg")}, "a row for each shape"),
     ],
 )
 def test_what_is_no_table_of_items(make, columns, message):
@@ -73,6 +75,8 @@ def test_vectors_of_queries():
     assert vectors_of_queries(clustered(4, 8), given, "q.npz") is given
     with pytest.raises(CodesError, match=r"q\.npz: has no row for query b"):
         vectors_of_queries(codes, table(2, ids=["a", "c"]), "q.npz")
+    with pytest.raises(CodesError, match=r"q\.npz: has 4 rows of 3 ids, expected one row for each query"):
+        vectors_of_queries(codes, table(4, ids=["a", "b", "c", "a"]), "q.npz")
     with pytest.raises(CodesError, match=r"q\.npy: has 4 rows, expected 3, one for each query"):
         vectors_of_queries(codes, table(4), "q.npy")
 
