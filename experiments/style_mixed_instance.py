@@ -62,7 +62,7 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "+ style, consistency": ("style_mixed", ("loss.contrast=0",)),
     "+ style, contrast": ("style_mixed", ("loss.consistency=0",)),
     "all (SC-IBSR)": ("style_mixed", ()),
-    "captionless": ("captionless", ("loss.negatives.kind=i2i_all",)),
+    "captionless": ("captionless", ("loss.negatives.kind=i2i_all", "loss.negatives.views=all_pairs")),
     "cmah": ("cmah", ()),
 }
 CONFIGS = Path(__file__).parent / "configs"
