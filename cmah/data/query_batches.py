@@ -107,7 +107,9 @@ class ImageQueries(torch.utils.data.Dataset):
         if unused:
             why = "describe shapes, show one that is left out, or show none"
             why = why if self.labels is None else "have no category, or show a shape of the data"
-            self.skipped.append((f"{unused} image{'s' * (unused > 1)} of kind {' or '.join(kinds)}", f"they {why}"))
+            self.skipped.append(
+                (f"{unused} image{'s' * (unused > 1)} of kind {' or '.join(kinds)}", f"they {why}")
+            )
         if len(self.images) < 2 or len(self.shapes) < 2:
             what = "that show one of them" if self.labels is None else "with a category"
             raise DatasetError(

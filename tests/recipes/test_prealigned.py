@@ -20,6 +20,7 @@ from cmah.models.pretrained import point_encoder
 from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
+from cmah.runs.query_files import cloud_tensor
 from cmah.runs.run_folder import HASH
 from cmah.training.starting import train
 
@@ -114,7 +115,7 @@ def test_zero_shot_embeddings_are_those_of_the_encoders(toy, pair, zero_shot, tm
     data = Dataset.read(toy).select("val")
     clouds = np.stack(
         [
-            Encoder.load(zero_shot)._shape(data.load_points(s).astype(np.float32))["points"][0]
+            cloud_tensor(data.load_points(s).astype(np.float32), Encoder.load(zero_shot).model)[0]
             for s in data.shapes
         ]
     )

@@ -58,7 +58,11 @@ def test_items_are_found_by_id_or_position():
         (ItemVectors.of_shapes, {"ids": list("abcdefg")}, r"f\.npz: has no shape ids.*--per-view"),
         (ItemVectors.of_shapes, {"shape_ids": [""] * 7}, r"f\.npz: has no shape ids"),
         (ItemVectors.of_shapes, {"shape_ids": list("aabbccd"), "modality": "image"}, "vectors of images"),
-        (ItemVectors.of_shapes, {"ids": list("abcdefg"), "shape_ids": list("abcdefg")}, "a row for each shape"),
+        (
+            ItemVectors.of_shapes,
+            {"ids": list("abcdefg"), "shape_ids": list("abcdefg")},
+            "a row for each shape",
+        ),
     ],
 )
 def test_what_is_no_table_of_items(make, columns, message):
