@@ -119,9 +119,13 @@ def export(
         files = {"image": str(image), "shape": str(shape)}
         click.echo(json.dumps({**files, "split": split, "database": database, "skipped": skipped}))
         return
+    queries = 0
     for path in (image, shape):
-        click.echo(f"{path}: {_content(read_codes(path)) if path.suffix == '.npz' else file_format}")
-    if file_format == "npz" and len(read_codes(image)):
+        rows = read_codes(path) if path.suffix == ".npz" else None
+        click.echo(f"{path}: {file_format if rows is None else _content(rows)}")
+        if rows is not None and path == image:
+            queries = len(rows)
+    if queries:
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
     if not embeddings and file_format == "npz":
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")

@@ -209,7 +209,7 @@ def measure(o: SimpleNamespace) -> None:
         names = {image.category for image in images if image.kind in config.data.kinds} - {""}
         dataset, measured = of_categories(dataset, names), of_categories(measured, names)
     rate = PAIRS[pair[0]] / RATE if pair else 1.0
-    batches = load_recipe(RECIPE).batches_of(config, dataset)
+    batches = config.training.batches(load_recipe(RECIPE).samples_of(config, dataset)[0])
     settings = [
         f"training.epochs={math.ceil(o.steps / batches)}",
         *given,

@@ -44,6 +44,15 @@ class TrainingConfig(Settings):
     patience: int = 0  # stop after this many validations without a better one; 0 never stops early
     save_minutes: float = 10.0  # save what resuming needs at least this often within an epoch
 
+    def batches(self, samples: int) -> int:
+        """About how many batches an epoch over so many samples has, some of which are held out.
+
+        Examples:
+            >>> TrainingConfig(batch_size=30, held_out=0.1).batches(1000), TrainingConfig().batches(5)
+            (30, 1)
+        """
+        return max(1, int(samples * (1 - self.held_out)) // self.batch_size)
+
 
 @dataclass(frozen=True)
 class DataConfig(Settings):

@@ -13,7 +13,7 @@ import torch
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
 from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
-from cmah.data.shape_views import ViewsFrom, describing_views
+from cmah.data.shape_views import ViewsFrom, described, describing_views
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped
 
@@ -100,7 +100,8 @@ class ImageQueries(torch.utils.data.Dataset):
         if self.labels is None:
             self.images = [image for image in queries if image.shape_id in self.row]
             names = sorted({shape.category for shape in self.shapes} - {""})
-            self.numbers = {name: number for number, name in enumerate(names)}
+            numbers = {name: number for number, name in enumerate(names)}
+            self.categories = [numbers.get(shape.category, -1) for shape in self.shapes]
         else:
             self.images = [image for image in queries if image.category in self.labels]
         unused = sum(image.kind in kinds for image in dataset.images) - len(self.images)
@@ -181,11 +182,10 @@ class ImageQueries(torch.utils.data.Dataset):
             return {"label": np.array([self.labels[image.category] for image in images], np.int64)}
         place = {row: i for i, row in enumerate(rows)}
         shown = [self.row[image.shape_id] for image in images]
-        number = [self.numbers.get(shape.category, -1) for shape in self.shapes]
         return {
             "instance": np.array([place[row] for row in shown], np.int64),
-            "category": np.array([number[row] for row in shown], np.int64),
-            "shape_category": np.array([number[row] for row in rows], np.int64),
+            "category": np.array([self.categories[row] for row in shown], np.int64),
+            "shape_category": np.array([self.categories[row] for row in rows], np.int64),
         }
 
     def _query(self, epoch: int, wanted: int) -> tuple[Image, np.ndarray]:
@@ -220,8 +220,7 @@ def query_images(
     Args:
         dataset: the images and shapes.
         kinds: the kinds of images that are queries.
-        views_from: where every second render describes a shape ("even", "odd"), only the others are queries, as in
-            encoding.
+        views_from: where every second render describes a shape ("even", "odd"), only the others are queries.
         labelled: whether queries must have a category and show no shape of the dataset, whose category would be read
             with theirs; otherwise they must show one.
 
@@ -231,10 +230,8 @@ def query_images(
         True
     """
     views = dataset.views()
-    describing: set[str] = set()
-    if views_from != "all":
-        each = [describing_views(images, len(images), views_from) for images in views.values() if images]
-        describing = {image.image_id for images in each for image in images}
+    every = [] if views_from == "all" else described(dataset, dataset.shapes, len(dataset.images), views_from)
+    describing = {image.image_id for images in every for image in images}
     return [
         image
         for image in dataset.images

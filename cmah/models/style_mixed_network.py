@@ -50,6 +50,11 @@ class StyleMixed(nn.Module):
     points = 0
     colours = False
     frozen_images: FrozenImages | None = None
+    # buffers of the level "category"
+    steps: Tensor
+    centres_source: Tensor
+    centres_target: Tensor
+    centres_seen: Tensor
 
     def __init__(self, config: StyleMixedConfig) -> None:
         super().__init__()
@@ -58,10 +63,10 @@ class StyleMixed(nn.Module):
         pixels: Channels = "colour and mask" if c.masks else "colour"
         stage = c.style_stage or 2
         self.image_tower = staged_tower(c.image_encoder, c.image_weights, c.image_size, pixels, stage)
-        self.dim, dim = c.dim, self.image_net.dim
+        self.dim = c.dim
         self.image_size = c.image_size or self.image_net.default_size
         self.shape_tower = None
-        self.image_neck = _neck(c, dim)
+        self.image_neck = _neck(c, self.image_net.dim)
         self.own_neck: nn.Module | None = None
         if not c.shared:
             alike = c.shape_encoder in ("", c.image_encoder)
@@ -122,25 +127,20 @@ class StyleMixed(nn.Module):
         if self.attention is not None:
             nn.init.eye_(self.attention.projection.weight)
 
-    steps: Tensor
-    centres_source: Tensor
-    centres_target: Tensor
-    centres_seen: Tensor
-
     @property
     def centres(self) -> tuple[Tensor, Tensor, Tensor]:
         """At the level "category" the centres of the classes so far, and which there are; see `ClassCentres`."""
         return self.centres_source, self.centres_target, self.centres_seen
 
-    def count_step(self, *centres: Tensor) -> None:
+    def count_step(self, centres: tuple[Tensor, Tensor, Tensor] | None) -> None:
         """Count an optimiser step of the level "category".
 
         Args:
-            centres: those after the step, as in `centres`; none where they are not used.
+            centres: those after the step, as in `centres`; None where they are not used.
         """
         with torch.no_grad():
             self.steps += 1
-            for buffer, value in zip(self.centres if centres else (), centres, strict=True):
+            for buffer, value in zip(self.centres, centres, strict=True) if centres else ():
                 buffer.copy_(value)
 
     @property

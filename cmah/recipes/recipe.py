@@ -69,12 +69,6 @@ class Recipe(ABC):
         """How many samples an epoch goes over, before shapes are held out, and what they are: here shapes."""
         return len(data.select(config.data.split).shapes), "shapes"
 
-    @classmethod
-    def batches_of(cls, config: Config, data: Dataset) -> int:
-        """How many batches an epoch has, about."""
-        samples, _ = cls.samples_of(config, data)
-        return max(1, int(samples * (1 - config.training.held_out)) // config.training.batch_size)
-
     @abstractmethod
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss of a batch, and its named parts before they are weighted.

@@ -176,7 +176,7 @@ class StyleMixedRecipe(Recipe):
         self.remarks = list(self.network.remarks)
         self.chosen_by = "category" if self.by_category else "instance"
         self.mixes = config.model.style_stage > 0
-        if s.consistency and not self.mixes and config.preset != "cmic":
+        if s.consistency and not self.mixes:
             self.remarks.append(
                 "loss.consistency has no effect where no style is mixed (model.style_stage=0)"
             )
@@ -336,4 +336,7 @@ class StyleMixedRecipe(Recipe):
     def after_step(self) -> None:
         """Keep the centres of the classes, and count the step."""
         if self.by_category:
-            self.network.count_step(*vars(self._next_centres).values() if self._next_centres else ())
+            centres = self._next_centres
+            self.network.count_step(
+                None if centres is None else (centres.source, centres.target, centres.seen)
+            )

@@ -84,9 +84,8 @@ def export(
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
     if per_view:
         encoder.require_views()
-    _refuse_to_replace(
-        out, targets.values(), beside, format, embeddings
-    )  # before hours of encoding, not after
+    # before hours of encoding, not after
+    _refuse_to_replace(out, targets.values(), beside, format, embeddings)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if encoder.model.points else ""

@@ -120,8 +120,8 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
         600
     """
     training = config.training
-    recipe = load_recipe(config.recipe)
-    (samples, unit), batches = recipe.samples_of(config, data), recipe.batches_of(config, data)
+    samples, unit = load_recipe(config.recipe).samples_of(config, data)
+    batches = training.batches(samples)
     if not training.epochs or training.epochs * batches >= LEAST_STEPS:
         return config
     epochs = -(-LEAST_STEPS // batches)

@@ -198,6 +198,16 @@ def test_the_vectors_of_groups_are_those_of_the_shape(settings, tmp_path, views)
         np.testing.assert_allclose(mean / np.linalg.norm(mean), vector, atol=1e-5)
 
 
+def test_company_does_not_matter(run, data):
+    """A shape with fewer views than those beside it has the same code alone, to the bit."""
+    encoder, dataset = Encoder.load(run), Dataset.read(data)
+    dataset.images = [image for image in dataset.images if image.shape_id != "box02" or image.view < 2]
+    together, _ = encoder.dataset_shapes(dataset, dataset.shapes[:5], embeddings=True)
+    alone, _ = encoder.dataset_shapes(dataset, dataset.shapes[2:3], embeddings=True)
+    assert alone.ids.tolist() == ["box02"]
+    assert together.embeddings[2].tolist() == alone.embeddings[0].tolist()
+
+
 def test_shapes_without_views_are_listed_per_view_too(run, data, tmp_path):
     dataset = Dataset.read(data)
     dataset.images = [image for image in dataset.images if image.shape_id != "box01"]
