@@ -1,6 +1,11 @@
 """Packages, folder mapping and extras; the rest of the configuration is in pyproject.toml."""
 
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
 from setuptools import find_packages, setup
+from setuptools.command.editable_wheel import editable_wheel
 
 # kernels/ and cli/ stand at the top of the checkout and are installed as cmah.kernels and cmah.cli.
 # They have no __init__.py: a top-level package named "kernels" on the path would shadow another distribution.
@@ -37,8 +42,54 @@ dev = [
     "build>=1.2",
 ]
 
+# Python takes a folder named cmah without __init__.py, such as the clone seen from the folder that it lies in, for a
+# package, before it asks the finder that setuptools installs for an editable install. This one is asked before.
+FINDER = f'''"""Finds the editable install of cmah where a folder of that name would hide it."""
+
+import sys
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "cmah":
+            return None
+        from importlib.machinery import PathFinder
+        from importlib.util import spec_from_file_location
+
+        found = PathFinder.find_spec(name)
+        if found is None or found.origin is not None:  # a package with a file goes first, as ever
+            return None
+        return spec_from_file_location(name, {os.path.abspath("cmah/__init__.py")!r})
+
+
+sys.meta_path.insert(0, Finder)
+'''
+
+
+class EditableWheel(editable_wheel):
+    """The wheel of an editable install, with the finder beside what setuptools puts in it."""
+
+    def _select_strategy(self, *arguments: Any) -> Any:
+        return _WithFinder(super()._select_strategy(*arguments))
+
+
+class _WithFinder(AbstractContextManager[Any]):
+    def __init__(self, strategy: Any) -> None:
+        self.strategy = strategy
+
+    def __call__(self, wheel: Any, *arguments: Any) -> None:
+        self.strategy(wheel, *arguments)
+        wheel.writestr("_cmah_editable.py", FINDER)
+        wheel.writestr("_cmah_editable.pth", "import _cmah_editable\n")
+
+    def __exit__(self, *_: object) -> None:
+        pass  # that of setuptools warns of the folders that are taken care of here
+
+
 setup(
     packages=packages,
+    cmdclass={"editable_wheel": EditableWheel},
     package_dir={"cmah": "cmah", "cmah.kernels": "kernels", "cmah.cli": "cli"},
     package_data={
         "cmah": ["py.typed"],

@@ -1,5 +1,8 @@
 """The `cmah` command: a group whose subcommands, one file each, are imported only when called."""
 
+import codecs
+import json
+import logging
 import os
 import re
 import sys
@@ -47,6 +50,9 @@ class LazyGroup(click.Group):
         """Run a command; Ctrl-C ends it with the exit status that shells expect."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            _close_output()  # whoever read it has enough, as `head` has
+            sys.exit(141)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(130)
@@ -59,7 +65,9 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(cmah.__version__, prog_name="cmah")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--debug", is_flag=True, help="Show the traceback of an error, and the warnings of all libraries."
+)
 def group(debug: bool) -> None:
     """Find 3D shapes by a photo, and photos by a shape, in a few bytes per object.
 
@@ -74,14 +82,17 @@ def main(arguments: list[str] | None = None) -> None:
     # Two threads that spin while they wait took over 4 s for a training step where other processes shared the two
     # cores; threads that sleep took 0.27 s. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.formatwarning = lambda message, *_: f"Warning: {message}\n"
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    _prepare_output(debug)
     try:
         # --debug is accepted anywhere on the line
         sys.exit(run([argument for argument in arguments if argument != "--debug"]))
     except (cmah.CmahError, OSError, MemoryError, RuntimeError) as error:
         text = _explanation(error)
+        if isinstance(error, OSError) and error.filename is None and _output_failed(error):
+            text = f"standard output: {error.strerror}"
+            _close_output()
         if debug or not text:
             raise
         click.echo(f"Error: {' '.join(text.split())}", err=True)
@@ -97,6 +108,50 @@ def main(arguments: list[str] | None = None) -> None:
             err=True,
         )
         sys.exit(2)
+
+
+def _prepare_output(debug: bool) -> None:
+    """Make the standard streams fit for every name, and keep the warnings of other libraries out of them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except (
+            OSError
+        ):  # closed: a file that is opened later would take its place and receive what is printed
+            os.open(os.devnull, os.O_RDWR)
+    codecs.register_error("cmah", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="cmah")
+    if not debug:
+        warnings.showwarning = _show_warning
+        logging.getLogger().addHandler(logging.NullHandler())  # without any, Python prints what libraries log
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding cannot express, also of names that are no Unicode: as in JSON."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    from cmah.errors import CmahWarning
+
+    if issubclass(category, CmahWarning):
+        click.echo(f"Warning: {message}", err=True)
+
+
+def _output_failed(error: BaseException) -> bool:
+    """Whether an error was raised while something was printed: it names no file."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals["__name__"].startswith("click.")
+
+
+def _close_output() -> None:
+    """Let what is still to be printed go nowhere, for Python would fail at it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _explanation(error: Exception) -> str:

@@ -16,6 +16,20 @@ class CmahError(Exception):
     """
 
 
+class CmahWarning(UserWarning):
+    """Something that a result lacks and the user may want to know; each message is one line.
+
+    The commands print these warnings and no others, unless given --debug.
+
+    Examples:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.warn("view 3 of chair.obj cannot be read", CmahWarning)
+        >>> print(caught[0].message)
+        view 3 of chair.obj cannot be read
+    """
+
+
 class CodesError(CmahError, ValueError):
     """Codes, embeddings or an index that are not what they should be.
 

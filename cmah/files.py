@@ -1,14 +1,18 @@
 """Files written whole or not at all, folders locked, JSON, lists of skipped files, and arrays mapped from disk."""
 
 import csv
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +21,7 @@ from cmah.errors import CmahError
 if TYPE_CHECKING:
     import numpy as np
 
+ABANDONED = 3600.0  # seconds after which the temporary file of a process that is dead here is no other machine's either
 Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
 
 
@@ -44,7 +49,7 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
 def require_replaceable(
     path: str | Path, mark: bytes | tuple[bytes, ...], inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Refuse to overwrite an input, or a file of another format.
+    """Refuse to overwrite an input or a file of another format, and to begin what could not be written at its end.
 
     Args:
         path: the file that is to be written.
@@ -52,7 +57,7 @@ def require_replaceable(
         inputs: files that are read.
 
     Raises:
-        CmahError: if it is one of `inputs`, or exists without the mark.
+        CmahError: if it is one of `inputs`, or exists without the mark, or cannot be written.
 
     Examples:
         >>> _ = Path("letter.txt").write_text("Dear Ada")
@@ -69,6 +74,37 @@ def require_replaceable(
             beginning = file.read(1 << 16)
         if not any(each in beginning for each in marks):
             raise CmahError(f"{path}: exists and is not such a file as is written here; choose another name")
+    require_writable(path)
+
+
+def require_writable(path: str | Path) -> None:
+    """Refuse a path at which no file can be written, before the work is done of which it shall take the result.
+
+    An empty file is made beside it, or in the nearest folder above it that exists, and removed again.
+
+    Raises:
+        CmahError: if it is a folder or a device, or no file can be made there.
+
+    Examples:
+        >>> _ = Path("letter.txt").write_text("Dear Ada")
+        >>> require_writable("letter.txt/codes.npz")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: letter.txt/codes.npz: cannot be written (Not a directory)
+    """
+    path = _replaced(path)
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with suppress(FileNotFoundError):  # a name that is too long is refused here
+            os.lstat(path)
+        folder = path.parent
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        trial = folder / _temporary_name(Path("trial"))
+        os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        trial.unlink()
+    except OSError as error:
+        raise CmahError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -88,14 +124,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         >>> Path("codes.txt").read_text()
         '1011'
     """
-    path = Path(path)
-    if os.path.islink(path):
-        path = _target(path)  # the file behind the link is replaced, not the link
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
-    temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
+    path = _replaced(path)
+    temporary = path.parent / _temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent, os.getpid())
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -105,6 +138,33 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # an error that is being raised must not be replaced by this one
             temporary.unlink(missing_ok=True)
+
+
+def _replaced(path: str | Path) -> Path:
+    """The ordinary file that is to be written: the one behind a link, which itself stays."""
+    path = Path(path)
+    if os.path.islink(path):
+        path = _target(path)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
+    return path
+
+
+def _temporary_name(path: Path) -> str:
+    """A name that no other thread of any process writes to; not much longer than the file's, however long that is."""
+    return f".{path.stem[:40]}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix[:40]}"
+
+
+@cache
+def _remove_abandoned(folder: Path, process: int) -> None:
+    """Remove, once in each process, what killed processes have left half-written in a folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = re.fullmatch(r"\..*\.(\d+)\.\d+\.tmp(\..*)?", entry.name, re.DOTALL)
+            if name and not os.path.exists(f"/proc/{name[1]}"):
+                with suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED:
+                        os.unlink(entry.path)
 
 
 def _target(link: Path) -> Path:
@@ -142,6 +202,9 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     except BlockingIOError:
         os.close(handle)
         raise CmahError(f"{folder}: another process is at work in this folder") from None
+    except OSError as error:
+        os.close(handle)
+        raise CmahError(f"{folder}: cannot be locked ({error.strerror})") from None
     try:
         yield
     finally:

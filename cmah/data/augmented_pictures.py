@@ -16,7 +16,7 @@ from cmah.data.augmentation import (
 )
 from cmah.data.dataset import Dataset, Image
 from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture, open_with_mask
-from cmah.errors import CmahError
+from cmah.errors import CmahError, CmahWarning
 from cmah.files import Skipped
 
 
@@ -154,7 +154,7 @@ class AugmentedPictures:
         try:
             return open_picture(self.dataset.picture(self._styles[choice]), self.framing)[0]
         except CmahError as error:
-            warnings.warn(f"{error}; its colours are not taken on", stacklevel=2)
+            warnings.warn(f"{error}; its colours are not taken on", CmahWarning, stacklevel=2)
             return None
 
 

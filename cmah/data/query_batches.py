@@ -14,7 +14,7 @@ from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
 from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
 from cmah.data.shape_views import ViewsFrom, described, describing_views
-from cmah.errors import CmahError, DatasetError
+from cmah.errors import CmahError, CmahWarning, DatasetError
 from cmah.files import Skipped
 
 SHAPE_STREAM, QUERY_VIEW_STREAM = 3, 4  # random streams beside those of `training_batches`
@@ -198,7 +198,7 @@ class ImageQueries(torch.utils.data.Dataset):
                 return self.images[position], self.pictures.draw(self.images[position], rng)
             except CmahError as error:
                 fault = fault or error
-                warnings.warn(f"{error}; the next image takes its place", stacklevel=2)
+                warnings.warn(f"{error}; the next image takes its place", CmahWarning, stacklevel=2)
         raise fault or CmahError(f"{self.dataset.root}: no image")
 
     def _described(self, epoch: int, number: int, row: int, asked: set[str]) -> np.ndarray | None:
@@ -208,7 +208,7 @@ class ImageQueries(torch.utils.data.Dataset):
         rng = np.random.default_rng([self.seed, QUERY_VIEW_STREAM, epoch, number, row])
         drawn, _, skipped = self.views_of_shapes.draw_together(describing_views(images, self.views), rng)
         for _, reason in skipped:
-            warnings.warn(f"{reason}; the shape has fewer views", stacklevel=2)
+            warnings.warn(f"{reason}; the shape has fewer views", CmahWarning, stacklevel=2)
         return drawn if len(drawn) else None
 
 

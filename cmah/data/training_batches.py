@@ -18,7 +18,7 @@ from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
-from cmah.errors import CmahError, DatasetError
+from cmah.errors import CmahError, CmahWarning, DatasetError
 from cmah.files import Skipped
 from cmah.progress import progress
 
@@ -148,7 +148,7 @@ class TrainingPairs(torch.utils.data.Dataset):
                 return self._pair(epoch, (wanted + offset) % len(self))
             except CmahError as error:
                 fault = fault or error
-                warnings.warn(f"{error}; the next shape takes its place", stacklevel=2)
+                warnings.warn(f"{error}; the next shape takes its place", CmahWarning, stacklevel=2)
         raise fault or CmahError(f"{self.dataset.root}: no shape")
 
     def _pair(self, epoch: int, position: int) -> dict[str, np.ndarray]:
@@ -185,7 +185,7 @@ class TrainingPairs(torch.utils.data.Dataset):
                 first = int(choice) if first < 0 else first
             except CmahError as error:
                 fault = error
-                warnings.warn(f"{error}; another view takes its place", stacklevel=2)
+                warnings.warn(f"{error}; another view takes its place", CmahWarning, stacklevel=2)
             if len(drawn) == self.views:
                 return drawn, first
         if not drawn:
