@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -26,7 +27,7 @@ Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that wa
 
 
 def require_file(path: str | Path, expected: str = "", error: type[CmahError] = CmahError) -> None:
-    """Refuse a path that is not an ordinary file: a pipe or a device could keep its reader waiting for ever.
+    """Refuse a path that is no ordinary file or may not be read: a pipe could keep its reader waiting for ever.
 
     Args:
         path: the file that is to be read.
@@ -34,15 +35,25 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
         error: class of the error.
 
     Raises:
-        CmahError: of class `error`, if the file is missing, or a folder, pipe or device.
+        CmahError: of class `error`, if the file is missing or not to be read, or a folder, pipe or device.
 
     Examples:
         >>> require_file("chair.obj", "a mesh")
         Traceback (most recent call last):
         cmah.errors.CmahError: chair.obj: no such file (a mesh)
     """
-    if not os.path.isfile(path):
-        what = "not a file" if os.path.lexists(path) else "no such file"
+    try:
+        ordinary = stat.S_ISREG(os.stat(path).st_mode)
+        what = "" if ordinary else "not a file"
+        if ordinary and not os.access(path, os.R_OK):
+            what = f"cannot be read ({os.strerror(errno.EACCES)})"
+    except (FileNotFoundError, NotADirectoryError):
+        what = "a link that leads nowhere" if os.path.islink(path) else "no such file"
+    except OSError as problem:
+        what = f"cannot be read ({problem.strerror})"
+    except ValueError:  # a NUL character in it
+        what = "no such file"
+    if what:
         raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
@@ -237,7 +248,9 @@ def read_json(path: str | Path) -> Any:
     require_file(path)
     try:
         return parse_json(Path(path).read_text(encoding="utf-8"), unique_keys=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CmahError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise CmahError(f"{path}: not a readable JSON file ({error})") from None
 
 

@@ -32,7 +32,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     require_file(path, "expected a TOML file of settings", ConfigError)
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
         raise ConfigError(f"{path}: not a TOML file ({error})") from None
     except RecursionError:
         raise ConfigError(f"{path}: not a TOML file (nested too deeply)") from None

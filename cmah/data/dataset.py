@@ -16,6 +16,7 @@ shape. What needs nothing else is written as version 1, so that its checksum, by
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -100,7 +101,12 @@ class Dataset:
         )
         by_id = {shape.shape_id: shape for _, shape in shapes}
         table = root / "images.csv"
-        linked = [rows.linked(image, by_id, f"{table}: row {row}", faults) for row, image in images]
+        # each row of images.csv would name a shape of a table that cannot be read
+        linked = (
+            [rows.linked(image, by_id, f"{table}: row {row}", faults) for row, image in images]
+            if shapes or not faults
+            else []
+        )
         for file, ids in (
             ("shapes.csv", [(row, shape.shape_id) for row, shape in shapes]),
             ("images.csv", [(row, image.image_id) for row, image in images]),
@@ -219,6 +225,17 @@ class Dataset:
         if np.abs(points[:, :3]).max() > COMFORTABLE:
             points = normalise(points)
         return points.astype(np.float16)
+
+    def absent_files(self) -> list[str]:
+        """The files that the tables name and that are not there, one line each, with table, row and path."""
+        named = [("shapes.csv", shape.shape_id, (shape.points,)) for shape in self.shapes]
+        named += [("images.csv", image.image_id, (image.path, image.mask)) for image in self.images]
+        return [
+            f"{table}: row of {name!r}: {self.file(path)}: no such file"
+            for table, name, paths in named
+            for path in paths
+            if path and not os.path.exists(self.file(path))
+        ]
 
     def check_files(self) -> list[str]:
         """Open every file that the tables name; the faults, one line each, with table, row and what was expected."""

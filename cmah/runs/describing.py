@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cmah.codes import BinaryCodes, read_codes
-from cmah.errors import CmahError, RunError
-from cmah.files import read_json, require_file
+from cmah.errors import CmahError, DatasetError, RunError
+from cmah.files import parse_json, read_json, require_file
 from cmah.runs.metrics_log import read_metrics
 from cmah.search import HammingIndex
 from cmah.search.index_file import is_index
@@ -20,13 +20,16 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
     Args:
         path: a dataset folder, a run folder, a code or embedding file, or an index.
         verify: check every checksum of an index, which reads all of it.
-        check: open every file that a dataset names; the faults are listed under "faults".
+        check: open every file that a dataset names, instead of only looking whether it is there.
 
     Returns:
-        "what" ("dataset", "run", "binary codes", "embeddings" or "index") and the entries of that format.
+        "what" ("dataset", "run", "binary codes", "embeddings" or "index") and the entries of that format; under
+        "faults" all that is wrong with a dataset or a run, one line each, if anything is, or if `check` is on. Where
+        the tables of a dataset have faults, there are no further entries.
 
     Raises:
-        CmahError: if the path is none of these or is damaged, or `check` is asked of anything but a dataset.
+        CmahError: if the path is none of these, or damaged codes or index, or `check` is asked of
+            anything but a dataset.
 
     Examples:
         >>> dataset = describe("demo/dataset")
@@ -37,7 +40,7 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
         ('binary codes', 64, [16, 32, 64])
     """
     path = Path(path)
-    is_dataset = (path / "dataset.json").exists()
+    is_dataset = path.is_dir() and (path / "dataset.json").exists()
     if check and not is_dataset:
         raise CmahError(f"--check needs a dataset folder; {path} has no dataset.json")
     if is_dataset:
@@ -51,10 +54,13 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
 
 
 def _dataset(path: Path, check: bool) -> dict[str, Any]:
-    """Counts of a dataset folder."""
+    """Counts of a dataset folder, and its faults."""
     from cmah.data.dataset import Dataset  # needs Pillow, which code files and indexes do not
 
-    dataset = Dataset.read(path)
+    try:
+        dataset = Dataset.read(path)
+    except DatasetError as error:
+        return {"what": "dataset", "faults": error.faults}
     categories = {shape.category for shape in dataset.shapes} | {image.category for image in dataset.images}
     description: dict[str, Any] = {
         "what": "dataset",
@@ -77,18 +83,26 @@ def _dataset(path: Path, check: bool) -> dict[str, Any]:
         "up axis": dataset.up_axis,
         "checksum": dataset.checksum(),
     }
-    return description | ({"faults": dataset.check_files()} if check else {})
+    faults = dataset.check_files() if check else dataset.absent_files()
+    return description | ({"faults": faults} if check or faults else {})
 
 
 def _run(path: Path) -> dict[str, Any]:
-    """State and configuration of a run folder."""
+    """State and configuration of a run folder, and its faults."""
     config = read_json(path / "config.json")
     if not isinstance(config, dict) or config.get("format") != "cmah-run":
         raise RunError(f"{path / 'config.json'}: not the configuration of a run")
-    records = read_metrics(path)
+    weights = path / "model.safetensors"
+    faults = [
+        fault for file in (weights, path / "state" / "last.safetensors") for fault in _tensor_faults(file)
+    ]
+    try:
+        records = read_metrics(path)
+    except CmahError as error:
+        records = []
+        faults.append(str(error))
     validated = [r for r in records if "validation" in r and math.isfinite(r["validation"]["score"])]
     best = max(validated, key=lambda record: record["validation"]["score"], default=None)
-    weights = path / "model.safetensors"
     return {
         "what": "run",
         "weights": f"{weights.stat().st_size} bytes" if weights.exists() else "none yet",
@@ -97,7 +111,27 @@ def _run(path: Path) -> dict[str, Any]:
         "last": records[-1] if records else None,
         **_seen_by(config.get("model")),
         "config": config,
+        **({"faults": faults} if faults else {}),
     }
+
+
+def _tensor_faults(path: Path) -> list[str]:
+    """What is wrong with a safetensors file, as far as its header and its size tell; nothing where there is none."""
+    if not path.exists():
+        return []
+    try:
+        require_file(path)
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            size = path.stat().st_size
+            header = parse_json(file.read(length)) if 8 + length <= size else None
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        wanted = 8 + length + max(ends, default=0)
+        return [] if wanted == size else [f"{path}: {size} bytes, expected {wanted}"]
+    except CmahError as error:
+        return [str(error)]
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, OSError):
+        return [f"{path}: not a readable safetensors file"]
 
 
 def _seen_by(model: Any) -> dict[str, str]:

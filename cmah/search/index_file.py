@@ -119,6 +119,9 @@ def write_index(
 def is_index(path: str | Path) -> bool:
     """Whether a file begins as an index file does.
 
+    Raises:
+        CodesError: if it cannot be read.
+
     Examples:
         >>> from pathlib import Path
         >>> from cmah.search.blocks import CodeBlocks
@@ -128,8 +131,11 @@ def is_index(path: str | Path) -> bool:
         >>> is_index("empty.cmah"), is_index("notes.txt")
         (True, False)
     """
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
