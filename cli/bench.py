@@ -112,6 +112,8 @@ def bench(
     if plot is not None:
         import_module("matplotlib")  # fails now, not after an hour
         bench_report.refuse_to_replace_plot(plot)
+    if json_path == "":
+        raise click.BadParameter("an empty text, expected a path or -", param_hint="'--json'")
     versions, notes = installed(tuple(name for name in against.split(",") if name))
     for note in notes:
         click.echo(note, err=True)
@@ -119,6 +121,11 @@ def bench(
     options["bits"] = options["bits"] or (BITS if generated else (None,))
     options["n"] = options["n"] or (N if generated else (None,))
     options["k"] = options["k"] or (10,)
+    if generated and max(options["k"]) > max(options["n"]):
+        raise click.BadParameter(
+            f"{str(max(options['k']))[:40]}, expected at most the {max(options['n'])} codes of --n",
+            param_hint="'-k'",
+        )
     options["threads"] = thread_count(options["threads"])
     settings = Settings(peers=tuple(versions), query_file=query, **options)
     if json_path and json_path != "-":

@@ -17,7 +17,7 @@ import click
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**32 - 1),
     help="Random seed of the shapes and the training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import cmah
+from cmah.cli.options import strict
 
 COMMANDS = {
     "demo": "run everything below on synthetic shapes; ends with a page to look at",
@@ -44,7 +45,7 @@ class LazyGroup(click.Group):
             return None
         module = import_module(f"cmah.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
-        return command
+        return strict(command)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; Ctrl-C ends it with the exit status that shells expect."""
@@ -134,7 +135,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     from cmah.errors import CmahWarning
 
     if issubclass(category, CmahWarning):

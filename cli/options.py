@@ -1,6 +1,8 @@
 """Options and parameter types that several commands share."""
 
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +48,44 @@ class Numbers(click.ParamType):
         if self.minimum is not None and min(numbers) < self.minimum:
             self.fail(f"{text!r}, expected {kind}, {self.minimum:g} or more", param, ctx)
         return tuple(map(int, numbers)) if self.whole else tuple(numbers)
+
+
+class GivenPath(click.Path):
+    """A path: any text but an empty one, which an unset variable of a shell leaves.
+
+    Whether it can be read is seen later, so that what the system says against it is the same line in every command.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if value in ("", b""):
+            self.fail("an empty text, expected a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class GivenNumber(click.FloatRange):
+    """A number in a range, which nan is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan, expected a number", param, ctx)
+        return number
+
+
+def strict(command: click.Command) -> click.Command:
+    """The command, with `GivenPath` and `GivenNumber` for click's own types, which let more pass."""
+    for parameter in command.params:
+        given = parameter.type
+        if isinstance(given, click.Path) and given.type is Path and not given.exists:
+            parameter.type = GivenPath()
+        elif isinstance(given, click.FloatRange):
+            parameter.type = GivenNumber(given.min, given.max, given.min_open, given.max_open, given.clamp)
+    return command
 
 
 def checked(check: Callable[[Any], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:

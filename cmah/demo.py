@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cmah
+from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Shape
 from cmah.demo_page import DIRECTIONS, Maps, map_lines, write_page
@@ -82,7 +83,7 @@ def run_demo(
 
     Args:
         out: folder for everything: new, empty, or of an earlier demo with the same seed and scale.
-        seed: of shapes, points, initialisation, order and augmentation; 0 or more.
+        seed: of shapes, points, initialisation, order and augmentation, 0 to 2^32 - 1.
         scale: how much to do.
         report: called with each line of progress.
 
@@ -101,6 +102,8 @@ def run_demo(
         Traceback (most recent call last):
         cmah.errors.CmahError: demo: holds a demo with ...seed 0...; choose another folder
     """
+    if not 0 <= as_int(seed, "seed", CmahError) < 1 << 32:  # what training takes
+        raise CmahError(f"seed is {seed}, expected 0 to 2^32 - 1")
     return _Demo(Path(out), seed, scale or Scale(), report).go()
 
 

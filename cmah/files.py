@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,31 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # an error that is being raised must not be replaced by this one
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_paths(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
+    """`atomic_path` for files that belong together: none is replaced before all are written.
+
+    Raises:
+        CmahError: as `atomic_path`; the old files are whole then, and still belong together.
+
+    Examples:
+        >>> with atomic_paths(["left.txt", "right.txt"]) as temporary:
+        ...     for path in temporary:
+        ...         _ = path.write_text("new")
+        >>> Path("right.txt").read_text()
+        'new'
+    """
+    with ExitStack() as stack:
+        temporary = [stack.enter_context(atomic_path(path)) for path in paths]
+        try:
+            yield temporary
+        except CmahError as error:  # one that names a temporary file
+            text = str(error)
+            for part, path in zip(temporary, paths, strict=True):
+                text = text.replace(str(part), str(path))
+            raise (error if text == str(error) else CmahError(text)) from None
 
 
 def _replaced(path: str | Path) -> Path:

@@ -10,6 +10,7 @@ from cmah.checks import as_int
 from cmah.errors import CodesError
 
 T = TypeVar("T")
+MAX_THREADS = 1024  # more than any machine has cores
 
 
 def available_cores() -> int:
@@ -30,7 +31,7 @@ def thread_count(threads: int | None) -> int:
     """The number of threads to use: `threads`, or one per available core for None.
 
     Raises:
-        CodesError: if `threads` is not a whole number or is below 1.
+        CodesError: if `threads` is not a whole number, is below 1 or above `MAX_THREADS`.
 
     Examples:
         >>> thread_count(4)
@@ -43,6 +44,8 @@ def thread_count(threads: int | None) -> int:
         return available_cores()
     if as_int(threads, "threads") < 1:
         raise CodesError(f"threads is {threads}, expected 1 or more")
+    if threads > MAX_THREADS:
+        raise CodesError(f"threads is {threads}, expected at most {MAX_THREADS}")
     return int(threads)
 
 

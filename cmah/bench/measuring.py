@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from cmah.bench.ceilings import ceilings
+from cmah.bench.ceilings import available_memory, ceilings
 from cmah.bench.peers import Answer, Search, require_equal, variants
 from cmah.bench.timing import ROUNDS, Timing, affordable, in_turn, timed
 from cmah.bench.workload import Workload, make_workload
 from cmah.codes import BinaryCodes
+from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
 from cmah.search.index import HammingIndex
 
+LARGEST = 10**18  # of any number of codes, queries or neighbours
 POOL = 64  # queries drawn at least, so that calls of few queries are not always the same
 _SAVED = 100_000  # codes in the index file whose size is measured, at most
 
@@ -129,15 +131,52 @@ def measure(settings: Settings) -> Iterator[Case]:
     """Measure one case after another.
 
     Raises:
-        CmahError: for a file without such codes, or if a peer's results differ from ours.
+        CmahError: for a file without such codes, for sizes that are refused by `require_possible`, or if a peer's
+            results differ from ours.
 
     Examples:
         >>> settings = Settings(threads=1, bits=(64,), n=(100, 200), k=(3,), queries=4, rounds=1)
         >>> [(case.bits, case.n, case.k, case.queries) for case in measure(settings)]
         [(64, 100, 3, 4), (64, 200, 3, 4)]
     """
+    require_possible(settings)
     for bits, n in product(settings.bits, settings.n):
         yield from _of_one_size(settings, bits, n)
+
+
+def require_possible(settings: Settings) -> None:
+    """Refuse sizes that this machine has no memory for, before anything is made.
+
+    Raises:
+        CodesError: naming the bound, or the memory that is needed and how much of it there is.
+
+    Examples:
+        >>> require_possible(Settings(threads=1, n=(10**15,)))
+        Traceback (most recent call last):
+        cmah.errors.CodesError: --n 1000000000000000 --queries 256 -k 10 --bits 64 needs 14,901,161 GiB of memory, ...
+    """
+    for name, values, most in (
+        ("bits", settings.bits, MAX_BITS),
+        ("n", settings.n, LARGEST),
+        ("number of queries", (settings.queries,), LARGEST),
+        ("k", settings.k, LARGEST),
+    ):
+        for value in values:
+            if value is not None and not 1 <= value <= most:
+                bound = f"{most}" if most < LARGEST else "10^18"
+                raise CodesError(f"{name} is {str(value)[:40]}, expected 1 to {bound}")
+    k = max(settings.k)
+    free = available_memory()
+    for bits, n in product(settings.bits, settings.n):
+        width, drawn = ((bits or 8) + 7) // 8, max(settings.queries, POOL)
+        # the codes and the index; the queries; the results of ours and of a peer, each a distance and a position
+        needed = 2 * width * (n or 0) + width * drawn + 2 * (4 + 8) * drawn * min(k, n or 1)
+        if needed > free:
+            sizes = f"--n {n}" if n else f"--data {settings.data}"
+            raise CodesError(
+                f"{sizes} --queries {settings.queries} -k {k} --bits {bits or 'all'} needs "
+                f"{max(needed >> 30, 1):,} GiB of memory, of which {free / 2**30:,.1f} GiB are free"
+            )
 
 
 def _of_one_size(settings: Settings, bits: int | None, n: int | None) -> Iterator[Case]:

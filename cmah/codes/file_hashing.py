@@ -10,7 +10,7 @@ from cmah.codes.binary_codes import BinaryCodes, Embeddings
 from cmah.codes.npz import read_npy
 from cmah.codes.posthoc import HashMethod, PostHocHash, Sharing, fit_hash
 from cmah.errors import CmahError, CodesError
-from cmah.files import require_file
+from cmah.files import atomic_paths, require_file
 
 
 def hash_files(
@@ -69,13 +69,15 @@ def hash_files(
     else:
         chosen = fit_hash(sets, as_int(bits, "bits"), method, sharing=sharing, seed=seed)
         places = list(range(len(sets)))
-        chosen.save(out / "hash.npz")
     written = {}
     for path, target, embeddings, place in zip(paths, targets, sets, places, strict=True):
         with code_files.named(path):
-            codes = chosen.encode(embeddings, place)
-            codes.save(target)
-        written[target] = codes
+            written[target] = chosen.encode(embeddings, place)
+    with atomic_paths([*targets, out / "hash.npz"] if fitted is None else targets) as temporary:
+        for part, codes in zip(temporary, written.values(), strict=False):
+            codes.save(part)
+        if fitted is None:
+            chosen.save(temporary[-1])
     return chosen, written
 
 

@@ -228,7 +228,7 @@ class Dataset:
 
     def absent_files(self) -> list[str]:
         """The files that the tables name and that are not there, one line each, with table, row and path."""
-        named = [("shapes.csv", shape.shape_id, (shape.points,)) for shape in self.shapes]
+        named = [("shapes.csv", shape.shape_id, (shape.points, "")) for shape in self.shapes]
         named += [("images.csv", image.image_id, (image.path, image.mask)) for image in self.images]
         return [
             f"{table}: row of {name!r}: {self.file(path)}: no such file"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import openai
 
 TRIES = 5
+LONGEST = 86_400  # seconds that may be waited for
 LARGEST_ANSWER = 8 << 20  # bytes
 FINAL = {401, 403, 404, 405}  # statuses that every further question would get as well
 # The client adds headers that describe the machine or hold variables such as OPENAI_ORG_ID: only these are sent, and
@@ -90,6 +91,10 @@ class Chat:
             raise CmahError(
                 f"--endpoint: http would send the key to {host} unencrypted, expected https; if no key is needed, "
                 'give --key-env ""'
+            )
+        if not 0 < self.timeout <= LONGEST:
+            raise CmahError(
+                f"--timeout: {self.timeout:g} seconds, expected more than 0 and at most {LONGEST:,}"
             )
         if not all("!" <= letter <= "~" for letter in self.key):
             raise CmahError("the key has spaces or letters that no key has, expected printable ASCII")

@@ -124,7 +124,7 @@ def _tensor_faults(path: Path) -> list[str]:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             size = path.stat().st_size
-            header = parse_json(file.read(length)) if 8 + length <= size else None
+            header: Any = parse_json(file.read(length)) if 8 + length <= size else None
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         wanted = 8 + length + max(ends, default=0)
         return [] if wanted == size else [f"{path}: {size} bytes, expected {wanted}"]
