@@ -139,7 +139,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
     from cmah.errors import CmahWarning
 
     if issubclass(category, CmahWarning):
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"Warning: {' '.join(str(message).split())}", err=True)
 
 
 def _output_failed(error: BaseException) -> bool:

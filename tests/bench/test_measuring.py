@@ -79,3 +79,20 @@ def test_without_numba(monkeypatch):
     assert (case.ceilings, case.fractions, case.bound) == ({}, {}, "")
     assert "NumPy did the work" in bench_report.rules([case], bench_report.machine(), 0)
     assert len(bench_report.line(case, ["numpy"])) == len(bench_report.heading(["numpy"]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bits": (64, 4097)}, "bits is 4097, expected 1 to 4096"),
+        ({"n": (10**30,)}, r"n is 1000000000000000000000000000000, expected 1 to 10\^18"),
+        ({"k": (10**30,)}, r"expected 1 to 10\^18"),
+        ({"queries": 10**400}, r"number of queries is 10+, expected 1 to 10\^18"),
+        ({"n": (10**14,)}, "--n 100000000000000 .* needs 1,490,116 GiB of memory, of which .* are free"),
+        ({"queries": 10**14}, "--queries 100000000000000 .* GiB of memory"),
+        ({"k": (10**9,), "n": (10**9,), "queries": 10**6}, "-k 1000000000 .* GiB of memory"),
+    ],
+)
+def test_sizes_beyond_the_machine_are_refused_beforehand(settings, message):
+    with pytest.raises(CodesError, match=message):
+        next(measure(Settings(threads=1, **settings)))

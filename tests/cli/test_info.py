@@ -118,3 +118,48 @@ def test_a_run_over_views_says_so(call, toy_run, tmp_path):
     status, out, _ = call("info", run)
     assert status == 0
     assert "a shape is seen by  points and up to 4 views, of every second render" in out
+
+
+def test_faults_of_one_kind_are_counted(call, toy, tmp_path):
+    folder = shutil.copytree(toy, tmp_path / "data")
+    names = sorted((folder / "points").glob("*.npy"))
+    for path in names[:5]:
+        path.unlink()
+    status, out, err = call("info", folder)
+    lines = err.splitlines()
+    assert (status, out.startswith("what"), len(lines)) == (2, True, 5)
+    assert lines[0] == f"shapes.csv: row of {names[0].stem!r}: {names[0]}: no such file"
+    assert lines[3] == "… and 2 more like this (--all lists them)"
+    assert lines[4] == f"Error: {folder}: 5 of its files or rows are at fault"
+    assert len(call("info", folder, "--all")[2].splitlines()) == 6
+    assert len(json.loads(call("info", folder, "--json")[1])["faults"]) == 5
+
+
+def test_tables_with_faults(call, toy, tmp_path):
+    folder = shutil.copytree(toy, tmp_path / "data")
+    table = folder / "shapes.csv"
+    text = table.read_text()
+    table.write_text(text.replace("shape_id,", "name,", 1))
+    status, _, err = call("info", folder)  # and not that of each image's shape there is none
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "shapes.csv: row 1: no column shape_id" in err
+    table.write_text("".join(f"{line},1\n" if row else f"{line}\n" for row, line in enumerate(text.split())))
+    status, out, err = call("info", folder, "--json")
+    assert (status, json.loads(out)["what"]) == (2, "dataset")
+    assert len(json.loads(out)["faults"]) == len(text.split()) - 1
+    status, out, err = call("info", folder)
+    assert (status, len(err.splitlines())) == (2, 5)
+
+
+def test_a_damaged_run(call, toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    weights = run / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    (run / "metrics.jsonl").write_text("none\n" + (run / "metrics.jsonl").read_text())
+    status, out, err = call("info", run)
+    lines = err.splitlines()
+    assert (status, out.startswith("what"), len(lines)) == (2, True, 3)
+    assert lines[0].startswith(f"{weights}: ")
+    assert "row 1: expected the record of an epoch" in lines[1]
+    weights.write_bytes(b"\xff" * 16)
+    assert f"{weights}: not a readable safetensors file" in call("info", run)[2]

@@ -1,18 +1,24 @@
 """The `cmah` group: help without heavy imports, one clear line and exit status 2 for what the user got wrong."""
 
+import logging
+import os
 import re
+import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import cmah
+import cmah.errors
 from cmah.cli import main as cli
 
 
@@ -138,3 +144,54 @@ def test_a_command_that_is_interrupted(
     monkeypatch.setattr(cli, "import_module", fails_with(KeyboardInterrupt()))
     assert exit_status(["info"]) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def as_process(arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`cmah` with these words, run by a shell, which may redirect."""
+    command = f"{shlex.quote(sys.executable)} -m cmah {arguments}"
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env={**os.environ, **options}
+    )
+
+
+def test_a_reader_that_has_enough() -> None:
+    done = as_process("landmarks | true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_full_standard_output_is_named() -> None:
+    done = as_process("landmarks > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "Error: standard output: No space left on device\n")
+
+
+def test_closed_streams_are_not_taken_for_a_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "signs.npy", np.ones((2, 8), np.int8))
+    index = tmp_path / "a.cmah"
+    for streams in (">&-", "<&- >&- 2>&-"):
+        assert as_process(f"index {tmp_path / 'signs.npy'} {index} {streams}").returncode == 0
+        assert len(cmah.HammingIndex.open(index, verify=True)) == 2
+
+
+def test_names_that_the_locale_cannot_print(tmp_path: Path) -> None:
+    folder = tmp_path / "chairs→"
+    folder.mkdir()
+    done = as_process(f"info '{folder}'", PYTHONIOENCODING="latin-1", PYTHONUTF8="0", LC_ALL="C.UTF-8")
+    assert done.returncode == 2
+    assert "\\u2192: neither a dataset" in done.stderr
+
+
+def test_only_our_own_warnings_are_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(arguments: list[str]) -> None:
+        warnings.simplefilter("always")
+        logging.getLogger("trimesh").warning("a material is missing")
+        warnings.warn("use something else", FutureWarning, stacklevel=1)
+        warnings.warn("a view\ncannot be read", cmah.errors.CmahWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli, "run", warn)
+    with warnings.catch_warnings():
+        exit_status([])
+    assert capsys.readouterr().err == "Warning: a view cannot be read\n"
+    with pytest.warns(FutureWarning), pytest.warns(cmah.errors.CmahWarning):
+        exit_status(["--debug"])

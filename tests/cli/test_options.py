@@ -1,9 +1,13 @@
 """Options that several commands have."""
 
+from functools import partial
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
+from cmah.cli import options
 from cmah.cli.options import Numbers
 
 
@@ -61,3 +65,17 @@ def test_a_default_may_be_text_or_a_tuple():
             click.echo(repr(n))
 
         assert CliRunner().invoke(command, []).output == "(1, 2)\n"
+
+
+def test_an_empty_path_and_nan_are_refused() -> None:
+    @click.command()
+    @click.argument("path", type=click.Path(path_type=Path))
+    @click.option("--part", type=click.FloatRange(0, 1))
+    def command(path: Path, part: float) -> None:
+        click.echo(f"{path} {part}")
+
+    run = partial(CliRunner().invoke, options.strict(command))
+    assert run(["here", "--part", "0.5"]).output == "here 0.5\n"
+    assert "an empty text, expected a path" in run([""]).output
+    assert "nan, expected a number" in run(["here", "--part", "nan"]).output
+    assert "not in the range" in run(["here", "--part", "inf"]).output
