@@ -4,6 +4,35 @@ import operator
 
 from cmah.errors import CmahError, CodesError
 
+LONGEST = 60  # characters of a text that a message repeats
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: texts, numbers and lists of them as they are written, all else by what it is.
+
+    Examples:
+        >>> import numpy as np
+        >>> shown("itq"), shown(np.float64(2.5)), shown((16, 32)), shown(None)
+        ("'itq'", '2.5', '16, 32', 'None')
+        >>> shown(np.eye(3)), shown({}), shown(Exception("no"))
+        ('an array float64 [3, 3]', 'a table', 'an object of type Exception')
+    """
+    shape = getattr(value, "shape", None)
+    if shape == () and hasattr(value, "item"):  # a number of NumPy or torch
+        value = value.item()
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST else value[:LONGEST] + "…")
+    if value is None or isinstance(value, int | float):
+        large = isinstance(value, int) and abs(value) >= 10**LONGEST
+        return f"a number of more than {LONGEST} digits" if large else str(value)
+    if isinstance(value, list | tuple) and all(isinstance(each, str | int | float) for each in value):
+        more = f" and {len(value) - 8} more" if len(value) > 8 else ""
+        return (", ".join(map(shown, value[:8])) or f"an empty {type(value).__name__}") + more
+    if isinstance(shape, tuple) and hasattr(value, "dtype"):
+        return f"an array {value.dtype} {list(shape)}"
+    known: dict[type, str] = {list: "a list", tuple: "a tuple", dict: "a table"}
+    return known.get(type(value), f"an object of type {type(value).__name__}")
+
 
 def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int:
     """`value` as an int, however large.
@@ -24,8 +53,10 @@ def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int
         cmah.errors.CodesError: k is 2.5, expected a whole number
     """
     if isinstance(value, bool):
-        raise error(f"{name} is {value!r}, expected a whole number")
+        raise error(f"{name} is {shown(value)}, expected a whole number")
+    if isinstance(value, list | tuple):
+        raise error(f"{name} is a {type(value).__name__}, expected a whole number")
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise error(f"{name} is {value!r}, expected a whole number") from None
+        raise error(f"{name} is {shown(value)}, expected a whole number") from None

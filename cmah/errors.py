@@ -37,7 +37,7 @@ class CodesError(CmahError, ValueError):
         >>> from cmah.evaluation import Protocol
         >>> Protocol(map_depth=0)
         Traceback (most recent call last):
-        cmah.errors.CodesError: map_depth is [0], expected 1 to 2^63 - 1
+        cmah.errors.CodesError: map_depth is 0, expected 1 to 2^63 - 1
     """
 
 

@@ -273,7 +273,7 @@ def _mutual_nearest(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, Tensor]
 def _points(x: Tensor) -> Tensor:
     """Detached, contiguous, float32 or float64."""
     if x.dim() != 3 or x.shape[2] != 3:
-        raise ValueError(f"expected points [b, n, 3], got {tuple(x.shape)}")
+        raise ValueError(f"expected points [b, n, 3], got {list(x.shape)}")
     x = x.detach()
     return (x if x.dtype == torch.float64 else x.float()).contiguous()
 

@@ -5,6 +5,7 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+from cmah.checks import shown
 from cmah.errors import ConfigError
 
 
@@ -75,7 +76,7 @@ class Settings:
                 words = str(expected) if isinstance(expected, Range) else _alternatives(expected)
                 words = words if whole else f"a whole number, {words}"
                 key = f"{self.table}.{name}" if self.table else name
-                raise ConfigError(f"{key} = {value!r}: expected {words}")
+                raise ConfigError(f"{key} = {shown(value)}: expected {words}")
 
 
 def _expected(settings: type[Settings]) -> dict[str, tuple[Any, Any]]:

@@ -1,9 +1,9 @@
-"""Whole numbers as arguments."""
+"""Whole numbers as arguments, and values in messages."""
 
 import numpy as np
 import pytest
 
-from cmah.checks import as_int
+from cmah.checks import as_int, shown
 from cmah.errors import CodesError, ConfigError
 
 
@@ -20,3 +20,23 @@ def test_what_is_none(value):
         as_int(value, "k")
     with pytest.raises(ConfigError):
         as_int(value, "k", ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x" * 100, f"'{'x' * 60}…'"),
+        (10**400, "a number of more than 60 digits"),
+        (np.float64(2.5), "2.5"),
+        (np.array(7), "7"),
+        ((16, np.float64(0.5)), "16, 0.5"),
+        (list(range(10)), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"),
+        ([], "an empty list"),
+        ([{"a": 1}], "a list"),
+        ({"a": 1}, "a table"),
+        (np.zeros((2, 3)), "an array float64 [2, 3]"),
+        (CodesError("x"), "an object of type CodesError"),
+    ],
+)
+def test_messages_dump_no_objects(value, text):
+    assert shown(value) == text

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cmah.checks import as_int
+from cmah.checks import as_int, shown
 from cmah.codes.code_files import Format, named, read_members, write_faiss, write_matrix, write_members
-from cmah.codes.vector_table import COLUMNS, VectorTable, check_values, described, matrix_of
+from cmah.codes.vector_table import COLUMNS, VectorTable, as_array, check_values, described, matrix_of
 from cmah.errors import CodesError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BinaryCodes(VectorTable):
         bits = as_int(self.bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
-        packed = np.asarray(self.packed)
+        packed = as_array(self.packed, "packed codes", "uint8 [n, width]")
         width = (bits + 7) // 8
         if packed.dtype != np.uint8:
             raise CodesError(
@@ -72,7 +72,7 @@ class BinaryCodes(VectorTable):
         prefixes = tuple(as_int(length, "a prefix") for length in self.prefixes) or (bits,)
         if list(prefixes) != sorted(set(prefixes)) or prefixes[0] < 1 or prefixes[-1] != bits:
             raise CodesError(
-                f"prefixes are {list(prefixes)}, expected ascending lengths from 1 to {bits}, the last {bits}"
+                f"prefixes are {shown(prefixes)}, expected ascending lengths from 1 to {bits}, the last {bits}"
             )
         for name, value in (("packed", np.ascontiguousarray(packed)), ("bits", bits), ("prefixes", prefixes)):
             object.__setattr__(self, name, value)
@@ -253,9 +253,9 @@ class BinaryCodes(VectorTable):
             >>> nested.truncate(2).unpacked().tolist()
             [[0, 1]]
         """
-        if bits not in self.prefixes:
+        if (bits := as_int(bits, "bits")) not in self.prefixes:
             raise CodesError(
-                f"these codes cannot be cut to {bits} bits; lengths that are codes: {list(self.prefixes)}"
+                f"these codes cannot be cut to {shown(bits)} bits; lengths that are codes: {shown(self.prefixes)}"
             )
         packed = self.packed[:, : (bits + 7) // 8].copy()
         packed[:, -1] &= np.uint8(256 - (1 << (-bits % 8)))

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cmah.checks import as_int, shown
 from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
 from cmah.codes.code_files import named, write_npz
 from cmah.codes.npz import NpzReader
@@ -214,9 +215,17 @@ def fit_hash(
         (100, 2)
     """
     _check_names(method, sharing)
+    bits, seed = as_int(bits, "bits"), as_int(seed, "seed")
+    if isinstance(sets, Embeddings) or not isinstance(sets, Sequence) or not sets:
+        raise CodesError(f"sets is {shown(sets)}, expected a list of Embeddings, one for each modality")
+    for embeddings in sets:
+        if not isinstance(embeddings, Embeddings):
+            raise CodesError(f"sets holds {shown(embeddings)}, expected Embeddings")
     widths = [embeddings.embeddings.shape[1] for embeddings in sets]
-    if not sets or len(set(widths)) > 1:
-        raise CodesError(f"embeddings have widths {widths}, expected one width")
+    if len(set(widths)) > 1:
+        raise CodesError(f"embeddings have widths {shown(widths)}, expected one width")
+    if seed < 0:
+        raise CodesError(f"seed is {shown(seed)}, expected 0 or more")
     d = widths[0]
     most = MAX_BITS if method == "lsh" else min(d, MAX_BITS)
     if not 1 <= bits <= most:
@@ -226,7 +235,7 @@ def fit_hash(
         )
     if any(len(embeddings) < 2 for embeddings in sets):
         raise CodesError(
-            f"sets of {[len(embeddings) for embeddings in sets]} rows, expected 2 or more in each"
+            f"sets of {shown([len(embeddings) for embeddings in sets])} rows, expected 2 or more in each"
         )
     unit = [unit_rows(embeddings.embeddings) for embeddings in sets]
     if sharing == "all":
@@ -253,7 +262,7 @@ def _check_names(method: str, sharing: str) -> None:
         ("sharing", sharing, get_args(Sharing)),
     ):
         if value not in choices:
-            raise CodesError(f"{name} is {value!r}, expected {', '.join(choices)}")
+            raise CodesError(f"{name} is {shown(value)}, expected {', '.join(choices)}")
 
 
 def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.Generator) -> np.ndarray:

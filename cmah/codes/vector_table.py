@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from cmah.checks import shown
 from cmah.errors import CodesError
 
 COLUMNS = ("ids", "shape_ids", "categories", "kinds", "splits")
@@ -53,7 +54,7 @@ class VectorTable:
             values = getattr(self, name)
             if values is None:
                 continue
-            texts = np.asarray(values)
+            texts = as_array(values, name, "text or numbers, one for each row")
             texts = texts if texts.dtype.kind == "U" else as_text(texts)
             if texts.shape != (len(self),):
                 raise CodesError(
@@ -126,10 +127,33 @@ def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
             ...
         cmah.errors.CodesError: signs have shape [3], expected [n, width]
     """
-    matrix = np.asarray(values)
+    matrix = as_array(values, name, "numbers [n, width]")
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise CodesError(f"{name} have shape {list(matrix.shape)}, expected [n, width]")
     return matrix
+
+
+def as_array(values: Any, name: str, expected: str) -> np.ndarray:
+    """Values as an array.
+
+    Args:
+        values: what NumPy makes an array of.
+        name: what the message calls them.
+        expected: what the message says was expected.
+
+    Raises:
+        CodesError: for rows of several lengths, or what holds no numbers or texts.
+
+    Examples:
+        >>> as_array([[1, 2], [3]], "embeddings", "numbers [n, width]")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: embeddings are a list, expected numbers [n, width]
+    """
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise CodesError(f"{name} are {shown(values)}, expected {expected}") from None
 
 
 def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cmah.checks import shown
 from cmah.errors import ConfigError
 from cmah.files import require_file
 
 C = TypeVar("C")
 LARGEST = 2**32 - 1  # no whole number among the settings of a run is larger
+TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
         cmah.errors.ConfigError: unknown setting data.spilt; the nearest known one is data.split
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where.removesuffix('.')} = {values!r}: expected a table of settings")
+        raise ConfigError(f"{where.removesuffix('.')} = {shown(values)}: expected a table of settings")
     hints = typing.get_type_hints(cls)
     names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
@@ -122,16 +124,16 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if kind.__args__[-1] is Ellipsis:
             return tuple(_convert(kind.__args__[0], part, where) for part in parts)
         if len(parts) != len(kind.__args__):
-            raise ConfigError(f"{where} = {value!r}: expected {len(kind.__args__)} values")
+            raise ConfigError(f"{where} = {shown(value)}: expected {len(kind.__args__)} values")
         return tuple(_convert(item, part, where) for item, part in zip(kind.__args__, parts, strict=True))
     try:
         result = _scalar(kind, value)
     except (ValueError, TypeError, OverflowError):
-        raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}") from None
+        raise ConfigError(f"{where} = {shown(value)}: expected {TYPES.get(kind, kind.__name__)}") from None
     if isinstance(result, int | float) and not 0 <= result < math.inf:
-        raise ConfigError(f"{where} = {value!r}: expected a number from 0")
+        raise ConfigError(f"{where} = {shown(value)}: expected a number from 0")
     if isinstance(result, int) and result > LARGEST:
-        raise ConfigError(f"{where} = {value!r}: expected at most {LARGEST}")
+        raise ConfigError(f"{where} = {shown(value)}: expected at most {LARGEST}")
     return result
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from cmah.checks import shown
 from cmah.errors import CmahError
 from cmah.files import read_json, require_file
 
@@ -88,7 +89,7 @@ def read_header(path: Path, faults: list[str]) -> tuple[int, dict[str, Any]]:
         faults.append(str(error))
         return 1, {}
     if not isinstance(header, dict):
-        faults.append(f"{path}: expected an object with the key 'format', found {type(header).__name__}")
+        faults.append(f"{path}: expected an object with the key 'format', found {shown(header)}")
         return 1, {}
     version: Any = header.get("version")
     known = version in VERSIONS and not isinstance(version, bool)
@@ -105,7 +106,7 @@ def read_header(path: Path, faults: list[str]) -> tuple[int, dict[str, Any]]:
         if key not in header:
             faults.append(f"{path}: '{key}' is missing (expected {expected})")
         elif not good(header[key]):
-            faults.append(f"{path}: '{key}' is {header[key]!r} (expected {expected})")
+            faults.append(f"{path}: '{key}' is {shown(header[key])} (expected {expected})")
     fields = {key: header.get(key) for key in rules if key not in ("format", "version")}
     if version > 1 and "root" in header:  # in version 1 a further key like any other
         fields["file_root"] = _file_root(path, header["root"], faults)
@@ -116,10 +117,12 @@ def read_header(path: Path, faults: list[str]) -> tuple[int, dict[str, Any]]:
 def _file_root(path: Path, root: Any, faults: list[str]) -> str:
     """The folder of images and points, as dataset.json names it: absolute, or relative to the dataset folder."""
     if not isinstance(root, str) or not root or CONTROL.search(root):
-        faults.append(f"{path}: 'root' is {root!r} (expected the path of the folder of images and points)")
+        faults.append(
+            f"{path}: 'root' is {shown(root)} (expected the path of the folder of images and points)"
+        )
         return ""
     if not os.path.isdir(path.parent / root):
-        faults.append(f"{path}: 'root' is {root!r}: no such folder (expected that of images and points)")
+        faults.append(f"{path}: 'root' is {shown(root)}: no such folder (expected that of images and points)")
     return root
 
 

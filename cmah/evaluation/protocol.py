@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypedDict
 
-from cmah.checks import as_int
+from cmah.checks import as_int, shown
 from cmah.errors import CodesError
 from cmah.evaluation.measures import DENOMINATORS
 
@@ -81,7 +81,9 @@ class Protocol:
         for name, allowed in ALLOWED.items():
             value = getattr(self, name)
             if value not in allowed:
-                raise CodesError(f"{name} {value!r} is unknown, expected {' or '.join(map(repr, allowed))}")
+                raise CodesError(
+                    f"{name} {shown(value)} is unknown, expected {' or '.join(map(repr, allowed))}"
+                )
         if self.candidates == "category" and self.relevance == "category":
             raise CodesError(
                 "candidates 'category': every candidate would be relevant, expected relevance 'instance' with it"
@@ -236,5 +238,5 @@ def _depths(name: str, values: Sequence[int]) -> tuple[int, ...]:
     """Ranks, checked to fit an int64."""
     whole = tuple(as_int(value, name) for value in values)
     if any(not 1 <= value < 2**63 for value in whole):
-        raise CodesError(f"{name} is {list(values)}, expected 1 to 2^63 - 1")
+        raise CodesError(f"{name} is {shown(whole)}, expected 1 to 2^63 - 1")
     return whole

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmah.checks import shown
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
 
@@ -166,9 +167,14 @@ def require_comparable(query: Vectors, database: Vectors) -> None:
             ...
         cmah.errors.CodesError: queries have width 4, the database has 2; expected the same
     """
-    if isinstance(query, BinaryCodes) is not isinstance(database, BinaryCodes):
+    kinds = (("codes", BinaryCodes), ("embeddings", Embeddings))
+    what = [
+        next((word for word, kind in kinds if isinstance(rows, kind)), shown(rows))
+        for rows in (query, database)
+    ]
+    if what not in (["codes", "codes"], ["embeddings", "embeddings"]):
         raise CodesError(
-            f"queries are {query!r}, the database {database!r}; expected both codes or both embeddings"
+            f"queries are {what[0]}, the database {what[1]}; expected both codes or both embeddings"
         )
     if width(query) != width(database):
         raise CodesError(

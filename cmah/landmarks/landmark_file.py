@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cmah.checks import shown
 from cmah.errors import CmahError
 from cmah.files import read_json, require_file, write_json
 
@@ -186,7 +187,7 @@ def _checked(value: Any, path: str) -> Landmarks:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise CmahError(f'{path}: not a landmark file, expected an object with "format": "{FORMAT}"')
     if value.get("version") != VERSION:
-        raise CmahError(f"{path}: version {value.get('version')!r}, expected {VERSION}")
+        raise CmahError(f"{path}: version {shown(value.get('version'))}, expected {VERSION}")
     if unknown := sorted(value.keys() - {"format", "version", "categories", "aliases"}):
         raise CmahError(f"{path}: unknown key {unknown[0]!r}, expected categories or aliases")
     categories: Any = value.get("categories")

@@ -142,7 +142,7 @@ class SimilarityStore:
             raise CmahError(f"{path}: not readable ({error}); remove {self.folder} and start again") from None
         if values.dtype != np.float16 or values.shape != (_pairs(self.sizes[number]),):
             raise CmahError(
-                f"{path}: {values.dtype} {values.shape}, expected float16 ({_pairs(self.sizes[number])},); remove "
+                f"{path}: {values.dtype} {list(values.shape)}, expected float16 [{_pairs(self.sizes[number])}]; remove "
                 f"{self.folder} and start again"
             )
         return values

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from cmah.checks import shown
 from cmah.errors import CmahError
 from cmah.files import locked, parse_json, read_json
 
@@ -79,10 +80,10 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
         >>> check_elevations((10.0, 35.0))
         >>> check_elevations((10.0, 90.0))
         Traceback (most recent call last):
-        cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got [10.0, 90.0]
+        cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got 10.0, 90.0
     """
     if not elevations or any(not -90 < value < 90 for value in elevations):
-        raise CmahError(f"elevations must lie between -90 and 90 degrees, got {list(elevations)}")
+        raise CmahError(f"elevations must lie between -90 and 90 degrees, got {shown(list(elevations))}")
 
 
 @contextmanager

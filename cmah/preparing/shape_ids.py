@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cmah.checks import shown
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
 
@@ -142,11 +143,11 @@ def check_fractions(fractions: tuple[float, ...]) -> None:
         >>> check_fractions((0.8, 0.1, 0.1))
         >>> check_fractions((0.8, 0.1, 0.2))
         Traceback (most recent call last):
-        cmah.errors.CmahError: split fractions must be three numbers that sum to 1 ..., got (0.8, 0.1, 0.2)
+        cmah.errors.CmahError: split fractions must be three numbers that sum to 1 ..., got 0.8, 0.1, 0.2
     """
     if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise CmahError(
-            f"split fractions must be three numbers that sum to 1 (train, val, test), got {fractions}"
+            f"split fractions must be three numbers that sum to 1 (train, val, test), got {shown(fractions)}"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from cmah.checks import shown
 from cmah.config.schema import Config
 from cmah.data.augmentation import NO_IMAGE_AUGMENTATION
 from cmah.data.augmented_pictures import AugmentedPictures
@@ -198,7 +199,7 @@ class StyleMixedRecipe(Recipe):
         unknown = [name for name in config.model.categories if name not in names]
         if unknown:
             raise ConfigError(
-                f"model.categories: no image has the category {unknown[0]!r} (expected some of {names})"
+                f"model.categories: no image has the category {unknown[0]!r} (expected some of {shown(names)})"
             )
         return replace(
             config, model=replace(config.model, categories=config.model.categories or tuple(names))

@@ -17,6 +17,7 @@ import torch
 
 import cmah
 from cmah.cache import file_digest
+from cmah.checks import shown
 from cmah.codes.posthoc import PostHocHash
 from cmah.config.parsing import build, merge, parse_assignments
 from cmah.config.schema import Config
@@ -222,7 +223,7 @@ def _read_stored(run: Path) -> dict[str, Any]:
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise RunError(f"{path}: not the configuration of a run (format {FORMAT!r})")
     if stored.get("version") != VERSION:
-        raise RunError(f"{path}: version {stored.get('version')!r}; this cmah reads {VERSION}")
+        raise RunError(f"{path}: version {shown(stored.get('version'))}; this cmah reads {VERSION}")
     texts = [stored.get("recipe"), stored.get("preset"), _entry(stored.get("dataset"), "checksum")]
     files = stored.get("towers")
     for file in files.values() if isinstance(files, dict) else [None]:

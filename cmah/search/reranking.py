@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cmah.checks import as_int
+from cmah.checks import as_int, shown
 from cmah.codes import Embeddings
 from cmah.codes.file_hashing import read_embeddings
 from cmah.errors import CodesError
@@ -136,7 +136,7 @@ def check_rerank_by(by: object) -> None:
         cmah.errors.CodesError: by is 'distance', expected 'attention', 'real' or 'views'
     """
     if by not in SCORES:
-        raise CodesError(f"by is {by!r}, expected 'attention', 'real' or 'views'")
+        raise CodesError(f"by is {shown(by)}, expected 'attention', 'real' or 'views'")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from cmah.checks import shown
 from cmah.errors import CodesError
 from cmah.search.blocks import CodeBlocks
 from cmah.search.grouping import Groups, first_of_groups
@@ -29,7 +30,7 @@ def check_by(by: object) -> None:
         cmah.errors.CodesError: by is 'median', expected 'mean' or 'least'
     """
     if by not in ("mean", "least"):
-        raise CodesError(f"by is {by!r}, expected 'mean' or 'least'")
+        raise CodesError(f"by is {shown(by)}, expected 'mean' or 'least'")
 
 
 def owners_of_rows(owners: IdsLike | None, q: int) -> tuple[np.ndarray, Groups]:

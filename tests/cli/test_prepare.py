@@ -44,7 +44,7 @@ def test_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("arguments", "expected"), [
     (["--split-fractions", "0.5,0.4"], "three numbers that sum to 1"),
     (["--split-fractions", "nan,nan,nan"], "three numbers that sum to 1"),
-    (["--jitter", "nan"], "below 1,000,000"),
+    (["--jitter", "nan"], "nan, expected a number"),
     (["--memory-limit", "1e30"], "below 1,000,000"),
     (["--elevation", "20,x"], "not a list of numbers"),
     (["--elevation", "100"], "between -90 and 90"),

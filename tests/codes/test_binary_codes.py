@@ -122,7 +122,7 @@ def test_truncate():
         np.testing.assert_array_equal(cut.signs(), codes.signs()[:, :bits])
         assert cut.prefixes == tuple(b for b in (8, 13, 20) if b <= bits)
         np.testing.assert_array_equal(cut.ids, codes.ids)
-    with pytest.raises(CodesError, match=r"cannot be cut to 16 bits; lengths that are codes: \[8, 13, 20\]"):
+    with pytest.raises(CodesError, match=r"cannot be cut to 16 bits; lengths that are codes: 8, 13, 20"):
         codes.truncate(16)
     with pytest.raises(CodesError):
         BinaryCodes.from_signs(random_signs(2, 16)).truncate(8)
@@ -165,8 +165,8 @@ def test_truncate():
         (lambda: BinaryCodes.from_bitarrays([[0, 1]]), "row 0 is list"),
         (lambda: BinaryCodes.from_bitarrays([bitarray()]), "row 0 is 0 bits"),
         (lambda: BinaryCodes.from_bitarrays([bitarray(4097)]), "bits is 4097"),
-        (lambda: BinaryCodes.from_signs([[1, -1]], (2, 1)), r"prefixes are \[2, 1\]"),
-        (lambda: BinaryCodes.from_signs([[1, -1]], (1,)), r"prefixes are \[1\]"),
+        (lambda: BinaryCodes.from_signs([[1, -1]], (2, 1)), r"prefixes are 2, 1,"),
+        (lambda: BinaryCodes.from_signs([[1, -1]], (1,)), r"prefixes are 1,"),
         (lambda: BinaryCodes.from_signs([[1, -1]], ids=["a", "b"]), r"ids: shape \[2\], expected \[1\]"),
         (lambda: Embeddings(np.array([[1.0], [np.inf]])), "row 1 is not finite"),
         (lambda: Embeddings(np.array([[1e300]])), "row 0 is not finite"),

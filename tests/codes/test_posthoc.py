@@ -166,8 +166,13 @@ def test_refusals():
         fit_hash([rows], 5000, "lsh")
     with pytest.raises(CodesError, match="expected one width"):
         fit_hash([rows, clusters(20, d=5)], 4)
-    with pytest.raises(CodesError, match="expected one width"):
-        fit_hash([], 4)
+    for wrong in ([], rows, 5, rows.embeddings):
+        with pytest.raises(CodesError, match="expected a list of Embeddings"):
+            fit_hash(wrong, 4)
+    with pytest.raises(CodesError, match="sets holds an array float"):
+        fit_hash([rows.embeddings], 4)
+    with pytest.raises(CodesError, match="seed is an object of type Embeddings, expected a whole number"):
+        fit_hash([rows], 4, seed=rows)
     with pytest.raises(CodesError, match="2 or more"):
         fit_hash([rows[:1]], 4)
     with pytest.raises(CodesError, match="magic"):

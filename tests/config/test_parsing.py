@@ -31,9 +31,9 @@ def test_build_reads_strings_by_the_type_of_the_field():
     ("assignment", "message"),
     [
         ("inner.rat=1", "inner.rate"),
-        ("inner.rate=fast", "expected float"),
-        ("sizes=1.5", "expected int"),
-        ("inner.on=maybe", "expected bool"),
+        ("inner.rate=fast", "expected a number"),
+        ("sizes=1.5", "expected a whole number"),
+        ("inner.on=maybe", "expected true or false"),
         ("inner=3", "expected a table"),
         ("inner.rate=-1", "expected a number from 0"),
         ("inner.rate=nan", "expected a number from 0"),

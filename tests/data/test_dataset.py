@@ -243,7 +243,7 @@ def test_all_faults_are_collected(folder):
     (folder / "images.csv").write_text(IMAGES.replace(",photo", ",?").replace("12.5", "x").replace("-3", "y"))
     found = faults(folder)
     assert [fault.split(" is ")[0] for fault in found] == [
-        "dataset.json: expected an object with the key 'format', found list",
+        "dataset.json: expected an object with the key 'format', found an empty list",
         "shapes.csv: row 2: points",
         "shapes.csv: row 3: points",
         "images.csv: row 2: azimuth",

@@ -315,8 +315,8 @@ def test_edges():
         (lambda q, d: evaluate(q, d, [0.5] * 3), "query labels are float64"),
         (lambda q, d: evaluate(q, d, [1, 2, 3]), "one side are text"),
         (lambda q, d: evaluate(BinaryCodes.from_packed(q.packed, 12), d), "relevance by category"),
-        (lambda q, d: evaluate(q, d, k=(0,)), r"k is \[0\]"),
-        (lambda q, d: evaluate(q, d, map_depth=0), r"map_depth is \[0\]"),
+        (lambda q, d: evaluate(q, d, k=(0,)), r"k is 0"),
+        (lambda q, d: evaluate(q, d, map_depth=0), r"map_depth is 0"),
         (lambda q, d: evaluate(q, d, ties="random"), "ties 'random'"),
     ],
 )

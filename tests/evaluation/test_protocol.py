@@ -81,8 +81,8 @@ def test_the_record_has_every_rule_but_the_depths_that_names_tell():
         ),
         ({"candidates": "shape"}, "candidates 'shape' is unknown, expected 'all' or 'category'"),
         ({"candidates": "category"}, "every candidate would be relevant, expected relevance 'instance'"),
-        ({"k": (0,)}, r"k is \[0\], expected 1 to"),
-        ({"map_depth": 0}, r"map_depth is \[0\]"),
+        ({"k": (0,)}, r"k is 0, expected 1 to"),
+        ({"map_depth": 0}, r"map_depth is 0"),
         ({"accuracy_at": (1.5,)}, "expected a whole number"),
     ],
 )

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from cmah.evaluation.relevance import classes, joint_classes, relation, relation_of_classes
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.errors import CodesError
+from cmah.evaluation.relevance import (
+    classes,
+    joint_classes,
+    relation,
+    relation_of_classes,
+    require_comparable,
+)
 
 
 @pytest.mark.parametrize("text", [True, False])
@@ -43,3 +51,14 @@ def test_nothing():
     assert (got.largest, got.count(np.array([-1])).tolist()) == (0, [0])
     assert got.members(0, 1).shape == (1, 0)
     assert relation(none, ["a"], 0, 1).count(np.empty(0, dtype=int)).size == 0
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    codes, rows = BinaryCodes.from_bits([[0, 1]]), Embeddings(np.eye(2, dtype=np.float32))
+    for query, database, message in (
+        (codes, rows, "queries are codes, the database embeddings;"),
+        (np.eye(2), np.eye(2), r"queries are an array float64 \[2, 2\], the database an array"),
+        (codes, "codes.npz", "the database 'codes.npz'; expected both codes or both embeddings"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            require_comparable(query, database)

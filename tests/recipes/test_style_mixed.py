@@ -299,7 +299,7 @@ def test_labels_of_images_are_read_at_the_category_level(data, settings, tmp_pat
 
 def test_classes_that_no_image_has_are_refused(data, settings, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"no image has the category 'bed' \(expected some of \['flat', 'tall'\]\)"
+        ConfigError, match=r"no image has the category 'bed' \(expected some of 'flat', 'tall'\)"
     ):
         train(
             of_categories(data, None), tmp_path / "run", recipe="style_mixed", preset="unsupervised_category",

@@ -28,9 +28,9 @@ from cmah.training.starting import train
         ({"towers": {"image_weights": {"path": "x"}}}, "expected text for recipe"),
         ({"towers": {"image_weights": {"path": "x", "sha256": "y"}}}, "x: not the weights"),
         ({"model": 3}, "model = 3: expected a table"),
-        ({"model": {"width": None}}, "width = None: expected int"),
-        ({"model": {"bits": [[8]]}}, "expected int"),
-        ({"training": {"lr": {}}}, "expected float"),
+        ({"model": {"width": None}}, "width = None: expected a whole number"),
+        ({"model": {"bits": [[8]]}}, "expected a whole number"),
+        ({"training": {"lr": {}}}, "expected a number"),
         ({"model": {"image_encoder": "timm:hf-hub:a/b", "image_frozen": False}}, "encoder 'timm:hf-hub:a/b'"),
     ],
 )
