@@ -10,6 +10,7 @@ from typing import Any
 import cmah
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Shape
+from cmah.data.mesh_sources import split_source
 from cmah.demo_page import DIRECTIONS, Maps, map_lines, write_page
 from cmah.errors import CmahError
 from cmah.evaluation import evaluate
@@ -256,7 +257,8 @@ class _Demo:
         # seen from the left in front; the hits' portraits are seen from the right
         images = [views[shape.shape_id][-1] for shape in shapes]
         pictures = [dataset.file(image.path) for image in images]
-        meshes = [self.meshes / shape.extra["source"] for shape in shapes]
+        within = [split_source(shape.extra["source"], dataset.mesh_folders)[1] for shape in shapes]
+        meshes = [self.meshes / path for path in within]
         searches = []
         with self.stage(
             "search",

@@ -89,8 +89,8 @@ def run_isolated(
 
     Args:
         target: "module:function"; the function takes and returns a dictionary that JSON can hold, and raises
-            CmahError to refuse a task, JobError to end the run. If the module has a function `warm_up`, it is called once
-            in each worker.
+            CmahError to refuse a task, JobError to end the run. If the module has a function `warm_up`, each worker
+            calls it once.
         tasks: the argument of each call.
         jobs: number of worker processes.
         time_limit: seconds of wall-clock time for each task.
