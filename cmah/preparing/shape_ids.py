@@ -42,7 +42,9 @@ class Source:
     modified: int
 
 
-def find_meshes(meshes: str | Path, without: str | Path | None = None) -> list[Source]:
+def find_meshes(
+    meshes: str | Path, without: str | Path | None = None, *, empty: bool = False
+) -> list[Source]:
     """The mesh files of a folder, in order of their relative paths.
 
     Layouts: <category>/**/x.obj; <category>/train/x.off (ModelNet); train/<category>/x.off; x.obj at the top.
@@ -51,6 +53,7 @@ def find_meshes(meshes: str | Path, without: str | Path | None = None) -> list[S
     Args:
         meshes: the folder, or a single mesh file.
         without: a folder within it that is passed over, such as the dataset folder that is made of the meshes.
+        empty: give an empty list for a folder that is not there or has no meshes, instead of refusing it.
 
     Raises:
         CmahError: if there is no such file or folder, no mesh file in it, or a folder in it that cannot be read.
@@ -67,6 +70,8 @@ def find_meshes(meshes: str | Path, without: str | Path | None = None) -> list[S
         if meshes.suffix.lower() not in MESH_SUFFIXES:
             raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(MESH_SUFFIXES)})")
         return [_source(meshes.parent, meshes.name)]
+    if empty and not os.path.lexists(meshes):
+        return []
     if not meshes.is_dir():
         raise CmahError(f"{meshes}: no such file or folder")
     sources = []
@@ -85,7 +90,7 @@ def find_meshes(meshes: str | Path, without: str | Path | None = None) -> list[S
             path = Path(folder) / name
             if not name.startswith(".") and path.suffix.lower() in MESH_SUFFIXES and path.is_file():
                 sources.append(_source(meshes, path.relative_to(meshes).as_posix()))
-    if not sources:
+    if not sources and not empty:
         raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(MESH_SUFFIXES)})")
     return sorted(sources, key=lambda source: source.relative)
 
