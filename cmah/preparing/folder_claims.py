@@ -168,7 +168,7 @@ def check_ids(
             files[key] = source_of(claim.path, source.relative)
     if clashes:
         source, other = clashes[0]
-        more = f" (and {len(clashes) - 1} more pairs)" if len(clashes) > 1 else ""
+        more = f" (and {len(clashes) - 1} more)" if len(clashes) > 1 else ""
         way = (
             "rename one of them"
             if claim.path in log.folders

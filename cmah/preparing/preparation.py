@@ -221,11 +221,12 @@ class Preparation:
                 f"{self.meshes}: none of the {len(self.given)} meshes can be used; see {out / 'skipped.csv'}"
             )
         self._say(lines_of_spoilt(spoilt, left, self.claim.path, out / "skipped.csv", prune=self.prune))
-        gone = [name for name in spoilt if self.prune or name not in left]
-        gone += self.missing if self.prune else []
-        for name in gone:
+        for name in self.missing if self.prune else ():
             log.add({"shape_id": name, "removed": True})
-        gone = [name for name in log.removed if before.shapes.get(name, _NO_SHAPE).extra.get("source")]
+        gone = [
+            name for name in log.removed if name in before.shapes and before.shapes[name].extra.get("source")
+        ]
+        gone += [name for name in spoilt if self.prune or name not in left]
         before.name = before.name or os.path.basename(os.path.abspath(self.meshes))
         dataset = merged(out, before, made, gone, log, self.parameters)
         shapes = {name: shape for name, (shape, _) in made.items()}
@@ -233,8 +234,9 @@ class Preparation:
         dataset.write()
         (out / ASIDE).unlink(missing_ok=True)
         there = {shape.shape_id for shape in dataset.shapes}
-        _remove_files(out, [name for name in log.removed if name not in there])
-        used = {entry.get("folder") for entry in log.entries.values() if "skipped" not in entry}
+        skipped = {name for name, entry in log.entries.items() if "skipped" in entry}
+        _remove_files(out, (log.removed | skipped) - there)
+        used = {log.entries[name].get("folder") for name in log.entries.keys() - skipped}
         for folder in [path for path in log.folders if path not in used and not os.path.isdir(path)]:
             log.add({"folder": folder, "removed": True})
         return dataset
@@ -261,9 +263,6 @@ class Preparation:
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.report(line)
-
-
-_NO_SHAPE = Shape("", "", "", "")
 
 
 def _within(source: Source) -> str:

@@ -1,5 +1,6 @@
 """What a worker process does with one mesh: its views and points go into the dataset folder."""
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,6 @@ from PIL import Image
 from cmah.data.images import encoded
 from cmah.errors import CmahError
 from cmah.meshes import rendering
-from cmah.meshes.mesh_arrays import write_array
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render, ring_of_cameras
@@ -65,8 +65,10 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
             jpeg = encoded(Image.fromarray(image), "JPEG", quality=JPEG_QUALITY, subsampling=0)
             (temporary / f"{view:02d}.jpg").write_bytes(jpeg)
             (temporary / f"{view:02d}_mask.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
+    array = io.BytesIO()
+    np.save(array, points.astype(np.float16))
     with writing(cloud):
-        write_array(temporary / "points.npy", points.astype(np.float16))
+        (temporary / "points.npy").write_bytes(array.getbuffer())
         cloud.parent.mkdir(exist_ok=True)
         os.replace(temporary / "points.npy", cloud)
     with writing(folder):
