@@ -14,10 +14,8 @@ The lines of meshes also have the `folder`, its absolute path, and the `path` of
 versions of cmah have neither, and no lines of folders.
 """
 
-import errno
 import json
 import math
-import os
 import re
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -169,11 +167,11 @@ class PrepareLog:
         Raises:
             JobError: if it cannot be written.
         """
-        data = json.dumps(line).encode() + b"\n"
+        rest = json.dumps(line).encode() + b"\n"
+        # a line that is cut off ends the job; the next call passes over it
         with writing(self.path), open(self.path, "ab", buffering=0) as file:
-            # after a line that was cut off, the rest of which may be lost, the next call takes the log up to there
-            if file.write(data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while rest:
+                rest = rest[file.write(rest) :]
         self._apply(line)
 
     def restart(self, parameters: Parameters, keep: Container[str] = ()) -> None:
