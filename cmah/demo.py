@@ -145,16 +145,17 @@ class _Demo:
 
         marker = self.out / "demo.json"
         wanted = {"cmah": cmah.__version__, "seed": self.seed, **asdict(self.scale)}
-        if marker.is_file():
-            stored = read_json(marker)
+        stored = read_json(marker) if marker.is_file() else {}
+        if stored:
             other = [f"{key} {stored.get(key)}" for key in wanted if stored.get(key) != wanted[key]]
             if other:
                 raise CmahError(f"{self.out}: holds a demo with {', '.join(other)}; choose another folder")
-        elif self.out.is_dir() and {path.name for path in self.out.iterdir()} - {self.meshes.name}:
+        elif self.out.is_dir() and any(self.out.iterdir()):
             raise CmahError(f"{self.out}: is neither empty nor a demo's folder; choose another")
         count = self.scale.per_category * len(CATEGORIES)
         with self.stage("shapes", f"make {count} shapes of {len(CATEGORIES)} categories: {self.meshes}"):
-            if not marker.is_file():
+            if not stored or "meshes" in stored:  # not begun, or stopped
+                write_json(marker, {**wanted, "meshes": "not all made"})
                 make_shapes(self.meshes, self.scale.per_category, seed=self.seed)
                 write_json(marker, wanted)
 

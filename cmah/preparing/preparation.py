@@ -258,7 +258,7 @@ class Preparation:
             other = name not in given and folder in self.log.folders and path and "skipped" in entry
             if other and os.path.exists(os.path.join(folder, path)):
                 others.append((source_of(folder, path) if several else printable(path), entry["skipped"]))
-        return sorted([*rows, *others]) if others else rows
+        return sorted([*rows, *others]) if several else rows
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -242,8 +242,8 @@ def open_log(out: Path, parameters: Parameters, overwrite: bool) -> Iterator[Pre
             if not overwrite:
                 changes = [f"{key} {value} -> {wanted[key]}" for key, value in log.changed.items()]
                 raise CmahError(
-                    f"{out}: was prepared with other parameters ({', '.join(changes)}); "
-                    "choose another folder, or --overwrite to start anew"
+                    f"{out}: was prepared with other parameters ({', '.join(changes)}); to add to it give "
+                    f"{_options(log.changed)}, or choose another folder, or --overwrite to make all of it anew"
                 )
             log.outdated = True
         yield log
@@ -275,6 +275,16 @@ def _is_sound(entry: dict[str, Any]) -> bool:
         )
     texts = all(isinstance(entry.get(key, ""), str) for key in ("folder", "path"))
     return sound and texts and isinstance(entry["size"], int) and isinstance(entry["modified"], int)
+
+
+def _options(parameters: dict[str, Any]) -> str:
+    """Parameters as options of the command."""
+    texts = {
+        key: ",".join(f"{v:g}" for v in value) if isinstance(value, list) else value
+        for key, value in parameters.items()
+    }
+    names = {key: key.replace("_", "-").replace("elevations", "elevation") for key in parameters}
+    return " ".join(f"--{names[key]} {text}" for key, text in texts.items())
 
 
 def _header(line: str, out: Path) -> dict[str, Any]:

@@ -79,6 +79,20 @@ def test_a_log_that_cannot_be_written_is_told_by_its_name(tmp_path: Path) -> Non
             log.add(ENTRY)
 
 
+def test_other_parameters_are_told_with_the_options_that_add(tmp_path: Path) -> None:
+    with open_log(tmp_path, PARAMETERS, overwrite=False):
+        pass
+    other = Parameters(3, 24, 99, "y", (20.0,), 0.0, 7)
+    with pytest.raises(CmahError) as caught, open_log(tmp_path, other, overwrite=False):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path}: was prepared with other parameters (points 64 -> 99, elevations [0, 30.0] -> [20.0]); to add "
+        "to it give --points 64 --elevation 0,30, or choose another folder, or --overwrite to make all of it anew"
+    )
+    with open_log(tmp_path, other, overwrite=True) as log:
+        assert log.outdated
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with open_log(tmp_path, PARAMETERS, overwrite=False):
         pass
