@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,12 @@ def _check_fractions(fractions: tuple[float, ...]) -> None:
     check_fractions(fractions)
 
 
+def _check_prefix(prefix: str) -> None:
+    from cmah.preparing.shape_ids import check_prefix
+
+    check_prefix(prefix)
+
+
 def _check_sheet(sheet: Path) -> None:
     from cmah.preparing import contact_sheet
 
@@ -51,7 +58,7 @@ def _check_sheet(sheet: Path) -> None:
 
 
 @click.command("prepare", context_settings={"show_default": True})
-@click.argument("meshes", type=click.Path(exists=True, path_type=Path))
+@click.argument("meshes", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--up", type=click.Choice(["y", "z"]), default="y", help="Axis that points up in the mesh files."
@@ -107,7 +114,21 @@ def _check_sheet(sheet: Path) -> None:
     help="GiB of memory beyond which a mesh is skipped.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Start anew if the dataset folder was made with other parameters."
+    "--prefix",
+    callback=options.checked(_check_prefix),
+    help="Word that the ids of the shapes of this folder begin with, where another folder has the same ids; it is "
+    "remembered.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove the shapes of this folder whose meshes are no longer there, or are broken now.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Start anew if the dataset folder was made with other parameters; all folders that it was made from are "
+    "prepared again.",
 )
 @click.option(
     "--sheet",
@@ -130,6 +151,8 @@ def prepare(
     jobs: int | None,
     time_limit: float,
     memory_limit: float,
+    prefix: str | None,
+    prune: bool,
     overwrite: bool,
     sheet: Path | None,
     as_json: bool,
@@ -138,11 +161,14 @@ def prepare(
 
     MESHES/<category>/**.{obj,off,ply,stl,glb,gltf}, a folder without categories, or one file. Folders named
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
-    stopped, or adds what is new. Meshes that cannot be used are listed in OUT/skipped.csv.
+    stopped, or adds what is new; called for another folder, it adds its shapes to those of OUT. Nothing leaves OUT
+    without --prune. Meshes that cannot be used are listed in OUT/skipped.csv.
     """
     import cmah
     from cmah.files import read_skipped
+    from cmah.preparing.prepared_tables import ids_in_table
 
+    before = ids_in_table(out)
     try:
         dataset = cmah.prepare(
             meshes,
@@ -159,34 +185,55 @@ def prepare(
             time_limit=time_limit,
             memory_limit=memory_limit,
             overwrite=overwrite,
+            prefix=prefix,
+            prune=prune,
+            report=lambda line: click.echo(line, err=True),
         )
     except KeyboardInterrupt:
-        click.echo(f"Stopped; the same command goes on from here ({out}).", err=True)
-        raise
+        click.echo(f"stopped; the same command goes on from here ({out})", err=True)
+        sys.exit(130)
     skipped = read_skipped(out)
     if sheet is not None:
         from cmah.preparing.contact_sheet import write_contact_sheet
 
         write_contact_sheet(dataset, sheet)
     if as_json:
-        click.echo(json.dumps(_summary(dataset, out, skipped), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(_summary(dataset, out, before, skipped), indent=1, ensure_ascii=False))
     else:
-        _print_summary(dataset, out, skipped, sheet, evaluated=any(split_fractions[1:]))
+        _print_summary(dataset, out, before, skipped, sheet, evaluated=any(split_fractions[1:]))
 
 
-def _summary(dataset: "Dataset", out: Path, skipped: list[tuple[str, str]]) -> dict[str, object]:
+def _summary(
+    dataset: "Dataset", out: Path, before: set[str], skipped: list[tuple[str, str]]
+) -> dict[str, object]:
+    from cmah.data.mesh_sources import split_source
+
+    folders = dataset.mesh_folders
+    homes = [split_source(shape.extra.get("source", ""), folders)[0] for shape in dataset.shapes]
+    counts = Counter(home["path"] for home in homes if home is not None)
+    now = {shape.shape_id for shape in dataset.shapes}
     return {
         "dataset": str(out),
         "shapes": len(dataset.shapes),
         "images": len(dataset.images),
         "categories": len({shape.category for shape in dataset.shapes}),
         "splits": dict(sorted(Counter(shape.split for shape in dataset.shapes).items())),
+        "added": len(now - before),
+        "kept": len(now & before),
+        "removed": len(before - now),
+        "folders": [{**folder, "shapes": counts[folder["path"]]} for folder in folders],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
     }
 
 
 def _print_summary(
-    dataset: "Dataset", out: Path, skipped: list[tuple[str, str]], sheet: Path | None, *, evaluated: bool
+    dataset: "Dataset",
+    out: Path,
+    before: set[str],
+    skipped: list[tuple[str, str]],
+    sheet: Path | None,
+    *,
+    evaluated: bool,
 ) -> None:
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
@@ -194,6 +241,11 @@ def _print_summary(
     click.echo(
         f"{out}: {len(dataset.shapes)} shapes ({parts}) of {categories} categories, {len(dataset.images)} views"
     )
+    if before:
+        now = {shape.shape_id for shape in dataset.shapes}
+        added, removed = len(now - before), len(before - now)
+        gone = f", removed {removed}" if removed else ""
+        click.echo(f"added {added} shape{'s' * (added != 1)} to {len(before)}{gone}")
     if skipped:
         click.echo(f"{len(skipped)} skipped, listed in {out / 'skipped.csv'}:")
         # numbers and quoted text differ from file to file: reasons are counted without them

@@ -11,6 +11,7 @@ import cmah
 from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Shape
+from cmah.data.mesh_sources import split_source
 from cmah.demo_page import DIRECTIONS, Maps, map_lines, write_page
 from cmah.errors import CmahError
 from cmah.evaluation import evaluate
@@ -147,16 +148,17 @@ class _Demo:
 
         marker = self.out / "demo.json"
         wanted = {"cmah": cmah.__version__, "seed": self.seed, **asdict(self.scale)}
-        if marker.is_file():
-            stored = read_json(marker)
+        stored = read_json(marker) if marker.is_file() else {}
+        if stored:
             other = [f"{key} {stored.get(key)}" for key in wanted if stored.get(key) != wanted[key]]
             if other:
                 raise CmahError(f"{self.out}: holds a demo with {', '.join(other)}; choose another folder")
-        elif self.out.is_dir() and {path.name for path in self.out.iterdir()} - {self.meshes.name}:
+        elif self.out.is_dir() and any(self.out.iterdir()):
             raise CmahError(f"{self.out}: is neither empty nor a demo's folder; choose another")
         count = self.scale.per_category * len(CATEGORIES)
         with self.stage("shapes", f"make {count} shapes of {len(CATEGORIES)} categories: {self.meshes}"):
-            if not marker.is_file():
+            if not stored or "meshes" in stored:  # not begun, or stopped
+                write_json(marker, {**wanted, "meshes": "not all made"})
                 make_shapes(self.meshes, self.scale.per_category, seed=self.seed)
                 write_json(marker, wanted)
 
@@ -259,7 +261,8 @@ class _Demo:
         # seen from the left in front; the hits' portraits are seen from the right
         images = [views[shape.shape_id][-1] for shape in shapes]
         pictures = [dataset.file(image.path) for image in images]
-        meshes = [self.meshes / shape.extra["source"] for shape in shapes]
+        within = [split_source(shape.extra["source"], dataset.mesh_folders)[1] for shape in shapes]
+        meshes = [self.meshes / path for path in within]
         searches = []
         with self.stage(
             "search",

@@ -81,3 +81,13 @@ class RunError(CmahError):
         Traceback (most recent call last):
         cmah.errors.RunError: runs/none: no such run folder (make one with cmah train)
     """
+
+
+class JobError(CmahError):
+    """A fault that is not of one input but of the machine, such as a full disk: it ends a job over many inputs.
+
+    Examples:
+        >>> raise JobError("renders: cannot be written (No space left on device)")
+        Traceback (most recent call last):
+        cmah.errors.JobError: renders: cannot be written (No space left on device)
+    """

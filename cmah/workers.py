@@ -12,23 +12,45 @@ import contextlib
 import errno
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from cmah.errors import CmahError
+from cmah.errors import CmahError, JobError
 
 START_LIMIT = 120.0
 # errors of the machine, not of the input: going on would skip every input for no fault of its own
 FATAL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file or folder that is written in the block where the system refuses it, as an error of the run.
+
+    Raises:
+        JobError: instead of an OSError.
+
+    Examples:
+        >>> with writing("renders/seat"):
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
+        Traceback (most recent call last):
+        cmah.errors.JobError: renders/seat: cannot be written (No space left on device)
+    """
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"{os.fspath(path)}: cannot be written ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,8 @@ def run_isolated(
 
     Args:
         target: "module:function"; the function takes and returns a dictionary that JSON can hold, and raises
-            CmahError to refuse a task. If the module has a function `warm_up`, it is called once in each worker.
+            CmahError to refuse a task, JobError to end the run. If the module has a function `warm_up`, each worker
+            calls it once.
         tasks: the argument of each call.
         jobs: number of worker processes.
         time_limit: seconds of wall-clock time for each task.
@@ -122,7 +145,16 @@ class _Worker:
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed by stop()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cmah.workers", target, str(time_limit), str(memory_limit)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "cmah.workers",
+                target,
+                str(time_limit),
+                str(memory_limit),
+                self._ending(),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
@@ -141,6 +173,11 @@ class _Worker:
 
     def __hash__(self) -> int:
         return id(self)
+
+    @staticmethod
+    def _ending() -> str:
+        """Whether the worker may ask the system to end it: Linux does so when the thread ends that started it."""
+        return "process" if threading.current_thread() is threading.main_thread() else "thread"
 
     def give(self, task: tuple[int, dict[str, Any], bool]) -> None:
         """Send a task; if the worker has died meanwhile, `advance` notices."""
@@ -230,8 +267,30 @@ def _cause_of_death(status: int) -> str:
     return f"the worker process died of signal {-status} ({name.lower()}{hint})"
 
 
-def _serve(target: str, time_limit: float, memory_limit: float) -> None:
+def _end_with_parent(ending: str) -> None:
+    """Make this process end when its parent does, by whatever cause, also in the middle of a task.
+
+    The parent's end of standard input closes with it, which a thread waits for. Native code that keeps Python's lock
+    would hold the thread up; Linux can end the process at once.
+    """
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(0, select.POLLHUP)
+        while not any(event & ~select.POLLIN for _, event in poll.poll()):
+            time.sleep(0.2)  # some systems wake it also for a task that is to be read
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if ending == "process" and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _serve(target: str, time_limit: float, memory_limit: float, ending: str) -> None:
     """The worker's end: read tasks from standard input, write answers to what was standard output."""
+    _end_with_parent(ending)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what native code prints must not get between the answers
     module_name, _, name = target.partition(":")
@@ -253,6 +312,8 @@ def _serve(target: str, time_limit: float, memory_limit: float) -> None:
             answer({"value": function(json.loads(line))})
         except MemoryError:
             answer({"memory": True})
+        except JobError as error:
+            answer({"fatal": str(error)})
         except CmahError as error:
             answer({"refused": str(error)})
         except Exception as error:  # a foreign file can raise nearly anything; one must not end the rest
@@ -302,4 +363,4 @@ def _limit_memory(gib: float) -> int:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))
+    _serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), sys.argv[4])

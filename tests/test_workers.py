@@ -1,6 +1,8 @@
 """Worker processes that crash, hang, bloat, or cannot start."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from cmah.workers import Outcome, run_isolated
 
 TARGET = """
 import ctypes, os, signal, sys, time
-from cmah.errors import CmahError
+from cmah.errors import CmahError, JobError
 
 calls = 0
 hoard = []
@@ -51,6 +53,8 @@ def work(task):
         raise ZeroDivisionError("oh\\nno")
     if do == "recurse":
         work(task)
+    if do == "cannot write":
+        raise JobError("out/renders: cannot be written (No space left on device)")
     if do == "full":
         raise OSError(28, "No space left on device")
     return {"number": task["number"], "calls": calls, "pid": os.getpid()}
@@ -127,6 +131,56 @@ def test_what_earlier_tasks_leave_behind_does_not_count(target: str) -> None:
 def test_a_full_disk_ends_the_run(target: str) -> None:
     with pytest.raises(CmahError, match="No space left"):
         run(target, "fine", "full", "fine")
+
+
+def test_a_fault_of_the_machine_ends_the_run_and_is_told_as_it_is(target: str) -> None:
+    with pytest.raises(CmahError) as caught:
+        run(target, "fine", "cannot write", "fine")
+    assert str(caught.value) == "out/renders: cannot be written (No space left on device)"
+
+
+PARENT = """
+import sys, threading
+from cmah.workers import run_isolated
+
+def main():
+    tasks = [{"do": do, "number": 0} for do in sys.argv[2:]]
+    for _ in run_isolated(sys.argv[1], tasks, jobs=2, time_limit=100):
+        pass
+
+main() if {main} else threading.Thread(target=main).start()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("main", [True, False])  # outside the main thread Linux is not asked to end them
+def test_no_worker_outlives_a_killed_parent(target: str, tmp_path: Path, main: bool) -> None:
+    """They end while they wait for a task, sleep, or compute."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", PARENT.replace("{main}", str(main)), target, "fine", "hang", "spin"]
+    parent = subprocess.Popen(command, env=environment)
+    tasks = Path(f"/proc/{parent.pid}/task")
+    deadline = time.monotonic() + 60
+    workers: list[str] = []
+    while time.monotonic() < deadline and len(workers) < 2:
+        time.sleep(0.05)
+        workers = [pid for file in tasks.glob("*/children") for pid in file.read_text().split()]
+    time.sleep(1.5)  # they are at work, or still importing: both must end
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline and any(alive(pid) for pid in workers):
+        time.sleep(0.02)
+    assert len(workers) == 2
+    assert not [pid for pid in workers if alive(pid)]
+
+
+def alive(pid: str) -> bool:
+    """Whether a process runs; one that has ended may wait to be asked for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_workers_that_cannot_start(target: str) -> None:

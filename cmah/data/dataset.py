@@ -28,6 +28,7 @@ import numpy as np
 from cmah.data.csv_tables import FORMAT, duplicates, read_header, read_table, table_text
 from cmah.data.framing import PictureFile, check_box
 from cmah.data.images import load_image, load_mask
+from cmah.data.mesh_sources import mesh_folders, split_source
 from cmah.data.point_clouds import load_points_file, normalise
 from cmah.data.table_rows import (
     IMAGE_COLUMNS,
@@ -129,13 +130,41 @@ class Dataset:
         if files and root is not None and Path(root).resolve() != self.root.resolve():
             files = str(self.file("").resolve())
         root = self.root if root is None else Path(root)
-        for name, text in self._texts(files).items():
+        # dataset.json last: where there is none yet, a process that is killed before the end leaves no dataset
+        for name, text in reversed(self._texts(files).items()):
             with atomic_path(root / name) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="")
 
     def checksum(self) -> str:
-        """SHA-256, in hexadecimal, of the three tables as `write` would write them, wherever their files lie."""
-        return hashlib.sha256("\0".join(self._texts("").values()).encode()).hexdigest()
+        """SHA-256, in hexadecimal, of the three tables as `write` would write them, wherever files and meshes lie.
+
+        The folders of meshes are left out, and of each mesh counts its path within its folder.
+        """
+        folders, tables = self.mesh_folders, self
+        if folders:
+            shapes = [
+                replace(
+                    shape, extra={**shape.extra, "source": split_source(shape.extra["source"], folders)[1]}
+                )
+                if "source" in shape.extra
+                else shape
+                for shape in self.shapes
+            ]
+            prepared = {key: value for key, value in self.extra["prepared"].items() if key != "folders"}
+            tables = replace(self, shapes=shapes, extra={**self.extra, "prepared": prepared})
+        return hashlib.sha256("\0".join(tables._texts("").values()).encode()).hexdigest()
+
+    @property
+    def mesh_folders(self) -> list[dict[str, str]]:
+        """The folders of meshes that the dataset was prepared from, by absolute `path` and `prefix` of their ids.
+
+        There are none where it was made otherwise, or by a version of cmah that did not record them.
+
+        Examples:
+            >>> [Path(folder["path"]).name for folder in Dataset.read("demo/dataset").mesh_folders]
+            ['meshes']
+        """
+        return mesh_folders(self.extra.get("prepared"))
 
     def file(self, path: str) -> Path:
         """Where a file lies that the tables name; every path of a shape or an image goes through here.

@@ -1,7 +1,9 @@
 """Reading pictures: what a camera, a scanner or a renderer wrote becomes uint8 RGB, or one clear error."""
 
+import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -178,3 +180,20 @@ def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
         return PIL.ImageOps.exif_transpose(image)
     except Exception:  # the pixels are sound, only the metadata is not
         return image
+
+
+def encoded(picture: PIL.Image.Image, file_format: str, **options: Any) -> bytes:
+    """The bytes of a picture file: Pillow, writing a file itself, would not say why the system refused it.
+
+    Args:
+        picture: what to encode.
+        file_format: "JPEG" or "PNG".
+        options: as `PIL.Image.Image.save` takes them, such as `quality`.
+
+    Examples:
+        >>> encoded(PIL.Image.new("RGB", (3, 2)), "PNG")[:4]
+        b'\x89PNG'
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **options)
+    return buffer.getvalue()

@@ -8,6 +8,7 @@ import numpy as np
 from cmah.data.cloud_lookup import cloud_lookup, shapes_by_id
 from cmah.data.csv_tables import check_path
 from cmah.data.dataset import Dataset
+from cmah.data.mesh_sources import split_source
 from cmah.errors import CmahError
 from cmah.evaluation.voxels import RESOLUTION, Voxels
 from cmah.threads import available_cores
@@ -25,8 +26,9 @@ def voxel_lookup(
 
     Args:
         datasets: the folders that have the shapes, one or several.
-        meshes: for each dataset the folder of meshes that it was prepared from, in which the column `source` of its
-            shapes.csv names the file of each shape; none = make voxels of the point clouds.
+        meshes: for each dataset a folder of meshes that it was prepared from, wherever it lies now. The column `source`
+            of its shapes.csv names the file of each shape; meshes that are not in this folder are taken from where
+            prepare read them, which matters for a dataset of several folders. None = make voxels of the point clouds.
         resolution: cells along each axis.
         radius: of the points of clouds, as in `cmah.evaluation.voxels.cloud_grid`.
         warn: called with a line of text for each shape that cannot be read.
@@ -66,15 +68,20 @@ def voxel_lookup(
 
 def _files_of(dataset: Dataset, folder: Path) -> dict[str, Path]:
     """The mesh file of each shape that names one, whether or not it exists."""
-    table, files = Path(dataset.root, "shapes.csv"), {}
+    table, files, here = Path(dataset.root, "shapes.csv"), {}, False
     for shape in dataset.shapes:
         source = shape.extra.get("source", "")
         if source:
+            of_folder, within = split_source(source, dataset.mesh_folders)
             faults: list[str] = []
-            check_path(source, "source", faults.append)
+            check_path(within, "source", faults.append)
             if faults:
                 raise CmahError(f"{table}: row of {shape.shape_id!r}: {faults[0]}")
-            files[shape.shape_id] = folder / source
-    if not any(path.is_file() for path in files.values()):
+            files[shape.shape_id] = folder / within
+            if files[shape.shape_id].is_file():
+                here = True
+            elif of_folder is not None and Path(source).is_file():
+                files[shape.shape_id] = Path(source)
+    if not here:
         raise CmahError(f"{folder}: has none of the meshes that the column source of {table} names")
     return files

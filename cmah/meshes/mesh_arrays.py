@@ -1,5 +1,6 @@
 """Arrays made of a mesh file in a process of its own, which a foreign file may crash or bloat."""
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cmah.errors import CmahError
-from cmah.workers import run_isolated
+from cmah.workers import run_isolated, writing
 
 
 def array_of_mesh(
@@ -39,3 +40,23 @@ def array_of_mesh(
             raise CmahError(f"{path}: {outcome.reason.removeprefix(mesh + ': ')}")
         array: np.ndarray = np.load(out, allow_pickle=False)
         return array
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write a .npy file in a worker process; `np.save` would not say why or where a write failed.
+
+    Raises:
+        JobError: if it cannot be written, with the system's reason.
+
+    Examples:
+        >>> write_array("points.npy", np.zeros((5, 3), np.float16))
+        >>> np.load("points.npy").shape
+        (5, 3)
+        >>> write_array("no_such_folder/points.npy", np.zeros((5, 3), np.float16))
+        Traceback (most recent call last):
+        cmah.errors.JobError: no_such_folder/points.npy: cannot be written (No such file or directory)
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    with writing(path):
+        Path(path).write_bytes(buffer.getbuffer())

@@ -13,6 +13,7 @@ import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.kernels import voxels
 from cmah.meshes import rendering
 from cmah.meshes.mesh import Mesh
+from cmah.meshes.mesh_arrays import write_array
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.workers import run_isolated
 
@@ -144,5 +145,5 @@ def write_grid(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape  # 16^3 bits
         (512,)
     """
-    np.save(task["out"], np.packbits(mesh_grid(load_mesh(task["path"]), task["resolution"])))
+    write_array(task["out"], np.packbits(mesh_grid(load_mesh(task["path"]), task["resolution"])))
     return {}

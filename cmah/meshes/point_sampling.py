@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cmah.meshes.mesh import Mesh, surface_colours
-from cmah.meshes.mesh_arrays import array_of_mesh
+from cmah.meshes.mesh_arrays import array_of_mesh, write_array
 from cmah.meshes.mesh_loading import load_mesh
 
 # opacity below which a point lies in a hole; glass is never less opaque than 0.35 (mesh_files.LEAST_OPACITY)
@@ -116,5 +116,5 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape
         (50, 6)
     """
-    np.save(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
+    write_array(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
     return {}

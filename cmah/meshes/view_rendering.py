@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cmah.meshes import rendering
-from cmah.meshes.mesh_arrays import array_of_mesh
+from cmah.meshes.mesh_arrays import array_of_mesh, write_array
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.rendering import render, ring_of_cameras
 
@@ -66,5 +66,5 @@ def write_views(task: dict[str, Any]) -> dict[str, Any]:
         ({}, (2, 16, 16, 3))
     """
     images, _ = render(load_mesh(task["path"], task["up"]), ring_of_cameras(task["views"]), task["size"])
-    np.save(task["out"], images)
+    write_array(task["out"], images)
     return {}

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cmah.data.dataset import Dataset
-from cmah.data.images import fit_square, load_image
+from cmah.data.images import encoded, fit_square, load_image
 from cmah.errors import CmahError
 from cmah.files import atomic_path, require_replaceable
 
@@ -96,5 +96,5 @@ def write_contact_sheet(
             sheet.paste(Image.fromarray(strip), (column * (views * tile + 4), top + LINE + row * tile))
         top += heights[name]
     with atomic_path(path) as temporary:
-        sheet.save(temporary)
+        temporary.write_bytes(encoded(sheet, "PNG" if temporary.suffix.lower() == ".png" else "JPEG"))
     return len(keep)

@@ -3,23 +3,33 @@
 `prepare.jsonl` holds one JSON object per line, in order of completion:
 
     {"format": "cmah-prepare-log", "version": 1, "parameters": {…}}
-    {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …}
-    {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker}
+    {"folder": path, "prefix": …}                       the meshes of a folder are prepared from here on
+    {"folder": path, "prefix": …, "was": [path, …]}     and it takes the place of others; "" = those that no line names
+    {"folder": path, "removed": true}                   none of its shapes is left
+    {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …, …}
+    {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker, …}
+    {"shape_id": …, "removed": true}
+
+The lines of meshes also have the `folder`, its absolute path, and the `path` of the file within it; those of earlier
+versions of cmah have neither, and no lines of folders.
 """
 
 import json
 import math
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cmah.checks import shown
 from cmah.errors import CmahError
-from cmah.files import locked, parse_json, read_json
+from cmah.files import atomic_path, locked, parse_json, read_json
+from cmah.workers import writing
 
+# ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
+SHAPE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG = "prepare.jsonl"
 FORMAT, VERSION = "cmah-prepare-log", 1
 
@@ -86,57 +96,158 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
         raise CmahError(f"elevations must lie between -90 and 90 degrees, got {shown(list(elevations))}")
 
 
+class PrepareLog:
+    """What the lines of a log say, and the file to which more are added.
+
+    Args:
+        path: the log.
+        lines: its lines after the header.
+
+    Attributes:
+        entries: what was last done with each mesh, by shape id.
+        folders: the prefix of each folder of meshes, by its path, in the order in which they were first prepared.
+        removed: ids of shapes that were removed and not made again.
+        outdated: whether it was begun with other parameters, so that everything is to be made anew.
+        changed: these parameters, with their values there, where they differ from those of this run.
+
+    Examples:
+        >>> entry = '{"shape_id": "seat.obj", "size": 9, "modified": 1, "cameras": [], "folder": "/old"}'
+        >>> lines = ['{"folder": "/old", "prefix": ""}', entry, '{"folder": "/new", "prefix": "", "was": ["/old"]}']
+        >>> log = PrepareLog(Path("prepare.jsonl"), lines)
+        >>> log.folders, log.entries["seat.obj"]["folder"]
+        ({'/new': ''}, '/new')
+    """
+
+    def __init__(self, path: Path, lines: Iterable[str] = ()) -> None:
+        self.path = path
+        self.outdated = False
+        self.changed: dict[str, Any] = {}
+        self.entries: dict[str, dict[str, Any]] = {}
+        self.folders: dict[str, str] = {}
+        self.removed: set[str] = set()
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # a damaged line is passed over
+                self._apply(parse_json(line))
+
+    def _apply(self, line: dict[str, Any]) -> None:
+        """Take note of a line."""
+        if "shape_id" not in line:
+            self._apply_folder(line)
+        elif not SHAPE_ID.fullmatch(line["shape_id"]):
+            return
+        elif line.get("removed") is True:
+            self.entries.pop(line["shape_id"], None)
+            self.removed.add(line["shape_id"])
+        elif _is_sound(line):
+            self.entries[line["shape_id"]] = line
+            self.removed.discard(line["shape_id"])
+
+    def _apply_folder(self, line: dict[str, Any]) -> None:
+        folder, was = line["folder"], line.get("was", [])
+        if line.get("removed") is True:
+            self.folders.pop(folder, None)
+            return
+        prefix = line["prefix"]
+        if not (isinstance(folder, str) and isinstance(prefix, str) and isinstance(was, list)):
+            return
+        for entry in self.entries.values():
+            if entry.get("folder", "") in was:
+                entry["folder"] = folder
+        if folder not in self.folders and any(
+            old in self.folders for old in was
+        ):  # in the place of the first of these
+            named = [(folder if path in was else path, old) for path, old in self.folders.items()]
+            self.folders = dict(named)
+        for old in was:
+            self.folders.pop(old, None)
+        self.folders[folder] = prefix
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append a line, and take note of it.
+
+        Raises:
+            JobError: if it cannot be written.
+        """
+        rest = json.dumps(line).encode() + b"\n"
+        # a line that is cut off ends the job; the next call passes over it
+        with writing(self.path), open(self.path, "ab", buffering=0) as file:
+            while rest:
+                rest = rest[file.write(rest) :]
+        self._apply(line)
+
+    def restart(self, parameters: Parameters, keep: Container[str] = ()) -> None:
+        """Begin the log anew with other parameters; folders stay, and whose each mesh is, but none counts as done.
+
+        Args:
+            parameters: of this run.
+            keep: ids of shapes that are to be made anew; of others only those stay that were skipped.
+
+        Raises:
+            CmahError: if it cannot be written.
+        """
+        folders = [{"folder": path, "prefix": prefix} for path, prefix in self.folders.items()]
+        self.entries = {
+            name: entry for name, entry in self.entries.items() if name in keep or "skipped" in entry
+        }
+        for entry in self.entries.values():
+            for key in ("cameras", "coloured"):
+                entry.pop(key, None)
+            entry |= {"size": -1, "skipped": "not made anew yet", "lost": True}
+        removed = [{"shape_id": shape_id, "removed": True} for shape_id in sorted(self.removed)]
+        header = {"format": FORMAT, "version": VERSION, "parameters": parameters.to_json()}
+        lines = [header, *folders, *self.entries.values(), *removed]
+        with atomic_path(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self.outdated = False
+
+
 @contextmanager
-def open_log(
-    out: Path, parameters: Parameters, overwrite: bool
-) -> Iterator[tuple[IO[str], dict[str, dict[str, Any]]]]:
-    """Lock `out` and read its log, or start one; yields the file to append to and the entries by shape id.
+def open_log(out: Path, parameters: Parameters, overwrite: bool) -> Iterator[PrepareLog]:
+    """Lock `out` and read its log, or start one.
 
     Args:
         out: the dataset folder; made if there is none.
         parameters: the parameters of this run.
-        overwrite: remove what other parameters have made.
+        overwrite: accept a log of other parameters, which is then `outdated`.
 
     Raises:
-        CmahError: if `out` holds something else, other parameters, or a dataset whose files lie elsewhere, or another
-            process is at work in it.
+        CmahError: if `out` holds something else, other parameters, or a dataset whose files lie elsewhere, cannot be
+            written, or another process is at work in it.
 
     Examples:
         >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
         >>> entry = {"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": False}
-        >>> with open_log(Path("made"), parameters, overwrite=False) as (log, done):
-        ...     print(json.dumps(entry), file=log)
-        >>> with open_log(Path("made"), parameters, overwrite=False) as (log, done):
-        ...     print(done["seat.obj"]["skipped"])
+        >>> with open_log(Path("made"), parameters, overwrite=False) as log:
+        ...     log.add(entry)
+        >>> with open_log(Path("made"), parameters, overwrite=False) as log:
+        ...     print(log.entries["seat.obj"]["skipped"])
         no faces
     """
     _refuse_outside_files(out)
     if out.exists() and not (out / LOG).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise CmahError(f"{out}: exists and was not made by prepare; choose a new folder")
-    with locked(out), open(out / LOG, "a+", encoding="utf-8") as log:
-        log.seek(0)
-        lines = log.read().split("\n")[
-            :-1
-        ]  # a line without its end was being written when the process was killed
+    with locked(out):
+        path = out / LOG
+        with writing(path), open(path, "a+b") as file:
+            file.seek(0)
+            data = file.read()
+            # a line without its end was being written when the process was killed
+            file.truncate(data.rfind(b"\n") + 1)
+        lines = data.decode("utf-8", "replace").split("\n")[:-1]
+        log = PrepareLog(path, lines[1:])
         wanted = parameters.to_json()
-        if lines and (logged := _header(lines[0], out)) != wanted and not overwrite:
-            changes = [f"{k} {logged.get(k)} -> {v}" for k, v in wanted.items() if logged.get(k) != v]
-            raise CmahError(
-                f"{out}: was prepared with other parameters ({', '.join(changes)}); "
-                "choose another folder, or --overwrite to start anew"
-            )
-        if overwrite or not lines:
-            for name in ("renders", "points"):
-                shutil.rmtree(out / name, ignore_errors=True)
-            for name in ("dataset.json", "shapes.csv", "images.csv", "skipped.csv"):
-                (out / name).unlink(missing_ok=True)
-            lines = []
-            log.truncate(0)
-            log.write(json.dumps({"format": FORMAT, "version": VERSION, "parameters": wanted}) + "\n")
-        else:
-            log.truncate(sum(len(line.encode()) + 1 for line in lines))
-        log.flush()
-        yield log, dict(entries(lines[1:]))
+        if not lines:
+            log.restart(parameters)
+        elif (logged := _header(lines[0], out)) != wanted:
+            log.changed = {key: logged.get(key) for key, value in wanted.items() if logged.get(key) != value}
+            if not overwrite:
+                changes = [f"{key} {value} -> {wanted[key]}" for key, value in log.changed.items()]
+                raise CmahError(
+                    f"{out}: was prepared with other parameters ({', '.join(changes)}); to add to it give "
+                    f"{_options(log.changed)}, or choose another folder, or --overwrite to make all of it anew"
+                )
+            log.outdated = True
+        yield log
 
 
 def _refuse_outside_files(out: Path) -> None:
@@ -155,27 +266,26 @@ def _refuse_outside_files(out: Path) -> None:
         )
 
 
-def entries(lines: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The finished meshes by shape id; a damaged line is passed over, and its mesh is made again.
+def _is_sound(entry: dict[str, Any]) -> bool:
+    """Whether a line of a mesh is as it was written; a damaged one is passed over, and its mesh is made again."""
+    if "skipped" in entry:
+        sound = isinstance(entry["skipped"], str) and isinstance(entry["lost"], bool)
+    else:
+        sound = all(
+            math.isfinite(angle) for azimuth, elevation in entry["cameras"] for angle in (azimuth, elevation)
+        )
+    texts = all(isinstance(entry.get(key, ""), str) for key in ("folder", "path"))
+    return sound and texts and isinstance(entry["size"], int) and isinstance(entry["modified"], int)
 
-    Examples:
-        >>> whole = '{"shape_id": "seat.obj", "size": 9, "modified": 1, "skipped": "no faces", "lost": false}'
-        >>> [shape_id for shape_id, entry in entries([whole, whole[:40]])]
-        ['seat.obj']
-    """
-    for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
-            entry = parse_json(line)
-            if "skipped" in entry:
-                sound = isinstance(entry["skipped"], str) and isinstance(entry["lost"], bool)
-            else:
-                sound = all(
-                    math.isfinite(angle)
-                    for azimuth, elevation in entry["cameras"]
-                    for angle in (azimuth, elevation)
-                )
-            if sound and isinstance(entry["size"], int) and isinstance(entry["modified"], int):
-                yield str(entry["shape_id"]), entry
+
+def _options(parameters: dict[str, Any]) -> str:
+    """Parameters as options of the command."""
+    texts = {
+        key: ",".join(f"{v:g}" for v in value) if isinstance(value, list) else value
+        for key, value in parameters.items()
+    }
+    names = {key: key.replace("_", "-").replace("elevations", "elevation") for key in parameters}
+    return " ".join(f"--{names[key]} {text}" for key, text in texts.items())
 
 
 def _header(line: str, out: Path) -> dict[str, Any]:

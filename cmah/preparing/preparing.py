@@ -1,27 +1,22 @@
-"""From a folder of meshes to a dataset folder: views by ray casting, points by area, splits by shape.
+"""From folders of meshes to a dataset folder: views by ray casting, points by area, splits by shape.
 
 Beside the dataset, OUT holds `skipped.csv` (path, reason) if any mesh was skipped, and the log `prepare.jsonl`, by
 which an interrupted run goes on (cmah.preparing.prepare_log).
 """
 
-import json
-import os
 import shutil
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
-from cmah.files import write_skipped
-from cmah.preparing.prepare_log import Parameters, open_log
-from cmah.preparing.shape_ids import Source, check_fractions, find_meshes, split_of
-from cmah.progress import progress
+from cmah.preparing.preparation import Preparation
+from cmah.preparing.prepare_log import LOG, Parameters, open_log
+from cmah.preparing.shape_ids import check_fractions, check_prefix, find_meshes
 from cmah.threads import available_cores
-from cmah.workers import run_isolated
-
-TASK = "cmah.preparing.shape_task:prepare_shape"
+from cmah.workers import writing
 
 
 def prepare(
@@ -40,13 +35,20 @@ def prepare(
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
     overwrite: bool = False,
+    prefix: str | None = None,
+    prune: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Dataset:
-    """Render views and sample points of every mesh in a folder, and write the dataset folder.
+    """Render views and sample points of every mesh in a folder, and write the dataset folder, or add to it.
 
     Each mesh is read in a worker process with a time and a memory limit; one that cannot be used is listed in
     skipped.csv with the reason. A run that was interrupted goes on where it stopped when it is called again, and
     new meshes are added. The result does not depend on `jobs` or interruptions. Meshes whose worker was
     lost (crash, time, memory) are tried again by the next call; others that were skipped only if they change.
+
+    What the dataset has stays, with its splits: the shapes of other folders, rows that were added to its tables by
+    hand, and shapes whose meshes have been deleted or can no longer be used. A folder that has moved is recognised by
+    its meshes.
 
     Args:
         meshes: folder <category>/**.{obj,off,ply,stl,glb,gltf}; folders train, val, test below (or above) the
@@ -64,14 +66,17 @@ def prepare(
             id, where no folder names it.
         time_limit: seconds after which a mesh is skipped.
         memory_limit: GiB beyond which a mesh is skipped, at least 0.5 (Embree alone reserves 0.13).
-        overwrite: start anew where `out` holds a dataset made with other parameters.
+        overwrite: start anew, with all folders, where `out` holds a dataset made with other parameters.
+        prefix: the ids of the shapes of this folder begin with it and a dot; None: as before, or none.
+        prune: remove the shapes of this folder whose meshes are gone or can no longer be used.
+        report: called with a line for people on what stays, is removed or has moved.
 
     Returns:
         The dataset, as written.
 
     Raises:
-        CmahError: if a parameter is out of range, there are no meshes, none can be used, or `out` holds something
-            else.
+        CmahError: if a parameter is out of range, there are no meshes, none can be used, `out` holds something else or
+            cannot be written, or a mesh has the id of one of another folder.
 
     Examples:
         >>> from cmah.synthetic import make_shapes
@@ -86,93 +91,34 @@ def prepare(
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     out = Path(out)
-    sources = find_meshes(meshes)
     parameters = Parameters(views, image_size, points, up, tuple(elevations), jitter, seed)
     check_fractions(split_fractions)
+    check_prefix(prefix or "")
+    if prune and Path(meshes).is_file():
+        raise CmahError(
+            f"{meshes}: one file; expected a folder, whose meshes that are gone are to be removed by prune"
+        )
     for name, value in (("jitter", jitter), ("time_limit", time_limit), ("memory_limit", memory_limit)):
         if not value < 1e6:  # nor is NaN
             raise CmahError(f"{name} must be a number below 1,000,000, got {value}")
-    with open_log(out, parameters, overwrite) as (log, done):
-        shutil.rmtree(out / ".partial", ignore_errors=True)
-        todo = [source for source in sources if not _finished(out, source, done.get(source.shape_id))]
-        shared = {"out": str(out.resolve()), **parameters.to_json()}
-        tasks = [{"path": str(s.path.resolve()), "shape_id": s.shape_id, **shared} for s in todo]
+    # with prune a folder may be given all of whose meshes are gone, if the dataset knows it
+    found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file())
+    with open_log(out, parameters, overwrite) as log, _work_folder(out):
+        preparation = Preparation(Path(meshes), out, log, parameters, report)
+        preparation.plan(found, prefix, prune=prune)
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}
-        skipped = 0
-        outcomes = run_isolated(TASK, tasks, jobs=jobs or available_cores(), **limits)
-        with closing(outcomes):  # so that an error or Ctrl-C ends the workers at once
-            bar = progress(outcomes, "prepare", len(todo), " meshes")
-            for outcome in bar:
-                source, task = todo[outcome.index], tasks[outcome.index]
-                entry = {"shape_id": source.shape_id, "size": source.size, "modified": source.modified}
-                if outcome.value is None:
-                    entry |= {
-                        "skipped": outcome.reason.removeprefix(f"{task['path']}: "),
-                        "lost": outcome.lost,
-                    }
-                    skipped += 1
-                    bar.set_postfix_str(f"{skipped} skipped")
-                else:
-                    entry |= outcome.value
-                done[source.shape_id] = entry
-                log.write(json.dumps(entry) + "\n")
-                log.flush()
-        shutil.rmtree(out / ".partial", ignore_errors=True)
-        left_out = [
-            (s.relative, done[s.shape_id]["skipped"]) for s in sources if "skipped" in done[s.shape_id]
-        ]
-        write_skipped(out, left_out)
-        dataset = _dataset(Path(meshes), out, sources, done, parameters, split_fractions)
-        dataset.write()
-        return dataset
+        preparation.make(jobs or available_cores(), **limits)
+        return preparation.write(split_fractions)
 
 
-def _finished(out: Path, source: Source, entry: dict[str, Any] | None) -> bool:
-    """Whether the log lists this file, unchanged, as done, and its views and points still exist."""
-    if entry is None or entry["size"] != source.size or entry["modified"] != source.modified:
-        return False
-    if "skipped" in entry:
-        return not entry["lost"]
-    last = out / "renders" / source.shape_id / f"{len(entry['cameras']) - 1:02d}_mask.png"
-    return (out / "points" / f"{source.shape_id}.npy").is_file() and last.is_file()
-
-
-def _dataset(
-    meshes: Path,
-    out: Path,
-    sources: list[Source],
-    done: dict[str, dict[str, Any]],
-    parameters: Parameters,
-    fractions: tuple[float, ...],
-) -> Dataset:
-    """The tables of all meshes that were not skipped, in order of their source paths."""
-    shapes, images = [], []
-    for source in sources:
-        entry = done[source.shape_id]
-        if "skipped" in entry:
-            continue
-        shape_id, category = source.shape_id, source.category
-        split = source.split or split_of(shape_id, fractions)
-        extra = {"source": source.relative}
-        shapes.append(Shape(shape_id, category, split, f"points/{shape_id}.npy", extra))
-        for view, (azimuth, elevation) in enumerate(entry["cameras"]):
-            path = f"renders/{shape_id}/{view:02d}"
-            images.append(
-                Image(
-                    f"{shape_id}_{view:02d}",
-                    shape_id,
-                    category,
-                    split,
-                    f"{path}.jpg",
-                    "render",
-                    view,
-                    azimuth,
-                    elevation,
-                    f"{path}_mask.png",
-                )
-            )
-    if not shapes:
-        raise CmahError(f"{meshes}: none of the {len(sources)} meshes can be used; see {out / 'skipped.csv'}")
-    name = os.path.basename(os.path.abspath(meshes))
-    extra_keys = {"prepared": parameters.to_json()}
-    return Dataset(out, name, parameters.points, "y", parameters.image_size, shapes, images, extra_keys)
+@contextmanager
+def _work_folder(out: Path) -> Iterator[None]:
+    """The folder that holds what workers have not finished; that it can be made shows that `out` can be written."""
+    partial = out / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with writing(partial):
+        partial.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cmah.checks import shown
+from cmah.data.mesh_sources import printable, real_path, split_source
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
 
@@ -41,7 +43,9 @@ class Source:
     modified: int
 
 
-def find_meshes(meshes: str | Path) -> list[Source]:
+def find_meshes(
+    meshes: str | Path, without: str | Path | None = None, *, empty: bool = False
+) -> list[Source]:
     """The mesh files of a folder, in order of their relative paths.
 
     Layouts: <category>/**/x.obj; <category>/train/x.off (ModelNet); train/<category>/x.off; x.obj at the top.
@@ -49,9 +53,11 @@ def find_meshes(meshes: str | Path) -> list[Source]:
 
     Args:
         meshes: the folder, or a single mesh file.
+        without: a folder within it that is passed over, such as the dataset folder that is made of the meshes.
+        empty: give an empty list for a folder that is not there or has no meshes, instead of refusing it.
 
     Raises:
-        CmahError: if there is no such file or folder, or no mesh file in it.
+        CmahError: if there is no such file or folder, no mesh file in it, or a folder in it that cannot be read.
 
     Examples:
         >>> Path("toys/chair/test").mkdir(parents=True, exist_ok=True)
@@ -65,18 +71,34 @@ def find_meshes(meshes: str | Path) -> list[Source]:
         if meshes.suffix.lower() not in MESH_SUFFIXES:
             raise CmahError(f"{meshes}: not a mesh file (expected {', '.join(MESH_SUFFIXES)})")
         return [_source(meshes.parent, meshes.name)]
+    if empty and not os.path.lexists(meshes):
+        return []
     if not meshes.is_dir():
         raise CmahError(f"{meshes}: no such file or folder")
     sources = []
-    for folder, subfolders, names in os.walk(meshes):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
+    passed_over = os.path.realpath(without) if without is not None else ""
+    for folder, subfolders, names in os.walk(meshes, onerror=_refuse_unreadable):
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".")
+            and name != "__MACOSX"
+            and not (
+                passed_over.endswith(name) and os.path.realpath(os.path.join(folder, name)) == passed_over
+            )
+        ]
         for name in names:
             path = Path(folder) / name
             if not name.startswith(".") and path.suffix.lower() in MESH_SUFFIXES and path.is_file():
                 sources.append(_source(meshes, path.relative_to(meshes).as_posix()))
-    if not sources:
+    if not sources and not empty:
         raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(MESH_SUFFIXES)})")
     return sorted(sources, key=lambda source: source.relative)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    """A folder that is passed over unseen would look as if its meshes had been deleted."""
+    raise CmahError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _source(root: Path, relative: str) -> Source:
@@ -89,18 +111,13 @@ def _source(root: Path, relative: str) -> Source:
             break
     return Source(
         root / relative,
-        _printable(relative),
+        printable(relative),
         shape_id_of(relative),
-        _printable(folders[0]).strip() if folders else "",
+        printable(folders[0]).strip() if folders else "",
         split,
         status.st_size,
         status.st_mtime_ns,
     )
-
-
-def _printable(name: str) -> str:
-    """The name for a table: bytes that are not UTF-8 and control characters are replaced."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in name)
 
 
 def shape_id_of(relative: str) -> str:
@@ -121,6 +138,63 @@ def shape_id_of(relative: str) -> str:
         return name
     digest = hashlib.sha256(relative.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     return f"{'.'.join(plain)[:100].strip('.')}-{digest}{dot}{suffix}"
+
+
+def with_prefix(prefix: str, shape_id: str) -> str:
+    """The shape id of a mesh whose folder was prepared with `--prefix`.
+
+    Examples:
+        >>> with_prefix("", "chair.seat.obj"), with_prefix("old", "chair.seat.obj")
+        ('chair.seat.obj', 'old.chair.seat.obj')
+    """
+    return f"{prefix}.{shape_id}" if prefix else shape_id
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuse what cannot stand before shape ids, which serve as file names.
+
+    Raises:
+        CmahError: unless it is empty, or up to 40 letters, digits, "_" and "-".
+
+    Examples:
+        >>> check_prefix("scan-2024")
+        >>> check_prefix("my scans")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: prefix 'my scans': expected up to 40 letters (a-z), digits, _ and -
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", prefix):
+        raise CmahError(f"prefix {prefix!r}: expected up to 40 letters (a-z), digits, _ and -")
+
+
+def shape_id_in(folders: Sequence[Mapping[str, str]], path: str | Path) -> str | None:
+    """The shape id that prepare gives the mesh at `path`, if it lies in one of the folders of a dataset.
+
+    Args:
+        folders: `Dataset.mesh_folders`; of folders within one another the innermost counts.
+        path: a file, which need not exist. Links on the way to it are followed, as prepare does.
+
+    Returns:
+        The id; None for a file that is in none of the folders, or that prepare passes over: no mesh by its suffix,
+        hidden, or in a hidden folder.
+
+    Examples:
+        >>> folders = [{"path": "/meshes", "prefix": ""}, {"path": "/scans", "prefix": "scan"}]
+        >>> shape_id_in(folders, "/meshes/chair/seat.obj"), shape_id_in(folders, "/scans/seat.obj")
+        ('chair.seat.obj', 'scan.seat.obj')
+        >>> shape_id_in(folders, "/photos/seat.jpg") is None
+        True
+    """
+    file = str(real_path(path))
+    folder, within = split_source(printable(file), folders)
+    relative = file[len(file) - len(within) :]  # as it was before characters were replaced
+    parts = relative.split("/")
+    if (
+        folder is None
+        or Path(relative).suffix.lower() not in MESH_SUFFIXES
+        or any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    ):
+        return None
+    return with_prefix(folder["prefix"], shape_id_of(relative))
 
 
 def stable_hash(text: str) -> int:

@@ -1,5 +1,6 @@
 """What a worker process does with one mesh: its views and points go into the dataset folder."""
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cmah.data.images import encoded
 from cmah.errors import CmahError
 from cmah.meshes import rendering
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
+from cmah.workers import writing
 
 JPEG_QUALITY = 92
 warm_up = rendering.warm_up  # a worker process calls it
@@ -31,6 +34,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.
+        JobError: if its views and points cannot be written.
 
     Examples:
         >>> task = {"path": "demo/meshes/chair/chair_000.obj", "out": "made", "shape_id": "seat"}
@@ -53,17 +57,23 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     if not masks.any():
         raise CmahError(f"{task['path']}: nothing to be seen from any view")
     # the views are renamed into place together, so that a half-written folder is never taken for a finished one
-    folder = out / "renders" / shape_id
+    folder, cloud = out / "renders" / shape_id, out / "points" / f"{shape_id}.npy"
     temporary = out / ".partial" / f"{shape_id}.{os.getpid()}"
-    temporary.mkdir(parents=True, exist_ok=True)
-    for view, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        Image.fromarray(image).save(temporary / f"{view:02d}.jpg", quality=JPEG_QUALITY, subsampling=0)
-        Image.fromarray(mask).save(temporary / f"{view:02d}_mask.png")
-    np.save(temporary / "points.npy", points.astype(np.float16))
-    (out / "points").mkdir(exist_ok=True)
-    os.replace(temporary / "points.npy", out / "points" / f"{shape_id}.npy")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(exist_ok=True)
-    os.rename(temporary, folder)
+    with writing(folder):
+        temporary.mkdir(parents=True, exist_ok=True)
+        for view, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            jpeg = encoded(Image.fromarray(image), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            (temporary / f"{view:02d}.jpg").write_bytes(jpeg)
+            (temporary / f"{view:02d}_mask.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
+    array = io.BytesIO()
+    np.save(array, points.astype(np.float16))
+    with writing(cloud):
+        (temporary / "points.npy").write_bytes(array.getbuffer())
+        cloud.parent.mkdir(exist_ok=True)
+        os.replace(temporary / "points.npy", cloud)
+    with writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        os.rename(temporary, folder)
     angles = [[camera.azimuth, camera.elevation] for camera in cameras]
     return {"cameras": angles, "coloured": bool(mesh.coloured)}

@@ -112,6 +112,28 @@ def test_refuses_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CmahError, match="neither empty nor a demo's folder"):
         run_demo(tmp_path)
+    mine = tmp_path / "mine/meshes/chair/chair_000.obj"  # a name that the demo writes too
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
+    with pytest.raises(CmahError, match="neither empty nor a demo's folder"):
+        run_demo(tmp_path / "mine")
+    assert mine.read_text() == "years of work"
+
+
+def test_shapes_that_were_not_all_made_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Made(Exception):
+        pass
+
+    def stop(path: Path, *_: object, **__: object) -> None:
+        path.mkdir(exist_ok=True)
+        raise Made
+
+    monkeypatch.setattr("cmah.synthetic.make_shapes", stop)
+    for _ in range(2):
+        with pytest.raises(Made):
+            run_demo(tmp_path / "demo", scale=SMALL, report=lambda line: None)
 
 
 def test_first_of_each_category() -> None:

@@ -1,10 +1,14 @@
 """cmah prepare on the command line."""
 
 import json
+import os
+import resource
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from quick_meshes import QuickWorkers, put, tree
 
 from cmah.cli.main import main
 from cmah.synthetic import make_shapes
@@ -93,3 +97,173 @@ def test_a_sheet_replaces_pictures_only(tmp_path: Path, capsys: pytest.CaptureFi
     for _ in range(2):  # its own is written anew
         assert run(tmp_path / "meshes", tmp_path / "out", *SMALL, "--sheet", sheet) == 0
     assert sheet.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmah.preparing.preparation.run_isolated", QuickWorkers())
+
+
+def test_adding_and_pruning_are_counted(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, out = (
+        put(tmp_path / "a", x_1="1", x_2="2", x_3="3"),
+        put(tmp_path / "b", y_1="1", y_2="2"),
+        tmp_path / "out",
+    )
+    assert run(a, out, *SMALL) == 0
+    assert "added" not in capsys.readouterr().out
+    assert run(b, out, *SMALL, "--prefix", "b") == 0
+    text = capsys.readouterr().out
+    assert "out: 5 shapes" in text
+    assert "added 2 shapes to 3\n" in text
+    (a / "x/1.obj").unlink()
+    put(a, x_4="4")
+    assert run(a, out, *SMALL, "--json") == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"1 shape of {a} is no longer there and stays; --prune removes it\n"
+    summary = json.loads(captured.out)
+    counts = {key: summary[key] for key in ("shapes", "added", "kept", "removed")}
+    assert counts == {"shapes": 6, "added": 1, "kept": 5, "removed": 0}
+    folders = [{"path": str(a), "prefix": "", "shapes": 4}, {"path": str(b), "prefix": "b", "shapes": 2}]
+    assert summary["folders"] == folders
+    assert run(a, out, *SMALL, "--prune") == 0
+    assert "added 0 shapes to 6, removed 1\n" in capsys.readouterr().out
+    assert run(b, out, *SMALL, "--prefix", "other") == 2
+    assert capsys.readouterr().err.startswith(f"Error: {b}: was prepared with the prefix 'b'")
+    assert run(b, out, *SMALL, "--prefix", "a b") == 2
+    assert "expected up to 40 letters" in capsys.readouterr().err
+    assert run(tmp_path / "nowhere", out, *SMALL) == 2
+    assert capsys.readouterr().err == f"Error: {tmp_path / 'nowhere'}: no such file or folder\n"
+
+
+def test_what_another_wrote_is_left_alone(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dataset made by hand, a file, and a folder that cannot be made."""
+    a, hand = put(tmp_path / "a", x_1="1"), tmp_path / "hand"
+    hand.mkdir()
+    (hand / "dataset.json").write_text("{}")
+    (tmp_path / "file").write_text("text")
+    before = tree(tmp_path)
+    for out, told in (
+        ("hand", "was not made by prepare"),
+        ("file", "was not made by"),
+        ("file/out", "cannot be used"),
+    ):
+        for options in ([], ["--overwrite"], ["--prune"]):
+            assert run(a, tmp_path / out, *SMALL, *options) == 2
+            error = capsys.readouterr().err
+            assert error.startswith(f"Error: {tmp_path / out}: ")
+            assert told in error
+            assert error.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
+def test_ctrl_c_is_one_line(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cmah.preparing.preparation.Preparation.write", interrupt)
+    assert run(put(tmp_path / "a", x_1="1"), tmp_path / "out", *SMALL) == 130
+    assert capsys.readouterr().err == f"stopped; the same command goes on from here ({tmp_path / 'out'})\n"
+
+
+def in_a_process(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process that may write no file of more than `limit` bytes."""
+
+    def before() -> None:
+        os.umask(0o022)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    code = "from cmah.cli.main import main; main()"
+    command = [sys.executable, "-B", "-c", code, "prepare", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, preexec_fn=before, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("meshes", "views", "limit", "where"),
+    [
+        (3, 4, 100, "prepare.jsonl"),
+        (3, 4, 300, "renders/mug"),
+        (9, 1, 1500, "prepare.jsonl"),
+        (1, 20, 1500, "images.csv"),
+    ],
+)
+def test_a_disk_that_takes_no_more_ends_the_job_and_keeps_what_is_done(
+    tmp_path: Path, meshes: int, views: int, limit: int, where: str
+) -> None:
+    source, out, whole = tmp_path / "meshes", tmp_path / "out", tmp_path / "whole"
+    make_shapes(source, meshes, ["mug"])
+    options = [
+        "--views",
+        views,
+        "--image-size",
+        "8",
+        "--points",
+        "8",
+        "-j",
+        "1",
+        "--split-fractions",
+        "1,0,0",
+    ]
+    failed = in_a_process(source, out, *options, limit=limit)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"Error: {out}/{where}")
+    assert failed.stderr.endswith("cannot be written (File too large)\n")
+    assert failed.stderr.count("\n") == 1
+    assert not (out / "dataset.json").exists()
+    assert not [path.name for path in out.rglob("*") if path.name == ".partial" or ".tmp" in path.name]
+    for target in (out, whole):
+        done = in_a_process(source, target, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+    (out / "prepare.jsonl").unlink()
+    (whole / "prepare.jsonl").unlink()
+    assert tree(out) == tree(whole)
+
+
+@pytest.mark.slow
+def test_files_have_ordinary_permissions(tmp_path: Path) -> None:
+    meshes, out = tmp_path / "meshes", tmp_path / "out"
+    make_shapes(meshes, 1, ["mug"])
+    (meshes / "broken.obj").write_text("v 0 0 0\n")
+    assert in_a_process(meshes, out, *SMALL, "--sheet", out / "sheet.png").returncode == 0
+    modes = {path.relative_to(out).as_posix(): path.stat().st_mode & 0o777 for path in out.rglob("*")}
+    assert len(modes) > 10
+    assert {name: oct(mode) for name, mode in modes.items() if mode not in (0o644, 0o755)} == {}
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o555)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("the superuser may write everywhere")
+    tmp_path.chmod(0o755)
+    a, out = put(tmp_path / "a", x_1="1"), tmp_path / "out"
+    assert run(a, out, *SMALL) == 0
+    put(a, x_2="2")
+    before = tree(out)
+    places = [out / "prepare.jsonl", out]
+    for place, told in zip(places, ("prepare.jsonl", ".partial"), strict=True):
+        mode = place.stat().st_mode
+        place.chmod(0o555)
+        capsys.readouterr()
+        assert run(a, out, *SMALL) == 2
+        assert capsys.readouterr().err == f"Error: {out / told}: cannot be written (Permission denied)\n"
+        place.chmod(mode)
+    assert tree(out) == before
+    out.chmod(0o555)
+    assert run(a, out / "new", *SMALL) == 2
+    assert (
+        capsys.readouterr().err == f"Error: {out / 'new'}: cannot be used as a folder (Permission denied)\n"
+    )
+    out.chmod(0o755)

@@ -1,5 +1,7 @@
 """Voxels of a dataset's shapes from its clouds and from its meshes, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,27 @@ def test_voxels_of_meshes(dataset):
     assert np.isnan(voxels.iou("a", "b"))
     assert lines == [f"no voxels of shape b: {dataset.root / 'meshes/b.obj'}: no such file"]
     assert "meets the mesh" in voxels.made
+
+
+@pytest.mark.slow
+def test_voxels_of_meshes_by_absolute_sources(dataset, tmp_path):
+    """Of two folders, one of which has moved; --meshes names its new place, the other is where it was."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "meshes/c.obj").rename(tmp_path / "more/c.obj")
+    sources = {"a": "/gone/a.obj", "b": "/gone/b.obj", "c": str(tmp_path / "more/c.obj")}
+    dataset.shapes = [replace(shape, extra={"source": sources[shape.shape_id]}) for shape in dataset.shapes]
+    folders = [{"path": "/gone", "prefix": ""}, {"path": str(tmp_path / "more"), "prefix": ""}]
+    dataset.extra = {"prepared": {"folders": folders}}
+    lines = []
+    voxels = voxel_lookup(dataset, [tmp_path / "meshes"], resolution=16, warn=lines.append)
+    voxels.make(["a", "b", "c"])
+    assert 0.4 < voxels.iou("a", "c") < 0.8
+    assert lines == [f"no voxels of shape b: {tmp_path / 'meshes/b.obj'}: no such file"]
+    with pytest.raises(CmahError, match="has none of the meshes"):
+        voxel_lookup(dataset, [tmp_path / "elsewhere"])
+    dataset.extra = {}  # an absolute path that is in no recorded folder is not followed
+    with pytest.raises(CmahError, match=r"row of 'a': source is '/gone/a\.obj'"):
+        voxel_lookup(dataset, [tmp_path / "meshes"])
 
 
 def test_refusals(dataset, tmp_path):

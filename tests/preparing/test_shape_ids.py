@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmah.errors import CmahError
-from cmah.preparing.shape_ids import find_meshes, shape_id_of, split_of
+from cmah.preparing.shape_ids import (
+    check_prefix,
+    find_meshes,
+    shape_id_in,
+    shape_id_of,
+    split_of,
+    with_prefix,
+)
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda part: "/" not in part and "\0" not in part)
 
@@ -42,6 +49,75 @@ def test_layouts(tmp_path: Path) -> None:
         find_meshes(tmp_path / "gone")
     with pytest.raises(CmahError, match="not a mesh file"):
         find_meshes(tmp_path / "chair/readme.txt")
+
+
+def test_the_dataset_folder_within_the_meshes_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "meshes/a.obj", "meshes/out/b.obj", "meshes/deep/out/c.obj")
+    (tmp_path / "link").symlink_to(tmp_path / "meshes/out")
+    for out in (tmp_path / "meshes/out", tmp_path / "link"):
+        found = [source.relative for source in find_meshes(tmp_path / "meshes", out)]
+        assert found == ["a.obj", "deep/out/c.obj"]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its meshes would count as deleted."""
+    put(tmp_path, "a.obj", "locked/b.obj")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CmahError, match=r"locked: cannot be read \(Permission denied\)"):
+        find_meshes(tmp_path)
+
+
+def test_the_id_of_a_path_is_that_of_the_mesh_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(
+        tmp_path,
+        "a/x.obj",
+        "a/chair/no 7.GLB",
+        "a/ä/y.ply",
+        "a/chair/photo.jpg",
+        "a/.hidden/z.obj",
+        "a/.z.obj",
+        "b/x.obj",
+    )
+    (tmp_path / "a/same.off").symlink_to(tmp_path / "b/x.obj")
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    folders = [{"path": str((tmp_path / "a").resolve()), "prefix": "old"}]
+    for root in (tmp_path / "a", tmp_path / "linked"):
+        for source in find_meshes(root):
+            expected = with_prefix("old", source.shape_id)
+            assert shape_id_in(folders, source.path) == expected
+            assert shape_id_in(folders, str(source.path)) == expected
+    monkeypatch.chdir(tmp_path / "a/chair")
+    assert shape_id_in(folders, "../x.obj") == "old.x.obj"
+    for none in ("photo.jpg", "../.hidden/z.obj", "../.z.obj", "../../b/x.obj", "../../ax/x.obj"):
+        assert shape_id_in(folders, none) is None
+    assert shape_id_in([], "../x.obj") is None
+    inner = {"path": str((tmp_path / "a/chair").resolve()), "prefix": ""}
+    assert shape_id_in([*folders, inner], "no 7.GLB") == shape_id_of("no 7.GLB")
+
+
+def test_the_id_of_a_path_that_is_no_text(tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/ch\xffir")
+    with open(os.fsencode(tmp_path) + b"/ch\xffir/a\nb.obj", "wb"):
+        pass
+    (source,) = find_meshes(tmp_path)
+    assert shape_id_in([{"path": str(tmp_path.resolve()), "prefix": ""}], source.path) == source.shape_id
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a.b", "a/b", "..", "ä", "x" * 41, "a\n"])
+def test_wrong_prefixes(prefix: str) -> None:
+    with pytest.raises(CmahError, match="expected up to 40 letters"):
+        check_prefix(prefix)
 
 
 def test_ids() -> None:
