@@ -68,6 +68,7 @@ def write_report(
     *,
     title: str = "Retrieval report",
     lead: Sequence[str] = (),
+    measured: Sequence[str] = (),
     before: Sequence[Evaluation] = (),
     pictures: Pictures | None = None,
     provenance: Sequence[tuple[str, str]] = (),
@@ -84,6 +85,7 @@ def write_report(
         evaluations: one for each method, direction and code length.
         title: of the page.
         lead: lines of text under the title.
+        measured: lines that say what is measured and what is left out, for the rules of the numbers.
         before: evaluations of the same directions from before training, for the numbers and the t-SNE.
         pictures: from id and modality of an item to its picture; None = hits are shown in words.
         provenance: (name, value) pairs that say how the page was made; versions are added.
@@ -112,7 +114,7 @@ def write_report(
     if not evaluations:
         raise CmahError("a report needs evaluations, got none")
     parts: list[Section | None] = [
-        numbers_section(evaluations, before),
+        numbers_section(evaluations, before, measured),
         curves_section(evaluations),
         category_section(evaluations),
     ]
