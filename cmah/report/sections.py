@@ -120,7 +120,8 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
             for number, (evaluation, column) in enumerate(zip(group, columns, strict=True))
         ]
         words = [name.replace("_", " ") for name in order]
-        top = min(1.0, max((value for _, values, _ in bars for value in values), default=1.0) * 1.05)
+        largest = max((value for _, values, _ in bars for value in values if value > 0), default=1.0)
+        top = min(1.0, largest * 1.05)
         middle = len(words) if several or len(words) < 16 else (len(words) + 1) // 2
         for part in (slice(0, middle), slice(middle, None)):
             cut = [(label, values[part], colour) for label, values, colour in bars]
