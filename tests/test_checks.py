@@ -1,9 +1,9 @@
-"""Whole numbers as arguments."""
+"""Whole numbers as arguments, one or several."""
 
 import numpy as np
 import pytest
 
-from cmah.checks import as_int
+from cmah.checks import as_int, as_ints
 from cmah.errors import CodesError, ConfigError
 
 
@@ -20,3 +20,13 @@ def test_what_is_none(value):
         as_int(value, "k")
     with pytest.raises(ConfigError):
         as_int(value, "k", ConfigError)
+
+
+def test_one_or_several():
+    for values in ([3, 5], (3, 5), np.array([3, 5]), iter([3, 5])):
+        assert as_ints(values, "k") == (3, 5)
+    for value in (3, np.int8(3), np.array(3)):
+        assert as_ints(value, "k") == (3,)
+    for value in ("35", b"35", 3.0, None, [3, "5"], [[3]], {3.5}):
+        with pytest.raises(CodesError, match=r"k is .*, expected a whole number"):
+            as_ints(value, "k")

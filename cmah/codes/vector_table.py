@@ -53,7 +53,7 @@ class VectorTable:
             values = getattr(self, name)
             if values is None:
                 continue
-            texts = np.asarray(values)
+            texts = array_of(values, name)
             texts = texts if texts.dtype.kind == "U" else as_text(texts)
             if texts.shape != (len(self),):
                 raise CodesError(
@@ -126,10 +126,33 @@ def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
             ...
         cmah.errors.CodesError: signs have shape [3], expected [n, width]
     """
-    matrix = np.asarray(values)
+    matrix = array_of(values, name)
+    if not matrix.ndim and matrix.dtype.kind not in "biufc":
+        raise CodesError(f"{name} are a {type(values).__name__}, expected an array [n, width]")
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise CodesError(f"{name} have shape {list(matrix.shape)}, expected [n, width]")
     return matrix
+
+
+def array_of(values: Any, name: str) -> np.ndarray:
+    """`values` as an array.
+
+    Raises:
+        CodesError: if NumPy cannot make one of them: rows of different lengths, or a tensor that is not in main memory.
+
+    Examples:
+        >>> array_of([["chair"], ["lamp", "sofa"]], "categories")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: categories are a list that NumPy takes for no array, expected rows of one length
+    """
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError):
+        hint = ".detach().float().cpu().numpy() of it" if hasattr(values, "detach") else "rows of one length"
+        raise CodesError(
+            f"{name} are a {type(values).__name__} that NumPy takes for no array, expected {hint}"
+        ) from None
 
 
 def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> None:

@@ -5,6 +5,7 @@
 """
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.evaluating import evaluate
 from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
 from cmah.evaluation.measured_rows import measured_in_words, measured_record
-from cmah.evaluation.protocol import Protocol
+from cmah.evaluation.protocol import Protocol, as_protocol
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.report_numbers import Report
 from cmah.evaluation.report_text import comparison
@@ -174,7 +175,7 @@ def evaluate_files(
         shape -> image, 32 bits: 0...
         shape -> image, 64 bits: 0...
     """
-    protocol = protocol or Protocol()
+    protocol = as_protocol(protocol)
     wanted = as_splits(splits)
     files = read_pair(query, database, kind, unhashed, wanted)
     _require_named(wanted, [files])
@@ -218,7 +219,9 @@ def compare_folders(
         >>> [each.label for each in result.evaluations][:2]
         ['untrained: image -> shape', 'codes: image -> shape']
     """
-    protocol = protocol or Protocol()
+    protocol = as_protocol(protocol)
+    if isinstance(folders, str | os.PathLike) or not len(folders):
+        raise CodesError(f"folders are {folders!r}, expected a list of one or more paths")
     pairs = [files_of(Path(folder)) for folder in folders]
     names = names_of([Path(folder) for folder in folders])
     evaluations: list[Evaluation] = []

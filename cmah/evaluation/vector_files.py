@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmah.checks import as_ints
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.codes.npz import read_npy
 from cmah.codes.split_counts import TRAINING, counts_in_words, split_counts
@@ -96,6 +97,15 @@ def read_pair(
         (('test',), 0)
     """
     embeddings = unhashed or (None, None)
+    if isinstance(embeddings, str | os.PathLike) or len(embeddings) != 2:
+        raise CodesError(f"unhashed is {unhashed!r}, expected two paths: of queries and of database")
+    for role, path in (("query", query), ("database", database)):
+        if not isinstance(path, str | os.PathLike):
+            raise CodesError(
+                f"{role} is a {type(path).__name__}, expected the path of a code file; `evaluate` takes codes"
+            )
+    if kind is not None and not isinstance(kind, str):
+        raise CodesError(f"kind is {kind!r}, expected one name, such as photo")
     files = _read(Path(query), kind, embeddings[0]), _read(Path(database), kind, embeddings[1])
     if kind and all(file.vectors.modality == "shape" for file in files):
         raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
@@ -142,6 +152,7 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
         >>> code_lengths(read_pair("demo/codes/image.npz", "demo/codes/shape.npz"))
         [16, 32, 64]
     """
+    bits = as_ints(bits, "bits")
     prefixes = [set(file.vectors.prefixes) for file in files if isinstance(file.vectors, BinaryCodes)]
     if len(prefixes) < len(files):
         if bits:
