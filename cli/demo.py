@@ -38,6 +38,6 @@ def demo(out: Path, seed: int, as_json: bool) -> None:
     click.echo(f"\nLook at {summary['report']}. Then, with meshes of your own in MESHES/<category>/:")
     click.echo("  cmah prepare MESHES DATASET")
     click.echo("  cmah train DATASET --out RUN --preset tiny")
-    click.echo("  cmah export RUN DATASET --split all --out CODES")
+    click.echo("  cmah export RUN DATASET --out CODES")
     click.echo("  cmah index CODES/shape.npz shapes.cmah")
     click.echo("  cmah search shapes.cmah --run RUN --dataset DATASET --sheet hits.html photo.jpg")

@@ -20,6 +20,19 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     return tuple(part.strip().lower() for part in (text or "").split(",") if part.strip())
 
 
+def _names(_: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Names from text such as val,test, as they are written."""
+    if text is None:
+        return None
+    from cmah.errors import CodesError
+    from cmah.evaluation.split_choice import as_splits
+
+    try:
+        return as_splits(text.split(","))
+    except CodesError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command("eval")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--query", type=click.Path(path_type=Path), help="Code or embedding file of the queries.")
@@ -34,6 +47,13 @@ def _words(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--kind",
     type=click.Choice(["render", "picture", "photo"]),
     help="Measure only the images of this kind.  [default: all images]",
+)
+@click.option(
+    "--splits",
+    callback=_names,
+    metavar="NAME,NAME|all",
+    help="Measure only queries and items of these splits; items without a split belong to every one.  [default: test, "
+    "else val, else what has no split]",
 )
 @click.option(
     "--relevance",
@@ -154,6 +174,7 @@ def eval_(
     compare: bool,
     both: bool,
     kind: str | None,
+    splits: tuple[str, ...] | None,
     relevance: "Relevance",
     candidates: "Candidates",
     bits: tuple[int, ...],
@@ -175,7 +196,8 @@ def eval_(
 ) -> None:
     """Evaluate QUERY against DATABASE under named rules, with a row for each code length and direction.
 
-    Across modalities the paired item stays in the database and counts as relevant; within one modality the
+    Only the evaluated split's queries and items are measured where the files name splits; both counts stand under the
+    table. Across modalities the paired item stays in the database and counts as relevant; within one modality the
     query itself is left out. With --compare, several runs or methods stand in one table: cmah eval --compare
     CODES1 CODES2, folders as cmah export writes them; a folder without codes may hold embeddings.
     """
@@ -204,7 +226,7 @@ def eval_(
     )
     if compare:
         result = compare_folders(
-            folders, protocol=protocol, kind=kind, bits=bits, cloud_of=cloud_of, voxels=voxels
+            folders, protocol=protocol, kind=kind, splits=splits, bits=bits, cloud_of=cloud_of, voxels=voxels
         )
     else:
         result = evaluate_files(
@@ -212,6 +234,7 @@ def eval_(
             protocol=protocol,
             both=both,
             kind=kind,
+            splits=splits,
             bits=bits,
             unhashed=unhashed,
             cloud_of=cloud_of,
@@ -310,6 +333,8 @@ def _write_report(
     from cmah.report.comparison_page import write_comparison
 
     earlier = evaluate_before(*before, result) if before else None
+    for warning in earlier.warnings if earlier else ():
+        click.echo(f"Warning: {warning}", err=True)
     command = shlex.join(["cmah", *sys.argv[1:]])
     if not datasets:
         return write_comparison(folder, result, before=earlier, run=run, command=command)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option(
     "--split",
-    default="test",
+    default="all",
     show_default=True,
-    help="Split of the dataset to encode, such as train, val or test; all encodes everything.",
+    help="Split of the dataset to encode, such as train, val or test; all encodes whatever a search should find.",
 )
 @click.option(
     "--database",
@@ -85,8 +85,8 @@ def export(
 ) -> None:
     """Encode the images and shapes of DATASET with RUN.
 
-    Writes image.npz and shape.npz: codes at every trained length in one file, with the ids, categories and kinds of
-    their rows.
+    Writes image.npz and shape.npz: codes at every trained length in one file, with the ids, categories, kinds and
+    splits of their rows, so that cmah eval can keep to the split that training has not seen.
     """
     import json
 
@@ -114,28 +114,33 @@ def export(
         verify=verify,
         report=say,
     )
-    options.echo_skipped(skipped)
+    options.echo_skipped_count(skipped, out / "skipped.csv")
     if as_json:
         files = {"image": str(image), "shape": str(shape)}
         click.echo(json.dumps({**files, "split": split, "database": database, "skipped": skipped}))
         return
-    queries = 0
-    for path in (image, shape):
-        rows = read_codes(path) if path.suffix == ".npz" else None
-        click.echo(f"{path}: {file_format if rows is None else _content(rows)}")
-        if rows is not None and path == image:
-            queries = len(rows)
-    if queries:
+    if image.suffix != ".npz":
+        for path in (image, shape):
+            click.echo(f"{path}: {file_format}")
+        return
+    queries, items = read_codes(image), read_codes(shape)
+    for path, rows in ((image, queries), (shape, items)):
+        click.echo(f"{path}: {_content(rows)}")
+    if len(queries) and options.has_evaluated_split(queries, items):
         click.echo(f"next: cmah eval --query {image} --database {shape} --both")
-    if not embeddings and file_format == "npz":
+    if not embeddings:
         click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")
 
 
 def _content(rows: "BinaryCodes | Embeddings") -> str:
-    """How many rows of what a file holds."""
+    """How many rows of what and of which splits a file holds."""
     from cmah.codes import Embeddings
+    from cmah.codes.split_counts import counts_in_words, split_counts
 
+    splits = counts_in_words(split_counts(rows.splits))
     if isinstance(rows, Embeddings):
-        return f"{len(rows)} embeddings of {rows.embeddings.shape[1]} numbers"
-    shorter = ", ".join(map(str, rows.prefixes[:-1]))
-    return f"{len(rows)} codes of {rows.bits} bits" + (f" (also {shorter})" if shorter else "")
+        what, shorter = f"{len(rows)} embeddings of {rows.embeddings.shape[1]} numbers", ""
+    else:
+        what, shorter = f"{len(rows)} codes of {rows.bits} bits", ", ".join(map(str, rows.prefixes[:-1]))
+    details = "; ".join(part for part in (f"also {shorter}" if shorter else "", splits) if part)
+    return f"{what} ({details})" if details else what

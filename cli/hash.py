@@ -71,6 +71,7 @@ def hash_(
     import json
 
     from cmah.codes.file_hashing import hash_files
+    from cmah.codes.split_counts import TRAINING, counts_in_words, split_counts
 
     if fitted is not None and any(value is not None for value in (bits, method, sharing, seed)):
         raise click.UsageError("--with brings its own --bits, --method, --sharing and --seed")
@@ -89,12 +90,30 @@ def hash_(
         return
     for path, codes in written.items():
         taken_as = f", hashed as {codes.modality}" if codes.modality else ""
-        click.echo(f"{path}: {len(codes)} codes of {fit.bits} bits ({fit.method}{taken_as})")
-    labelled = all(codes.categories is not None for codes in written.values())
-    instances = all(codes.shape_ids is not None for codes in written.values())
-    if len(files) > 1 and fit.sharing != "nothing" and labelled:
+        splits = counts_in_words(split_counts(codes.splits))
+        click.echo(
+            f"{path}: {len(codes)} codes of {fit.bits} bits ({fit.method}{taken_as}{splits and '; ' + splits})"
+        )
+    rows = list(written.values())
+    unseen = sum(
+        count
+        for codes in rows
+        for name, count in split_counts(codes.splits).items()
+        if name not in (TRAINING, "")
+    )
+    if fitted is None and unseen:
+        click.echo(
+            f"{unseen} of the {sum(map(len, rows))} rows that the hash was fitted on are of other splits than train; "
+            "to fit on train alone, hash what cmah export --split train --embeddings writes, then use its hash.npz: "
+            "--with",
+            err=True,
+        )
+    labelled = all(codes.categories is not None for codes in rows)
+    instances = all(codes.shape_ids is not None for codes in rows)
+    evaluated = len(files) > 1 and options.has_evaluated_split(rows[0], rows[1])
+    if evaluated and fit.sharing != "nothing" and labelled:
         click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both")
-    elif len(files) > 1 and fit.sharing != "nothing" and instances:
+    elif evaluated and fit.sharing != "nothing" and instances:
         click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both --relevance instance")
     else:
         click.echo(

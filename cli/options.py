@@ -3,9 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cmah.codes import BinaryCodes, Embeddings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,6 +162,34 @@ def encoding(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def echo_skipped_count(skipped: Sequence[tuple[str, str]], listed: "Path") -> None:
+    """Print on standard error how many files were skipped, and why the first was.
+
+    Args:
+        skipped: (path or id, reason) of each; shapes without points have had their line before.
+        listed: the file that lists them all.
+    """
+    from cmah.data.dataset import NO_POINTS
+
+    reasons = [reason for _, reason in skipped if reason != NO_POINTS]
+    if reasons:
+        first = "; the first" if len(reasons) > 1 else ""
+        click.echo(f"{len(reasons)} skipped, listed in {listed}{first}: {reasons[0]}", err=True)
+
+
+def has_evaluated_split(query: "BinaryCodes | Embeddings", database: "BinaryCodes | Embeddings") -> bool:
+    """Whether cmah eval of these, without --splits, would measure more than what was trained on."""
+    from cmah.codes.split_counts import split_counts
+    from cmah.errors import CodesError
+    from cmah.evaluation.split_choice import choose_splits
+
+    try:
+        choose_splits(split_counts(query.splits), split_counts(database.splits))
+    except CodesError:
+        return False
+    return True
 
 
 def echo_skipped(skipped: Sequence[tuple[str, str]]) -> None:

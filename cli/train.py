@@ -148,7 +148,7 @@ def train(
         records = read_metrics(out)
         click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))
     else:
-        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --split all --out CODES")
+        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --out CODES")
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -209,8 +209,8 @@ class _Demo:
             "encode the shapes that training has not seen",
             *("export", self.run, self.dataset, "--split test --out", self.codes, "--device cpu"),
         ):
-            export(self.run, self.dataset, self.codes, device="cpu")
-            export(self.untrained, self.dataset, self.codes / "untrained", device="cpu")
+            export(self.run, self.dataset, self.codes, split="test", device="cpu")
+            export(self.untrained, self.dataset, self.codes / "untrained", split="test", device="cpu")
 
     def index(self) -> None:
         """Index files of both modalities."""

@@ -256,7 +256,18 @@ def write_json(path: str | Path, value: Any) -> None:
         ['{', ' "map": 0.75', '}']
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        # bytes of a name that are no text become escapes
+        temporary.write_text(json_text(value), encoding="utf-8", errors="backslashreplace")
+
+
+def json_text(value: Any) -> str:
+    """`value` as `write_json` writes it.
+
+    Examples:
+        >>> json_text({"map": 0.75})
+        '{\\n "map": 0.75\\n}\\n'
+    """
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:

@@ -1,9 +1,9 @@
-"""Whole numbers as arguments, and values in messages."""
+"""Whole numbers as arguments, one or several, and values in messages."""
 
 import numpy as np
 import pytest
 
-from cmah.checks import as_int, shown
+from cmah.checks import as_int, as_ints, shown
 from cmah.errors import CodesError, ConfigError
 
 
@@ -40,3 +40,13 @@ def test_what_is_none(value):
 )
 def test_messages_dump_no_objects(value, text):
     assert shown(value) == text
+
+
+def test_one_or_several():
+    for values in ([3, 5], (3, 5), np.array([3, 5]), iter([3, 5])):
+        assert as_ints(values, "k") == (3, 5)
+    for value in (3, np.int8(3), np.array(3)):
+        assert as_ints(value, "k") == (3,)
+    for value in ("35", b"35", 3.0, None, [3, "5"], [[3]], {3.5}):
+        with pytest.raises(CodesError, match=r"k is .*, expected a whole number"):
+            as_ints(value, "k")

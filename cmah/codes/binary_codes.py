@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cmah.checks import as_int, shown
 from cmah.codes.code_files import Format, named, read_members, write_faiss, write_matrix, write_members
-from cmah.codes.vector_table import COLUMNS, VectorTable, as_array, check_values, described, matrix_of
+from cmah.codes.vector_table import COLUMNS, VectorTable, array_of, check_values, described, matrix_of
 from cmah.errors import CodesError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BinaryCodes(VectorTable):
         bits = as_int(self.bits, "bits")
         if not 1 <= bits <= MAX_BITS:
             raise CodesError(f"bits is {bits}, expected 1 to {MAX_BITS}")
-        packed = as_array(self.packed, "packed codes", "uint8 [n, width]")
+        packed = array_of(self.packed, "packed codes")
         width = (bits + 7) // 8
         if packed.dtype != np.uint8:
             raise CodesError(

@@ -5,12 +5,14 @@ learned hash head must beat.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from cmah.checks import as_int, shown
 from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
@@ -100,16 +102,17 @@ class PostHocHash:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
-    def encode(self, embeddings: Embeddings, which: int = 0) -> BinaryCodes:
+    def encode(self, embeddings: Embeddings | npt.ArrayLike, which: int = 0) -> BinaryCodes:
         """The codes of embeddings, with their columns.
 
         Args:
-            embeddings: of the width it was fitted on.
+            embeddings: of the width it was fitted on; or an array of floats [n, d], which has no columns.
             which: number of the set in `fit_hash` that they belong to, from 0.
 
         Raises:
-            CodesError: for another width, or a set that does not exist.
+            CodesError: for another width or type, or a set that does not exist.
         """
+        embeddings, which = as_embeddings(embeddings, "embeddings"), as_int(which, "set")
         if not 0 <= which < self.sets:
             raise CodesError(f"set {which}, expected 0 to {self.sets - 1}")
         width = self.means.shape[1]
@@ -182,7 +185,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
 
 
 def fit_hash(
-    sets: Sequence[Embeddings],
+    sets: Sequence[Embeddings | npt.ArrayLike] | Embeddings | np.ndarray,
     bits: int,
     method: HashMethod = "itq",
     *,
@@ -196,7 +199,8 @@ def fit_hash(
     the variance. "itq": the same, the rotation found by iterative quantisation (Gong and Lazebnik 2011).
 
     Args:
-        sets: one for each modality, all of one width d.
+        sets: one for each modality, all of one width d: `Embeddings`, or arrays of floats [n, d]; one that stands alone
+            is one set.
         bits: length of the codes, 1 to 4,096; at most d for "pca" and "itq".
         method: see above.
         sharing: "projection": each set has its own mean, which removes the constant gap between modalities, and all
@@ -205,7 +209,8 @@ def fit_hash(
         seed: seed of the random numbers.
 
     Raises:
-        CodesError: for sets of different widths, too few rows, or more bits than the method can give.
+        CodesError: for sets of different widths, too few rows, what is no array of finite floats, or more bits than the
+            method can give.
 
     Examples:
         >>> import numpy as np
@@ -216,16 +221,12 @@ def fit_hash(
     """
     _check_names(method, sharing)
     bits, seed = as_int(bits, "bits"), as_int(seed, "seed")
-    if isinstance(sets, Embeddings) or not isinstance(sets, Sequence) or not sets:
-        raise CodesError(f"sets is {shown(sets)}, expected a list of Embeddings, one for each modality")
-    for embeddings in sets:
-        if not isinstance(embeddings, Embeddings):
-            raise CodesError(f"sets holds {shown(embeddings)}, expected Embeddings")
+    if seed < 0:
+        raise CodesError(f"seed is {shown(seed)}, expected 0 or more")
+    sets = _as_sets(sets)
     widths = [embeddings.embeddings.shape[1] for embeddings in sets]
     if len(set(widths)) > 1:
         raise CodesError(f"embeddings have widths {shown(widths)}, expected one width")
-    if seed < 0:
-        raise CodesError(f"seed is {shown(seed)}, expected 0 or more")
     d = widths[0]
     most = MAX_BITS if method == "lsh" else min(d, MAX_BITS)
     if not 1 <= bits <= most:
@@ -254,6 +255,50 @@ def fit_hash(
         np.stack(projections).astype(np.float32),
         np.array([embeddings.modality for embeddings in sets]),
     )
+
+
+def as_embeddings(values: Embeddings | npt.ArrayLike, name: str) -> Embeddings:
+    """Embeddings as they are, or an array of floats as embeddings.
+
+    Args:
+        values: `Embeddings`, or floats [n, d].
+        name: what the message begins with.
+
+    Raises:
+        CodesError: for anything else.
+
+    Examples:
+        >>> as_embeddings(np.array([[0.5, 2.0]]), "set 0")
+        Embeddings(1 x 2)
+        >>> as_embeddings("image.npz", "set 0")
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: set 0: is a str, expected Embeddings or floats [n, d]; Embeddings.load reads a file
+    """
+    if isinstance(values, Embeddings):
+        return values
+    if isinstance(values, BinaryCodes):
+        raise CodesError(f"{name}: are binary codes, expected Embeddings or floats [n, d]")
+    if values is None or isinstance(values, str | bytes | dict | os.PathLike):
+        raise CodesError(
+            f"{name}: is a {type(values).__name__}, expected Embeddings or floats [n, d]; Embeddings.load reads a file"
+        )
+    with named(name):
+        return Embeddings(values)  # type: ignore[arg-type]
+
+
+def _as_sets(sets: Any) -> list[Embeddings]:
+    """Sets of embeddings; one that stands alone is one set."""
+    if isinstance(sets, Embeddings | BinaryCodes) or getattr(sets, "ndim", None) == 2:
+        sets = [sets]
+    if isinstance(sets, str | bytes | dict) or not isinstance(sets, Iterable):
+        raise CodesError(
+            f"sets are a {type(sets).__name__}, expected a list of Embeddings or of floats [n, d]"
+        )
+    sets = [*sets]
+    if not sets:
+        raise CodesError("sets is an empty list, expected Embeddings or floats [n, d], one for each modality")
+    return [as_embeddings(values, f"set {number}") for number, values in enumerate(sets)]
 
 
 def _check_names(method: str, sharing: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from cmah.checks import shown
 from cmah.errors import CodesError
 
 COLUMNS = ("ids", "shape_ids", "categories", "kinds", "splits")
@@ -54,7 +53,7 @@ class VectorTable:
             values = getattr(self, name)
             if values is None:
                 continue
-            texts = as_array(values, name, "text or numbers, one for each row")
+            texts = array_of(values, name)
             texts = texts if texts.dtype.kind == "U" else as_text(texts)
             if texts.shape != (len(self),):
                 raise CodesError(
@@ -127,33 +126,33 @@ def matrix_of(values: npt.ArrayLike, name: str) -> np.ndarray:
             ...
         cmah.errors.CodesError: signs have shape [3], expected [n, width]
     """
-    matrix = as_array(values, name, "numbers [n, width]")
+    matrix = array_of(values, name)
+    if not matrix.ndim and matrix.dtype.kind not in "biufc":
+        raise CodesError(f"{name} are a {type(values).__name__}, expected an array [n, width]")
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise CodesError(f"{name} have shape {list(matrix.shape)}, expected [n, width]")
     return matrix
 
 
-def as_array(values: Any, name: str, expected: str) -> np.ndarray:
-    """Values as an array.
-
-    Args:
-        values: what NumPy makes an array of.
-        name: what the message calls them.
-        expected: what the message says was expected.
+def array_of(values: Any, name: str) -> np.ndarray:
+    """`values` as an array.
 
     Raises:
-        CodesError: for rows of several lengths, or what holds no numbers or texts.
+        CodesError: if NumPy cannot make one of them: rows of different lengths, or a tensor that is not in main memory.
 
     Examples:
-        >>> as_array([[1, 2], [3]], "embeddings", "numbers [n, width]")
+        >>> array_of([["chair"], ["lamp", "sofa"]], "categories")
         Traceback (most recent call last):
             ...
-        cmah.errors.CodesError: embeddings are a list, expected numbers [n, width]
+        cmah.errors.CodesError: categories are a list that NumPy takes for no array, expected rows of one length
     """
     try:
         return np.asarray(values)
-    except ValueError:
-        raise CodesError(f"{name} are {shown(values)}, expected {expected}") from None
+    except (ValueError, TypeError, RuntimeError):
+        hint = ".detach().float().cpu().numpy() of it" if hasattr(values, "detach") else "rows of one length"
+        raise CodesError(
+            f"{name} are a {type(values).__name__} that NumPy takes for no array, expected {hint}"
+        ) from None
 
 
 def check_values(matrix: np.ndarray, allowed: tuple[int, int], name: str) -> None:

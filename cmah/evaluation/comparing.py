@@ -5,6 +5,7 @@
 """
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from cmah.evaluation.averaging import FIRST_HIT
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.evaluating import evaluate
 from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
-from cmah.evaluation.protocol import Protocol
+from cmah.evaluation.measured_rows import measured_in_words, measured_record
+from cmah.evaluation.protocol import Protocol, as_protocol
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.report_numbers import Report
 from cmah.evaluation.report_text import comparison
+from cmah.evaluation.split_choice import ALL, as_splits, splits_in_words
 from cmah.evaluation.vector_files import (
     FilePair,
     code_lengths,
@@ -29,6 +32,8 @@ from cmah.evaluation.vector_files import (
 )
 from cmah.evaluation.voxels import Voxels
 from cmah.files import require_replaceable, write_json
+
+OTHER_ITEMS_BEFORE = "the codes from before training hold other items: their numbers do not compare"
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,26 @@ class Comparison:
     warnings: Sequence[str] = ()
 
     def text(self, metrics: Sequence[str] = ()) -> str:
-        """The table for the terminal, with what hashing costs under it; `metrics` as in `comparison`."""
-        lines = [comparison([(each.label, each.report) for each in self.evaluations], metrics)]
+        """The table for the terminal, with what is left out and what hashing costs; `metrics` as in `comparison`."""
+        lines = [
+            comparison([(each.label, each.report) for each in self.evaluations], metrics),
+            *self.measured(),
+        ]
         lines += [
             f"cost of hashing, {each.label}, {each.report.rules.width} bits: {cost:+.3f} (float mAP - code mAP)"
             for each, cost in costs_of_hashing(self.evaluations)
         ]
         return "\n".join(lines)
+
+    def measured(self) -> list[str]:
+        """How many queries and items of which splits are measured, where some are left out or were trained on.
+
+        Examples:
+            >>> evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16]).measured()
+            []
+        """
+        folders = self.inputs.get("folders", [])
+        return measured_in_words(self.files, names_of([Path(folder) for folder in folders]))
 
     def record(self) -> dict[str, Any]:
         """All reports and costs of hashing as plain data, as they stand in JSON.
@@ -79,6 +97,7 @@ class Comparison:
         return {
             **self.inputs,
             "kind": self.kind,
+            **measured_record(self.files),
             "results": [{**_who(each), **each.report.to_dict()} for each in self.evaluations],
             "costs": [
                 {**_who(each), "bits": each.report.rules.width, "map": cost}
@@ -118,6 +137,7 @@ def evaluate_files(
     protocol: Protocol | None = None,
     both: bool = False,
     kind: str | None = None,
+    splits: str | Sequence[str] | None = None,
     bits: Sequence[int] = (),
     unhashed: tuple[str | Path, str | Path] | None = None,
     cloud_of: CloudOf | None = None,
@@ -131,6 +151,9 @@ def evaluate_files(
         protocol: the rules; by default `Protocol()`. Where both files are one, each query is left out.
         both: measure the other direction too.
         kind: "render", "picture" or "photo": of the images only these.
+        splits: names of splits, whose queries are measured among their items, or "all"; by default "test" if there are
+            such queries, else "val", else what states no split (see `choose_splits`). Rows that state no split belong
+            to every split; files without any are measured whole.
         bits: code lengths; by default all that both files have.
         unhashed: embedding files (.npz, .npy) of queries and database before hashing, row by row: what does hashing
             cost?
@@ -138,7 +161,8 @@ def evaluate_files(
         voxels: as in `evaluate`.
 
     Raises:
-        CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item.
+        CodesError: naming the file, if one is not what is expected, lacks a length, holds nothing but training items
+            although `splits` does not say so, or no query has a relevant item.
 
     Examples:
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", both=True)
@@ -151,8 +175,10 @@ def evaluate_files(
         shape -> image, 32 bits: 0...
         shape -> image, 64 bits: 0...
     """
-    protocol = protocol or Protocol()
-    files = read_pair(query, database, kind, unhashed)
+    protocol = as_protocol(protocol)
+    wanted = as_splits(splits)
+    files = read_pair(query, database, kind, unhashed, wanted)
+    _require_named(wanted, [files])
     evaluations = measure(
         files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of, voxels=voxels
     )
@@ -164,6 +190,7 @@ def compare_folders(
     *,
     protocol: Protocol | None = None,
     kind: str | None = None,
+    splits: str | Sequence[str] | None = None,
     bits: Sequence[int] = (),
     cloud_of: CloudOf | None = None,
     voxels: Voxels | None = None,
@@ -176,32 +203,39 @@ def compare_folders(
         folders: each with image.npz and shape.npz, or the same with _embeddings behind the name.
         protocol: the rules; by default `Protocol()`.
         kind: "render", "picture" or "photo": of the images only these.
+        splits: names of splits, whose queries are measured among their items, or "all"; by default "test" if there are
+            such queries, else "val", else what states no split (see `choose_splits`). Rows that state no split belong
+            to every split; files without any are measured whole.
         bits: code lengths; by default all that both files of a folder have.
         cloud_of: as in `evaluate`.
         voxels: as in `evaluate`.
 
     Raises:
-        CodesError: naming the file, if one is not what is expected, lacks a length, or no query has a relevant item;
-            naming the folder, if it is given twice or is a run.
+        CodesError: as in `evaluate_files`; naming the folder, if it is given twice, is a run, or is measured on other
+            splits than the first.
 
     Examples:
         >>> result = compare_folders(["demo/codes/untrained", "demo/codes"], bits=[64])
         >>> [each.label for each in result.evaluations][:2]
         ['untrained: image -> shape', 'codes: image -> shape']
     """
-    protocol = protocol or Protocol()
+    protocol = as_protocol(protocol)
+    if isinstance(folders, str | os.PathLike) or not len(folders):
+        raise CodesError(f"folders are {folders!r}, expected a list of one or more paths")
     pairs = [files_of(Path(folder)) for folder in folders]
     names = names_of([Path(folder) for folder in folders])
-    files: list[FilePair] = []
     evaluations: list[Evaluation] = []
     warnings = []
-    for name, pair in zip(names, pairs, strict=True):
-        files.append(read_pair(*pair, kind))
-        if not same_items(files[0], files[-1]):
+    wanted = as_splits(splits)
+    files = [read_pair(*pair, kind, splits=wanted) for pair in pairs]
+    _require_named(wanted, files)
+    _require_same_splits(names, files)
+    for name, pair in zip(names, files, strict=True):
+        if not same_items(files[0], pair):
             warnings.append(f"{name} holds other items than {names[0]}: their numbers do not compare")
-        lengths = code_lengths(files[-1], bits)
+        lengths = code_lengths(pair, bits)
         evaluations += measure(
-            files[-1], lengths, protocol, both=True, name=name, cloud_of=cloud_of, voxels=voxels
+            pair, lengths, protocol, both=True, name=name, cloud_of=cloud_of, voxels=voxels
         )
     evaluations.sort(key=lambda each: (each.direction, each.report.rules.width))
     return Comparison(
@@ -210,7 +244,7 @@ def compare_folders(
 
 
 def evaluate_before(query: str | Path, database: str | Path, after: Comparison) -> Comparison:
-    """Evaluate codes from before training under the rules, and in the directions and lengths, of those after it.
+    """Evaluate codes from before training under the rules of those after it, on the same splits, directions, lengths.
 
     Raises:
         CodesError: as in `evaluate_files`.
@@ -222,14 +256,14 @@ def evaluate_before(query: str | Path, database: str | Path, after: Comparison) 
         >>> [(each.direction, each.width) for each in before.evaluations]
         [('image -> shape', '64 bits')]
     """
-    files = read_pair(query, database, after.kind)
+    files = read_pair(query, database, after.kind, splits=after.files[0][0].splits or ())
+    warnings = [] if same_items(after.files[0], files) else [OTHER_ITEMS_BEFORE]
     widths = {each.report.rules.width for each in after.evaluations}
     lengths = [length for length in code_lengths(files) if length is None or length in widths]
     both = len({each.direction for each in after.evaluations}) > 1
     evaluations = measure(files, lengths, after.protocol, both=both)
-    return Comparison(
-        evaluations, [files], after.protocol, {"query": str(query), "database": str(database)}, after.kind
-    )
+    inputs: dict[str, str | list[str]] = {"query": str(query), "database": str(database)}
+    return Comparison(evaluations, [files], after.protocol, inputs, after.kind, warnings)
 
 
 def measure(
@@ -281,6 +315,29 @@ def measure(
                 )
             evaluations.append(Evaluation(f"{names[a]} -> {names[b]}", queries, items, report, name))
     return evaluations
+
+
+def _require_named(splits: tuple[str, ...], files: Sequence[FilePair]) -> None:
+    """Refuse names of splits where no file names any."""
+    if splits not in ((), (ALL,)) and all(query.splits is None for query, _ in files):
+        paths = [str(file.path) for pair in files for file in pair]
+        raise CodesError(
+            f"splits {', '.join(splits)}: neither {' nor '.join(paths)} names splits of its rows"
+        )
+
+
+def _require_same_splits(names: Sequence[str], files: Sequence[FilePair]) -> None:
+    """Refuse methods that would be measured on different splits; files that name none are measured whole."""
+    first: tuple[str, tuple[str, ...]] | None = None
+    for name, (query, _) in zip(names, files, strict=True):
+        if query.splits is None:
+            continue
+        first = first or (name, query.splits)
+        if query.splits != first[1]:
+            raise CodesError(
+                f"{name} would be measured on {splits_in_words(query.splits)}, {first[0]} on "
+                f"{splits_in_words(first[1])}; say which with --splits NAME"
+            )
 
 
 def _has_first_hits(report: Report) -> bool:

@@ -1,7 +1,6 @@
 """`evaluate`: queries against a database, under rules that are named in the result."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
@@ -25,7 +24,7 @@ from cmah.evaluation.measures import (
     radius_measures,
 )
 from cmah.evaluation.mi3dor import mi3dor_of_rankings
-from cmah.evaluation.protocol import Protocol, ProtocolFields, Rules
+from cmah.evaluation.protocol import Protocol, ProtocolFields, Rules, as_protocol
 from cmah.evaluation.relevance import (
     Labels,
     Relation,
@@ -83,7 +82,7 @@ def evaluate(
 
     Raises:
         CodesError: for rows that cannot be compared, labels that are missing or of a wrong length, or a rule that
-            `Protocol` does not allow.
+            `Protocol` does not allow or know.
 
     Examples:
         >>> bits = [[0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]]
@@ -92,8 +91,16 @@ def evaluate(
         >>> round(report["map"], 3), report.rules.left_out
         (0.806, 1)
     """
-    protocol = replace(protocol or Protocol(), **changes)
+    protocol = as_protocol(protocol, **changes)
     require_comparable(query, database)
+    if cloud_of is not None and not callable(cloud_of):
+        raise CodesError(
+            f"cloud_of is a {type(cloud_of).__name__}, expected a function, such as the get of a dict"
+        )
+    if voxels is not None and not isinstance(voxels, Voxels):
+        raise CodesError(
+            f"voxels are a {type(voxels).__name__}, expected Voxels, as Voxels.of(grids.get, ...)"
+        )
     categories = _either(query_labels, query.categories), _either(database_labels, database.categories)
     instances = _either(query_instances, query.shape_ids), _either(database_instances, database.shape_ids)
     relations, candidates = _relations(
@@ -167,7 +174,7 @@ def _relations(
     """
     sizes = len(query), len(database)
     numbers = {
-        name: classes(of_query, of_item, *sizes)
+        name: classes(of_query, of_item, *sizes, "labels" if name == "category" else "instances")
         for name, (of_query, of_item) in labels.items()
         if of_query is not None and of_item is not None
     }

@@ -139,7 +139,7 @@ def _counted(distances: np.ndarray, relevant: np.ndarray, largest: int) -> _Coun
     within = rank[None] <= number[:, None]
     dcg = (ranked * within * gain).sum(axis=1) / np.maximum((within * gain).sum(axis=1), 1)
     return _Counted(
-        ranked[:, 0],
+        ranked[:, 0].copy(),  # a view would keep the whole matrix
         hits_at(number) / some,
         hits_at(2 * number - 1) / some,
         dcg,

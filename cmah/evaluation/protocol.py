@@ -1,10 +1,12 @@
 """The rules of an evaluation: `Protocol` goes in, `Rules`, the same with what was counted, come out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypedDict
 
-from cmah.checks import as_int, shown
+import numpy as np
+
+from cmah.checks import as_int, as_ints, shown
 from cmah.errors import CodesError
 from cmah.evaluation.measures import DENOMINATORS
 
@@ -36,7 +38,7 @@ class Protocol:
 
     Attributes:
         relevance: what makes an item relevant for mAP, P@K and the like: the same category, or the same shape.
-        k: depths of P@K, R@K and NDCG@K, 1 or more each.
+        k: depths of P@K, R@K and NDCG@K, 1 or more each; one number is taken as one depth.
         accuracy_at: depths of the instance accuracy Acc@K, 1 or more each.
         map_depth: ranks that count for mAP; None = the full ranking.
         denominator: what AP divides by: all relevant items ("relevant"); those, or `map_depth` if there are more
@@ -80,10 +82,14 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, allowed in ALLOWED.items():
             value = getattr(self, name)
-            if value not in allowed:
+            if not isinstance(value, str) or value not in allowed:
                 raise CodesError(
                     f"{name} {shown(value)} is unknown, expected {' or '.join(map(repr, allowed))}"
                 )
+        for name in ("exclude_self", "mi3dor"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.bool_) and (name, value) != ("exclude_self", None):
+                raise CodesError(f"{name} is {shown(value)}, expected True or False")
         if self.candidates == "category" and self.relevance == "category":
             raise CodesError(
                 "candidates 'category': every candidate would be relevant, expected relevance 'instance' with it"
@@ -91,7 +97,8 @@ class Protocol:
         object.__setattr__(self, "k", _depths("k", self.k))
         object.__setattr__(self, "accuracy_at", _depths("accuracy_at", self.accuracy_at))
         if self.map_depth is not None:
-            object.__setattr__(self, "map_depth", _depths("map_depth", [self.map_depth])[0])
+            depth = as_int(self.map_depth, "map_depth")
+            object.__setattr__(self, "map_depth", _depths("map_depth", depth)[0])
 
         if not 0 <= as_int(self.bootstrap, "bootstrap") < MOST_DRAWS:
             raise CodesError(f"bootstrap is {self.bootstrap}, expected 0 to {MOST_DRAWS - 1} draws")
@@ -101,6 +108,35 @@ class Protocol:
     def settings(self) -> dict[str, Any]:
         """The fields of a protocol by name."""
         return {field.name: getattr(self, field.name) for field in fields(Protocol)}
+
+
+def as_protocol(protocol: Protocol | None, **changes: Any) -> Protocol:
+    """A protocol with changes; by default `Protocol()`.
+
+    Args:
+        protocol: the rules, or None.
+        **changes: fields of `Protocol` by name.
+
+    Raises:
+        CodesError: if it is none, or a field is not known.
+
+    Examples:
+        >>> as_protocol(None, k=[1]).k
+        (1,)
+        >>> as_protocol({"k": [1]})
+        Traceback (most recent call last):
+            ...
+        cmah.errors.CodesError: protocol is a dict, expected a Protocol, such as Protocol(k=[1, 10])
+    """
+    if protocol is not None and not isinstance(protocol, Protocol):
+        raise CodesError(
+            f"protocol is a {type(protocol).__name__}, expected a Protocol, such as Protocol(k=[1, 10])"
+        )
+    known = [field.name for field in fields(Protocol)]
+    for name in changes:
+        if name not in known:
+            raise CodesError(f"{name!r} is no rule of an evaluation, expected one of: {', '.join(known)}")
+    return replace(protocol or Protocol(), **changes)
 
 
 class ProtocolFields(TypedDict, total=False):
@@ -234,9 +270,9 @@ def _of_splits(names: tuple[str, ...] | None) -> str:
     return f" of split{'s' * (len(names or ()) > 1)} {listed}" if listed else ""
 
 
-def _depths(name: str, values: Sequence[int]) -> tuple[int, ...]:
+def _depths(name: str, values: int | Sequence[int]) -> tuple[int, ...]:
     """Ranks, checked to fit an int64."""
-    whole = tuple(as_int(value, name) for value in values)
+    whole = as_ints(values, name)
     if any(not 1 <= value < 2**63 for value in whole):
         raise CodesError(f"{name} is {shown(whole)}, expected 1 to 2^63 - 1")
     return whole

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmah.checks import shown
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.vector_table import array_of
 from cmah.errors import CodesError
 
 Labels = np.ndarray | Sequence[str] | Sequence[int]
@@ -88,7 +88,9 @@ def relation_of_classes(numbers: np.ndarray, n_query: int) -> Relation:
     return Relation(order, begin, end, int(sizes.max(initial=0)))
 
 
-def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_database: int) -> np.ndarray:
+def classes(
+    query_labels: Labels, database_labels: Labels, n_query: int, n_database: int, what: str = "labels"
+) -> np.ndarray:
     """Number the labels of queries and database, so that equal labels have equal numbers.
 
     Args:
@@ -96,6 +98,7 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
         database_labels: text or whole numbers, as those of the queries.
         n_query: number of queries.
         n_database: size of the database.
+        what: what messages call the labels.
 
     Returns:
         int64 [n_query + n_database]; -1 (query) and -2 (database) where unknown.
@@ -109,14 +112,18 @@ def classes(query_labels: Labels, database_labels: Labels, n_query: int, n_datab
     """
     arrays = []
     for name, labels, n in (("query", query_labels, n_query), ("database", database_labels, n_database)):
-        array = np.asarray(labels)
+        array = array_of(labels, f"{name} {what}")
+        if not array.ndim:
+            raise CodesError(
+                f"{name} {what} are a {type(labels).__name__}, expected [{n}], text or whole numbers, one for each row"
+            )
         if array.shape != (n,):
-            raise CodesError(f"{name} labels have shape {list(array.shape)}, expected [{n}]")
+            raise CodesError(f"{name} {what} have shape {list(array.shape)}, expected [{n}]")
         if array.dtype.kind not in "Uiu" and n > 0:
-            raise CodesError(f"{name} labels are {array.dtype}, expected text or whole numbers")
+            raise CodesError(f"{name} {what} are {array.dtype}, expected text or whole numbers")
         arrays.append(array)
     if len({array.dtype.kind == "U" for array in arrays if array.size}) > 1:
-        raise CodesError("the labels of one side are text, those of the other numbers")
+        raise CodesError(f"the {what} of one side are text, those of the other numbers")
     together = np.concatenate([array for array in arrays if array.size] or [np.empty(0, dtype=np.int64)])
     _, numbers = np.unique(together, return_inverse=True)
     numbers = numbers.astype(np.int64)
@@ -159,7 +166,7 @@ def require_comparable(query: Vectors, database: Vectors) -> None:
     """See that queries can be ranked against a database.
 
     Raises:
-        CodesError: if one are codes and the other embeddings, or width or `space` differ.
+        CodesError: if they are neither, if one are codes and the other embeddings, or width or `space` differ.
 
     Examples:
         >>> require_comparable(BinaryCodes.from_bits([[0, 1, 1, 0]]), BinaryCodes.from_bits([[0, 1]]))
@@ -167,14 +174,18 @@ def require_comparable(query: Vectors, database: Vectors) -> None:
             ...
         cmah.errors.CodesError: queries have width 4, the database has 2; expected the same
     """
-    kinds = (("codes", BinaryCodes), ("embeddings", Embeddings))
-    what = [
-        next((word for word, kind in kinds if isinstance(rows, kind)), shown(rows))
-        for rows in (query, database)
-    ]
-    if what not in (["codes", "codes"], ["embeddings", "embeddings"]):
+    for role, vectors in (("the query is", query), ("the database is", database)):
+        if not isinstance(vectors, BinaryCodes | Embeddings):
+            raise CodesError(
+                f"{role} a {type(vectors).__name__}, expected BinaryCodes or Embeddings: BinaryCodes.from_signs, "
+                "from_bits or from_packed make them of arrays, read_codes of cmah.codes reads a file"
+            )
+    if isinstance(query, BinaryCodes) is not isinstance(database, BinaryCodes):
+        sides = [
+            "codes" if isinstance(vectors, BinaryCodes) else "embeddings" for vectors in (query, database)
+        ]
         raise CodesError(
-            f"queries are {what[0]}, the database {what[1]}; expected both codes or both embeddings"
+            f"the queries are {sides[0]}, the database holds {sides[1]}; expected both codes or both embeddings"
         )
     if width(query) != width(database):
         raise CodesError(

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cmah.checks import as_ints
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.codes.npz import read_npy
+from cmah.codes.split_counts import TRAINING, counts_in_words, split_counts
 from cmah.errors import CodesError
 from cmah.evaluation.relevance import Vectors
+from cmah.evaluation.split_choice import choose_splits, rows_of, splits_in_words
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,12 @@ class VectorFile:
 
     Attributes:
         path: the file.
-        vectors: its codes or embeddings, of the images only those of the wanted kind.
+        vectors: its codes or embeddings of the measured splits, of the images only those of the wanted kind.
         unhashed: embeddings of the same rows before hashing, where they are given.
+        splits: the splits that are measured, ("all",) for every one, ("",) for the rows alone that state none; None
+            where neither this file nor the other states any.
+        other_kinds: how many rows of the file were left out as images of other kinds.
+        other_splits: how many of those left were left out as of other splits.
 
     Examples:
         >>> codes = BinaryCodes.from_bits([[0, 1, 1, 0], [1, 1, 0, 0]], prefixes=(2, 4))
@@ -32,6 +39,19 @@ class VectorFile:
     path: Path
     vectors: Vectors
     unhashed: Embeddings | None = None
+    splits: tuple[str, ...] | None = None
+    other_kinds: int = 0
+    other_splits: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows the file has, measured or not."""
+        return len(self.vectors) + self.other_kinds + self.other_splits
+
+    @property
+    def training(self) -> int:
+        """How many of the measured rows are of the training split."""
+        return split_counts(self.vectors.splits).get(TRAINING, 0)
 
     def truncated(self, bits: int | None) -> Vectors:
         """The codes cut to `bits`; None, and embeddings, leave them as they are.
@@ -55,35 +75,71 @@ def read_pair(
     database: str | Path,
     kind: str | None = None,
     unhashed: tuple[str | Path, str | Path] | None = None,
+    splits: tuple[str, ...] = (),
 ) -> FilePair:
-    """Read the files of queries and database.
+    """Read the files of queries and database, and choose the rows that are measured.
 
     Args:
         query: code or embedding file of the queries.
         database: code or embedding file of the database.
         kind: "render", "picture" or "photo": of the images only these; shapes are of no kind and stay.
         unhashed: embedding files (.npz, .npy) of both, with the same rows in the same order.
+        splits: the splits to measure, as `as_splits` gives them; by default as in `choose_splits`.
 
     Raises:
-        CodesError: naming the file that is not what is expected, or has no row of the kind.
+        CodesError: naming the file that is not what is expected, or has no row of the kind or the splits.
 
     Examples:
         >>> images, shapes = read_pair("demo/codes/image.npz", "demo/codes/shape.npz", kind="render")
         >>> images.vectors.modality, shapes.vectors.modality, images.vectors.bits
         ('image', 'shape', 64)
+        >>> shapes.splits, shapes.other_splits  # the demo exports the split test alone
+        (('test',), 0)
     """
     embeddings = unhashed or (None, None)
+    if isinstance(embeddings, str | os.PathLike) or len(embeddings) != 2:
+        raise CodesError(f"unhashed is {unhashed!r}, expected two paths: of queries and of database")
+    for role, path in (("query", query), ("database", database)):
+        if not isinstance(path, str | os.PathLike):
+            raise CodesError(
+                f"{role} is a {type(path).__name__}, expected the path of a code file; `evaluate` takes codes"
+            )
+    if kind is not None and not isinstance(kind, str):
+        raise CodesError(f"kind is {kind!r}, expected one name, such as photo")
     files = _read(Path(query), kind, embeddings[0]), _read(Path(database), kind, embeddings[1])
     if kind and all(file.vectors.modality == "shape" for file in files):
         raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
-    return files
+    counts = [split_counts(file.vectors.splits) for file in files]
+    chosen = choose_splits(counts[0], counts[1], splits, (str(query), str(database)))
+    return _of_splits(files[0], chosen), _of_splits(files[1], chosen)
 
 
 def _read(path: Path, kind: str | None, unhashed: str | Path | None) -> VectorFile:
     vectors = read_codes(path)
     embeddings = None if unhashed is None else _embeddings_of(Path(unhashed), vectors, path)
     chosen = _of_kind(vectors, kind, path)
-    return VectorFile(path, vectors[chosen], None if embeddings is None else embeddings[chosen])
+    of_kind = VectorFile(path, vectors[chosen], None if embeddings is None else embeddings[chosen])
+    return replace(of_kind, other_kinds=len(vectors) - len(of_kind.vectors))
+
+
+def _of_splits(file: VectorFile, splits: tuple[str, ...] | None) -> VectorFile:
+    """The rows of a file that belong to the splits that are measured."""
+    chosen = rows_of(file.vectors.splits, splits, len(file.vectors))
+    if chosen.all():
+        return replace(file, splits=splits)
+    if not chosen.any():
+        counts = counts_in_words(split_counts(file.vectors.splits))
+        raise CodesError(
+            f"{file.path}: none of its {len(file.vectors)} rows is measured, {splits_in_words(splits)} "
+            f"(there are: {counts}); --splits all measures everything"
+        )
+    return replace(
+        file,
+        vectors=file.vectors[chosen],
+        unhashed=None if file.unhashed is None else file.unhashed[chosen],
+        splits=splits,
+        other_splits=int(np.count_nonzero(~chosen)),
+    )
 
 
 def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
@@ -96,6 +152,7 @@ def code_lengths(files: FilePair, bits: Sequence[int] = ()) -> list[int | None]:
         >>> code_lengths(read_pair("demo/codes/image.npz", "demo/codes/shape.npz"))
         [16, 32, 64]
     """
+    bits = as_ints(bits, "bits")
     prefixes = [set(file.vectors.prefixes) for file in files if isinstance(file.vectors, BinaryCodes)]
     if len(prefixes) < len(files):
         if bits:

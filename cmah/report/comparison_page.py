@@ -7,7 +7,7 @@ from pathlib import Path
 from cmah.errors import RunError
 from cmah.evaluation import comparing
 from cmah.evaluation.comparing import Comparison
-from cmah.files import read_json, sha256
+from cmah.files import json_text, read_json, sha256
 from cmah.report import page
 from cmah.report.example_searches import Pictures
 
@@ -94,19 +94,19 @@ def write_comparison(
             raise RunError(f"{run}: its config.json is not that of a run")
         provenance.append(("run", f"{run}, recipe {config.get('recipe')}, cmah {config.get('cmah')}"))
         settings = json.dumps(config, indent=1, ensure_ascii=False)
-    path = page.write_report(
+    return page.write_report(
         folder,
         comparison.evaluations,
         title=f"Retrieval on {dataset}" if dataset is not None else "Retrieval report",
-        lead=_lead(comparison),
+        lead=[*_lead(comparison), *(before.warnings if before else ())],
+        measured=comparison.measured(),
         before=before.evaluations if before else (),
         pictures=pictures,
         provenance=provenance,
         settings=("Settings of the run", settings),
         seed=comparison.protocol.seed,
+        beside={RECORD: json_text(comparison.record())},
     )
-    comparison.write(Path(folder) / RECORD)
-    return path
 
 
 def _lead(comparison: Comparison) -> Sequence[str]:

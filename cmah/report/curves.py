@@ -82,7 +82,7 @@ def _precision(direction: str, evaluations: Sequence[Evaluation]) -> Panel | Non
 
 def _by_rank(direction: str, evaluations: Sequence[Evaluation]) -> Panel | None:
     lines = _lines(evaluations, "rank", "recall", "precision")
-    return _panel(f"precision by recall, {direction}", lines, ("recall", "precision"))
+    return _panel(f"precision by recall, {direction}", lines, ("recall", "precision"), share=True)
 
 
 def _by_radius(direction: str, evaluations: Sequence[Evaluation]) -> Panel | None:
@@ -111,9 +111,13 @@ def _lines(evaluations: Sequence[Evaluation], source: str, x: str, y: str) -> li
 
 
 def _panel(
-    title: str, lines: Sequence[Line], axes: tuple[str, str], logarithmic: bool = False
+    title: str,
+    lines: Sequence[Line],
+    axes: tuple[str, str],
+    logarithmic: bool = False,
+    share: bool = False,
 ) -> Panel | None:
     if not lines:
         return None
     ends = "; ".join(f"{line.label}: from {line.y[0]:.2f} to {line.y[-1]:.2f}" for line in lines)
-    return line_panel(title, lines, axes, f"{title}. {ends}.", logarithmic)
+    return line_panel(title, lines, axes, f"{title}. {ends}.", logarithmic, share)

@@ -134,16 +134,31 @@ def save(figure: Figure, folder: str | Path) -> list[Path]:
         ['map.svg', 'map.png']
     """
     paths = []
+    for name, content in drawn_files(figure).items():
+        paths.append(Path(folder) / name)
+        with atomic_path(paths[-1]) as temporary:
+            temporary.write_bytes(content)
+    return paths
+
+
+def drawn_files(figure: Figure) -> dict[str, bytes]:
+    """The files that `save` writes, by name.
+
+    Examples:
+        >>> panel = Panel("mAP", lambda axis: axis.plot([16, 32], [0.4, 0.6]), "rises from 0.4 to 0.6")
+        >>> list(drawn_files(Figure("map", [panel])))
+        ['map.svg', 'map.png']
+    """
+    files = {}
     with _settings("path", figure.name):
         sheet, axes = _sheet(figure.panels, titles=True)
         for axis, panel in zip(axes, figure.panels, strict=True):
             panel.draw(axis)
         for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            path = Path(folder) / f"{figure.name}.{suffix}"
-            with atomic_path(path) as temporary:
-                sheet.savefig(temporary, format=suffix, dpi=200, metadata=metadata)
-            paths.append(path)
-    return paths
+            stream = io.BytesIO()
+            sheet.savefig(stream, format=suffix, dpi=200, metadata=metadata)
+            files[f"{figure.name}.{suffix}"] = stream.getvalue()
+    return files
 
 
 def _sheet(panels: Sequence[Panel], titles: bool) -> tuple[Any, list[Axes]]:

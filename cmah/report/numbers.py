@@ -10,8 +10,15 @@ from cmah.report.curves import lengths_figure
 from cmah.report.sections import Section, Table
 
 
-def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluation]) -> Section:
+def numbers_section(
+    evaluations: Sequence[Evaluation], before: Sequence[Evaluation], measured: Sequence[str] = ()
+) -> Section:
     """The metrics by length and direction, with their rules.
+
+    Args:
+        evaluations: what the tables show.
+        before: evaluations of the same directions from before training.
+        measured: lines that say what is measured and what is left out.
 
     Examples:
         >>> from cmah.evaluation.comparing import evaluate_files
@@ -46,6 +53,7 @@ def numbers_section(evaluations: Sequence[Evaluation], before: Sequence[Evaluati
     notes += dict.fromkeys(
         f"{evaluation.arrow}: {evaluation.report.rules.counts()}" for evaluation in evaluations
     )
+    notes += measured
     notes += dict.fromkeys(definition(name) for group in groups.values() for name in group)
     text = [
         f"The best values of a direction{' and length' if several else ''} are bold. The numbers hold under the "

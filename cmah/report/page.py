@@ -2,8 +2,10 @@
 
 import importlib.resources
 import importlib.util
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from cmah import __version__
@@ -13,7 +15,7 @@ from cmah.files import atomic_path, require_replaceable
 from cmah.progress import progress
 from cmah.report.curves import curves_section
 from cmah.report.example_searches import Pictures, searches_section
-from cmah.report.figures import PALETTE, inline, save
+from cmah.report.figures import PALETTE, drawn_files, inline
 from cmah.report.hit_tiles import DIALOG, MARK, STYLE, colour_rules, rows_html
 from cmah.report.numbers import numbers_section
 from cmah.report.sections import (
@@ -50,7 +52,7 @@ def refuse_to_replace(folder: str | Path) -> None:
     """See that a page may be written into a folder.
 
     Raises:
-        CmahError: if its index.html is no page of cmah.
+        CmahError: if its index.html is no page of cmah, or it or its figures/ is no folder.
 
     Examples:
         >>> Path("site").mkdir()
@@ -59,6 +61,10 @@ def refuse_to_replace(folder: str | Path) -> None:
         Traceback (most recent call last):
         cmah.errors.CmahError: site...index.html: exists and is not such a file as is written here; ...
     """
+    for path in (Path(folder), Path(folder) / "figures"):
+        if path.exists() and not path.is_dir():
+            raise CmahError(f"{path}: is a file, expected a folder to write to")
+    require_replaceable(Path(folder) / "figures" / "precision.svg", b"")
     require_replaceable(Path(folder) / "index.html", MARK)
 
 
@@ -68,13 +74,15 @@ def write_report(
     *,
     title: str = "Retrieval report",
     lead: Sequence[str] = (),
+    measured: Sequence[str] = (),
     before: Sequence[Evaluation] = (),
     pictures: Pictures | None = None,
     provenance: Sequence[tuple[str, str]] = (),
     settings: tuple[str, str] = ("", ""),
     seed: int = 0,
+    beside: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write FOLDER/index.html, and FOLDER/figures with an SVG and a PNG of each figure.
+    """Write FOLDER/index.html, and FOLDER/figures with an SVG and a PNG of each figure, all of them or none.
 
     The same input gives the same page: it bears no date. Results of more than one `name` are compared: one table
     and one set of curves; those of one method get everything.
@@ -84,11 +92,13 @@ def write_report(
         evaluations: one for each method, direction and code length.
         title: of the page.
         lead: lines of text under the title.
+        measured: lines that say what is measured and what is left out, for the rules of the numbers.
         before: evaluations of the same directions from before training, for the numbers and the t-SNE.
         pictures: from id and modality of an item to its picture; None = hits are shown in words.
         provenance: (name, value) pairs that say how the page was made; versions are added.
         settings: heading and text of a listing under them, for example of a run's configuration.
         seed: random seed of the t-SNE and of the choice of random queries.
+        beside: further files of the folder by name: their text.
 
     Returns:
         The path of the page.
@@ -112,7 +122,7 @@ def write_report(
     if not evaluations:
         raise CmahError("a report needs evaluations, got none")
     parts: list[Section | None] = [
-        numbers_section(evaluations, before),
+        numbers_section(evaluations, before, measured),
         curves_section(evaluations),
         category_section(evaluations),
     ]
@@ -129,13 +139,38 @@ def write_report(
     details = [*provenance, ("seed", str(seed)), ("versions", ", ".join(" ".join(pair) for pair in versions))]
     parts.append(Section("made", "How it was made", details=details, listing=settings))
     shown = [part for part in parts if part is not None]
+    files: dict[str, bytes] = {}
     for figure in progress([figure for part in shown for figure in part.figures], "drawing"):
-        save(figure, Path(folder) / "figures")
-    page = Path(folder) / "index.html"
-    text = _render(title, lead, shown)
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return page
+        files |= {f"figures/{name}": content for name, content in drawn_files(figure).items()}
+    for name, text in {**(beside or {}), "index.html": _render(title, lead, shown)}.items():
+        files[name] = text.encode(
+            "utf-8", "backslashreplace"
+        )  # bytes of a name that are no text become escapes
+    _write_together(Path(folder), files)
+    return Path(folder) / "index.html"
+
+
+def _write_together(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, all of them or none; folders that were made for nothing are removed again."""
+    made = [path for path in (folder / "figures", folder, *folder.parents) if not path.exists()]
+    try:
+        with ExitStack() as stack:
+            for name, content in files.items():
+                temporary = stack.enter_context(atomic_path(folder / name))
+                try:
+                    with open(temporary, "wb") as file:
+                        file.write(content)
+                        file.flush()
+                        os.fsync(file.fileno())  # a full disk is told before the first file is replaced
+                except OSError as error:
+                    raise CmahError(
+                        f"{folder / name}: cannot be written ({error.strerror or error})"
+                    ) from None
+    except BaseException:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cmah.report.figures import CARD, INK, LINE, SERIES, SOFT, Axes, Panel
 
+FEW = 12  # points of a category in a plane, beside which its name stands and not on them
 BLUE, RED = (0.25, 0.52, 0.93), (0.90, 0.38, 0.28)  # in heat maps; readable on a light and a dark page
 
 
@@ -58,16 +59,22 @@ class Span:
 
 
 def line_panel(
-    title: str, lines: Sequence[Line], axes: tuple[str, str], text: str, logarithmic: bool = False
+    title: str,
+    lines: Sequence[Line],
+    axes: tuple[str, str],
+    text: str,
+    logarithmic: bool = False,
+    share: bool = False,
 ) -> Panel:
-    """Curves over one axis, y from 0.
+    """Curves over one axis, y from 0; a curve of a single point is a dot.
 
     Args:
         title: title of the panel.
         lines: the curves.
         axes: labels of x and y.
         text: what the curves show, in words.
-        logarithmic: whether x is logarithmic.
+        logarithmic: whether x is logarithmic; else it has whole numbers.
+        share: whether x is a share, from 0 to 1.
 
     Examples:
         >>> from matplotlib.figure import Figure
@@ -85,13 +92,22 @@ def line_panel(
                 color=line.colour,
                 linestyle=line.dash,
                 label=line.label if line.shown else None,
+                marker="o" if len(line.x) == 1 else None,
                 gid=f"title:{line.label}",
             )
         axis.set(xlabel=axes[0], ylabel=axes[1])
         if logarithmic:
             last = max((x for line in lines for x in line.x), default=1)
             axis.set_xscale("log")
-            axis.set_xticks(ticks := [10**power for power in range(19) if 10**power <= last], map(str, ticks))
+            axis.set_xticks(ticks := _rank_ticks(last), map(str, ticks))
+            axis.xaxis.set_minor_formatter(lambda *_: "")  # few ranks would be named as powers of ten
+            if last < 10:
+                axis.minorticks_off()
+                axis.set_xlim(0.9, max(last, 2) * 1.1)
+        elif share:
+            axis.set_xlim(0, 1.02)
+        else:
+            _whole(axis.xaxis)
         _from_zero(axis, [y for line in lines for y in line.y])
         axis.grid(color=LINE, linewidth=0.6)
         if len(lines) > 1:
@@ -125,7 +141,7 @@ def length_panel(title: str, spans: Sequence[Span]) -> Panel:
             axis, [value for span in spans for pair in (*span.ties, *span.intervals) for value in pair]
         )
         axis.grid(color=LINE, linewidth=0.6)
-        axis.legend(frameon=False, loc="lower right")
+        axis.legend(frameon=False, loc="best")
 
     values = "; ".join(
         f"{span.line.label}: "
@@ -133,6 +149,20 @@ def length_panel(title: str, spans: Sequence[Span]) -> Panel:
         for span in spans
     )
     return Panel(title, draw, f"mAP by code length. {values}.", height=2.8)
+
+
+def _rank_ticks(last: float) -> list[int]:
+    """Ranks that are named on a logarithmic axis which ends at `last`."""
+    if last < 10:
+        return list(range(1, int(last) + 1))
+    return [10**power for power in range(19) if 10**power <= last]
+
+
+def _whole(axis: Axes) -> None:
+    """Let an axis name whole numbers only: there is no bit 2.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _from_zero(axis: Axes, values: Sequence[float]) -> None:
@@ -179,6 +209,8 @@ def bar_panel(
             axis.legend(
                 frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(groups), columns)
             )
+            if axis.get_title():  # above the legend
+                axis.set_title(axis.get_title(), pad=8 + 14 * -(-len(groups) // columns))
 
     ends = f" Best: {names[0]}; worst: {names[-1]}." if names else ""
     return Panel(title, draw, f"{title}, {len(names)} categories.{ends}", 5.2, 1.0 + 0.21 * len(names))
@@ -215,7 +247,10 @@ def heat_panel(
         image[..., 3] = np.minimum(np.abs(shares), 1) ** 0.6  # so that small values are visible at all
         axis.imshow(image, interpolation="none", aspect="equal")
         axis.set(xlabel=axes[0], ylabel=axes[1])
-        if names is not None:
+        if names is None:
+            _whole(axis.xaxis)
+            _whole(axis.yaxis)
+        else:
             size = 8.5 if len(names) <= 25 else 6.5
             axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
             axis.set_yticks(range(len(names)), names, fontsize=size)
@@ -248,6 +283,7 @@ def balance_panel(title: str, ones: np.ndarray, text: str) -> Panel:
         axis.axhline(0.5, color=SOFT, linewidth=0.8)
         axis.set(xlabel="bit", ylabel="share of codes with it set", xlim=(-0.8, len(ones) - 0.2))
         axis.set_ylim(0, 1)
+        _whole(axis.xaxis)
         axis.grid(axis="y", color=LINE, linewidth=0.6)
 
     return Panel(title, draw, text, 3.3, 3.3)
@@ -294,8 +330,10 @@ def plane_panel(
                 abs(place - other)[1] > span * 0.035 or abs(place - other)[0] > span * 0.15 for other in taken
             ):
                 taken.append(place)
+                above = 8 if (categories == name).sum() < FEW else 0  # a name would hide few points
                 axis.annotate(
-                    _words(name), place, fontsize=7, ha="center", va="center", color=INK, zorder=3,
+                    _words(name), place, (0, above), textcoords="offset points", fontsize=7, ha="center",
+                    va="center", color=INK, zorder=3,
                     bbox={"boxstyle": "round,pad=0.12", "facecolor": CARD, "edgecolor": "none", "alpha": 0.72},
                 )  # fmt: skip
         axis.set(xticks=[], yticks=[])

@@ -15,7 +15,7 @@ from cmah.report import panels
 from cmah.report.figures import Figure, series
 from cmah.report.hit_tiles import TileRow
 from cmah.report.nearest_items import nearest
-from cmah.report.statistics import bit_statistics, confusion, mix_ups, sample, tsne_plane
+from cmah.report.statistics import bit_statistics, confusion, sample, tsne_plane
 
 HITS = 10  # of each query: shown, and counted in the confusion
 PLANE_ROWS = 1500  # most codes in the t-SNE
@@ -120,7 +120,8 @@ def category_section(evaluations: Sequence[Evaluation]) -> Section | None:
             for number, (evaluation, column) in enumerate(zip(group, columns, strict=True))
         ]
         words = [name.replace("_", " ") for name in order]
-        top = min(1.0, max((value for _, values, _ in bars for value in values), default=1.0) * 1.05)
+        largest = max((value for _, values, _ in bars for value in values if value > 0), default=1.0)
+        top = min(1.0, largest * 1.05)
         middle = len(words) if several or len(words) < 16 else (len(words) + 1) // 2
         for part in (slice(0, middle), slice(middle, None)):
             cut = [(label, values[part], colour) for label, values, colour in bars]
@@ -164,23 +165,22 @@ def confusion_section(hits: Sequence[FirstHits]) -> Section | None:
     for evaluation, positions, _ in hits:
         if evaluation.query.categories is None or evaluation.database.categories is None:
             continue
-        names, shares = confusion(evaluation.query, evaluation.database, positions)
-        if not names:
+        shares = confusion(evaluation.query, evaluation.database, positions)
+        mean = shares.mean_own()
+        if math.isnan(mean):
             continue
-        words = [name.replace("_", " ") for name in names]
-        mean = float(np.nanmean(np.diag(shares)))
+        words = [name.replace("_", " ") for name in shares.names]
         what = f"Categories of the first {HITS} hits by category of the query; {mean:.0%} are of the query's."
         axes = ("category of the hit", "category of the query")
-        drawn, title = words, f"{evaluation.arrow}, {evaluation.width}"
-        square = shares
+        kept, title = list(range(len(words))), f"{evaluation.arrow}, {evaluation.width}"
         if len(words) > BARS:
             counts = Counter(evaluation.query.categories.tolist())
-            kept = sorted(sorted(range(len(names)), key=lambda i: -counts[names[i]])[:BARS])
-            drawn, square = [words[i] for i in kept], shares[np.ix_(kept, kept)]
+            kept = sorted(sorted(kept, key=lambda i: -counts[shares.names[i]])[:BARS])
             title += f", the {BARS} largest of {len(words)} categories"
-        parts.append(panels.heat_panel(title, square, axes, what, drawn))
+        parts.append(panels.heat_panel(title, shares.matrix(kept), axes, what, [words[i] for i in kept]))
         rows = [
-            [escape(wanted), escape(other), f"{share:.0%}"] for wanted, other, share in mix_ups(words, shares)
+            [*(escape(name.replace("_", " ")) for name in pair), f"{share:.0%}"]
+            for *pair, share in shares.mix_ups()
         ]
         tables.append(
             Table(f"Most frequent mix-ups, {evaluation.arrow}", ("asked for", "found", "of hits"), rows)

@@ -11,7 +11,62 @@ from cmah.evaluation.relevance import Vectors
 from cmah.vectors import unit_rows
 
 
-def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple[list[str], np.ndarray]:
+@dataclass(frozen=True)
+class Confusion:
+    """Which categories the first hits of each category's queries have: the pairs that occur, not all there could be.
+
+    Attributes:
+        names: the categories in order of their names.
+        asked: int64 [pairs], category of the queries, ascending.
+        hit: int64 [pairs], category of the hits, ascending within each category of queries.
+        shares: float64 [pairs], their share among the hits of the category's queries.
+
+    Examples:
+        One chair was asked for; it found a chair and a lamp, and nobody asked for a lamp:
+
+        >>> query = BinaryCodes.from_bits([[0, 0]], categories=["chair"])
+        >>> database = BinaryCodes.from_bits([[0, 0], [0, 1]], categories=["chair", "lamp"])
+        >>> found = confusion(query, database, positions=np.array([[0, 1]]))
+        >>> found.names, found.matrix([0, 1]).tolist()
+        (['chair', 'lamp'], [[0.5, 0.5], [nan, nan]])
+        >>> found.mean_own(), found.mix_ups()
+        (0.5, [('chair', 'lamp', 0.5)])
+    """
+
+    names: list[str]
+    asked: np.ndarray
+    hit: np.ndarray
+    shares: np.ndarray
+
+    def matrix(self, chosen: Sequence[int]) -> np.ndarray:
+        """The shares among some categories, by number: float64 [chosen, chosen], a row a category of queries.
+
+        Rows of categories without queries, or whose queries have no hit of a known category, are NaN.
+        """
+        place = np.full(len(self.names), -1, dtype=np.int64)
+        place[list(chosen)] = np.arange(len(chosen))
+        square = np.full((len(chosen), len(chosen)), np.nan)
+        square[place[self.asked][place[self.asked] >= 0]] = 0
+        kept = (place[self.asked] >= 0) & (place[self.hit] >= 0)
+        square[place[self.asked][kept], place[self.hit][kept]] = self.shares[kept]
+        return square
+
+    def mean_own(self) -> float:
+        """Mean share of the queries' own category, over the categories that have a row; NaN if none has."""
+        rows = len(np.unique(self.asked))
+        return float(self.shares[self.asked == self.hit].sum() / rows) if rows else float("nan")
+
+    def mix_ups(self, count: int = 8) -> list[tuple[str, str, float]]:
+        """The largest shares of another category than the query's: category of the query, of the hit, share."""
+        other = np.flatnonzero(self.asked != self.hit)
+        largest = other[np.argsort(-self.shares[other], kind="stable")[:count]]
+        return [
+            (self.names[self.asked[pair]], self.names[self.hit[pair]], float(self.shares[pair]))
+            for pair in largest
+        ]
+
+
+def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> Confusion:
     """Which categories the first hits of each category's queries have.
 
     Args:
@@ -20,21 +75,16 @@ def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple
         positions: int64 [q, k], the hits in the database.
 
     Returns:
-        The categories in order of their names, and float64 [categories, categories]: row i has the shares of each
-        category among the hits of category i's queries, or NaN without such queries. Queries and hits of unknown
-        category do not count.
+        The shares of each category among the hits of each category's queries. Queries and hits of unknown category do
+        not count.
 
     Raises:
         CodesError: if queries or database do not name their categories.
 
     Examples:
-        One chair was asked for; it found a chair and a lamp, and nobody asked for a lamp:
-
-        >>> query = BinaryCodes.from_bits([[0, 0]], categories=["chair"])
-        >>> database = BinaryCodes.from_bits([[0, 0], [0, 1]], categories=["chair", "lamp"])
-        >>> names, shares = confusion(query, database, positions=np.array([[0, 1]]))
-        >>> names, shares.tolist()
-        (['chair', 'lamp'], [[0.5, 0.5], [nan, nan]])
+        >>> codes = BinaryCodes.from_bits([[0, 0], [1, 1]], categories=["chair", "lamp"])
+        >>> confusion(codes, codes, positions=np.array([[1], [1]])).mix_ups()
+        [('chair', 'lamp', 1.0)]
     """
     if query.categories is None or database.categories is None:
         raise CodesError("confusion: the queries, the database or both do not name their categories")
@@ -42,26 +92,13 @@ def confusion(query: Vectors, database: Vectors, positions: np.ndarray) -> tuple
     number = {name: i for i, name in enumerate(names)} | {"": -1}
     of_query = np.array([number[name] for name in query.categories.tolist()], dtype=np.int64)
     of_item = np.array([number[name] for name in database.categories.tolist()], dtype=np.int64)
-    pairs = np.stack([np.broadcast_to(of_query[:, None], positions.shape), of_item[positions]]).reshape(2, -1)
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, tuple(pairs[:, (pairs >= 0).all(axis=0)]), 1)
-    totals = counts.sum(axis=1, keepdims=True)
-    return names, np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-
-
-def mix_ups(names: Sequence[str], shares: np.ndarray, count: int = 8) -> list[tuple[str, str, float]]:
-    """The largest shares of `confusion` off its diagonal: category of the query, category of the hit, share.
-
-    Examples:
-        >>> mix_ups(["chair", "lamp"], np.array([[0.7, 0.3], [0.0, 1.0]]))
-        [('chair', 'lamp', 0.3)]
-    """
-    off = np.where(np.eye(len(names), dtype=bool) | np.isnan(shares), 0, shares)
-    order = np.argsort(-off, axis=None, kind="stable")[:count]
-    rows, columns = np.unravel_index(order, off.shape)
-    return [
-        (names[i], names[j], float(off[i, j])) for i, j in zip(rows, columns, strict=True) if off[i, j] > 0
-    ]
+    asked, hit = np.broadcast_to(of_query[:, None], positions.shape), of_item[positions]
+    known = (asked >= 0) & (hit >= 0)
+    # a pair of categories as one number: there can be thousands of categories, and a square of all pairs is too large
+    pairs, counts = np.unique(asked[known] * len(names) + hit[known], return_counts=True)
+    asked, hit = np.divmod(pairs, max(len(names), 1))
+    totals = np.bincount(asked, counts, minlength=len(names))
+    return Confusion(names, asked, hit, counts / totals[asked])
 
 
 @dataclass(frozen=True)

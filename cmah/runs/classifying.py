@@ -110,7 +110,7 @@ def classify(
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
         verify: read weights files anew instead of trusting the digests that the cache remembers.
-        report: called with a line if there are shapes without points.
+        report: called with a line for what is left out: other splits and kinds, without a category or points.
 
     Returns:
         what `top_k` gives, with category names, and run, dataset, split, modality, kind, prompts, candidates, encoder,
@@ -139,6 +139,11 @@ def classify(
         )
     called = category_names(categories, names)
     part = data.select(split)
+    whole, chosen = (data.images, part.images) if modality == "image" else (data.shapes, part.shapes)
+    if len(chosen) < len(whole):
+        report(
+            f"{len(chosen)} {modality}s of split {split}; {len(whole) - len(chosen)} of other splits are left out"
+        )
     folder = RunFolder(run, settings=settings, verify=verify)
     model = _of_image_space(folder)
     encoder = Encoder.of(folder, device)
@@ -150,6 +155,8 @@ def classify(
     if modality == "image":
         images = [image for image in part.images if image.category and kind in (None, image.kind)]
         left_out = sum(not image.category for image in part.images)
+        if other := sum(kind not in (None, image.kind) for image in part.images):
+            report(f"{other} images of other kinds than {kind} are left out")
         rows, skipped = encoder.dataset_images(part, images, workers=workers, label="images", embeddings=True)
     else:
         shapes = [shape for shape in part.shapes if shape.category]
@@ -157,6 +164,8 @@ def classify(
         if remark := without_points(shapes):
             report(remark)
         rows, skipped = encoder.dataset_shapes(part, shapes, label="shapes", embeddings=True)
+    if left_out:
+        report(f"{left_out} {modality}s without a category are left out")
     if not len(rows):
         reason = f"; the first: {skipped[0][1]}" if skipped else ""
         raise DatasetError(

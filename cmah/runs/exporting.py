@@ -23,7 +23,7 @@ def export(
     dataset: str | Path | Dataset,
     out: str | Path,
     *,
-    split: str = "test",
+    split: str = "all",
     database: Database = "split",
     format: Format = "npz",
     embeddings: bool = False,
@@ -46,7 +46,7 @@ def export(
         run: folder that `train` wrote.
         dataset: folder, or a `Dataset`.
         out: folder for the two files.
-        split: of the images, or "all".
+        split: name of one, of the images; "all" takes everything that a search should find.
         database: "split" encodes the shapes of the split (see `Dataset.select`), "all" every shape of the dataset.
         format: "npz", a code file at every trained length; "pm1", .npy of ±1; "packed", .npy of packed bytes;
             "faiss", a binary flat index that FAISS reads. The last three are written beside the code file.
@@ -75,7 +75,7 @@ def export(
         ('exported/image.npz', 'exported/shape.npz', [])
     """
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
-    data = data.select(split, database)
+    whole, data = data, data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
     framing = _framing(encoder.framing, crop, crop_margin, background)
     out = Path(out)
@@ -89,7 +89,7 @@ def export(
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if encoder.model.points else ""
-    for line in (covered(data, split, database), framing.remark(data.images), lacking):
+    for line in (covered(data, split, database), left_out(whole, data), framing.remark(data.images), lacking):
         if line:
             report(line)
     if describing:
@@ -155,6 +155,26 @@ def covered(data: Dataset, split: str, database: Database) -> str:
     shapes = f"{len(data.shapes)} shapes of"
     shapes = f"all {shapes} any split" if database == "all" else f"{shapes} split {split}"
     return f"{len(data.images)} images of split {split}, {shapes}"
+
+
+def left_out(whole: Dataset, data: Dataset) -> str:
+    """How many images and shapes of other splits are not encoded, in words; "" if all are.
+
+    Args:
+        whole: the dataset.
+        data: what `Dataset.select` gave of it.
+
+    Examples:
+        >>> data = Dataset.read("demo/dataset")
+        >>> left_out(data, data.select("test")), left_out(data, data.select("all"))
+        ('... images and ... shapes of other splits are left out', '')
+    """
+    counts = (
+        (len(whole.images) - len(data.images), "images"),
+        (len(whole.shapes) - len(data.shapes), "shapes"),
+    )
+    parts = [f"{count} {what}" for count, what in counts if count]
+    return f"{' and '.join(parts)} of other splits are left out" if parts else ""
 
 
 def _refuse_to_replace(

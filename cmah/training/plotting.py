@@ -19,6 +19,7 @@ def plot_curves(run: Path) -> Path:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     records = read_metrics(run)
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -41,6 +42,10 @@ def plot_curves(run: Path) -> Path:
     scores.set(xlabel="epoch", title="mAP on held-out shapes")
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # there is no epoch 2.5
+        for line in axes.lines:
+            if len(line.get_xdata()) == 1:  # a line of one point cannot be seen
+                line.set(marker="o", fillstyle="none" if line.get_linestyle() == "--" else "full")
         if axes.lines:
             axes.legend(fontsize=7)
     path = run / "curves.png"

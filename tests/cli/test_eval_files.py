@@ -1,6 +1,7 @@
 """cmah eval of code and embedding files, as a user calls it; no torch."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,3 +89,56 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def split_files(files):
+    """The same files with splits: the shapes s0 to s3 are for training, s4 for validation, s5 for tests."""
+    splits = {**dict.fromkeys(("s0", "s1", "s2", "s3"), "train"), "s4": "val", "s5": "test"}
+    for name in ("image", "shape"):
+        codes = BinaryCodes.load(files / f"{name}.npz")
+        replace(codes, splits=[splits.get(shape, "") for shape in codes.shape_ids]).save(
+            files / f"{name}.npz"
+        )
+    return files
+
+
+def test_splits(call, split_files):
+    pair = ("--query", split_files / "image.npz", "--database", split_files / "shape.npz", "--bootstrap", 0)
+    pair = (*pair, "--relevance", "instance", "--bits", 16)
+    status, out, _ = call("eval", *pair, "--json", split_files / "e.json")
+    # two renders show s5, three photos are of no known shape and so of every split
+    line = (
+        "measured: 5 of 15 queries, 1 of 6 items (split test); 10 queries and 5 items of other splits left out; "
+        "--splits all measures everything"
+    )
+    assert (status, out.splitlines()[-1]) == (0, line)
+    record = json.loads((split_files / "e.json").read_text())
+    assert record["splits"]["measured"] == ["test"]
+    assert record["results"][0]["rules"]["queries"] == 5
+    status, out, _ = call("eval", *pair, "--kind", "render", "--splits", "val, test")
+    assert (status, out.splitlines()[-1].partition(";")[0]) == (
+        0,
+        "measured: 4 of 15 queries, 2 of 6 items (splits val, test)",
+    )
+    status, out, _ = call("eval", *pair, "--splits", "all")
+    assert out.splitlines()[-1] == (
+        "measured: 15 of 15 queries, 6 of 6 items (all splits); among these are 8 queries and 4 items that were "
+        "trained on (split train)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ("train,test", "items that were trained on and others do not mix"),
+        ("all,test", "all stands for every split, expected it alone"),
+        ("", "expected names such as test, or all"),
+        ("Test", "no row is of split 'Test' (image.npz: 8 train, 2 val, 2 test, 3 without a split; shape.npz: 4 tra"),
+    ],
+)  # fmt: skip
+def test_splits_that_cannot_be_measured(call, split_files, monkeypatch, splits, message):
+    monkeypatch.chdir(split_files)
+    status, out, err = call("eval", "--query", "image.npz", "--database", "shape.npz", "--splits", splits)
+    assert (status, out) == (2, "")
+    assert message in err.splitlines()[-1]

@@ -19,12 +19,51 @@ def run(*arguments):
 def test_what_was_written(toy, toy_run, tmp_path):
     done = run("export", toy_run, toy, "--split", "val", "--out", tmp_path / "a", "--workers", 0)
     lines = done.stdout.splitlines()
-    assert lines[0] == f"{tmp_path / 'a' / 'image.npz'}: 12 codes of 16 bits (also 8)"
-    assert lines[1] == f"{tmp_path / 'a' / 'shape.npz'}: 6 codes of 16 bits (also 8)"
+    assert lines[0] == f"{tmp_path / 'a' / 'image.npz'}: 12 codes of 16 bits (also 8; 12 val)"
+    assert lines[1] == f"{tmp_path / 'a' / 'shape.npz'}: 6 codes of 16 bits (also 8; 6 val)"
     done = run(
         "export", toy_run, toy, "--split", "val", "--out", tmp_path / "b", "--embeddings", "--workers", 0
     )
-    assert done.stdout.splitlines()[0].endswith("image_embeddings.npz: 12 embeddings of 16 numbers")
+    assert done.stdout.splitlines()[0].endswith("image_embeddings.npz: 12 embeddings of 16 numbers (12 val)")
+
+
+@pytest.mark.slow
+def test_without_a_split_everything_is_found_and_eval_keeps_to_one(call, toy, toy_run, tmp_path):
+    status, out, err = call("export", toy_run, toy, "--out", tmp_path, "--workers", 0)
+    assert (status, err.splitlines()[0]) == (0, "all 48 images and 24 shapes, of any split")
+    image, shape = tmp_path / "image.npz", tmp_path / "shape.npz"
+    assert out.splitlines() == [
+        f"{image}: 48 codes of 16 bits (also 8; 36 train, 12 val)",
+        f"{shape}: 24 codes of 16 bits (also 8; 18 train, 6 val)",
+        f"next: cmah eval --query {image} --database {shape} --both",
+        f"  or: cmah index {shape} {tmp_path / 'shapes.cmah'}",
+    ]
+    status, out, _ = call("eval", "--query", image, "--database", shape, "--bootstrap", 0)
+    assert status == 0
+    assert out.splitlines()[-1] == (
+        "measured: 12 of 48 queries, 6 of 24 items (split val); 36 queries and 18 items of other splits left out; "
+        "--splits all measures everything"
+    )
+
+
+@pytest.mark.slow
+def test_nothing_to_measure_is_not_recommended(call, toy, toy_run, tmp_path):
+    status, out, err = call("export", toy_run, toy, "--split", "train", "--out", tmp_path, "--workers", 0)
+    assert status == 0
+    assert err.splitlines()[:2] == [
+        "36 images of split train, 18 shapes of split train",
+        "12 images and 6 shapes of other splits are left out",
+    ]
+    assert "cmah eval" not in out
+    assert "cmah index" in out
+    files = ("--query", tmp_path / "image.npz", "--database", tmp_path / "shape.npz")
+    status, _, err = call("eval", *files)
+    assert (status, err.count("\n")) == (2, 1)
+    assert (
+        "36 train, nothing but what was trained on; --splits train measures these, --splits all everything"
+        in err
+    )
+    assert call("eval", *files, "--splits", "train", "--bootstrap", 0)[0] == 0
 
 
 @pytest.mark.slow
@@ -61,18 +100,19 @@ def test_a_file_in_place_of_the_folder_is_refused_before_encoding(call, toy, toy
 def test_what_is_encoded_is_told_in_a_few_lines(call, toy_run, tmp_path):
     cars = make_cars(tmp_path / "cars")
     (tmp_path / "cars/files/renders/box05_1.png").write_bytes(b"")
-    arguments = ("export", toy_run, cars, "--out", tmp_path / "codes", "--workers", 0)
+    arguments = ("export", toy_run, cars, "--split", "test", "--out", tmp_path / "codes", "--workers", 0)
     status, out, err = call(*arguments, "--database", "all", "--crop", "box")
     assert status == 0
     lines = [line for line in err.splitlines() if not line.startswith("warning: ")]
-    assert lines[:3] == [
+    assert lines[:4] == [
         "16 images of split test, all 16 shapes of any split",
+        "16 images of other splits are left out",
         "images: cropped to their boxes (margin 0.1), backgrounds kept",
         "1 of 16 shapes have no points (first: 'box02')",
     ]
-    assert len(lines) == 4
-    assert lines[3].startswith("skipped ")
-    assert "box05_1.png: empty file" in lines[3]
+    assert len(lines) == 5
+    assert lines[4].startswith(f"1 skipped, listed in {tmp_path / 'codes/skipped.csv'}: ")
+    assert "box05_1.png: empty file" in lines[4]
     assert (tmp_path / "codes/skipped.csv").read_text().count("\n") == 3
     status, out, _ = call(*arguments, "--json")
     printed = json.loads(out)

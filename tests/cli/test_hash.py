@@ -104,3 +104,25 @@ def test_a_wide_hash_is_written_anew(call, tmp_path):
 def test_files_of_one_name_are_refused_with_the_usage(call, files):
     status, _, err = call("hash", files / "image.npy", files / "image.npy", "--out", files / "codes")
     assert (status, err.startswith("Usage: cmah hash"), "names of their own" in err) == (2, True, True)
+
+
+def test_splits_are_told_and_nothing_but_training_is_not_to_be_measured(call, tmp_path):
+    rng = np.random.default_rng(0)
+    for splits in (["train"] * 6 + ["test"] * 2, ["train"] * 8):
+        for name in ("image", "shape"):
+            Embeddings(
+                rng.standard_normal((8, 4)), categories=["a", "b"] * 4, splits=splits, modality=name
+            ).save(tmp_path / f"{name}.npz")
+        files = tmp_path / "image.npz", tmp_path / "shape.npz"
+        status, out, err = call("hash", *files, "--bits", 4, "--out", tmp_path / "codes")
+        assert status == 0
+        mixed = "test" in splits
+        counts = "6 train, 2 test" if mixed else "8 train"
+        path = tmp_path / "codes" / "shape.npz"
+        assert out.splitlines()[1] == f"{path}: 8 codes of 4 bits (itq, hashed as shape; {counts})"
+        assert ("next: cmah eval" in out) is mixed
+        told = "4 of the 16 rows that the hash was fitted on are of other splits than train; to fit on train alone"
+        assert err.startswith(told) is mixed
+        assert mixed or err == ""
+    # a hash that is applied was not fitted on these
+    assert call("hash", *files, "--with", tmp_path / "codes/hash.npz", "--out", tmp_path / "x")[2] == ""

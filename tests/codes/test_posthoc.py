@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmah.codes import Embeddings
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import ITERATIONS, PostHocHash, fit_hash, refuse_to_replace
 from cmah.errors import CmahError, CodesError
 from cmah.evaluation import evaluate
@@ -166,11 +166,10 @@ def test_refusals():
         fit_hash([rows], 5000, "lsh")
     with pytest.raises(CodesError, match="expected one width"):
         fit_hash([rows, clusters(20, d=5)], 4)
-    for wrong in ([], rows, 5, rows.embeddings):
-        with pytest.raises(CodesError, match="expected a list of Embeddings"):
-            fit_hash(wrong, 4)
-    with pytest.raises(CodesError, match="sets holds an array float"):
-        fit_hash([rows.embeddings], 4)
+    with pytest.raises(CodesError, match="sets is an empty list, expected Embeddings"):
+        fit_hash([], 4)
+    with pytest.raises(CodesError, match="expected a list of Embeddings"):
+        fit_hash(5, 4)
     with pytest.raises(CodesError, match="seed is an object of type Embeddings, expected a whole number"):
         fit_hash([rows], 4, seed=rows)
     with pytest.raises(CodesError, match="2 or more"):
@@ -201,3 +200,69 @@ def test_only_hash_files_are_replaced(tmp_path):
     fitted.encode(rows).save(foreign)
     with pytest.raises(CmahError, match="exists and is not such a file"):
         refuse_to_replace(foreign)
+
+
+def test_arrays_are_sets_too():
+    rows = clusters(40)
+    expected = fit_hash([rows], 6)
+    x = rows.embeddings
+    for sets in (rows, x, [x], [x.tolist()], [x.astype(np.float64)], (one for one in [rows])):
+        fitted = fit_hash(sets, np.int64(6))
+        assert fitted.space() == expected.space()
+    assert np.array_equal(fitted.encode(x).packed, expected.encode(rows).packed)
+
+
+class Tensor:
+    """What NumPy cannot read of torch: a tensor that requires gradients."""
+
+    ndim = 2
+
+    def detach(self):
+        return self
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+@pytest.mark.parametrize(
+    ("sets", "arguments", "message"),
+    [
+        ([np.ones((6, 8), int)], {}, r"set 0: embeddings are int64 \[6, 8\], expected float32"),
+        ([np.full((6, 8), np.nan)], {}, "set 0: embeddings .* row 0 is not finite"),
+        ([np.ones(8)], {}, r"set 0: embeddings have shape \[8\], expected \[n, width\]"),
+        (
+            [np.ones((3, 8)), "b.npz"],
+            {},
+            "set 1: is a str, expected Embeddings or floats .* Embeddings.load reads",
+        ),
+        ("b.npz", {}, "sets are a str, expected a list"),
+        (None, {}, "sets are a NoneType, expected a list"),
+        ([], {}, "expected one width"),
+        ([np.ones((0, 8))], {}, "2 or more in each"),
+        (
+            [Tensor()],
+            {},
+            r"set 0: embeddings are a Tensor that NumPy takes for no array, expected .detach\(\)",
+        ),
+        ([BinaryCodes.from_bits([[0, 1]] * 3)], {}, "set 0: are binary codes"),
+        ([np.ones((6, 8))], {"bits": 4.0}, r"bits is 4\.0, expected a whole number"),
+        ([np.ones((6, 8))], {"bits": "4"}, "bits is '4', expected a whole number"),
+        ([np.ones((6, 8))], {"seed": -1}, "seed is -1, expected 0 or more"),
+        ([np.ones((6, 8))], {"seed": 0.5}, r"seed is 0\.5, expected a whole number"),
+    ],
+)
+def test_what_is_no_set_is_told_in_one_line(sets, arguments, message):
+    with pytest.raises(CodesError, match=message) as caught:
+        fit_hash(sets, **{"bits": 4, **arguments})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_encoded_is_told():
+    fitted = fit_hash(clusters(40), 4)
+    for rows, which, message in (
+        (BinaryCodes.from_bits([[0, 1]]), 0, "embeddings: are binary codes"),
+        (np.ones((2, 12)), 0.5, r"set is 0\.5, expected a whole number"),
+        (np.ones((2, 12)), "image", "set is 'image', expected a whole number"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            fitted.encode(rows, which)

@@ -318,6 +318,26 @@ def test_edges():
         (lambda q, d: evaluate(q, d, k=(0,)), r"k is 0"),
         (lambda q, d: evaluate(q, d, map_depth=0), r"map_depth is 0"),
         (lambda q, d: evaluate(q, d, ties="random"), "ties 'random'"),
+        (lambda q, d: evaluate(q, d, ties=np.array(["a", "b"])), r"ties an array <U1 \[2\] is unknown"),
+        (lambda q, d: evaluate(q.packed, d), "the query is a ndarray, expected BinaryCodes or Embeddings"),
+        (lambda q, d: evaluate(q, "shape.npz"), "the database is a str, expected BinaryCodes or Embeddings"),
+        (lambda q, d: evaluate(q, d, "abc"), r"query labels are a str, expected \[3\]"),
+        (lambda q, d: evaluate(q, d, [["a"], ["b", "c"], ["d"]]), "query labels are a list that NumPy takes"),
+        (lambda q, d: evaluate(q, d, ["a", None, "b"]), "query labels are object"),
+        (
+            lambda q, d: evaluate(q, d, query_instances=["a"]),
+            r"query instances have shape \[1\], expected \[3\]",
+        ),
+        (lambda q, d: evaluate(q, d, protocol={"k": [1]}), "protocol is a dict, expected a Protocol"),
+        (lambda q, d: evaluate(q, d, k=10.0), r"k is 10\.0, expected a whole number"),
+        (lambda q, d: evaluate(q, d, k=None), "k is None, expected a whole number"),
+        (
+            lambda q, d: evaluate(q, d, depth=3),
+            "'depth' is no rule of an evaluation, expected one of: relevance, k",
+        ),
+        (lambda q, d: evaluate(q, d, exclude_self="no"), "exclude_self is 'no', expected True or False"),
+        (lambda q, d: evaluate(q, d, cloud_of={}), "cloud_of is a dict, expected a function"),
+        (lambda q, d: evaluate(q, d, voxels={}), "voxels are a dict, expected Voxels"),
     ],
 )
 def test_refusals(call, message):

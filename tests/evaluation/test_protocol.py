@@ -46,7 +46,7 @@ def test_keywords_change_a_protocol():
     report = evaluate(query, database, protocol=Protocol(ties="position", k=(2,)), k=(3,))
     assert (report.rules.ties, report.rules.k) == ("position", (3,))
     assert "p@3" in report
-    with pytest.raises(TypeError, match="tie"):
+    with pytest.raises(CodesError, match="is no rule of an evaluation"):
         evaluate(query, database, tie="position")
 
 
@@ -124,3 +124,8 @@ def test_what_is_searched_is_part_of_the_rules():
         recorded = {name: rules.record().get(name) for name in ("query_splits", "database_splits")}
         differ = {"query_splits": ["test"], "database_splits": ["", "test", "train"]}
         assert recorded == (differ if database == mixed else dict.fromkeys(differ))
+
+
+def test_one_depth_is_as_good_as_a_list_of_it():
+    for one in (10, np.int64(10), np.array(10), [10], np.array([10]), (10,)):
+        assert Protocol(k=one, accuracy_at=one) == Protocol(k=(10,), accuracy_at=(10,))

@@ -56,9 +56,9 @@ def test_nothing():
 def test_what_cannot_be_compared_is_named() -> None:
     codes, rows = BinaryCodes.from_bits([[0, 1]]), Embeddings(np.eye(2, dtype=np.float32))
     for query, database, message in (
-        (codes, rows, "queries are codes, the database embeddings;"),
-        (np.eye(2), np.eye(2), r"queries are an array float64 \[2, 2\], the database an array"),
-        (codes, "codes.npz", "the database 'codes.npz'; expected both codes or both embeddings"),
+        (codes, rows, "queries are codes, the database holds embeddings;"),
+        (np.eye(2), np.eye(2), "the query is a ndarray, expected BinaryCodes or Embeddings"),
+        (codes, "codes.npz", "the database is a str, expected BinaryCodes"),
     ):
         with pytest.raises(CodesError, match=message):
             require_comparable(query, database)

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Sheet
@@ -168,3 +169,46 @@ def test_colours():
     assert ramp(5)[0] == RAMP["ramp0"][0]
     pairs = [series(i) for i in range(3 * len(SERIES))]
     assert len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("size", "value"), [(1, 1.0), (2, 0.0), (3, 0.001), (9, 1.0), (12, 0.5), (1000, 0.0)]
+)
+@mpl.rc_context({"font.size": 9, "legend.fontsize": 8, "axes.titlesize": 9.5})
+def test_axes_of_tiny_and_large_figures(size, value):
+    """Few ranks, bits, categories; all values equal, 0 or 1: every axis has an extent, and ticks that differ."""
+    places, values, colour = list(range(1, size + 1)), [value] * size, series(0)[0]
+    line = panels.Line("m", places, values, colour)
+    span = panels.Span(line, [(value, value)] * size, [(value, value)] * size)
+    few = min(size, 12)
+    made = [
+        panels.line_panel("ranks", [line], ("K", "P"), "", logarithmic=True),
+        panels.line_panel("radius", [line, line], ("radius", "P"), ""),
+        panels.line_panel("recall", [panels.Line("m", values, values, colour)], ("recall", "P"), "", share=True),
+        panels.length_panel("lengths", [panels.Span(panels.Line("m", places[:few], values[:few], colour),
+                                                    span.intervals[:few], span.ties[:few])]),
+        panels.bar_panel("bars", ["x"] * few, [("a", values[:few], colour)] * 2, "mAP", 1.0),
+        panels.heat_panel("bits", np.full((few, few), value), ("bit", "bit"), ""),
+        panels.balance_panel("balance", np.full(size, value), ""),
+    ]  # fmt: skip
+    for panel in made:
+        sheet = Sheet(figsize=(panel.width, panel.height), layout="constrained")
+        axis = sheet.subplots()
+        axis.set_title(panel.title)
+        panel.draw(axis)
+        sheet.canvas.draw()
+        for one in (axis.xaxis, axis.yaxis):
+            low, high = one.get_view_interval()
+            shown = [label for label in one.get_ticklabels(which="both") if label.get_text()]
+            texts = [label.get_text() for label in shown if panel.title != "bars" or one is axis.xaxis]
+            places = [label.get_position()[one is axis.yaxis] for label in shown]
+            assert low != high, panel.title
+            assert one is axis.yaxis or low < high, panel.title
+            assert any(min(low, high) <= place <= max(low, high) for place in places), panel.title
+            assert len(texts) == len({*texts}), (panel.title, texts)
+            assert not any("$" in text or "\\" in text for text in texts), (panel.title, texts)
+            if one.get_label_text() in ("K", "bit", "radius"):
+                assert not any("." in text for text in texts), (panel.title, texts)
+        legend = axis.get_legend()
+        if panel.title == "bars":
+            assert legend.get_window_extent().y1 <= axis.title.get_window_extent().y0 + 1

@@ -5,7 +5,7 @@ import pytest
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.report.statistics import bit_statistics, confusion, mix_ups, sample, tsne_plane
+from cmah.report.statistics import Confusion, bit_statistics, confusion, sample, tsne_plane
 
 
 def codes(n, bits, seed=0, **known):
@@ -17,7 +17,10 @@ def test_confusion_against_counting():
     asked, held = rng.choice(["b", "a", "", "c"], 40), rng.choice(["a", "c", "d", ""], 25)
     query, database = codes(40, 8, categories=asked), codes(25, 8, seed=1, categories=held)
     positions = rng.integers(0, 25, (40, 6))
-    names, shares = confusion(query, database, positions)
+    shared = confusion(query, database, positions)
+    names, shares = shared.names, shared.matrix(range(4))
+    assert shared.mean_own() == pytest.approx(np.nanmean(np.diag(shares)))
+    np.testing.assert_array_equal(shared.matrix([2, 0]), shares[np.ix_([2, 0], [2, 0])])
     assert names == ["a", "b", "c", "d"]
     for i, one in enumerate(names):
         found = [held[j] for q in range(40) if asked[q] == one for j in positions[q] if held[j]]
@@ -31,9 +34,18 @@ def test_confusion_against_counting():
 
 
 def test_mix_ups_are_the_largest_off_the_diagonal():
-    shares = np.array([[0.5, 0.2, 0.3], [0.0, 1.0, 0.0], [np.nan, np.nan, np.nan]])
-    assert mix_ups(["a", "b", "c"], shares) == [("a", "c", 0.3), ("a", "b", 0.2)]
-    assert mix_ups(["a", "b", "c"], shares, 1) == [("a", "c", 0.3)]
+    asked, hit = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1])
+    shares = Confusion(["a", "b", "c"], asked, hit, np.array([0.5, 0.2, 0.3, 1.0]))
+    assert shares.mix_ups() == [("a", "c", 0.3), ("a", "b", 0.2)]
+    assert shares.mix_ups(1) == [("a", "c", 0.3)]
+
+
+def test_confusion_of_many_categories_needs_no_square_of_them():
+    names = [f"c{i:06d}" for i in range(60_000)]  # whose square would take 29 GB
+    many = BinaryCodes.from_packed(np.zeros((60_000, 1), np.uint8), 8, categories=names)
+    shares = confusion(many, many, np.arange(60_000)[:, None])
+    assert (shares.mean_own(), shares.mix_ups()) == (1.0, [])
+    assert shares.matrix([5, 7]).tolist() == [[1, 0], [0, 1]]
 
 
 def test_bit_statistics_against_numpy():

@@ -114,7 +114,10 @@ def test_a_whole_run(aligned, toy, tiny_clip, modality):
     """Against embeddings and texts put together by hand."""
     dataset = Dataset.read(toy)
     start = "a point cloud model of a" if modality == "shape" else "a photo of a"
-    report = classify(aligned, toy, split="val", modality=modality, device="cpu")
+    lines = []
+    report = classify(aligned, toy, split="val", modality=modality, device="cpu", report=lines.append)
+    told = "6 shapes of split val; 18" if modality == "shape" else "12 images of split val; 36"
+    assert lines == [f"{told} of other splits are left out"]
     part, encoder = dataset.select("val"), Encoder.load(aligned)
     if modality == "shape":
         found, _ = encoder.dataset_shapes(part, part.shapes, embeddings=True)
@@ -158,10 +161,11 @@ def test_shapes_at_their_texts_are_all_found(aligned, toy, tiny_clip, monkeypatc
 def test_rows_without_category_and_broken_ones(aligned, toy):
     dataset = Dataset.read(toy)
     shapes = [replace(dataset.shapes[0], category=""), replace(dataset.shapes[1], points="points/none.npy")]
-    report = classify(
-        aligned, replace(dataset, shapes=[*shapes, *dataset.shapes[2:]]), split="all", device="cpu"
-    )
+    lines = []
+    changed = replace(dataset, shapes=[*shapes, *dataset.shapes[2:]])
+    report = classify(aligned, changed, split="all", device="cpu", report=lines.append)
     assert report["without_category"] == 1
+    assert lines == ["1 shapes without a category are left out"]
     assert report["n"] == 22
     assert "none.npy" in report["skipped"][0][0]
     nothing = replace(dataset, shapes=[replace(shape, category="") for shape in dataset.shapes], images=[])

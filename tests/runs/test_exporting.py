@@ -140,7 +140,9 @@ def test_which_shapes_are_searched(cars, toy_run, tmp_path, database, shapes, li
     assert dict(zip(codes.ids, codes.splits, strict=True))["box00"] == "test"
     assert set(codes.splits) == ({"test", ""} if database == "split" else {"test", "train", ""})
     assert lines[0].startswith(line)
-    assert lines[1].endswith(f" of {len(shapes) + 1} shapes have no points (first: 'box02')")
+    shapes_left = "" if database == "all" else " and 1 shapes"
+    assert lines[1] == f"16 images{shapes_left} of other splits are left out"
+    assert lines[2].endswith(f" of {len(shapes) + 1} shapes have no points (first: 'box02')")
     assert skipped == [("box02", "no points")]
     assert (tmp_path / "skipped.csv").read_text().splitlines() == ["path,reason", "box02,no points"]
     rules = evaluate(images, codes, relevance="instance").rules
@@ -182,7 +184,7 @@ def test_images_are_framed_as_in_training_unless_told(cars, toy_run, tmp_path):
     whole, told = codes(toy_run)
     assert not any("cropped" in line for line in told)
     cropped, told = codes(framed)
-    assert told[1] == (
+    assert told[2] == (
         "images: cropped to their boxes (margin 0.1), backgrounds kept; 1 of 16 have no bbox and stay whole (first: "
         "'box00_0')"
     )
