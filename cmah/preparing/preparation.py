@@ -262,7 +262,7 @@ class Preparation:
 
     def _say(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self.report(line)
+            self.report(printable(line))  # one line, whatever the folders are called
 
 
 def _within(source: Source) -> str:

@@ -112,6 +112,24 @@ def test_a_folder_that_was_stopped_keeps_its_ids_and_waits(
     assert lines == []
 
 
+def test_folders_whose_names_are_no_text(call: Any, tmp_path: Path) -> None:
+    call(put(tmp_path / "a", chair_one="1"))
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff\n"))
+    put(odd, mug_one="2", mug_two="33")
+    shown = f"{tmp_path}/b\ufffd\ufffd"
+    sources = {f"mug.{name}.obj": f"{shown}/mug/{name}.obj" for name in ("one", "two")}
+    assert {"chair.one.obj": f"{tmp_path}/a/chair/one.obj", **sources} == call(odd)
+    folders = Dataset.read(tmp_path / "out").mesh_folders
+    assert folders[1] == {"path": shown, "prefix": ""}
+    assert shape_id_in(folders, odd / "mug/one.obj") == "mug.one.obj"
+    (odd / "mug/two.obj").unlink()
+    lines: list[str] = []
+    assert len(call(odd, report=lines.append)) == 3
+    assert lines == [f"1 shape of {shown} is no longer there and stays; --prune removes it"]
+    odd.rename(tmp_path / "c")
+    assert call(tmp_path / "c")["mug.two.obj"] == f"{tmp_path}/c/mug/two.obj"
+
+
 def test_ids_that_differ_by_capitals_only_where_the_file_system_does_not_tell_them() -> None:
     log = PrepareLog(Path("log"), ['{"folder": "/a", "prefix": ""}'])
     there = {"Chair.One.obj": Shape("Chair.One.obj", "", "", "p", {"source": "/a/Chair/One.obj"})}
