@@ -16,6 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = (
     "errors",
+    "file_names",
+    "memory",
+    "spreadsheets",
     "files",
     "cache",
     "checks",
