@@ -78,10 +78,11 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_files(self, paths, up):
-            good = [path for path in paths if "good" in path]
+        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings):
+            good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
-            return named, [(path, f"{path}: not a picture") for path in paths if path not in good]
+            bad = [(name, f"{name}: not a picture") for name in names if name not in good]
+            return named, None, [*refused, *bad]
 
     module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
@@ -295,7 +296,7 @@ def test_codes_of_another_space_are_refused(call, files):
         (("search", "s.cmah", "--run", "R"), "--run needs files"),
         (("search", "s.cmah", "photo.jpg", "--codes", "image.npz"), "files need --run"),
         (("search", "s.cmah", "--codes", "image.npz", "-k", "3", "--radius", "2"), "exclude each other"),
-        (("search", "s.cmah", "--codes", "image.npz", "--sheet", "o.html"), "--sheet needs --dataset"),
+        (("search", "s.cmah", "--codes", "image.npz", "--sheet", "o.html"), "a sheet needs a dataset folder"),
         (("search", "s.cmah", "--codes", "image.npz", "-k", "0"), "0 is not in the range"),
         (("search", "s.cmah", "--codes", "image.npz", "--by", "least"), "--by needs --together"),
         (("search", "s.cmah", "--codes", "image.npz", "--together", "--by", "most"), "'most' is not one of"),
