@@ -59,14 +59,15 @@ def readable_text(text: str) -> str:
     return escaped.encode(errors="backslashreplace").decode()
 
 
-def refuse_url(path: str | Path) -> None:
+def refuse_url(path: str | Path, error: type[CmahError] = CmahError) -> None:
     """Refuse the address of something that is not on this machine's disks, or is not written as a path.
 
     Args:
         path: what was given; also one of which `Path` has taken a slash.
+        error: class of the error.
 
     Raises:
-        CmahError: if it begins as a URL does and no file has that name.
+        CmahError: of class `error`, if it begins as a URL does and no file has that name.
 
     Examples:
         >>> refuse_url("photos/chair.jpg")
@@ -82,7 +83,7 @@ def refuse_url(path: str | Path) -> None:
         text = text.replace(":/", ":///" if match.group().lower() == "file:/" else "://", 1)
     if text.lower().startswith("file:"):
         name = re.sub(r"^file:/+", "/", text, flags=re.IGNORECASE)
-        raise CmahError(
+        raise error(
             f"{text}: a URL, expected the path itself: {readable_text(str(path_of_name('file://' + name)))}"
         )
-    raise CmahError(f"{text}: a URL, expected a path; download it first")
+    raise error(f"{text}: a URL, expected a path; download it first")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmah.errors import CmahError
-from cmah.file_names import readable_text
+from cmah.file_names import readable_text, refuse_url
 from cmah.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
         cmah.errors.CmahError: chair.obj: no such file (a mesh)
     """
     if not os.path.isfile(path):
+        refuse_url(path, error)
         what = "not a file" if os.path.lexists(path) else "no such file"
         raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 

@@ -78,8 +78,8 @@ def picture_of_array(pixels: np.ndarray) -> PIL.Image.Image:
         CodesError: for another shape, type or value.
 
     Examples:
-        >>> picture_of_array(np.array([[0.0, 0.5, 1.0]])).getdata()[1]
-        128
+        >>> np.asarray(picture_of_array(np.array([[0.0, 0.5, 1.0]]))).tolist()
+        [[0, 128, 255]]
         >>> picture_of_array(np.zeros((2, 3, 2), np.uint8))
         Traceback (most recent call last):
         cmah.errors.CodesError: a picture of shape [2, 3, 2], expected [h, w], [h, w, 3] or [h, w, 4]

@@ -413,7 +413,7 @@ class Encoder:
         Examples:
             >>> codes, _ = Encoder.load("demo/run").encode_files("demo/meshes/chair")
             >>> codes.ids.tolist()[:2]
-            ['...chair_000.obj', '...chair_001.obj']
+            ['...chair_000.obj', '...chair_001.glb']
         """
         files, refused, _ = query_files(paths, self.mesh_folders)
         names = [file.shape_id for file in files]

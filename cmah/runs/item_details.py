@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cmah.errors import CmahError, DatasetError
-from cmah.file_names import path_of_name
+from cmah.file_names import path_of_name, refuse_url
 from cmah.files import read_json, require_file
 
 
@@ -39,6 +39,7 @@ class ItemDetails:
         """
         self.root = Path(root)
         if not self.root.is_dir():
+            refuse_url(root)
             raise DatasetError([f"{self.root}: no such folder (expected a dataset folder with dataset.json)"])
         self.files = _file_root(self.root).resolve()
         self._shapes = {row["shape_id"]: row for row in _rows(self.root / "shapes.csv", "shape_id")}

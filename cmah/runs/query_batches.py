@@ -14,6 +14,7 @@ from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
 from cmah.meshes import MESH_SUFFIXES
+from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
 from cmah.runs.query_files import is_mesh, is_picture
 from cmah.threads import available_cores
@@ -108,8 +109,6 @@ class QueryBatches:
                 self.skipped.append((position, str(error)))
         if not meshes:
             return
-        from cmah.meshes.mesh_inputs import inputs_of_meshes
-
         model = self.model
         results = inputs_of_meshes(
             [self.files[i] for i in meshes],

@@ -40,7 +40,7 @@ def query_files(
     """The files that paths and folders name.
 
     A folder stands for all pictures and meshes in it and in the folders below, in order of their paths; those whose
-    names begin with a dot are passed over, and so are linked folders.
+    names begin with a dot are passed over, and so are linked folders, and masks (X_mask.png beside X.jpg).
 
     Args:
         files: a path of a file or folder, or any number of them.
@@ -114,8 +114,11 @@ def _inside(folder: Path) -> list[str]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        stems = {Path(name).stem for name in names}
         for name in names:
             path = Path(parent) / name
+            if path.stem.removesuffix("_mask") in stems - {path.stem}:
+                continue
             if not name.startswith(".") and (is_picture(path) or is_mesh(path)) and path.is_file():
                 found.append(path.relative_to(folder).as_posix())
     if not found:

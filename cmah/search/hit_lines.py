@@ -42,7 +42,14 @@ class HitWriter(ABC):
 
 
 class TableWriter(HitWriter):
-    """A line for each query, and below it a line for each hit: rank, id, distance, category, path."""
+    """A line for each query, and below it a line for each hit: rank, id, distance, category, path.
+
+    Examples:
+        >>> pieces = []
+        >>> TableWriter(pieces.append).add(QueryRecord(query="q", category="", hits=[]))
+        >>> pieces
+        ['q\\n', '       no hit\\n']
+    """
 
     def add(self, record: QueryRecord) -> None:
         """Write the hits of a query."""
@@ -91,7 +98,7 @@ class CsvWriter(HitWriter):
         """Write the hits of a query."""
         if not record["hits"]:
             return
-        rows = []
+        rows: list[list[object]] = []
         if not self._columns:  # all hits of a search have the same keys
             self._columns = self._header(record["hits"][0])
             rows.append(["query", *self._columns])
