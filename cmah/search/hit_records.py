@@ -160,7 +160,7 @@ def iter_records(
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
     wanted = min(k if reranking is None else reranking.first, len(index))
     if radius is None:
-        require_room(RECORD * wanted, f"k is {wanted:,}: the hits of a query", "ask for fewer")
+        require_room(RECORD * wanted, f"k is {wanted:,}: the hits of a query", "ask for fewer (-k)")
 
     def found(rows: slice) -> Hits | RadiusHits:
         part = queries[rows]

@@ -413,7 +413,7 @@ class HammingIndex:
         require_room(
             q * k * (HIT + self._ids.bytes_each) + min(q, TILE * available_cores()) * k * ENTRY,
             f"k is {k:,}: the hits of {q:,} queries",
-            "ask for fewer, or search with fewer queries at a time",
+            "ask for fewer (-k), or search with fewer queries at a time",
         )
 
     def _scope(

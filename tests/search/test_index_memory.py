@@ -42,7 +42,7 @@ def test_too_many_nearest_items_are_refused(index, little):
         index.search(queries, k=3000)
     text = str(caught.value)
     assert text.startswith("k is 3,000: the hits of 40 queries need ")
-    assert text.endswith("10.0 MB are available; ask for fewer, or search with fewer queries at a time")
+    assert text.endswith("10.0 MB are available; ask for fewer (-k), or search with fewer queries at a time")
     with pytest.raises(CodesError, match="k is 3,000: the hits of 40 queries need"):
         index.search_together(queries, k=3000, owners=np.arange(40))
     little(10**6)
