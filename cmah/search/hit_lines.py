@@ -10,6 +10,7 @@ from typing import Any
 from cmah.search.hit_records import HitRecord, QueryRecord
 from cmah.spreadsheets import guarded
 
+ROWS = 4096  # that are written at a time
 Write = Callable[[str], Any]
 
 
@@ -98,13 +99,13 @@ class CsvWriter(HitWriter):
         """Write the hits of a query."""
         if not record["hits"]:
             return
-        rows: list[list[object]] = []
         if not self._columns:  # all hits of a search have the same keys
             self._columns = self._header(record["hits"][0])
-            rows.append(["query", *self._columns])
-        query = guarded(record["query"])
-        rows += [[query, *(guarded(hit.get(column)) for column in self._columns)] for hit in record["hits"]]
-        self._write_rows(rows)
+            self._write_rows([["query", *self._columns]])
+        query, columns = guarded(record["query"]), self._columns
+        for first in range(0, len(record["hits"]), ROWS):
+            part = record["hits"][first : first + ROWS]
+            self._write_rows([[query, *(guarded(hit.get(column)) for column in columns)] for hit in part])
 
     def end(self, rest: Mapping[str, Any] | None = None) -> None:
         """Write the header, if there was no hit."""

@@ -28,6 +28,10 @@ ENTRY = (
     72  # bytes for a hit while it is searched for: its entry, twice while room is made, and its sorted copy
 )
 HIT = 24  # bytes for a hit afterwards: its position and distance, twice while they are joined
+SAMPLE, MARGIN = (
+    16,
+    2,
+)  # queries from which the hits of all are guessed, and by how much the guess may be wrong
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
 _building = Lock()
 
@@ -401,12 +405,25 @@ class HammingIndex:
         return stacked(parts)
 
     def _require_hits(self, hits: int, coming: int, done: int, q: int, radius: int) -> None:
-        """Refuse a search within a radius that has so many hits, and so many to come, after `done` of q queries."""
-        require_room(
-            hits * (HIT // 2 + self._ids.bytes_each) + coming * (ENTRY + HIT + self._ids.bytes_each),
-            f"radius is {radius}: {hits + coming:,} hits of {min(done + bool(coming), q):,} of {q:,} queries",
+        """Refuse a search within a radius that has so many hits, and so many to come, after `done` of q queries.
+
+        After some queries, what all would have at their rate counts as well, with a margin: to stop only when the
+        memory is full would take as long as the search.
+        """
+        each, hint = (
+            HIT // 2 + self._ids.bytes_each,
             "ask for a smaller radius, or search with fewer queries at a time",
         )
+        had = min(done + bool(coming), q)
+        require_room(
+            hits * each + coming * (ENTRY + each),
+            f"radius is {radius}: {hits + coming:,} hits of {had:,} of {q:,} queries",
+            hint,
+        )
+        if SAMPLE <= done < q:
+            expected = hits * q // done
+            what = f"radius is {radius}: about {expected:,} hits of {q:,} queries, at the rate of the first {done:,},"
+            require_room(expected * each // MARGIN, what, hint)
 
     def _require_room(self, q: int, k: int) -> None:
         """Refuse a search whose k hits for each of q queries do not fit."""
