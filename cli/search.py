@@ -12,6 +12,12 @@ from cmah.cli import options
 @click.argument("index_path", metavar="INDEX", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1)
 @click.option(
+    "--files-from",
+    "file_list",
+    metavar="LIST",
+    help="Text file with one path on each line, or - for standard input; these files come after FILES.",
+)
+@click.option(
     "--codes",
     "codes_path",
     type=click.Path(path_type=Path),
@@ -84,15 +90,21 @@ from cmah.cli import options
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
-    help="Dataset folder of the items; adds categories, and pictures for --sheet.",
+    help="Dataset folder of the items, which has their categories, paths, and pictures for --sheet.  [default: the one "
+    "that --database or --codes was exported from, else that --run was trained on]",
 )
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
-    help="Write an HTML page with pictures of queries and hits to this file; needs --dataset.",
+    help="Write an HTML page with pictures of queries and hits to this file.",
 )
 @click.option(
     "--device", default="cpu", show_default=True, help="Device that encodes FILES: auto, cpu, cuda or cuda:N."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 256),
+    help="Number of processes that read FILES.  [default: one per core; none for fewer than 64 files]",
 )
 @options.verify
 @click.option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
@@ -100,6 +112,7 @@ from cmah.cli import options
 def search(
     index_path: Path,
     files: tuple[str, ...],
+    file_list: str | None,
     codes_path: Path | None,
     run: Path | None,
     k: int | None,
@@ -117,6 +130,7 @@ def search(
     dataset: Path | None,
     sheet: Path | None,
     device: str,
+    workers: int | None,
     verify: bool,
     as_json: bool,
     as_csv: bool,
@@ -124,54 +138,56 @@ def search(
     """Search INDEX for the items nearest to each query by Hamming distance.
 
     The queries are FILES (photos, meshes, or point clouds as .npy), which the networks of --run encode, or the codes of
-    the file --codes.
+    the file --codes. A folder among FILES stands for all pictures and meshes in it and below it.
     """
-    _check_options(codes_path, run, files, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
+    given = bool(files) or file_list is not None
+    _check_options(codes_path, run, given, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
     _check_ways(radius, together, by, per_shape, database)
     _check_rerank(rerank_first, rerank_by, rerank_with, rerank_queries, run=run, k=k or 10, radius=radius)
     way = (by or "mean") if together else None
-    if sheet and not dataset:
-        raise click.UsageError("--sheet needs --dataset D, which has the pictures")
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
-    import json
+    import sys
 
+    from cmah.file_names import readable_text
     from cmah.runs.searching import search_codes, search_files
-    from cmah.search.hit_records import records_csv, records_table
+    from cmah.search.hit_lines import CsvWriter, JsonWriter, TableWriter
     from cmah.search.reranking import Reranking
 
     reranking = None
     if rerank_first is not None and rerank_by is not None and rerank_with is not None:
         reranking = Reranking.read(rerank_with, rerank_first, rerank_by)
+    writer = (JsonWriter if as_json else CsvWriter if as_csv else TableWriter)(sys.stdout.write)
+
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
     skipped: list[tuple[str, str]] = []
     if run is None:
-        records = search_codes(
+        search_codes(
             index_path, str(codes_path), k or 10, radius=radius, together=way, per_shape=per_shape,
             threads=threads, up=up, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
-            rerank_queries=rerank_queries,
+            rerank_queries=rerank_queries, report=report, write=writer.add,
         )  # fmt: skip
     else:
-        records, skipped = search_files(
-            index_path, run, files, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
-            up=up, device=device, verify=verify, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
-            report=lambda line: click.echo(line, err=True),
+        every = list(files)
+        if file_list is not None:
+            from cmah.runs.query_files import read_list
+
+            every += read_list(file_list)
+        _, skipped = search_files(
+            index_path, run, every, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
+            up=up, device=device, workers=workers, verify=verify, database=database, dataset=dataset, sheet=sheet,
+            reranking=reranking, report=report, write=writer.add,
         )  # fmt: skip
-    if as_json:
-        listed = [{"file": file, "reason": reason} for file, reason in skipped]
-        # an ordinary search prints what it printed before there were others
-        ways: dict[str, object] = {}
-        if together or per_shape or reranking:
-            ways = {"together": way, "per_shape": per_shape}
-        if reranking:
-            ways |= {"rerank": rerank_first, "rerank_by": rerank_by}
-        mode = {"mode": ways} if ways else {}
-        click.echo(json.dumps({"queries": records, "skipped": listed, **mode}, indent=1))
-    elif as_csv:
-        click.echo(records_csv(records), nl=False)
-    else:
-        click.echo(records_table(records), nl=bool(records))
-    if skipped and not as_json:
-        click.echo(f"{len(skipped)} of {len(files)} files were skipped", err=True)
+    # an ordinary search prints what it printed before there were others
+    ways: dict[str, object] = {}
+    if together or per_shape or reranking:
+        ways = {"together": way, "per_shape": per_shape}
+    if reranking:
+        ways |= {"rerank": rerank_first, "rerank_by": rerank_by}
+    listed = [{"file": file, "reason": readable_text(reason)} for file, reason in skipped]
+    writer.end({"skipped": listed, **({"mode": ways} if ways else {})})
     if sheet:
         click.echo(f"sheet: {sheet}", err=True)
 
@@ -179,7 +195,7 @@ def search(
 def _check_options(
     codes_path: Path | None,
     run: Path | None,
-    files: tuple[str, ...],
+    files: bool,
     *,
     k: int | None,
     radius: int | None,
@@ -188,7 +204,7 @@ def _check_options(
 ) -> None:
     if (codes_path is None) == (run is None):
         raise click.UsageError("give the queries either as --codes Q.npz or as --run RUN with files")
-    if (run is None) == bool(files):
+    if (run is None) == files:
         raise click.UsageError(
             "--run needs files to encode" if run else "files need --run RUN to encode them"
         )

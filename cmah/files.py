@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmah.errors import CmahError
+from cmah.file_names import readable_text, refuse_url
+from cmah.spreadsheets import guarded, unguarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,7 @@ def require_file(path: str | Path, expected: str = "", error: type[CmahError] = 
     except ValueError:  # a NUL character in it
         what = "no such file"
     if what:
+        refuse_url(path, error)
         raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
@@ -344,6 +347,9 @@ def sha256(path: str | Path) -> str:
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
     """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
 
+    What a spreadsheet would take for a formula is guarded (`cmah.spreadsheets`), and bytes of names that are no text
+    are written as \\xXX.
+
     Examples:
         >>> write_skipped("codes", [("a.obj", "no faces")])
         >>> Path("codes/skipped.csv").read_text().splitlines()
@@ -354,7 +360,8 @@ def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> Non
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("path", "reason"), *skipped])
+        rows = [[guarded(readable_text(cell)) for cell in row] for row in skipped]
+        csv.writer(file).writerows([("path", "reason"), *rows])
 
 
 def refuse_to_replace_skipped(folder: str | Path) -> None:
@@ -384,7 +391,7 @@ def read_skipped(folder: str | Path) -> Skipped:
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+        return [(unguarded(row["path"]), unguarded(row["reason"])) for row in csv.DictReader(file)]
 
 
 class MappedArrays:

@@ -21,8 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.kernels import points as kernels
 from cmah.point_backends import chosen_backend, pointnet2_utils
 from cmah.threads import in_threads
 
@@ -68,13 +66,13 @@ def farthest_points(
         cloud, first, picks = xyz.numpy(), starts.numpy(), np.empty((b, m), np.int64)
 
         def run(part: slice) -> None:
-            kernels.farthest_points(cloud[part], first[part], skip_origin, picks[part])
+            _kernels().farthest_points(cloud[part], first[part], skip_origin, picks[part])
 
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(picks)
     nearest_pick = torch.full((b, n), torch.inf, dtype=xyz.dtype, device=xyz.device)
     if skip_origin:
-        near = _squared(xyz, torch.zeros_like(xyz[:, :1])).double() <= kernels.NEAR_ORIGIN
+        near = _squared(xyz, torch.zeros_like(xyz[:, :1])).double() <= _kernels().NEAR_ORIGIN
         nearest_pick[near] = -1
     result = torch.empty((b, m), dtype=torch.int64, device=xyz.device)
     result[:, 0] = starts
@@ -115,7 +113,7 @@ def nearest(query: Tensor, xyz: Tensor, k: int, *, backend: str = "auto") -> tup
         squared = np.empty((b, m, k), cloud.dtype)
 
         def run(part: slice) -> None:
-            kernels.nearest(a[part], cloud[part], index[part], squared[part])
+            _kernels().nearest(a[part], cloud[part], index[part], squared[part])
 
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index), torch.from_numpy(squared)
@@ -170,7 +168,7 @@ def ball_query(
         index, a, cloud = np.empty((b, m, k), np.int64), query.numpy(), xyz.numpy()
 
         def run(part: slice) -> None:
-            kernels.ball_query(a[part], cloud[part], squared_radius, inclusive, index[part])
+            _kernels().ball_query(a[part], cloud[part], squared_radius, inclusive, index[part])
 
         _in_threads(run, b, b * m * n)
         return torch.from_numpy(index)
@@ -264,10 +262,18 @@ def _mutual_nearest(a: Tensor, b: Tensor, backend: str) -> tuple[Tensor, Tensor]
     of_a, of_b = np.empty(a.shape[:2], np.int64), np.empty(b.shape[:2], np.int64)
 
     def run(part: slice) -> None:
-        kernels.mutual_nearest(first[part], second[part], of_a[part], of_b[part])
+        _kernels().mutual_nearest(first[part], second[part], of_a[part], of_b[part])
 
     _in_threads(run, len(first), first.shape[0] * first.shape[1] * second.shape[1])
     return torch.from_numpy(of_a), torch.from_numpy(of_b)
+
+
+def _kernels() -> Any:
+    """The compiled loops, imported when they are first needed: who encodes pictures only needs no Numba."""
+    import cmah.compiling  # noqa: F401 (before the kernels)
+    from cmah.kernels import points
+
+    return points
 
 
 def _points(x: Tensor) -> Tensor:

@@ -86,6 +86,10 @@ def beside_demo(
 ) -> Path:
     """The current folder, in which demo/ is as `make demo` leaves it, but small; a copy that may be changed."""
     shutil.copytree(small_demo[0], tmp_path / "demo")
+    config = tmp_path / "demo" / "run" / "config.json"  # which names the dataset that was copied too
+    stored = json.loads(config.read_text(encoding="utf-8"))
+    stored["dataset"]["path"] = str((tmp_path / "demo" / "dataset").resolve())
+    config.write_text(json.dumps(stored), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -16,6 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GROUND = (
     "errors",
+    "file_names",
+    "memory",
+    "spreadsheets",
     "files",
     "cache",
     "checks",
@@ -48,7 +51,10 @@ LEARNING = {
     "features": ("config", "data", "devices", "models"),
     "negatives": ("data", "features", "landmarks", "losses"),
     "recipes": ("config", "data", "features", "losses", "models", "negatives"),
-    "runs": ("codes", "search", "report", "meshes", "data", "devices", "models", "config", "features", "recipes"),
+    "runs": (
+        *("codes", "search", "report", "meshes", "data", "preparing", "devices", "models", "config", "features"),
+        "recipes",
+    ),
     "training": ("codes", "evaluation", "config", "data", "devices", "models", "features", "recipes", "runs"),
     "encoding": ("runs",),
     "demo_page": ("data", "report", "runs"),

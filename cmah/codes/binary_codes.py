@@ -165,8 +165,8 @@ class BinaryCodes(VectorTable):
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Concatenate codes.
 
-        A column is kept where all parts have it, the modality where they share it, and of the prefixes those that they
-        have in common.
+        A column is kept where all parts have it, modality and dataset where they share them, and of the prefixes those
+        that they have in common.
 
         Raises:
             CodesError: if there are none, or they differ in length or space.
@@ -196,6 +196,7 @@ class BinaryCodes(VectorTable):
             tuple(sorted(set.intersection(*(set(part.prefixes) for part in parts)))),
             modality=parts[0].modality if len({part.modality for part in parts}) == 1 else "",
             space=space,
+            dataset=parts[0].dataset if len({part.dataset for part in parts}) == 1 else "",
             **row_data,
         )
 

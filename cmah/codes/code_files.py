@@ -176,6 +176,11 @@ def _from_npz(file: NpzReader) -> dict[str, Any]:
         for text in texts.ravel().tolist():
             _printable(text, key)
     row_data |= {key: _printable(str(file.read(key)), key) for key in ("modality", "space") if key in file}
+    if "dataset" in file:
+        dataset = file.read("dataset")
+        if dataset.shape or dataset.dtype.kind != "U":
+            raise CodesError(f"dataset is {dataset.dtype} {list(dataset.shape)}, expected one text")
+        row_data["dataset"] = _printable(str(dataset), "dataset")
     if name == "cmah-embeddings":
         return {"embeddings": file.read("embeddings"), **row_data}
     bits = as_int(file.read("bits"), "bits")

@@ -121,7 +121,7 @@ class PostHocHash:
         # in float64, so that a row's signs do not depend on how many rows are encoded with it
         centred = unit_rows(embeddings.embeddings) - self.means[which].astype(np.float64)
         packed = np.packbits(centred @ self.projections[which].astype(np.float64) >= 0, axis=1)
-        row_data = {name: getattr(embeddings, name) for name in (*COLUMNS, "modality")}
+        row_data = {name: getattr(embeddings, name) for name in (*COLUMNS, "modality", "dataset")}
         return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **row_data)
 
     def save(self, path: str | Path) -> None:

@@ -24,6 +24,7 @@ class VectorTable:
         modality: "image", "shape" or "".
         space: a hash that names the model or hash function the rows come from, "" where unknown; rows of
             different spaces are not comparable.
+        dataset: absolute path of the dataset folder whose shapes or images the rows are, "" where unknown.
 
     Examples:
         >>> from cmah import BinaryCodes
@@ -41,6 +42,7 @@ class VectorTable:
     splits: np.ndarray | None = None
     modality: str = ""
     space: str = ""
+    dataset: str = ""
 
     @property
     def matrix(self) -> np.ndarray:
@@ -82,9 +84,10 @@ class VectorTable:
         return replace(self, **{matrix_name: self.matrix[rows]}, **chosen)
 
     def _row_data(self) -> dict[str, Any]:
-        """The columns that there are, modality and space, by name, as the members of a file."""
+        """The columns that there are, modality, space and any dataset, by name, as the members of a file."""
         columns = {name: getattr(self, name) for name in COLUMNS if getattr(self, name) is not None}
-        return {**columns, "modality": self.modality, "space": self.space}
+        dataset = {"dataset": self.dataset} if self.dataset else {}
+        return {**columns, "modality": self.modality, "space": self.space, **dataset}
 
 
 def _same(a: Any, b: Any) -> bool:

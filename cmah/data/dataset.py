@@ -39,6 +39,7 @@ from cmah.data.table_rows import (
     Shape,
 )
 from cmah.errors import CmahError, DatasetError
+from cmah.file_names import refuse_url
 from cmah.files import atomic_path
 from cmah.progress import progress
 
@@ -92,6 +93,7 @@ class Dataset:
         """
         root = Path(root)
         if not root.is_dir():
+            refuse_url(root)
             raise DatasetError([f"{root}: no such folder (expected a dataset folder with dataset.json)"])
         faults: list[str] = []
         version, header = read_header(root / "dataset.json", faults)

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from cmah.data.images import load_image_and_alpha, load_mask, without_background
+from cmah.data.images import Picture, load_image_and_alpha, load_mask, without_background
 from cmah.data.object_masks import picture_mask
 from cmah.errors import CmahError
 
@@ -40,10 +40,10 @@ class HasBox(Protocol):
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture on disk, with what is known of the object in it.
+    """A picture on disk, or one that is read already, with what is known of the object in it.
 
     Attributes:
-        path: the picture.
+        path: the picture: a file, or as `images.load_image_and_alpha` takes it.
         mask: a grey picture of the same size, 255 = object; None where there is none.
         bbox: the object's box; None where unknown.
 
@@ -54,9 +54,14 @@ class PictureFile:
         PictureFile(path=PosixPath('demo/dataset/renders/...00.jpg'), mask=PosixPath('...00_mask.png'), bbox=None)
     """
 
-    path: Path
+    path: Path | Picture
     mask: Path | None = None
     bbox: Box | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path) if isinstance(self.path, str | Path) else "a picture"
 
 
 @dataclass(frozen=True)
@@ -194,7 +199,7 @@ def open_with_mask(picture: PictureFile, framing: Framing = WHOLE) -> tuple[np.n
     opened = _open(picture, framing)
     known = opened.known_mask()
     if known is not None and known.shape != opened.original.shape[:2]:
-        raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
+        raise CmahError(f"{picture.mask}: not of the size of {picture.name}")
     if picture.mask is None and known is not None and known.min() == 255:
         known = None  # many programs write an opacity of 255 everywhere, which says nothing
     return opened.pixels, opened.cut(picture_mask(opened.original, known))
@@ -222,7 +227,7 @@ def _open(picture: PictureFile, framing: Framing) -> _Opened:
         try:
             pixels = without_background(pixels, mask)
         except CmahError as error:
-            raise CmahError(f"{picture.path}: {error} ({picture.mask or ''})") from None
+            raise CmahError(f"{picture.name}: {error} ({picture.mask or ''})") from None
     known = whole_mask if mask is None else lambda: mask
     box = _box(picture, framing, mask, size)
     if box is None:
@@ -231,7 +236,7 @@ def _open(picture: PictureFile, framing: Framing) -> _Opened:
 
     def cut(whole: np.ndarray) -> np.ndarray:
         if whole.shape != size:
-            raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
+            raise CmahError(f"{picture.mask}: not of the size of {picture.name}")
         return whole[top:bottom, left:right]
 
     return _Opened(np.ascontiguousarray(pixels[top:bottom, left:right]), original, known, cut)
@@ -245,16 +250,16 @@ def _box(
         try:
             check_box(picture.bbox, size)
         except CmahError as error:
-            raise CmahError(f"{picture.path}: {error}") from None
+            raise CmahError(f"{picture.name}: {error}") from None
         return picture.bbox
     if framing.crop != "mask" or mask is None:
         return None
     if mask.shape != size:
-        raise CmahError(f"{picture.mask}: not of the size of {picture.path}")
+        raise CmahError(f"{picture.mask}: not of the size of {picture.name}")
     box = box_of_mask(mask)
     if box is None:
         raise CmahError(
-            f"{picture.mask or picture.path}: no pixel belongs to the object (expected some, to crop to)"
+            f"{picture.mask or picture.name}: no pixel belongs to the object (expected some, to crop to)"
         )
     return box
 

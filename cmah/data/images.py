@@ -9,8 +9,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from cmah.errors import CmahError
+from cmah.errors import CmahError, CodesError
+from cmah.file_names import readable_name
 from cmah.files import require_file
+
+Picture = str | Path | PIL.Image.Image | np.ndarray
 
 # Larger pictures are refused before a pixel is decoded: 64 million pixels take 192 MB as RGB
 MAX_PIXELS = 64_000_000
@@ -38,8 +41,11 @@ def load_image(path: str | Path) -> np.ndarray:
     return load_image_and_alpha(path)[0]
 
 
-def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+def load_image_and_alpha(path: Picture) -> tuple[np.ndarray, np.ndarray | None]:
     """Like `load_image`, with the opacity as uint8 [h, w] (255 = object), None if the picture has none.
+
+    Args:
+        path: a file, a picture of Pillow, which is treated as its file would be, or an array, see `picture_of_array`.
 
     Examples:
         >>> PIL.Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save("clear.png")
@@ -47,7 +53,10 @@ def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | Non
         >>> image.tolist(), alpha.tolist()  # what is transparent shows white
         ([[[255, 255, 255]]], [[0]])
     """
-    image = _decoded(path)
+    if isinstance(path, np.ndarray):
+        image = picture_of_array(path)
+    else:
+        image = _opened(path) if isinstance(path, PIL.Image.Image) else _decoded(path)
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -58,6 +67,38 @@ def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | Non
     elif image.mode != "RGB":
         image = image.convert("RGB")
     return np.asarray(image), None if alpha is None else np.asarray(alpha)
+
+
+def picture_of_array(pixels: np.ndarray) -> PIL.Image.Image:
+    """An array as a picture.
+
+    Args:
+        pixels: [h, w] or [h, w, 1] grey, [h, w, 3] RGB, or [h, w, 4] RGB with opacity; uint8, or floats from 0 to 1,
+            which are rounded to uint8.
+
+    Raises:
+        CodesError: for another shape, type or value.
+
+    Examples:
+        >>> np.asarray(picture_of_array(np.array([[0.0, 0.5, 1.0]]))).tolist()
+        [[0, 128, 255]]
+        >>> picture_of_array(np.zeros((2, 3, 2), np.uint8))
+        Traceback (most recent call last):
+        cmah.errors.CodesError: a picture of shape [2, 3, 2], expected [h, w], [h, w, 3] or [h, w, 4]
+    """
+    shape = list(pixels.shape)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+        raise CodesError(f"a picture of shape {shape}, expected [h, w], [h, w, 3] or [h, w, 4]")
+    if pixels.dtype.kind == "f":
+        values = pixels.astype(np.float32)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise CodesError(
+                f"a picture of {pixels.dtype} from {values.min():g} to {values.max():g}, expected 0 to 1, or uint8"
+            )
+        pixels = np.floor(values * 255 + 0.5).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise CodesError(f"a picture of {pixels.dtype}, expected uint8, or floats from 0 to 1")
+    return PIL.Image.fromarray(np.ascontiguousarray(pixels[..., 0] if shape[2:] == [1] else pixels))
 
 
 def load_mask(path: str | Path) -> np.ndarray:
@@ -141,6 +182,28 @@ def border(image: np.ndarray) -> np.ndarray:
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
 
 
+def _opened(image: PIL.Image.Image) -> PIL.Image.Image:
+    """A picture of Pillow, decoded, its size checked before, turned upright."""
+    name = readable_name(getattr(image, "filename", "") or "a picture")
+    try:
+        return _loaded(image, name)
+    except CmahError:
+        raise
+    except Exception as error:  # as in `_decoded`; also if the file was closed meanwhile
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CmahError(f"{name}: cannot be decoded ({reason})") from None
+
+
+def _loaded(image: PIL.Image.Image, name: str | Path) -> PIL.Image.Image:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise CmahError(f"{name}: {image.width} x {image.height} pixels (at most {MAX_PIXELS:,} are read)")
+    if image.mode == "F":
+        raise CmahError(f"{name}: floating-point pixels (expected 8 or 16 bits a channel)")
+    image.load()
+    return _upright(image)
+
+
 def _decoded(path: str | Path) -> PIL.Image.Image:
     """The decoded picture, its size checked before decoding, turned upright."""
     path = Path(path)
@@ -149,15 +212,7 @@ def _decoded(path: str | Path) -> PIL.Image.Image:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and large sizes
         try:
             with PIL.Image.open(path, formats=FORMATS) as image:
-                pixels = image.width * image.height
-                if pixels > MAX_PIXELS:
-                    raise CmahError(
-                        f"{path}: {image.width} x {image.height} pixels (at most {MAX_PIXELS:,} are read)"
-                    )
-                if image.mode == "F":
-                    raise CmahError(f"{path}: floating-point pixels (expected 8 or 16 bits a channel)")
-                image.load()
-                return _upright(image)
+                return _loaded(image, path)
         except CmahError:
             raise
         except PIL.UnidentifiedImageError:

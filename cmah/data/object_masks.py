@@ -2,7 +2,6 @@
 
 import numpy as np
 import PIL.Image
-from scipy import ndimage
 
 from cmah.data.images import border, border_colour, fit_square
 
@@ -31,6 +30,10 @@ def object_mask(image: np.ndarray) -> np.ndarray | None:
         >>> object_mask(image).tolist()
         [[0, 0, 0, 0], [0, 127, 255, 0], [0, 0, 0, 0]]
     """
+    from scipy import (
+        ndimage,
+    )  # not needed by models without masks, for which it would take a tenth of a second
+
     colour = np.asarray(border_colour(image), np.uint8)
     if (_difference(border(image), colour) <= BACKGROUND_TOLERANCE).mean() < UNIFORM_BORDER:
         return None

@@ -1,9 +1,9 @@
 """Transformer encoders over tokens of either modality, and the pooling that hash heads read."""
 
 import torch
-from timm.layers import DropPath
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+
+from cmah.models.transformer_block import Block, DropPath
 
 
 class TokenEncoder(nn.Module):
@@ -23,11 +23,7 @@ class TokenEncoder(nn.Module):
     ) -> None:
         super().__init__()
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(
-            # timm's own default for the norm has another epsilon than Point-MAE and plain ViTs
-            Block(width, heads, qkv_bias=qkv_bias, drop_path=rate, norm_layer=nn.LayerNorm)
-            for rate in rates
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, qkv_bias=qkv_bias, drop_path=rate) for rate in rates)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:

@@ -1,9 +1,11 @@
 """The multi-modal fusion block: self-attention within a modality, cross-attention between the two."""
 
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from cmah.models.encoders import CrossBlock
+from cmah.models.transformer_block import Block
+
+EPS = 1e-6  # of the norms of self-attention, timm's default, which runs have been trained with
 
 
 class FusionBlock(nn.Module):
@@ -23,8 +25,8 @@ class FusionBlock(nn.Module):
 
     def __init__(self, width: int, depth: int, heads: int) -> None:
         super().__init__()
-        self.self_image = nn.ModuleList(Block(width, heads, qkv_bias=True) for _ in range(depth))
-        self.self_shape = nn.ModuleList(Block(width, heads, qkv_bias=True) for _ in range(depth))
+        self.self_image = nn.ModuleList(Block(width, heads, qkv_bias=True, eps=EPS) for _ in range(depth))
+        self.self_shape = nn.ModuleList(Block(width, heads, qkv_bias=True, eps=EPS) for _ in range(depth))
         self.cross_image = nn.ModuleList(CrossBlock(width, heads) for _ in range(depth))
         self.cross_shape = nn.ModuleList(CrossBlock(width, heads) for _ in range(depth))
         self.norm_image, self.norm_shape = nn.LayerNorm(width), nn.LayerNorm(width)

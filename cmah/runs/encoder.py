@@ -4,31 +4,41 @@ The same input gives the same code, bit for bit, whatever is encoded beside it (
 TF32, one internal batch size that every batch is padded to, fixed subsets of points, sign(0) = +1.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import PIL.Image
 import torch
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
-from cmah.data.encoding_batches import ImageBatches
-from cmah.data.framing import WHOLE, Framing
+from cmah.data.encoding_batches import ImageBatches, square_file
+from cmah.data.framing import WHOLE, Framing, PictureFile
+from cmah.data.images import Picture, picture_of_array
 from cmah.data.object_masks import square_picture
 from cmah.data.shape_views import ViewsFrom, described, in_groups
 from cmah.devices import chosen_device
-from cmah.errors import CmahError, ConfigError, RunError
+from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH, in_batches
+from cmah.file_names import refuse_url
 from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
-from cmah.runs.query_files import cloud_tensor, image_tensor, query_of_file
+from cmah.runs.file_batches import Modality, QueryBatches, cloud_tensor, image_tensor
+from cmah.runs.item_details import mesh_folders
+from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import MODALITIES, RunFolder
 from cmah.runs.shape_batches import NO_VIEW, ShapeBatches
+
+Pictures = Picture | Iterable[Picture]
+_PICTURES = "path, picture of Pillow, or array uint8 [h, w, 3]"
 
 
 class Encoder:
@@ -41,12 +51,13 @@ class Encoder:
         fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
             fitted.
         framing: what was cut off and painted over of the images that it was trained on.
+        dataset: the dataset folder that it was trained on, "" where unknown.
 
     Examples:
         >>> encoder = Encoder.load("demo/run")
         >>> codes, skipped = encoder.encode_files(["demo/meshes/chair/chair_000.obj", "demo/missing.png"])
-        >>> codes.bits, codes.ids.tolist(), codes.kinds.tolist()
-        (64, ['demo/meshes/chair/chair_000.obj'], ['shape'])
+        >>> codes.bits, codes.kinds.tolist()
+        (64, ['shape'])
         >>> skipped
         [('demo/missing.png', 'demo/missing.png: no such file (expected a picture)')]
     """
@@ -58,9 +69,10 @@ class Encoder:
         space: str,
         fitted: PostHocHash | None = None,
         framing: Framing = WHOLE,
+        dataset: str = "",
     ) -> None:
         self.model, self.device, self.space, self.fitted = model, torch.device(device), space, fitted
-        self.framing = framing
+        self.framing, self.dataset = framing, dataset
         self._embedders: dict[Framing, ImageEmbedder] = {}
 
     @classmethod
@@ -86,7 +98,20 @@ class Encoder:
         chosen = chosen_device(device)
         model = folder.load_recipe(chosen).model
         framing = folder.config.data.framing
-        return cls(model, chosen, folder.space(model), folder.fitted_hash(model), framing)
+        dataset = folder.stored["dataset"].get("path", "")
+        return cls(model, chosen, folder.space(model), folder.fitted_hash(model), framing, dataset)
+
+    @cached_property
+    def mesh_folders(self) -> Sequence[Mapping[str, str]]:
+        """The folders of meshes that the run's dataset was prepared from, each with "path" and "prefix".
+
+        None are known if the dataset is gone, or was made otherwise.
+
+        Examples:
+            >>> Encoder.load("demo/run").mesh_folders
+            [...]
+        """
+        return mesh_folders(self.dataset) if self.dataset else []
 
     def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
         """Real outputs of the model, float32 [n, width].
@@ -123,27 +148,62 @@ class Encoder:
         rows = Embeddings(embeddings=self.model.embeddings(outputs))
         return self.fitted.encode(rows, MODALITIES.index(modality)).packed
 
-    def encode_images(self, images: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
-        """Codes of pictures, uint8 [h, w, 3] each, of any size, with more columns such as `ids`.
+    def encode_images(self, images: Pictures, **columns: Any) -> BinaryCodes:
+        """Codes of pictures of any size, with more columns such as `ids`.
 
-        They are taken as they are, whatever was cut off and painted over in training. For a model with masks they may
-        also be [h, w, 4], with the mask of the object as the fourth channel, 255 = object; of a picture without it, the
-        mask is guessed (`picture_mask`).
+        A picture gives the same code as a file, as Pillow opens it, and as the array of its pixels: transparent parts
+        are laid over white, opacity is the mask of the object, and a camera's rotation mark is obeyed (which an array
+        does not have). It is treated as those of the training were, as far as it goes: since it has no box, nothing is
+        cropped to one.
+
+        Args:
+            images: one picture or many of them: paths; pictures of Pillow; or arrays: uint8 [h, w, 3], [h, w] or
+                [h, w, 1] grey, [h, w, 4] with opacity, or floats from 0 to 1 of these shapes. An array uint8 [n, h, w,
+                3 or 4] is n pictures. For a model with masks, the fourth channel of an array is the mask of the object
+                (255 = object), and the pixels are taken as they are; of a picture without, the mask is guessed
+                (`picture_mask`).
+            **columns: of the codes.
 
         Raises:
-            ValueError: if a picture has another shape.
+            CmahError: for what is no picture, or one that cannot be read.
 
         Examples:
             >>> picture = np.zeros((120, 160, 3), np.uint8)
-            >>> Encoder.load("demo/run").encode_images([picture, picture], ids=["a", "b"]).packed.shape
-            (2, 8)
+            >>> encoder = Encoder.load("demo/run")
+            >>> encoder.encode_images([picture, picture / 255, picture[..., 0]], ids=["a", "b", "c"]).packed.shape
+            (3, 8)
+            >>> encoder.encode_images("demo/dataset/renders/chair.chair_000.obj/00.jpg").packed.shape
+            (1, 8)
         """
-        size, masks = self.model.image_size, self.model.masks
-        tensors = (image_tensor(square_picture(image, size, masks=masks)) for image in images)
-        return self.codes(self.outputs("image", tensors), "image", **columns)
+        squares = (
+            image_tensor(self._square(number, image)) for number, image in enumerate(_pictures(images))
+        )
+        batches = (torch.cat(batch) for batch in _batched(squares))
+        return self.codes(self.outputs("image", batches), "image", **columns)
 
-    def encode_points(self, clouds: Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
+    def _square(self, number: int, image: Any) -> np.ndarray:
+        """A picture as the model takes it, uint8 [s, s, 3 or 4]."""
+        size, masks = self.model.image_size, self.model.masks
+        try:
+            if isinstance(image, np.ndarray) and masks and image.ndim == 3 and image.shape[2] == 4:
+                return square_picture(np.asarray(picture_of_array(image)), size, masks=True)
+            if isinstance(image, str | Path):
+                refuse_url(image)
+            picture = PictureFile(Path(image) if isinstance(image, str) else image)
+            return square_file(picture, size, self.framing, masks=masks)
+        except CmahError as error:
+            named = str(error) if isinstance(image, str | Path) else f"image {number}: {error}"
+            raise type(error)(named) from None
+
+    def encode_points(self, clouds: np.ndarray | Sequence[np.ndarray], **columns: Any) -> BinaryCodes:
         """Codes of point clouds, float [n, 3 or more], y up, in any position and size, with more columns.
+
+        Args:
+            clouds: one cloud or many.
+            **columns: of the codes, such as `ids`.
+
+        Raises:
+            CmahError: for what is no cloud.
 
         Examples:
             A cloud of twice the size, in another place, is the same shape.
@@ -153,8 +213,9 @@ class Encoder:
             >>> codes.bits, int((codes.signs()[0] != codes.signs()[1]).sum())
             (64, 0)
         """
-        shapes = ({"points": cloud_tensor(cloud, self.model)} for cloud in clouds)
-        return self.codes(self.outputs("shape", shapes), "shape", **columns)
+        tensors = (cloud_tensor(cloud, self.model) for cloud in _clouds(clouds))
+        batches = ({"points": torch.cat(batch)} for batch in _batched(tensors))
+        return self.codes(self.outputs("shape", batches), "shape", **columns)
 
     def _embedder(self, framing: Framing) -> ImageEmbedder | None:
         """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""
@@ -324,24 +385,46 @@ class Encoder:
             return Embeddings(embeddings=self.model.embeddings(outputs), space=self.space, **columns)
         return self.codes(outputs, **columns)
 
-    def encode_files(self, paths: Sequence[str | Path], up: str = "y") -> tuple[BinaryCodes, Skipped]:
+    def encode_files(
+        self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
+    ) -> tuple[BinaryCodes, Skipped]:
         """Codes of files by their kind: pictures, meshes, or `.npy` point clouds.
 
         A picture is treated as those of the training were, as far as its file goes: its opacity is its mask, and since
         it has no box, nothing is cropped to one.
 
+        The ids of the codes are the paths as given. That of a mesh is the one that `prepare` gives it: by its path
+        within a folder from which the run's dataset was prepared, or within the folder that is given here.
+
         Args:
-            paths: of the files; the ids of the codes are the paths as given.
+            paths: a path of a file or of a folder, or any number of them. A folder stands for all pictures and meshes
+                in it and below it.
             up: "y" or "z", the up axis of meshes and point clouds.
+            workers: processes that read the files; None: one per core, and for few files none. The codes do not depend
+                on it.
+            label: of the progress bar; none without it.
 
         Returns:
-            (codes with `kinds` "photo" or "shape", and (path, reason) of the files that could not be read).
+            (codes with `kinds` "photo" or "shape", and (path, reason) of the files that could not be read), in order.
+
+        Raises:
+            CmahError: if something given is no path, or two meshes have one id.
+
+        Examples:
+            >>> codes, _ = Encoder.load("demo/run").encode_files("demo/meshes/chair")
+            >>> codes.ids.tolist()[:2]
+            ['...chair_000.obj', '...chair_001.glb']
         """
-        codes, _, skipped = self.codes_and_embeddings(paths, up)
+        files, refused, _ = query_files(paths, self.mesh_folders)
+        names = [file.shape_id for file in files]
+        _require_one_file_each(files, names)
+        codes, _, skipped = self.encode_queries(
+            files, names, up, workers=workers, label=label, refused=refused
+        )
         return codes, skipped
 
     def codes_and_embeddings(
-        self, paths: Sequence[str | Path], up: str = "y"
+        self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
     ) -> tuple[BinaryCodes, Embeddings, Skipped]:
         """Codes of files as `encode_files` gives, and embeddings of the same outputs.
 
@@ -351,29 +434,139 @@ class Encoder:
             >>> embeddings.ids.tolist() == codes.ids.tolist(), embeddings.space == codes.space
             (True, True)
         """
-        outputs, packed, ids, kinds, skipped = [], [], [], [], []
-        for path in map(Path, paths):
-            try:
-                modality, query = query_of_file(path, self.model, self.framing, up)
-                one = self.outputs(modality, [query])
-            except CmahError as error:
-                skipped.append((str(path), str(error)))
-                continue
-            outputs.append(one)
-            packed.append(self._packed(one, modality))
-            ids.append(str(path))
-            kinds.append("shape" if modality == "shape" else "photo")
-        lengths = self.model.code_lengths
-        stacked = np.concatenate(packed) if packed else np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
-        none = np.zeros((0, self.model.width), np.float32)
-        embeddings = [self.model.embeddings(one) for one in outputs or [none]]
-        columns: dict[str, Any] = {"ids": np.array(ids, dtype=str), "kinds": np.array(kinds, dtype=str)}
-        columns["space"] = self.space
-        return (
-            BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns),
-            Embeddings(embeddings=np.concatenate(embeddings), **columns),
-            skipped,
+        files, refused, _ = query_files(paths, self.mesh_folders)
+        names = [file.shape_id for file in files]
+        _require_one_file_each(files, names)
+        codes, embeddings, skipped = self.encode_queries(
+            files, names, up, workers=workers, label=label, refused=refused, embeddings=True
         )
+        assert embeddings is not None
+        return codes, embeddings, skipped
+
+    def encode_queries(
+        self,
+        files: Sequence[QueryFile],
+        names: Sequence[str],
+        up: str = "y",
+        *,
+        workers: int | None = None,
+        label: str = "",
+        refused: Skipped | None = None,
+        embeddings: bool = False,
+    ) -> tuple[BinaryCodes, Embeddings | None, Skipped]:
+        """Codes of files with the ids that are given, and embeddings of the same outputs where they are asked for.
+
+        Args:
+            files: as `query_files` lists them.
+            names: the id of each.
+            up: as in `encode_files`.
+            workers: as in `encode_files`.
+            label: as in `encode_files`.
+            refused: what was given and is no file; they come first among those that could not be read.
+            embeddings: give them too, else None.
+        """
+        batches = QueryBatches([file.path for file in files], self.model, self.framing, up, workers)
+        packed: dict[int, np.ndarray] = {}
+        real: dict[int, np.ndarray] = {}
+        shapes: set[int] = set()
+        bad: list[tuple[int, str]] = []
+        bar = progress(range(len(files)), label, unit=" files") if label else None
+        for modality, batch, positions in batches:
+            for rows, outputs in self._finite_outputs(modality, batch, positions, bad):
+                packed.update(zip(rows, self._packed(outputs, modality), strict=True))
+                if embeddings:
+                    real.update(zip(rows, self.model.embeddings(outputs), strict=True))
+                shapes.update(rows if modality == "shape" else ())
+            if bar is not None:
+                bar.update(len(positions))
+        if bar is not None:
+            bar.close()
+        kept = sorted(packed)
+        lengths = self.model.code_lengths
+        none = np.zeros((0, (lengths[-1] + 7) // 8), np.uint8)
+        columns: dict[str, Any] = {
+            "ids": np.array([names[i] for i in kept], dtype=str),
+            "kinds": np.array(["shape" if i in shapes else "photo" for i in kept], dtype=str),
+            "space": self.space,
+        }
+        stacked = np.stack([packed[i] for i in kept]) if kept else none
+        codes = BinaryCodes.from_packed(stacked, lengths[-1], lengths, **columns)
+        skipped = [(files[i].name, reason) for i, reason in sorted(batches.skipped + bad)]
+        skipped = [*(refused or []), *skipped]
+        if not embeddings:
+            return codes, None, skipped
+        width = self.model.embeddings(np.zeros((0, self.model.width), np.float32)).shape[1]
+        vectors = np.stack([real[i] for i in kept]) if kept else np.zeros((0, width), np.float32)
+        return codes, Embeddings(embeddings=vectors, **columns), skipped
+
+    def _finite_outputs(
+        self, modality: Modality, batch: Any, positions: list[int], bad: list[tuple[int, str]]
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Positions and outputs of a batch; a row whose outputs are not finite goes to `bad`, and costs itself only."""
+        try:
+            yield positions, self.outputs(modality, [batch])
+        except CmahError as error:
+            if len(positions) == 1:
+                bad.append((positions[0], str(error)))
+                return
+            for row, position in enumerate(positions):
+                one = slice(row, row + 1)
+                part = (
+                    {name: values[one] for name, values in batch.items()}
+                    if modality == "shape"
+                    else batch[one]
+                )
+                yield from self._finite_outputs(modality, part, [position], bad)
+
+
+def _pictures(images: Any) -> Iterator[Any]:
+    """One picture or many as pictures, each of a type that is one."""
+    one = isinstance(images, str | Path | PIL.Image.Image) or (
+        isinstance(images, np.ndarray) and images.ndim <= 3
+    )
+    if isinstance(images, bytes) or not (one or isinstance(images, Iterable)):
+        raise CodesError(f"images are {type(images).__name__}, expected pictures: {_PICTURES}")
+    for number, image in enumerate([images] if one else images):
+        if not isinstance(image, str | Path | PIL.Image.Image | np.ndarray):
+            raise CodesError(f"image {number} is {type(image).__name__}, expected one of {_PICTURES}")
+        yield image
+
+
+def _clouds(clouds: Any) -> Iterator[np.ndarray]:
+    """One cloud or many as arrays of finite numbers [n, 3 or more]."""
+    if isinstance(clouds, str | bytes | Path) or not isinstance(clouds, Iterable):
+        raise CodesError(
+            f"clouds are {type(clouds).__name__}, expected arrays [n, 3 or more]; files: encode_files"
+        )
+    one = isinstance(clouds, np.ndarray) and clouds.ndim == 2
+    for number, cloud in enumerate([clouds] if one else clouds):
+        if not isinstance(cloud, np.ndarray) or cloud.dtype.kind not in "fiu":
+            what = f"{cloud.dtype}" if isinstance(cloud, np.ndarray) else type(cloud).__name__
+            raise CodesError(f"cloud {number} is {what}, expected an array of numbers [n, 3 or more]")
+        if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
+            raise CodesError(f"cloud {number} has shape {list(cloud.shape)}, expected [n, 3 or more]")
+        if not np.isfinite(cloud).all():
+            raise CodesError(f"cloud {number} has values that are not finite")
+        yield cloud
+
+
+def _batched(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """The tensors in lists of `BATCH`, the last of which may be shorter."""
+    rest = iter(tensors)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _require_one_file_each(files: Sequence[QueryFile], names: Sequence[str]) -> None:
+    """Refuse two files of one id, such as meshes of the same path in two folders."""
+    first: dict[str, QueryFile] = {}
+    for file, name in zip(files, names, strict=True):
+        other = first.setdefault(name, file)
+        if other.path != file.path and other.path.resolve() != file.path.resolve():
+            raise CmahError(
+                f"{other.name} and {file.name} both have the id {name}, expected one id each; encode their folders one "
+                "after the other"
+            )
 
 
 def _shown(

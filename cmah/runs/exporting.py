@@ -1,6 +1,7 @@
 """From a trained run and a dataset to files of codes or embeddings."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,8 @@ def export(
                 "no image is left as a query: add photos, or let every second render ask (--set model.views_from=even)"
             )
     paths = []
+    folder = str(data.root.resolve())
+    folder = folder if folder.isprintable() else ""  # a code file holds text of one line
     for modality in MODALITIES:
         if modality == "image":
             codes, unreadable = encoder.dataset_images(
@@ -116,6 +119,7 @@ def export(
             codes, unreadable = encoder.dataset_shapes(
                 data, data.shapes, workers=workers, label="shapes", embeddings=embeddings, per_view=per_view
             )
+        codes = replace(codes, dataset=folder)
         broken = [reason for _, reason in unreadable if reason != NO_POINTS]
         if broken and not len(codes):
             raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])

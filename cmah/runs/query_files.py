@@ -1,87 +1,183 @@
-"""A file of one object as a model takes it: a picture, a mesh, or a point cloud."""
+"""The files that are encoded or searched for: pictures, meshes and clouds, named one by one or by their folder."""
 
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from cmah.data.encoding_batches import square_file
-from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.images import PICTURE_SUFFIXES
-from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
+from cmah.file_names import readable_name, refuse_url
 from cmah.meshes import MESH_SUFFIXES
-from cmah.models.encoder_model import EncoderModel
+from cmah.preparing.shape_ids import shape_id_of
+
+Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def query_of_file(
-    path: Path, model: EncoderModel, framing: Framing = WHOLE, up: str = "y"
-) -> tuple[Literal["image", "shape"], Any]:
-    """Read a file by its suffix.
+@dataclass(frozen=True)
+class QueryFile:
+    """A file to encode.
+
+    Attributes:
+        path: the file.
+        name: what it is called in results: `readable_name` of the path as given.
+        shape_id: of a mesh, the id that `prepare` gives it where that is known, else its name.
+
+    Examples:
+        >>> QueryFile(Path("toys/chair/a.obj"), "toys/chair/a.obj", "chair.a.obj").shape_id
+        'chair.a.obj'
+    """
+
+    path: Path
+    name: str
+    shape_id: str
+
+
+def query_files(
+    files: Files, prepared: Sequence[Mapping[str, str]] = ()
+) -> tuple[list[QueryFile], list[tuple[str, str]], list[str]]:
+    """The files that paths and folders name.
+
+    A folder stands for all pictures and meshes in it and in the folders below, in order of their paths; those whose
+    names begin with a dot are passed over, and so are linked folders, and masks (X_mask.png beside X.jpg).
 
     Args:
-        path: a picture, a mesh, or points (.npy).
-        model: what it is made ready for.
-        framing: what of a picture is cut off and painted over.
-        up: "y" or "z", the up axis of meshes and point clouds.
+        files: a path of a file or folder, or any number of them.
+        prepared: the folders of meshes that a dataset was prepared from, by which meshes have ids.
 
     Returns:
-        "image" and a tensor uint8 [1, 3 or 4, s, s], or "shape" and named tensors as `EncoderModel.encode_shapes` takes
-        them, a batch of one.
+        (the files; (path, reason) of what is a URL or an empty folder; a line for each folder on what is in it).
 
     Raises:
-        CmahError: for a file that is not one of these, cannot be read, or does not show what the model sees.
+        CmahError: if something given is no path.
 
     Examples:
-        >>> from cmah.runs.run_folder import RunFolder
-        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
-        >>> kind, shape = query_of_file(Path("demo/meshes/chair/chair_000.obj"), model)
-        >>> kind, tuple(shape["points"].shape)
-        ('shape', (1, 512, 3))
+        >>> Path("toys/chair").mkdir(parents=True, exist_ok=True)
+        >>> for name in ("chair/a.obj", "b.jpg", "notes.txt"):
+        ...     Path("toys", name).touch()
+        >>> taken, refused, lines = query_files(["toys", "c.png", "http://x.org/d.jpg"])
+        >>> [file.name for file in taken], taken[1].shape_id
+        (['toys/b.jpg', 'toys/chair/a.obj', 'c.png'], 'chair.a.obj')
+        >>> refused, lines
+        ([('http://x.org/d.jpg', 'http://x.org/d.jpg: a URL, ...')], ['toys: 1 picture and 1 mesh'])
     """
-    suffix = path.suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
-        picture = square_file(PictureFile(path), model.image_size, framing, masks=model.masks)
-        return "image", image_tensor(picture)
-    if suffix not in (".npy", *MESH_SUFFIXES):
-        raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)")
-    if suffix == ".npy" and model.views:
-        raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
-    shape: dict[str, Tensor] = {}
-    if suffix == ".npy":
-        shape["points"] = cloud_tensor(load_points_file(path, up), model)
-    elif model.points:
-        from cmah.meshes.point_sampling import points_of_mesh
-
-        shape["points"] = cloud_tensor(points_of_mesh(path, 4 * model.points, up), model)
-    if model.views:
-        from cmah.meshes.view_rendering import views_of_mesh
-
-        views = views_of_mesh(path, model.views, model.image_size, up)
-        shape["views"] = torch.from_numpy(views.transpose(0, 3, 1, 2).copy())[None]
-        shape["view_mask"] = torch.ones(1, model.views, dtype=torch.bool)
-    return "shape", shape
+    taken: list[QueryFile] = []
+    refused: list[tuple[str, str]] = []
+    lines: list[str] = []
+    for given in _each(files):
+        try:
+            refuse_url(given)
+            path = Path(given)
+            if path.is_dir():
+                inside = _inside(path)
+                lines.append(f"{readable_name(path)}: {_counted(inside)}")
+                taken += [_query_file(path / relative, prepared, relative) for relative in inside]
+            else:
+                taken.append(_query_file(path, prepared))
+        except CmahError as error:
+            refused.append((readable_name(given), str(error)))
+    return taken, refused, lines
 
 
-def image_tensor(image: np.ndarray) -> Tensor:
-    """An image, uint8 [s, s, c], which may be read-only, as uint8 [1, c, s, s].
+def _each(files: Files) -> Iterable[str | Path]:
+    """One path or many as paths."""
+    given = [files] if isinstance(files, str | os.PathLike) else files
+    if not isinstance(given, Iterable) or isinstance(given, bytes):
+        raise CmahError(f"files are {type(files).__name__}, expected a path or several")
+    for path in given:
+        if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+            raise CmahError(f"a file is {type(path).__name__}, expected a path: text or pathlib.Path")
+        yield path if isinstance(path, str) else Path(path)
+
+
+def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str | None = None) -> QueryFile:
+    name = readable_name(path)
+    if not is_mesh(path):
+        return QueryFile(path, name, name)
+    shape_id = _shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
+    return QueryFile(path, name, shape_id)
+
+
+def _shape_id_in(folders: Sequence[Mapping[str, str]], path: Path) -> str | None:
+    """The id that `prepare` gives the mesh at a path in one of its folders; None in none of them."""
+    resolved = path.resolve()
+    for folder in sorted(folders, key=lambda each: -len(each["path"])):
+        if resolved.is_relative_to(folder["path"]):
+            relative = shape_id_of(resolved.relative_to(folder["path"]).as_posix())
+            return f"{folder['prefix']}.{relative}" if folder["prefix"] else relative
+    return None
+
+
+def _inside(folder: Path) -> list[str]:
+    """The pictures and meshes in a folder, as paths within it with "/", in order."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        stems = {Path(name).stem for name in names}
+        for name in names:
+            path = Path(parent) / name
+            if path.stem.removesuffix("_mask") in stems - {path.stem}:
+                continue
+            if not name.startswith(".") and (is_picture(path) or is_mesh(path)) and path.is_file():
+                found.append(path.relative_to(folder).as_posix())
+    if not found:
+        raise CmahError(
+            f"{folder}: no pictures or meshes in it (expected *{', *'.join((*PICTURE_SUFFIXES, *MESH_SUFFIXES))})"
+        )
+    return sorted(found)
+
+
+def _counted(names: Sequence[str]) -> str:
+    """How many pictures and meshes there are, in words."""
+    meshes = sum(is_mesh(Path(name)) for name in names)
+    counts = ((len(names) - meshes, "picture", "pictures"), (meshes, "mesh", "meshes"))
+    return " and ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in counts if count)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is taken for a picture, by its suffix.
 
     Examples:
-        >>> tuple(image_tensor(np.zeros((8, 8, 3), np.uint8)).shape)
-        (1, 3, 8, 8)
+        >>> is_picture(Path("photo.JPG")), is_picture(Path("chair.obj"))
+        (True, False)
     """
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def cloud_tensor(points: np.ndarray, model: EncoderModel) -> Tensor:
-    """A cloud float [n, 3 or more], y up, in any position and size, as the model takes it: float32 [1, points, 3 or 6].
+def is_mesh(path: Path) -> bool:
+    """Whether a file is taken for a mesh, by its suffix.
 
     Examples:
-        >>> from cmah.runs.run_folder import RunFolder
-        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
-        >>> tuple(cloud_tensor(np.eye(3, dtype=np.float32), model).shape)
-        (1, 512, 3)
+        >>> is_mesh(Path("photo.jpg")), is_mesh(Path("chair.OBJ"))
+        (False, True)
     """
-    return torch.from_numpy(model_input(points, model.points, model.colours))[None]
+    return path.suffix.lower() in MESH_SUFFIXES
+
+
+def read_list(path: str | Path) -> list[str]:
+    """The paths of a list of files, one a line; empty lines are passed over.
+
+    Args:
+        path: a text file, or "-" for standard input. Bytes that are no UTF-8 are kept as they are.
+
+    Raises:
+        CmahError: if it cannot be read, or names no file.
+
+    Examples:
+        >>> _ = Path("list.txt").write_text("a.jpg\\n\\nb c.jpg\\n")
+        >>> read_list("list.txt")
+        ['a.jpg', 'b c.jpg']
+    """
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise CmahError(f"{path}: cannot be read ({error.strerror})") from None
+    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.split(b"\n")]
+    paths = [line for line in lines if line.strip()]
+    if not paths or "\0" in "".join(paths):
+        what = "standard input" if str(path) == "-" else path
+        raise CmahError(
+            f"{what}: {'names no file' if not paths else 'no text'}, expected a path on each line"
+        )
+    return paths

@@ -22,6 +22,7 @@ from cmah.codes.posthoc import PostHocHash
 from cmah.config.parsing import build, merge, parse_assignments
 from cmah.config.schema import Config
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
+from cmah.file_names import refuse_url
 from cmah.files import read_json, write_json
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.pretrained.backbone_spec import weights_file
@@ -213,6 +214,7 @@ def _read_stored(run: Path) -> dict[str, Any]:
     """
     path = run / "config.json"
     if not run.is_dir():
+        refuse_url(run, RunError)
         raise RunError(f"{run}: no such run folder (make one with cmah train)")
     if not path.is_file():
         raise RunError(f"{run}: has no config.json; it is not a run folder")

@@ -9,17 +9,17 @@ import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.codes.file_hashing import read_embeddings
-from cmah.errors import CmahError
-from cmah.files import Skipped
-from cmah.report.hit_tiles import Tile, TileRow
-from cmah.report.hits_page import refuse_to_replace, write_sheet
+from cmah.errors import CmahError, DatasetError
+from cmah.file_names import readable_text
+from cmah.files import Skipped, read_json
+from cmah.report.hits_page import refuse_to_replace
+from cmah.runs.item_details import ItemDetails
 from cmah.search import HammingIndex
 from cmah.search.hit_records import (
-    HitRecord,
     QueryRecord,
-    read_categories,
+    categories_of,
+    iter_records,
     refuse_radius,
-    search_records,
     shape_ids_of_items,
 )
 from cmah.search.item_vectors import vectors_of_queries
@@ -27,9 +27,7 @@ from cmah.search.reranking import SCORES, Reranking
 from cmah.search.together import By, check_by
 
 if TYPE_CHECKING:
-    from cmah.data.pictures import DatasetPictures
-
-MOST_SHOWN = 8  # pictures of queries that are searched for as one, on the sheet
+    from cmah.runs.hit_sheet import HitSheet
 
 
 def search_files(
@@ -49,14 +47,17 @@ def search_files(
     dataset: str | Path | None = None,
     sheet: str | Path | None = None,
     reranking: Reranking | None = None,
+    workers: int | None = None,
     report: Callable[[str], None] | None = None,
+    write: Callable[[QueryRecord], None] | None = None,
 ) -> tuple[list[QueryRecord], Skipped]:
     """Encode photos, meshes and point clouds with a run and search an index for them.
 
     Args:
         index: the index file.
         run: folder that `train` wrote.
-        files: pictures, meshes, or `.npy` point clouds.
+        files: pictures, meshes, or `.npy` point clouds, any number of them; a folder stands for all pictures and meshes
+            in it and below it.
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
         together: take all files as photos of one object: rank items by their "mean" or "least" distance from them.
@@ -67,17 +68,23 @@ def search_files(
         verify: read weights files anew instead of trusting the digests that the cache remembers.
         database: code file with ids and categories, from which the hits' categories are taken; with `per_shape` the
             file that the index was made from, with shape ids.
-        dataset: dataset folder, from which categories and pictures are taken.
-        sheet: HTML page of queries and hits to write; needs `dataset`.
+        dataset: dataset folder, from which categories, paths and pictures are taken; None: the one that `database`
+            was exported from, else the one that the run was trained on. If that one is gone, or is not that of the
+            items, they stay unknown, and `report` is told.
+        sheet: HTML page of queries and hits to write; needs a dataset.
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
             those of the queries, and for "attention" the weight, are the run's.
-        report: called with a line for each file that is skipped.
+        workers: processes that read the files, see `Encoder.encode_files`.
+        report: called with a line for each file that is skipped, each folder, and other remarks.
+        write: called with the record of each query, one after the other; none is kept then, which bounds the memory,
+            and the list that is returned is empty.
 
     Returns:
-        The hits of each file that could be read, and (path, reason) of the others.
+        The hits of each file that could be read, and (path, reason) of the others. The queries are named by their paths
+        (see `cmah.file_names.readable_name`).
 
     Raises:
-        CmahError: if no file could be read, or an input cannot be used.
+        CmahError: if no file could be read, an input cannot be used, or there are more hits than there is memory for.
 
     Examples:
         A shape of the index finds itself by its file of points.
@@ -91,22 +98,48 @@ def search_files(
         >>> records[0]["hits"][0]["distance"]
         0
     """
-    search = _Search(index, database, dataset, sheet, radius, together, per_shape, reranking, k)
+    remark = report or (lambda line: None)
+    search = _Search(
+        index,
+        database,
+        dataset,
+        sheet,
+        radius,
+        together,
+        per_shape,
+        reranking,
+        k,
+        run=Path(run),
+        report=remark,
+    )
+    from cmah.runs.query_files import query_files
+
+    queries_of, refused, lines = query_files(files)
+    for line in lines:
+        remark(line)
     from cmah.runs.encoder import Encoder
 
-    encoder, embeddings = Encoder.load(run, device=device, verify=verify), None
-    if reranking is None:
-        queries, skipped = encoder.encode_files(files, up=up)
-    else:
-        if reranking.by == "attention" and reranking.weight is None:
-            search.reranking = replace(reranking, weight=encoder.attention_weight())
-        queries, embeddings, skipped = encoder.codes_and_embeddings(files, up=up)
-    if report is not None:
-        for _, reason in skipped:
-            report(f"skipped {reason}")
+    encoder = Encoder.load(run, device=device, verify=verify)
+    if reranking is not None and reranking.by == "attention" and reranking.weight is None:
+        search.reranking = replace(reranking, weight=encoder.attention_weight())
+    names = [file.name for file in queries_of]
+    queries, embeddings, skipped = encoder.encode_queries(
+        queries_of,
+        names,
+        up,
+        workers=workers,
+        label="queries",
+        refused=refused,
+        embeddings=reranking is not None,
+    )
+    for _, reason in skipped:
+        remark(f"skipped {readable_text(reason)}")
+    given = len(queries_of) + len(refused)
     if not len(queries):
-        raise CmahError(f"none of the {len(files)} files could be read")
-    return search.records(queries, embeddings, k, threads, up), skipped
+        raise CmahError(f"none of the {given} files could be read")
+    if skipped:
+        remark(f"{len(skipped):,} of {given:,} files were skipped")
+    return search.go(queries, embeddings, k, threads, up, write), skipped
 
 
 def search_codes(
@@ -124,6 +157,8 @@ def search_codes(
     sheet: str | Path | None = None,
     reranking: Reranking | None = None,
     rerank_queries: str | Path | None = None,
+    report: Callable[[str], None] | None = None,
+    write: Callable[[QueryRecord], None] | None = None,
 ) -> list[QueryRecord]:
     """Search an index for the codes of a code file; loads no torch. Arguments and errors as in `search_files`.
 
@@ -138,11 +173,14 @@ def search_codes(
         up: "y" or "z", the up axis of queries that are named like a mesh or point cloud, for their pictures.
         database: code file with ids and categories, from which the hits' categories are taken; with `per_shape` the
             file that the index was made from, with shape ids.
-        dataset: dataset folder, from which categories and pictures are taken.
-        sheet: HTML page of queries and hits to write; needs `dataset`.
+        dataset: dataset folder, from which categories, paths and pictures are taken; None: the one that `database`,
+            else `codes`, was exported from, where the file says so.
+        sheet: HTML page of queries and hits to write; needs a dataset.
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given.
         rerank_queries: embedding file of the queries, which `reranking` needs; rows are found by their ids, or where
             one of the files has none taken in order.
+        report: called with each remark.
+        write: called with the record of each query, see `search_files`.
 
     Examples:
         Every shape finds itself, or one of the same code.
@@ -151,17 +189,20 @@ def search_codes(
         >>> {record["hits"][0]["distance"] for record in records}
         {0}
     """
-    search = _Search(index, database, dataset, sheet, radius, together, per_shape, reranking, k)
     queries, embeddings = BinaryCodes.load(codes), None
+    search = _Search(
+        index, database, dataset, sheet, radius, together, per_shape, reranking, k,
+        codes=(Path(codes), queries.dataset), report=report or (lambda line: None),
+    )  # fmt: skip
     if reranking is None and rerank_queries is not None:
         raise CmahError(f"{rerank_queries}: vectors of queries are for re-ranking, which was not asked for")
     if rerank_queries is not None:
         embeddings = vectors_of_queries(queries, read_embeddings(rerank_queries), rerank_queries)
-    return search.records(queries, embeddings, k, threads, up)
+    return search.go(queries, embeddings, k, threads, up, write)
 
 
 class _Search:
-    """An index with categories and pictures of its items; bad inputs are refused before any query is encoded."""
+    """An index with what is known of its items; bad inputs are refused before any query is encoded."""
 
     def __init__(
         self,
@@ -174,32 +215,46 @@ class _Search:
         per_shape: bool,
         reranking: Reranking | None,
         k: int,
+        *,
+        run: Path | None = None,
+        codes: tuple[Path, str] | None = None,
+        report: Callable[[str], None],
     ) -> None:
-        if sheet is not None and dataset is None:
-            raise CmahError(f"{sheet}: a sheet needs a dataset folder, from which the pictures are taken")
         if sheet is not None:
             refuse_to_replace(sheet)
         refuse_radius(radius, together is not None, per_shape, reranking is not None)
         if together is not None:
             check_by(together)
-        self.sheet, self.radius, self.together, self.reranking = sheet, radius, together, reranking
+        self.radius, self.together, self.reranking, self.report = radius, together, reranking, report
         self.index = HammingIndex.open(index)
         if reranking is not None:
             reranking.check(k, len(self.index))
-        self.pictures: DatasetPictures | None = None
-        if dataset is not None:
-            from cmah.data import pictures
-            from cmah.data.dataset import Dataset
-
-            self.pictures = pictures.DatasetPictures(Dataset.read(dataset))
         self.categories: dict[str, str] = {}
         self.shape_ids: np.ndarray | None = None
+        exported = ""  # the dataset that the database was exported from
         if per_shape:
-            self._read_shapes(database)
+            exported = self._read_shapes(database)
         elif database is not None:
-            self.categories = read_categories(database)
+            exported = self._read_categories(database)
+        self.details = self._details_of(dataset, database, exported, codes, run)
+        self.sheet: HitSheet | None = None
+        if sheet is not None:
+            if self.details is None:
+                raise CmahError(
+                    f"{sheet}: a sheet needs a dataset folder, from which the pictures are taken, and neither the run "
+                    "nor a code file names one that is there; give --dataset"
+                )
+            from cmah.runs import hit_sheet
 
-    def _read_shapes(self, database: str | Path | None) -> None:
+            self.sheet = hit_sheet.HitSheet(sheet, self.details.root)
+
+    def _read_categories(self, database: str | Path) -> str:
+        """Take the categories of the index's items from its code file; the dataset that it names, or ""."""
+        table = read_codes(database)
+        self.categories = categories_of(table, database)
+        return table.dataset
+
+    def _read_shapes(self, database: str | Path | None) -> str:
         """Take the shape ids of the index's items from its code file, and the categories if it has any."""
         if database is None:
             raise CmahError(
@@ -208,15 +263,51 @@ class _Search:
         table = read_codes(database)
         self.shape_ids = shape_ids_of_items(self.index, table, database)
         if table.ids is not None and table.categories is not None:
-            self.categories = dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
+            self.categories = categories_of(table, database)
+        return table.dataset
+
+    def _details_of(
+        self,
+        dataset: str | Path | None,
+        database: str | Path | None,
+        exported: str,
+        codes: tuple[Path, str] | None,
+        run: Path | None,
+    ) -> ItemDetails | None:
+        """What the dataset says of the items: the one given, else the one that a file or the run names."""
+        if dataset is not None:
+            return ItemDetails(dataset)
+        if self.index.id_kind != "text":  # no dataset has rows of such ids
+            return None
+        file, named = (str(database), exported) if exported else ("", "")
+        if not named and codes is not None:
+            file, named = str(codes[0]), codes[1]
+        if not named and run is not None:
+            file, named = str(run), dataset_of_run(run)
+        if not named:
+            return None
+        try:
+            return ItemDetails(named)
+        except DatasetError as error:
+            self.report(
+                f"categories and paths of hits are not known: {file} names its dataset, but {error}; give --dataset"
+            )
+            return None
 
     def category_of(self, name: str) -> str:
-        return self.categories.get(name) or (self.pictures.category(name) if self.pictures else "")
+        return self.categories.get(name) or (self.details.category(name) if self.details else "")
 
-    def records(
-        self, queries: BinaryCodes, embeddings: Embeddings | None, k: int, threads: int | None, up: str
+    def go(
+        self,
+        queries: BinaryCodes,
+        embeddings: Embeddings | None,
+        k: int,
+        threads: int | None,
+        up: str,
+        write: Callable[[QueryRecord], None] | None,
     ) -> list[QueryRecord]:
-        records = search_records(
+        """Search; the records, unless they are written one after the other."""
+        records = iter_records(
             self.index,
             queries,
             k,
@@ -227,11 +318,25 @@ class _Search:
             embeddings=embeddings,
             threads=threads,
             category_of=self.category_of,
+            path_of=self.details.path if self.details else None,
         )
-        if self.sheet is not None and self.pictures is not None:
-            rows = [_tile_row(record, self.pictures, up) for record in records]
-            write_sheet(self.sheet, "Queries and their nearest items", rows, [self._note()])
-        return records
+        kept: list[QueryRecord] = []
+        for record in records:
+            if write is None:
+                kept.append(record)
+            else:
+                write(record)
+            if self.sheet is not None:
+                self.sheet.add(record, up)
+        if self.sheet is not None and (left_out := self.sheet.write(self._note())):
+            self.report(f"{self.sheet.path}: {left_out}")
+        if self.details is not None and self.details.missing:
+            missing = self.details.missing
+            self.report(
+                f"{len(missing):,} items among the hits are not in {self.details.root} (first: {min(missing)}): their "
+                "paths are not known; --dataset names another"
+            )
+        return kept
 
     def _note(self) -> str:
         """What a sheet says of its hits."""
@@ -247,26 +352,17 @@ class _Search:
         return f"{items}; under each hit its {distance}{shapes}{ranked}."
 
 
-def _tile_row(record: QueryRecord, pictures: "DatasetPictures", up: str) -> TileRow:
-    """A query, with the pictures of all that it is made of, and its hits."""
-    from cmah.data.pictures import picture_of_file
+def dataset_of_run(run: str | Path) -> str:
+    """The dataset folder that a run was trained on, as its config.json names it; "" if it does not.
 
-    names, category = record.get("names", [record["query"]])[:MOST_SHOWN], record["category"]
-    shown = [pictures.picture(name) or picture_of_file(name, up) for name in names]
-    query = Tile(record["query"], shown[0], category, "query")
-    more = [Tile(name, picture, note="query") for name, picture in zip(names[1:], shown[1:], strict=True)]
-    return TileRow(query, [_hit_tile(hit, category, pictures) for hit in record["hits"]], more)
-
-
-def _hit_tile(hit: HitRecord, category: str, pictures: "DatasetPictures") -> Tile:
-    bits = hit["distance"]
-    shape = hit.get("shape_id", "")
-    return Tile(
-        name=str(hit["id"]),
-        picture=pictures.picture(str(hit["id"])),
-        category=hit["category"],
-        note=(f"{bits} bits" if isinstance(bits, int) else f"{bits:.2f} bits")
-        + (f", score {hit['score']:.3f}" if "score" in hit else "")
-        + (f", {shape}" if shape else ""),
-        relevant=hit["category"] == category if category and hit["category"] else None,
-    )
+    Examples:
+        >>> dataset_of_run("demo/run")
+        '...demo/dataset'
+        >>> dataset_of_run("no such run")
+        ''
+    """
+    try:
+        path = read_json(Path(run) / "config.json")["dataset"]["path"]
+    except (CmahError, KeyError, TypeError):  # a run that is none is refused where it is opened
+        return ""
+    return path if isinstance(path, str) else ""

@@ -1,27 +1,32 @@
-"""The hits of queries as plain records with categories, and as text: a table or CSV."""
+"""The hits of queries as plain records with categories and paths, in bounded memory."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from cmah.codes import BinaryCodes, Embeddings, read_codes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
+from cmah.memory import available_bytes, require_room
 from cmah.search.hits import Hits, QueryHits, RadiusHits
 from cmah.search.index import HammingIndex
 from cmah.search.item_vectors import require_vectors
 from cmah.search.reranking import RerankedHits, Reranking, rerank
 from cmah.search.together import By
 
+AT_ONCE = 1 << 18  # hits of all queries that are searched for at a time
+RADIUS_AT_ONCE = 256  # queries that are searched for at a time within a radius, where there is memory enough
+RECORD = 700  # bytes that a hit takes as a record, with its text
+
 
 class HitRecord(TypedDict):
     """A hit: its rank from 1, its id, Hamming distance, place in the index, and category ("" where unknown).
 
     The distance is a whole number of bits, or the mean of several. `shape_id`, the shape that the hit shows ("" where
-    unknown), is there in a search for shapes only, and `score` where hits are re-ranked by one.
+    unknown), is there in a search for shapes only, `score` where hits are re-ranked by one, and `path`, where the file
+    of the item lies, if that is asked for.
 
     Examples:
         >>> hit = HitRecord(rank=1, id="chair_000", distance=3, position=7, category="chair")
@@ -36,6 +41,7 @@ class HitRecord(TypedDict):
     category: str
     shape_id: NotRequired[str]
     score: NotRequired[float]
+    path: NotRequired[str]
 
 
 class QueryRecord(TypedDict):
@@ -72,6 +78,7 @@ def search_records(
     embeddings: Embeddings | None = None,
     threads: int | None = None,
     category_of: Callable[[str], str] = _unknown,
+    path_of: Callable[[str], str] | None = None,
 ) -> list[QueryRecord]:
     """Search an index and give the hits as plain records, ready for JSON.
 
@@ -91,10 +98,13 @@ def search_records(
         threads: how many to search with; None for one per core.
         category_of: the category of an item or a query by its id, "" where unknown. A query's own category, where
             `queries` has one, comes first; queries that are taken as one have the category that they share.
+        path_of: where the file of an item, or with `shape_ids` of the shape that it shows, lies, by its id, "" where
+            unknown; None leaves `path` out.
 
     Raises:
         CodesError: for queries of another length or space than the index's, shape ids of another number than there are
-            items, a radius beside `together`, `shape_ids` or `reranking`, or as in `rerank`.
+            items, a radius beside `together`, `shape_ids` or `reranking`, more hits than there is memory for (with the
+            numbers), or as in `rerank`.
 
     Examples:
         >>> index = HammingIndex(bits=3)
@@ -105,37 +115,98 @@ def search_records(
         [{'query': '0 and 1 more', 'category': '', 'hits': [{'rank': 1, 'id': 'a', 'distance': 1.5, ...}],
           'names': ['0', '1']}]
     """
+    return [
+        *iter_records(
+            index, queries, k, radius=radius, together=together, shape_ids=shape_ids, reranking=reranking,
+            embeddings=embeddings, threads=threads, category_of=category_of, path_of=path_of,
+        )
+    ]  # fmt: skip
+
+
+def iter_records(
+    index: HammingIndex,
+    queries: BinaryCodes,
+    k: int = 10,
+    *,
+    radius: int | None = None,
+    together: By | None = None,
+    shape_ids: np.ndarray | None = None,
+    reranking: Reranking | None = None,
+    embeddings: Embeddings | None = None,
+    threads: int | None = None,
+    category_of: Callable[[str], str] = _unknown,
+    path_of: Callable[[str], str] | None = None,
+) -> Iterator[QueryRecord]:
+    """The records of `search_records` one after the other, so that only those of some queries are in memory at a time.
+
+    Arguments and errors as there; what is wrong with them is said at once, before the first record is asked for.
+
+    Examples:
+        >>> index = HammingIndex(bits=3)
+        >>> index.add(BinaryCodes.from_bits([[0, 0, 0]]), ids=["a"])
+        >>> records = iter_records(index, BinaryCodes.from_bits([[0, 0, 1], [0, 0, 0]]))
+        >>> [record["hits"][0]["distance"] for record in records]
+        [1, 0]
+    """
     refuse_radius(radius, together is not None, shape_ids is not None, reranking is not None)
     if reranking is not None:
         reranking.check(k, len(index))
     if index.bits in queries.prefixes:
         queries = queries.truncate(index.bits)
+    index.search(queries[:0], k)  # refuses codes of another length or space, and what is no number of hits
+    vectors = None if reranking is None else require_vectors(embeddings, len(queries))
     names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
+    wanted = min(k if reranking is None else reranking.first, len(index))
+    if radius is None:
+        require_room(RECORD * wanted, f"k is {wanted:,}: the hits of a query", "ask for fewer (-k)")
 
-    found: Hits | RadiusHits
-    if radius is not None:
-        found = index.search_radius(queries, radius, threads=threads)
-    else:
-        wanted = k if reranking is None else reranking.first
+    def found(rows: slice) -> Hits | RadiusHits:
+        part = queries[rows]
+        if radius is not None:
+            return index.search_radius(part, radius, threads=threads)
         if together is not None:
-            found = index.search_together(queries, wanted, by=together, group=shape_ids, threads=threads)
+            hits: Hits = index.search_together(
+                part, wanted or 1, by=together, group=shape_ids, threads=threads
+            )
         else:
-            found = index.search(queries, wanted, group=shape_ids, threads=threads)
-        if reranking is not None:
-            vectors = require_vectors(embeddings, len(queries))
-            found = rerank(found, vectors, reranking, k, shape_ids=shape_ids, together=together)
-    scores = found.scores.tolist() if isinstance(found, RerankedHits) else [None] * len(found)
-    listed = [_hit_records(*each, category_of, shape_ids) for each in zip(found, scores, strict=True)]
+            hits = index.search(part, wanted or 1, group=shape_ids, threads=threads)
+        if reranking is None or vectors is None:
+            return hits
+        return rerank(hits, vectors[rows], reranking, k, shape_ids=shape_ids, together=together)
+
+    def records() -> Iterator[QueryRecord]:
+        for rows in _slices(len(queries), wanted, len(index), radius, together):
+            hits_of = found(rows)
+            scores = hits_of.scores.tolist() if isinstance(hits_of, RerankedHits) else [None] * len(hits_of)
+            for number, (hits, scored) in enumerate(zip(hits_of, scores, strict=True), rows.start):
+                listed = _hit_records(hits, scored, category_of, path_of, shape_ids)
+                if together is None:
+                    yield QueryRecord(query=names[number], category=categories[number], hits=listed)
+                    continue
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                shared = categories[0] if len(set(categories)) == 1 else ""
+                yield QueryRecord(query=names[0] + more, category=shared, hits=listed, names=names)
+
+    # the first are searched for now, so that what is wrong is said before anything is written
+    rest = records()
+    return chain([*islice(rest, 1)], rest)
+
+
+def _slices(queries: int, k: int, items: int, radius: int | None, together: By | None) -> Iterator[slice]:
+    """The queries that are searched for at a time: as many as have at most `AT_ONCE` hits, but one at least."""
     if together is not None:
-        name = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "") if names else ""
-        shared = categories[0] if len(set(categories)) == 1 else ""
-        return [QueryRecord(query=name, category=shared, hits=hits, names=names) for hits in listed]
-    return [
-        QueryRecord(query=name, category=category, hits=hits)
-        for name, category, hits in zip(names, categories, listed, strict=True)
-    ]
+        yield slice(0, queries)
+        return
+    step = max(1, AT_ONCE // max(1, k if radius is None else items))
+    if (
+        radius is not None
+    ):  # most have far fewer than all items, and many queries at a time are searched sooner
+        room = available_bytes()
+        step = max(step, min(RADIUS_AT_ONCE, (room or 0) // 4 // (RECORD * max(1, items))))
+    for first in range(0, queries, step):
+        yield slice(first, min(first + step, queries))
 
 
 def refuse_radius(radius: int | None, together: bool, per_shape: bool, reranked: bool = False) -> None:
@@ -159,6 +230,7 @@ def _hit_records(
     hits: QueryHits,
     scores: list[float] | None,
     category_of: Callable[[str], str],
+    path_of: Callable[[str], str] | None,
     shape_ids: np.ndarray | None,
 ) -> list[HitRecord]:
     records = []
@@ -174,22 +246,28 @@ def _hit_records(
             record["shape_id"] = str(shape_ids[hit.position])
         if scores is not None:
             record["score"] = scores[rank - 1]
+        if path_of is not None:
+            record["path"] = path_of(record.get("shape_id") or str(hit.id))
         records.append(record)
     return records
 
 
-def read_categories(path: str | Path) -> dict[str, str]:
+def categories_of(table: BinaryCodes | Embeddings, path: str | Path) -> dict[str, str]:
     """The category of each row of a code or embedding file, by id.
 
+    Args:
+        table: what the file holds.
+        path: the file, for messages.
+
     Raises:
-        CodesError: if the file has no ids or no categories.
+        CodesError: if it has no ids or no categories.
 
     Examples:
-        >>> categories = read_categories("demo/codes/shape.npz")  # of `cmah demo`
+        >>> from cmah.codes import read_codes
+        >>> categories = categories_of(read_codes("demo/codes/shape.npz"), "demo/codes/shape.npz")  # of `cmah demo`
         >>> sorted(set(categories.values()))
         ['airplane', 'bed', ..., 'vase']
     """
-    table = read_codes(path)
     if table.ids is None or table.categories is None:
         raise CodesError(f"{path}: has no ids or no categories")
     return dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
@@ -230,60 +308,3 @@ def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, pat
         if name not in rows:
             raise CodesError(f"{path}: has no row for item {name} of the index")
     return table.shape_ids[[rows[name] for name in names]]
-
-
-def records_table(records: Sequence[QueryRecord]) -> str:
-    """The records as text for people: a line for each query, and below it a line for each hit.
-
-    Examples:
-        >>> hit = HitRecord(rank=1, id="a_0", distance=1, position=0, category="chair")
-        >>> print(records_table([QueryRecord(query="q", category="", hits=[hit])]))
-        q
-            1  a_0     1 bits  chair
-        >>> hit |= {"distance": 1.5, "shape_id": "a"}
-        >>> print(records_table([QueryRecord(query="q and 1 more", category="", hits=[hit])]))
-        q and 1 more
-            1  a  a_0     1.50 bits  chair
-        >>> print(records_table([QueryRecord(query="q", category="", hits=[{**hit, "distance": 12, "score": 0.5}])]))
-        q
-            1  a  a_0    12 bits   0.5000  chair
-    """
-    lines = []
-    for record in records:
-        category = f"  ({record['category']})" if record["category"] else ""
-        lines.append(f"{record['query']}{category}")
-        width, of_shapes = (
-            max((len(str(hit.get(key, ""))) for hit in record["hits"]), default=0)
-            for key in ("id", "shape_id")
-        )
-        for hit in record["hits"]:
-            shape = f"{hit['shape_id']:<{of_shapes}}  " if "shape_id" in hit else ""
-            bits = f"{hit['distance']:4d}" if isinstance(hit["distance"], int) else f"{hit['distance']:7.2f}"
-            score = f"{hit['score']:7.4f}  " if "score" in hit else ""
-            line = f"{hit['rank']:5d}  {shape}{hit['id']!s:<{width}}  {bits} bits  {score}{hit['category']}"
-            lines.append(line.rstrip())
-        if not record["hits"]:
-            lines.append("       no hit")
-    return "\n".join(lines)
-
-
-def records_csv(records: Sequence[QueryRecord]) -> str:
-    """The records as CSV with a header, a row for each hit: query, rank, id, distance, category.
-
-    In a search for shapes there is one column more, shape_id, and with re-ranking another, score.
-
-    Examples:
-        >>> hit = HitRecord(rank=1, id="a", distance=1, position=0, category="chair")
-        >>> print(records_csv([QueryRecord(query="q", category="", hits=[hit])]), end="")
-        query,rank,id,distance,category
-        q,1,a,1,chair
-    """
-    columns = ["rank", "id", "distance", "category"]
-    hits = [hit for record in records for hit in record["hits"]]
-    columns += [column for column in ("shape_id", "score") if any(column in hit for hit in hits)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["query", *columns], extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerows({"query": record["query"], **hit} for hit in record["hits"])
-    return text.getvalue()

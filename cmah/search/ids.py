@@ -1,6 +1,7 @@
 """The ids of an index's codes: positions, whole numbers or text."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -78,6 +79,14 @@ class Ids:
     def values(self) -> np.ndarray:
         """All ids, int64 or unicode [n]."""
         return self.take(np.arange(self.n))
+
+    @cached_property
+    def bytes_each(self) -> int:
+        """About how many bytes `take` needs for an id, with what it needs on the way; the longest one counts."""
+        if self.kind != TEXTS:
+            return 16
+        longest = int((self.numbers[1:] - self.numbers[:-1]).max(initial=0))
+        return 200 + 5 * longest  # two numbers, a string and its place in a list; then 4 bytes a character
 
     def take(self, positions: np.ndarray) -> np.ndarray:
         """The ids at positions int64 [...], int64 or unicode of the same shape."""

@@ -9,6 +9,8 @@ import numpy as np
 from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
+from cmah.memory import SHARE, SMALL, available_bytes, require_room
+from cmah.search import numpy_scan
 from cmah.search.backend import compiled
 from cmah.search.blocks import CodeBlocks
 from cmah.search.grouping import Groups, groups_of_items, nearest_groups
@@ -17,11 +19,19 @@ from cmah.search.hits import Hits, RadiusHits, TogetherHits
 from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
 from cmah.search.numpy_scan import ScanResult, differing_bits
-from cmah.search.scan import scan
+from cmah.search.scan import TILE, scan, stacked
 from cmah.search.table_scan import search_tables
 from cmah.search.together import By, check_by, owners_of_rows, scan_together
-from cmah.threads import thread_count
+from cmah.threads import available_cores, thread_count
 
+ENTRY = (
+    72  # bytes for a hit while it is searched for: its entry, twice while room is made, and its sorted copy
+)
+HIT = 24  # bytes for a hit afterwards: its position and distance, twice while they are joined
+SAMPLE, MARGIN = (
+    16,
+    2,
+)  # queries from which the hits of all are guessed, and by how much the guess may be wrong
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
 _building = Lock()
 
@@ -185,7 +195,8 @@ class HammingIndex:
 
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, labels of another
-                number than there are items, or a `k` or `threads` that is no whole number or below 1.
+                number than there are items, a `k` or `threads` that is no whole number or below 1, or more hits than
+                there is memory for, with the numbers.
 
         Examples:
             >>> from cmah import BinaryCodes, HammingIndex
@@ -199,6 +210,7 @@ class HammingIndex:
         """
         self._check(queries)
         blocks, places, groups, k = self._scope(k, subset, group)
+        self._require_room(len(queries), k)
 
         def nearest(packed: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
             _, positions, distances = self._scan(blocks, packed, m, self.bits, thread_count(threads))
@@ -257,6 +269,7 @@ class HammingIndex:
         check_by(by)
         names, rows = owners_of_rows(owners, len(queries))
         blocks, places, groups, k = self._scope(k, subset, group)
+        self._require_room(len(names), k)
         positions, distances = scan_together(blocks, queries.packed, rows, k, by, groups, threads)
         positions = positions if places is None else places[positions]
         return TogetherHits(self._ids.take(positions), distances, positions, names)
@@ -277,7 +290,7 @@ class HammingIndex:
 
         Raises:
             CodesError: for queries of another length or space, an id that is not in the index, a radius that is no
-                whole number or negative, or `threads` below 1.
+                whole number or negative, `threads` below 1, or more hits than there is memory for, with the numbers.
 
         Examples:
             >>> from cmah import BinaryCodes, HammingIndex
@@ -291,7 +304,7 @@ class HammingIndex:
         if as_int(radius, "radius") < 0:
             raise CodesError(f"radius is {radius}, expected 0 or more")
         blocks, places = self._searched(subset)
-        offsets, positions, distances = self._scan(blocks, queries.packed, None, radius, threads)
+        offsets, positions, distances = self._within(blocks, queries.packed, radius, threads)
         positions = positions if places is None else places[positions]
         return RadiusHits(offsets, self._ids.take(positions), distances, positions)
 
@@ -313,6 +326,9 @@ class HammingIndex:
         """
         _refuse_others(a)
         HammingIndex(a.bits, a.space)._check(b)
+        require_room(
+            4 * len(a) * len(b), f"{len(a):,} x {len(b):,} distances", "compare fewer codes at a time"
+        )
         out = np.empty((len(a), len(b)), dtype=np.int32)
         for row, code in zip(out, a.packed, strict=True):
             row[:] = differing_bits(b.packed ^ code).sum(axis=1, dtype=np.int32)
@@ -368,6 +384,54 @@ class HammingIndex:
             thread_count(threads)  # refused even where there is nothing to search
             return np.zeros(len(packed) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
         return scan(blocks, packed, k, radius, threads)
+
+    def _within(self, blocks: CodeBlocks, packed: np.ndarray, radius: int, threads: int | None) -> ScanResult:
+        """All codes at most `radius` from each query; those of some queries after the other where all may not fit."""
+        q, most = len(packed), len(blocks) * (ENTRY + HIT + self._ids.bytes_each)
+        room = None if q * most <= SMALL else available_bytes()
+        if room is None or q * most <= SHARE * room:
+            return self._scan(blocks, packed, None, radius, threads)
+        step, parts, hits = max(1, int(SHARE / 2 * room) // most), [], 0
+        for first in range(0, q, step):
+            part = packed[first : first + step]
+            if most > SHARE / 2 * room:  # one query may have too many: they are counted first
+                parts_of_index = (blocks.full_blocks, blocks.last_block)
+                query = blocks.as_words(part)[0]
+                coming = numpy_scan.count_within(parts_of_index, len(blocks), query, radius)
+                self._require_hits(hits, coming, first, q, radius)
+            parts.append(self._scan(blocks, part, None, radius, threads))
+            hits += len(parts[-1][1])
+            self._require_hits(hits, 0, min(first + step, q), q, radius)
+        return stacked(parts)
+
+    def _require_hits(self, hits: int, coming: int, done: int, q: int, radius: int) -> None:
+        """Refuse a search within a radius that has so many hits, and so many to come, after `done` of q queries.
+
+        After some queries, what all would have at their rate counts as well, with a margin: to stop only when the
+        memory is full would take as long as the search.
+        """
+        each, hint = (
+            HIT // 2 + self._ids.bytes_each,
+            "ask for a smaller radius, or search with fewer queries at a time",
+        )
+        had = min(done + bool(coming), q)
+        require_room(
+            hits * each + coming * (ENTRY + each),
+            f"radius is {radius}: {hits + coming:,} hits of {had:,} of {q:,} queries",
+            hint,
+        )
+        if SAMPLE <= done < q:
+            expected = hits * q // done
+            what = f"radius is {radius}: about {expected:,} hits of {q:,} queries, at the rate of the first {done:,},"
+            require_room(expected * each // MARGIN, what, hint)
+
+    def _require_room(self, q: int, k: int) -> None:
+        """Refuse a search whose k hits for each of q queries do not fit."""
+        require_room(
+            q * k * (HIT + self._ids.bytes_each) + min(q, TILE * available_cores()) * k * ENTRY,
+            f"k is {k:,}: the hits of {q:,} queries",
+            "ask for fewer (-k), or search with fewer queries at a time",
+        )
 
     def _scope(
         self, k: int, subset: IdsLike | None, group: IdsLike | Groups | None

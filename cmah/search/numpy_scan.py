@@ -1,5 +1,7 @@
 """The scan in NumPy, for where Numba cannot be had or is not worth importing; the same results."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 AT_ONCE = 1 << 15  # codes that are compared with a query at a time
@@ -36,6 +38,31 @@ def scan_tile(
     offsets = np.cumsum([0, *(len(positions) for positions, _ in rows)], dtype=np.int64)
     positions = np.concatenate([np.empty(0, dtype=np.int64), *(row[0] for row in rows)])
     return offsets, positions, np.concatenate([np.empty(0, dtype=np.int32), *(row[1] for row in rows)])
+
+
+def count_within(chunks: Iterable[np.ndarray], n: int, query: np.ndarray, radius: int) -> int:
+    """How many codes are at most `radius` from a query.
+
+    Args:
+        chunks: blocks, words [blocks, words, codes], in order.
+        n: number of codes; what a last block holds beyond is ignored.
+        query: words [words].
+        radius: 0 or more.
+
+    Examples:
+        >>> import numpy as np
+        >>> block = np.array([[[0b000, 0b011, 0b111]]], np.uint8)  # three codes of one word
+        >>> count_within([block], n=2, query=np.array([0b001], np.uint8), radius=1)
+        2
+    """
+    count = first = 0
+    for blocks in chunks:
+        step = max(AT_ONCE // blocks.shape[2], 1)
+        for b in range(0, len(blocks), step):
+            part = differing_bits(blocks[b : b + step] ^ query[:, None]).sum(axis=1, dtype=np.int32).ravel()
+            count += int((part[: max(0, n - first)] <= radius).sum())
+            first += len(part)
+    return count
 
 
 def _scan_one(

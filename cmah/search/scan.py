@@ -68,7 +68,7 @@ def scan(
 
     tiles = range(0, q, tile)
     results = in_threads([partial(task, first, part) for first in tiles for part in range(parts)], per_thread)
-    return _stacked([_merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
+    return stacked([_merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
 
 
 def _merged(parts: list[ScanResult], k: int | None) -> ScanResult:
@@ -88,8 +88,16 @@ def _merged(parts: list[ScanResult], k: int | None) -> ScanResult:
     return offsets, positions[order], distances[order]
 
 
-def _stacked(tiles: list[ScanResult]) -> ScanResult:
-    """One result from those of successive queries."""
+def stacked(tiles: list[ScanResult]) -> ScanResult:
+    """One result from those of successive queries.
+
+    Examples:
+        >>> import numpy as np
+        >>> one = np.array([0, 1]), np.array([7]), np.array([3], np.int32)
+        >>> none = np.array([0, 0]), np.empty(0, np.int64), np.empty(0, np.int32)
+        >>> [part.tolist() for part in stacked([one, none, one])]
+        [[0, 1, 1, 2], [7, 7], [3, 3]]
+    """
     if len(tiles) == 1:
         return tiles[0]
     empty = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)

@@ -1,11 +1,15 @@
 """cmah search, as a user calls it: tables, CSV, JSON, the sheet, skipped files; no torch."""
 
 import json
+import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.file_names import path_of_name
 from cmah.search import HammingIndex
 from cmah.search.reranking import Reranking, rerank
 
@@ -78,10 +82,11 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_files(self, paths, up):
-            good = [path for path in paths if "good" in path]
+        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings):
+            good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
-            return named, [(path, f"{path}: not a picture") for path in paths if path not in good]
+            bad = [(name, f"{name}: not a picture") for name in names if name not in good]
+            return named, None, [*refused, *bad]
 
     module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
@@ -295,7 +300,7 @@ def test_codes_of_another_space_are_refused(call, files):
         (("search", "s.cmah", "--run", "R"), "--run needs files"),
         (("search", "s.cmah", "photo.jpg", "--codes", "image.npz"), "files need --run"),
         (("search", "s.cmah", "--codes", "image.npz", "-k", "3", "--radius", "2"), "exclude each other"),
-        (("search", "s.cmah", "--codes", "image.npz", "--sheet", "o.html"), "--sheet needs --dataset"),
+        (("search", "s.cmah", "--codes", "image.npz", "--sheet", "o.html"), "a sheet needs a dataset folder"),
         (("search", "s.cmah", "--codes", "image.npz", "-k", "0"), "0 is not in the range"),
         (("search", "s.cmah", "--codes", "image.npz", "--by", "least"), "--by needs --together"),
         (("search", "s.cmah", "--codes", "image.npz", "--together", "--by", "most"), "'most' is not one of"),
@@ -340,3 +345,144 @@ def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message
     assert status == 2
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_hits_have_category_and_path_where_a_code_file_names_its_dataset(call, files, dataset, monkeypatch):
+    monkeypatch.chdir(files)
+    for name in ("image", "shape"):
+        codes = replace(BinaryCodes.load(files / f"{name}.npz"), categories=None, dataset=str(dataset))
+        codes.save(files / f"{name}.npz")
+    call("index", files / "shape.npz", files / "s.cmah")
+    common = ("search", files / "s.cmah", "--codes", files / "image.npz", "-k", 2)
+    status, out, err = call(*common, "--json")
+    hits = [hit for query in json.loads(out)["queries"] for hit in query["hits"]]
+    assert (status, err) == (0, "")
+    assert list(hits[0]) == ["rank", "id", "distance", "position", "category", "path"]
+    for hit in hits:
+        assert hit["category"] == ("chair", "lamp")[int(hit["id"][1:]) % 2]
+        assert hit["path"] == str(dataset.resolve() / "points" / f"{hit['id']}.npy")
+    _, out, _ = call(*common, "--csv")
+    assert out.splitlines()[0] == "query,rank,id,distance,category,path"
+    _, out, _ = call(*common)
+    assert out.splitlines()[1].endswith(f"  {hits[0]['path']}")
+    status, _, err = call(*common, "--sheet", "o.html")
+    assert (status, err) == (0, "sheet: o.html\n")
+
+    # a dataset of other items, and one that is gone: one remark, and the hits all the same
+    (dataset / "shapes.csv").write_text("shape_id,category,split,points\ns1,lamp,,points/s1.npy\n")
+    (dataset / "images.csv").write_text("image_id,shape_id,category,split,path,kind\n")
+    status, out, err = call(*common, "--json")
+    assert [hit["id"] for query in json.loads(out)["queries"] for hit in query["hits"]] == [
+        h["id"] for h in hits
+    ]
+    assert (status, len(err.splitlines())) == (0, 1)
+    assert "items among the hits are not in" in err
+    dataset.rename(files / "moved")
+    status, out, err = call(*common, "--json")
+    assert [hit["id"] for query in json.loads(out)["queries"] for hit in query["hits"]] == [
+        h["id"] for h in hits
+    ]
+    assert "path" not in json.loads(out)["queries"][0]["hits"][0]
+    assert (status, len(err.splitlines())) == (0, 1)
+    assert "image.npz names its dataset, but" in err
+    status, _, err = call(*common, "--sheet", "new.html")
+    assert (status, "a sheet needs a dataset folder" in err) == (2, True)
+    status, out, err = call(*common, "--json", "--dataset", files / "moved")
+    assert (status, "path" in json.loads(out)["queries"][0]["hits"][0]) == (0, True)
+
+
+def test_more_hits_than_memory_are_refused_before_anything_is_printed(call, files, monkeypatch):
+    from cmah import memory
+
+    call("index", files / "shape.npz", files / "s.cmah")
+    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3000)
+    status, out, err = call(
+        "search", files / "s.cmah", "--codes", files / "image.npz", "-k", 1_000_000, "--json"
+    )
+    assert (status, out) == (2, "")
+    assert err.startswith("Error: k is 6: the hits of a query need 4.2 kB of memory, 3.0 kB are available")
+    assert "(-k)" in err
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 18])
+@pytest.mark.parametrize("form", ["--json", "--csv", None])
+def test_hits_are_printed_the_same_however_many_at_a_time(call, files, monkeypatch, at_once, form):
+    """A few queries are searched for at a time; each has as many hits as the index has items."""
+    call("index", files / "shape.npz", files / "s.cmah")
+    common = (
+        "search",
+        files / "s.cmah",
+        "--codes",
+        files / "image.npz",
+        "-k",
+        1_000_000,
+        *([form] if form else []),
+    )
+    _, expected, _ = call(*common)
+    monkeypatch.setattr("cmah.search.hit_records.AT_ONCE", at_once)
+    status, out, _ = call(*common)
+    assert (status, out) == (0, expected)
+    if form == "--json":
+        assert out == json.dumps(json.loads(out), indent=1) + "\n"
+        assert len(json.loads(out)["queries"]) == 15
+    assert out.count("s3") == 15
+
+
+def test_cells_that_are_formulas_are_guarded_in_csv(call, files):
+    codes = BinaryCodes.from_bits([[0, 1], [1, 1]], ids=["=1+1", "@x"], categories=["-a", "+b"])
+    codes.save(files / "c.npz")
+    call("index", files / "c.npz", files / "c.cmah")
+    _, out, _ = call(
+        "search", files / "c.cmah", "--codes", files / "c.npz", "--database", files / "c.npz", "--csv"
+    )
+    assert out.splitlines()[1] == "'=1+1,1,'=1+1,0,'-a"
+    _, out, _ = call("search", files / "c.cmah", "--codes", files / "c.npz", "--json")
+    assert json.loads(out)["queries"][0]["query"] == "=1+1"
+
+
+@pytest.mark.slow
+def test_files_of_any_name_and_number(call, toy, toy_run, tmp_path, monkeypatch):
+    """Folders, lists, URLs, names that are no text, in every form, with hits that the dataset of the run knows."""
+    from cmah.data.dataset import Dataset
+    from cmah.runs.encoder import Encoder
+
+    data = Dataset.read(toy)
+    codes, _ = Encoder.load(toy_run).dataset_shapes(data, data.shapes)
+    codes.save(tmp_path / "shape.npz")
+    call("index", tmp_path / "shape.npz", tmp_path / "s.cmah")
+    monkeypatch.chdir(tmp_path)
+    picture = (toy / data.images[0].path).read_bytes()
+    odd = os.fsdecode(b"photos/caf\xe9.png")
+    Path("photos").mkdir()
+    Path("photos/a.png").write_bytes(picture)
+    Path(odd).write_bytes(picture)
+    Path("list").write_bytes(b"photos/a.png\n" + os.fsencode(odd) + b"\nnone.png\n")
+    url = "https://example.org/a.png"
+    common = ("search", "s.cmah", "--run", toy_run, "-k", 2)
+    status, out, err = call(*common, "photos", url, "--files-from", "list", "--json", "--sheet", "o.html")
+    assert status == 0
+    record = json.loads(out.encode())  # UTF-8, whatever the names
+    named = f"file://{tmp_path.resolve()}/photos/caf%E9.png"
+    assert [query["query"] for query in record["queries"]] == ["photos/a.png", named, "photos/a.png", named]
+    assert os.fsencode(path_of_name(named)).endswith(b"caf\xe9.png")
+    assert [entry["file"] for entry in record["skipped"]] == [url, "none.png"]
+    assert record["skipped"][0]["reason"] == f"{url}: a URL, expected a path; download it first"
+    hits = record["queries"][0]["hits"]
+    assert hits == record["queries"][1]["hits"]
+    assert all(hit["category"] in ("flat", "tall") and hit["path"].startswith(str(toy)) for hit in hits)
+    assert "photos: 2 pictures\n" in err
+    assert "2 of 6 files were skipped\n" in err
+    assert Path("o.html").read_text(encoding="utf-8").count("data:image") >= 4
+    for form in ("--csv", "--threads=1"):
+        status, out, _ = call(*common, odd, form)
+        out.encode()
+        assert (status, named in out) == (0, True)
+    status, _, err = call(*common, "https://example.org/a.png")
+    assert (status, err.splitlines()[-1]) == (2, "Error: none of the 1 files could be read")
+    for wrong in (
+        ("search", "s3://x/s.cmah", "--codes", "shape.npz"),
+        ("search", "s.cmah", "--run", "s3://x", "a.png"),
+    ):
+        status, _, err = call(*wrong)
+        assert (status, "a URL, expected a path; download it first" in err) == (2, True)

@@ -1,6 +1,7 @@
 """Code files in and out, those of others, and every way in which they can be broken."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,22 @@ def test_texts_of_foreign_files_can_be_printed(tmp_path, member, value, message)
         tmp_path / "c.npz", packed=np.zeros((2, 2), np.uint8), bits=16, ids=np.array(["ü".encode(), b"b"])
     )
     assert read_codes(tmp_path / "c.npz").ids.tolist() == ["ü", "b"]
+
+
+def test_the_dataset_of_rows_is_kept_where_it_is_known(tmp_path):
+    path, codes = tmp_path / "codes.npz", replace(full(), dataset="/data/chairs")
+    codes.save(path)
+    assert BinaryCodes.load(path).dataset == "/data/chairs"
+    assert codes[:1].dataset == codes.truncate(codes.prefixes[0]).dataset == "/data/chairs"
+    assert BinaryCodes.concatenate([codes, codes]).dataset == "/data/chairs"
+    assert BinaryCodes.concatenate([codes, full()]).dataset == ""
+    full().save(path)  # a file of before has no such member, and gets none
+    with np.load(path) as members:
+        assert "dataset" not in members
+    for wrong in (["a", "b"], 7, "two\nlines"):
+        np.savez(path, packed=np.zeros((2, 2), np.uint8), bits=16, dataset=wrong)
+        with pytest.raises(CodesError, match="dataset"):
+            read_codes(path)
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):

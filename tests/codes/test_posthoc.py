@@ -237,7 +237,7 @@ class Tensor:
         ),
         ("b.npz", {}, "sets are a str, expected a list"),
         (None, {}, "sets are a NoneType, expected a list"),
-        ([], {}, "expected one width"),
+        ([], {}, "sets is an empty list"),
         ([np.ones((0, 8))], {}, "2 or more in each"),
         (
             [Tensor()],

@@ -9,7 +9,7 @@ import torch
 
 from cmah.data.dataset import Dataset
 from cmah.data.images import load_image
-from cmah.errors import ConfigError
+from cmah.errors import CmahError, ConfigError
 from cmah.features.inference import BATCH
 from cmah.models.view_attention import ViewAttention
 from cmah.runs.encoder import Encoder
@@ -68,7 +68,7 @@ def test_codes_and_embeddings_are_of_the_same_outputs(toy, encoder, monkeypatch,
     runs, outputs = [], Encoder.outputs
     monkeypatch.setattr(Encoder, "outputs", lambda *given: runs.append(given) or outputs(*given))
     codes, embeddings, skipped = encoder.codes_and_embeddings([*paths, tmp_path / "nothing.png"])
-    assert len(runs) == len(paths)
+    assert len(runs) == 2  # the pictures at once, and the shapes
     assert [path for path, _ in skipped] == [str(tmp_path / "nothing.png")]
     assert np.array_equal(codes.packed, encoder.encode_files(paths)[0].packed)
     assert (codes.ids.tolist(), codes.kinds.tolist()) == (embeddings.ids.tolist(), embeddings.kinds.tolist())
@@ -143,5 +143,148 @@ def test_a_model_with_masks_gets_them_of_files_datasets_and_arrays(toy, toy_run,
     shown[left == 0] = 255  # what is transparent shows white, and is no object
     of_file = encoder.encode_files([tmp_path / "clear.png"])[0].packed
     assert np.array_equal(of_file, encoder.encode_images([np.dstack([shown, left])]).packed)
-    with pytest.raises(ValueError, match=r"image \[32, 32\]: expected \[h, w, 3\] or, with its mask"):
-        encoder.encode_images([left])
+
+
+def test_a_picture_gives_one_code_by_every_way(encoder, tmp_path):
+    """As a file, as Pillow opens it, and as the array of its pixels; one or many; beside others or alone."""
+    random = np.random.default_rng(3)
+    kinds = {
+        "RGB": random.integers(0, 256, (40, 52, 3)),
+        "L": random.integers(0, 256, (31, 40)),
+        "RGBA": random.integers(0, 256, (40, 33, 4)),
+    }
+    paths, arrays, opened = [], [], []
+    for mode, values in kinds.items():
+        pixels = values.astype(np.uint8)
+        path = tmp_path / f"{mode}.png"
+        PIL.Image.fromarray(pixels).save(path)
+        paths.append(path)
+        arrays.append(pixels)
+        opened.append(PIL.Image.open(path))
+    codes = encoder.encode_files(paths)[0].packed
+    assert len(np.unique(codes, axis=0)) == 3
+    for given in (
+        paths, list(map(str, paths)), iter(paths), arrays, opened, [array / 255 for array in arrays],
+        [array.astype(np.float32) / 255 for array in arrays], [paths[0], arrays[1], opened[2]],
+        [arrays[0], arrays[1][..., None], arrays[2]],
+    ):  # fmt: skip
+        assert np.array_equal(encoder.encode_images(given).packed, codes)
+    for number, ways in enumerate(zip(paths, map(str, paths), arrays, opened, strict=True)):
+        for one in ways:
+            assert np.array_equal(encoder.encode_images(one).packed, codes[number : number + 1])
+        assert np.array_equal(encoder.encode_files(str(paths[number]))[0].packed, codes[number : number + 1])
+    together = encoder.encode_images(np.stack([arrays[0], arrays[0][::-1]]))
+    assert np.array_equal(together.packed[:1], codes[:1])
+
+
+def test_a_photo_on_its_side_gives_one_code_by_every_way(encoder, tmp_path):
+    pixels = np.random.default_rng(4).integers(0, 256, (40, 52, 3)).astype(np.uint8)
+    image = PIL.Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    code = encoder.encode_files(tmp_path / "turned.png")[0].packed
+    assert np.array_equal(encoder.encode_images(PIL.Image.open(tmp_path / "turned.png")).packed, code)
+    assert np.array_equal(encoder.encode_images(np.rot90(pixels, -1)).packed, code)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (7, "images are int, expected pictures: path, picture of Pillow, or array"),
+        (b"bytes", "images are bytes, expected pictures"),
+        ([None], "image 0 is NoneType, expected one of path"),
+        ([np.zeros((2, 2, 3), np.uint8), [[0]]], "image 1 is list, expected one of path"),
+        (np.zeros((2, 2, 2), np.uint8), r"image 0: a picture of shape \[2, 2, 2\], expected \[h, w\]"),
+        (np.zeros((0, 2, 3), np.uint8), r"image 0: a picture of shape \[0, 2, 3\]"),
+        (np.zeros((2, 2), np.int64), "image 0: a picture of int64, expected uint8, or floats from 0 to 1"),
+        (np.full((2, 2), 255.0), "image 0: a picture of float64 from 255 to 255, expected 0 to 1, or uint8"),
+        (np.full((2, 2), np.nan), "image 0: a picture of float64 from nan"),
+        ("none.jpg", "none.jpg: no such file"),
+        ("https://example.org/a.jpg", "a URL, expected a path; download it first"),
+    ],
+)
+def test_what_is_no_picture_is_refused(encoder, wrong, message):
+    with pytest.raises(CmahError, match=message):
+        encoder.encode_images(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("cloud.npy", "clouds are str, expected arrays"),
+        ([[0, 1, 2]], "cloud 0 is list, expected an array of numbers"),
+        ([np.zeros((4, 3)), np.zeros((4, 2))], r"cloud 1 has shape \[4, 2\], expected \[n, 3 or more\]"),
+        (np.full((4, 3), np.inf), "cloud 0 has values that are not finite"),
+        ([np.array([["a", "b", "c"]])], "cloud 0 is <U1, expected an array of numbers"),
+    ],
+)
+def test_what_is_no_cloud_is_refused(encoder, wrong, message):
+    with pytest.raises(CmahError, match=message):
+        encoder.encode_points(wrong)
+
+
+def test_one_cloud_or_many(encoder):
+    clouds = np.random.default_rng(5).standard_normal((3, 50, 3))
+    many = encoder.encode_points(clouds).packed
+    assert np.array_equal(encoder.encode_points(list(clouds)).packed, many)
+    assert np.array_equal(encoder.encode_points(clouds[1]).packed, many[1:2])
+
+
+@pytest.mark.slow
+def test_many_files_give_the_codes_of_each_alone(toy, encoder, tmp_path):
+    """More than a batch of pictures, clouds and meshes in turn, with broken ones, read by processes or by none."""
+    tetrahedron = "v 0 0 0\nv {} 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+    data = Dataset.read(toy)
+    paths = []
+    for number, image in enumerate(data.images[:40]):
+        paths.append(toy / image.path)
+        if number % 8 == 0:
+            mesh = tmp_path / f"mesh{number}.obj"
+            mesh.write_text(tetrahedron.format(number + 1))
+            paths += [
+                mesh,
+                toy / data.shapes[number % len(data.shapes)].points,
+                tmp_path / f"none{number}.png",
+            ]
+        if number % 16 == 1:
+            (tmp_path / f"broken{number}.obj").write_text("f 1 2 3")
+            paths.append(tmp_path / f"broken{number}.obj")
+    codes, skipped = encoder.encode_files(paths, workers=0)
+    bad = [str(path) for path in paths if path.name.startswith(("none", "broken"))]
+    assert [name for name, _ in skipped] == bad
+    assert codes.ids.tolist() == [str(path) for path in paths if str(path) not in bad]
+    by_processes = encoder.encode_files(paths, workers=2)
+    assert by_processes[0] == codes
+    assert by_processes[1] == skipped
+    alone = [encoder.encode_files(name)[0].packed for name in codes.ids.tolist()[:9]]
+    assert np.array_equal(np.concatenate(alone), codes.packed[:9])
+
+
+def test_ids_of_meshes_are_those_of_prepare(encoder, tmp_path, monkeypatch):
+    mesh = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+    for name in ("a/chair/x.obj", "b/chair/x.obj"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(mesh)
+    assert encoder.encode_files(tmp_path / "a")[0].ids.tolist() == ["chair.x.obj"]
+    monkeypatch.setattr(encoder, "mesh_folders", [{"path": str(tmp_path.resolve()), "prefix": "all"}])
+    assert encoder.encode_files(tmp_path / "a/chair/x.obj")[0].ids.tolist() == ["all.a.chair.x.obj"]
+    monkeypatch.setattr(encoder, "mesh_folders", [])
+    with pytest.raises(CmahError, match=r"x\.obj and .*x\.obj both have the id chair\.x\.obj"):
+        encoder.encode_files([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_row_that_is_not_finite_costs_itself_only(toy, encoder, monkeypatch):
+    paths = [toy / image.path for image in Dataset.read(toy).images[:9:4]]
+    expected = encoder.encode_files(paths)[0]
+    encode = encoder.model.encode_images
+    bad = torch.from_numpy(load_image(paths[1]).transpose(2, 0, 1).copy())
+
+    def broken(images):
+        return torch.where((images == bad).all(dim=(1, 2, 3))[:, None], torch.nan, encode(images))
+
+    monkeypatch.setattr(encoder.model, "encode_images", broken)
+    codes, skipped = encoder.encode_files(paths)
+    assert np.array_equal(codes.packed, expected.packed[[0, 2]])
+    assert [name for name, _ in skipped] == [str(paths[1])]
+    assert "not finite" in skipped[0][1]

@@ -32,6 +32,7 @@ def test_writes_both_files_with_what_is_known(toy, toy_run, tmp_path):
     assert (len(images), len(shapes)) == (12, 6)
     assert images.prefixes == shapes.prefixes == (8, 16)
     assert images.space == shapes.space != ""
+    assert images.dataset == shapes.dataset == str(toy.resolve())
     assert (images.modality, shapes.modality) == ("image", "shape")
     assert set(images.shape_ids) == set(shapes.ids)
     assert set(images.kinds) == {"render"}

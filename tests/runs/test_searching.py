@@ -67,7 +67,7 @@ def test_files_of_a_run(toy_run, toy, files):
     assert [record["hits"][0]["distance"] for record in records] == [0, 0, 0]
     assert all(record["category"] in ("flat", "tall") for record in records)
     assert [path for path, _ in skipped] == [str(files / "broken.png")]
-    assert lines == [f"skipped {skipped[0][1]}"]
+    assert lines[:2] == [f"skipped {skipped[0][1]}", "1 of 4 files were skipped"]
     assert (files / "sheet.html").read_text(encoding="utf-8").count('class="search"') == 3
     with pytest.raises(CmahError, match="none of the 1 files could be read"):
         search_files(files / "toy.cmah", toy_run, [files / "broken.png"])
@@ -261,7 +261,7 @@ def test_vectors_of_another_run_are_refused(over_views, toy):
 
 def test_a_sheet_is_refused_before_anything_is_encoded(files):
     with pytest.raises(CmahError, match="a sheet needs a dataset folder"):
-        search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html")
+        search_codes(files / "items.cmah", files / "queries.npz", sheet=files / "o.html")
     (files / "o.html").write_text("mine")
     with pytest.raises(CmahError, match="exists and is not such a file"):
         search_codes(files / "nothing.cmah", files / "queries.npz", sheet=files / "o.html", dataset=files)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from slow_search import clustered, distances, found
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, read_codes
 from cmah.errors import CodesError
 from cmah.search import HammingIndex
+from cmah.search.hit_lines import records_csv, records_table
 from cmah.search.hit_records import (
-    read_categories,
-    records_csv,
-    records_table,
+    categories_of,
     search_records,
     shape_ids_of_items,
 )
@@ -148,7 +147,7 @@ def test_the_shape_of_each_item(tmp_path):
 
 def test_categories_of_a_code_file(tmp_path):
     clustered(2, 8, ids=["a", "b"], categories=["x", "y"]).save(tmp_path / "good.npz")
-    assert read_categories(tmp_path / "good.npz") == {"a": "x", "b": "y"}
+    assert categories_of(read_codes(tmp_path / "good.npz"), "good.npz") == {"a": "x", "b": "y"}
     clustered(2, 8, ids=["a", "b"]).save(tmp_path / "bad.npz")
     with pytest.raises(CodesError, match=r"bad\.npz: has no ids or no categories"):
-        read_categories(tmp_path / "bad.npz")
+        categories_of(read_codes(tmp_path / "bad.npz"), "bad.npz")

@@ -7,7 +7,8 @@ from slow_search import clustered, distances, found
 from cmah.codes import Embeddings
 from cmah.errors import CodesError
 from cmah.search import HammingIndex
-from cmah.search.hit_records import records_csv, records_table, search_records
+from cmah.search.hit_lines import records_csv, records_table
+from cmah.search.hit_records import search_records
 from cmah.search.reranking import DIGITS, RerankedHits, Reranking, rerank
 
 ITEMS, QUERIES, WIDTH, BITS = 30, 5, 6, 16

@@ -7,7 +7,6 @@ models/ppat.py (Colin97/OpenShape_code) and of the released L-14 and B-32 models
 from dataclasses import dataclass
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from cmah import point_ops
@@ -15,6 +14,7 @@ from cmah.models.pretrained.foreign_weights import Layout
 from cmah.models.pretrained.groups import by_cloud
 from cmah.models.pretrained.point_backbone import PointEncoder, with_colours
 from cmah.models.tokenizers import PointNorm
+from cmah.models.transformer_block import Block
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,7 @@ class OpenShape(PointEncoder):
         self.cls_token = nn.Parameter(torch.empty(s.width))
         nn.init.normal_(self.cls_token, std=0.02)
         self.blocks = nn.Sequential(
-            *(
-                Block(s.width, s.width // 64, s.hidden / s.width, qkv_bias=False, norm_layer=nn.LayerNorm)
-                for _ in range(s.depth)
-            )
+            *(Block(s.width, s.width // 64, s.hidden, qkv_bias=False) for _ in range(s.depth))
         )
         self.projection = nn.Linear(s.width, joint) if joint else None
 

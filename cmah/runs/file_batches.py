@@ -1,0 +1,170 @@
+"""Batches of files of any kind as a model takes them, read by worker processes in bounded memory."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmah.data.encoding_batches import ImageBatches
+from cmah.data.framing import WHOLE, Framing, PictureFile
+from cmah.data.point_clouds import load_points_file, model_input
+from cmah.errors import CmahError
+from cmah.features.inference import BATCH
+from cmah.meshes import MESH_SUFFIXES
+from cmah.meshes.mesh_arrays import inputs_of_meshes
+from cmah.models.encoder_model import EncoderModel
+from cmah.runs.query_files import is_mesh, is_picture
+from cmah.threads import available_cores
+
+FEW = 64  # files, for which starting processes costs more time than they save
+MOST_WORKERS = 8
+SAMPLED = 4  # times as many points as the model takes are sampled on a mesh
+
+Modality = Literal["image", "shape"]
+
+
+class QueryBatches:
+    """Pictures, meshes and point clouds in batches of one kind each: first the pictures, then the shapes.
+
+    Iterating yields ("image", uint8 [b, 3 or 4, s, s], positions in `files`) or ("shape", named tensors as
+    `EncoderModel.encode_shapes` takes them, positions).
+
+    Attributes:
+        skipped: (position, reason) of each file that could not be read so far.
+
+    Examples:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
+        >>> files = ["demo/meshes/chair/chair_000.obj", "demo/none.jpg"]
+        >>> files += ["demo/dataset/renders/chair.chair_000.obj/00.jpg", "demo/summary.json"]
+        >>> batches = QueryBatches([Path(file) for file in files], model)
+        >>> [(modality, positions) for modality, _, positions in batches]
+        [('image', [2]), ('shape', [0])]
+        >>> [(position, reason.partition(" (")[0]) for position, reason in batches.skipped]
+        [(1, 'demo/none.jpg: no such file'), (3, 'demo/summary.json: expected a picture, a mesh')]
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        model: EncoderModel,
+        framing: Framing = WHOLE,
+        up: str = "y",
+        workers: int | None = None,
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            files: pictures, meshes, and point clouds (.npy).
+            model: what they are made ready for.
+            framing: what of a picture is cut off and painted over.
+            up: "y" or "z", the up axis of meshes and point clouds.
+            workers: processes that read; None: one per core, up to 8, and for few files none but those that meshes are
+                always read in.
+        """
+        self.files, self.model, self.framing, self.up = files, model, framing, up
+        few = 0 if len(files) < FEW else min(available_cores(), MOST_WORKERS)
+        self.workers = few if workers is None else workers
+        self.skipped: list[tuple[int, str]] = []
+
+    def __iter__(self) -> Iterator[tuple[Modality, Any, list[int]]]:
+        self.skipped.clear()
+        yield from self._pictures()
+        positions: list[int] = []
+        shapes: list[dict[str, Tensor]] = []
+        for position, shape in self._shapes():
+            positions.append(position)
+            shapes.append(shape)
+            if len(shapes) == BATCH:
+                yield "shape", _stacked(shapes), positions
+                positions, shapes = [], []
+        if shapes:
+            yield "shape", _stacked(shapes), positions
+
+    def _pictures(self) -> Iterator[tuple[Modality, Tensor, list[int]]]:
+        places = [i for i, path in enumerate(self.files) if is_picture(path)]
+        pictures = [PictureFile(self.files[i]) for i in places]
+        batches = ImageBatches(
+            pictures, self.model.image_size, BATCH, self.workers, self.framing, self.model.masks
+        )
+        kept: set[int] = set()
+        for batch, positions in batches:
+            kept.update(positions)
+            yield "image", batch["image"], [places[i] for i in positions]
+        missing = [i for place, i in enumerate(places) if place not in kept]
+        self.skipped += [(i, reason) for i, (_, reason) in zip(missing, batches.skipped, strict=True)]
+
+    def _shapes(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """The position and the tensors of each mesh and point cloud."""
+        meshes = [i for i, path in enumerate(self.files) if is_mesh(path)]
+        for position, path in enumerate(self.files):
+            if is_mesh(path) or is_picture(path):
+                continue
+            try:
+                yield position, self._cloud(path)
+            except CmahError as error:
+                self.skipped.append((position, str(error)))
+        if not meshes:
+            return
+        model = self.model
+        results = inputs_of_meshes(
+            [self.files[i] for i in meshes],
+            points=SAMPLED * model.points,
+            views=model.views,
+            size=model.image_size,
+            up_axis=self.up,
+            jobs=max(1, self.workers),
+        )
+        for place, arrays in results:
+            if isinstance(arrays, CmahError):
+                self.skipped.append((meshes[place], str(arrays)))
+            else:
+                yield meshes[place], self._mesh(arrays)
+
+    def _cloud(self, path: Path) -> dict[str, Tensor]:
+        if path.suffix.lower() != ".npy":
+            raise CmahError(
+                f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
+            )
+        if self.model.views:
+            raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
+        return {"points": cloud_tensor(load_points_file(path, self.up), self.model)}
+
+    def _mesh(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        shape: dict[str, Tensor] = {}
+        if "points" in arrays:
+            shape["points"] = cloud_tensor(arrays["points"], self.model)
+        if "views" in arrays:
+            shape["views"] = torch.from_numpy(arrays["views"].transpose(0, 3, 1, 2).copy())[None]
+            shape["view_mask"] = torch.ones(1, self.model.views, dtype=torch.bool)
+        return shape
+
+
+def image_tensor(image: np.ndarray) -> Tensor:
+    """An image, uint8 [s, s, c], which may be read-only, as uint8 [1, c, s, s].
+
+    Examples:
+        >>> tuple(image_tensor(np.zeros((8, 8, 3), np.uint8)).shape)
+        (1, 3, 8, 8)
+    """
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+
+
+def cloud_tensor(points: np.ndarray, model: EncoderModel) -> Tensor:
+    """A cloud float [n, 3 or more], y up, in any position and size, as the model takes it: float32 [1, points, 3 or 6].
+
+    Examples:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
+        >>> tuple(cloud_tensor(np.eye(3, dtype=np.float32), model).shape)
+        (1, 512, 3)
+    """
+    return torch.from_numpy(model_input(points, model.points, model.colours))[None]
+
+
+def _stacked(shapes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Shapes of one model as a batch."""
+    return {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}

@@ -1,0 +1,105 @@
+"""Categories and files of items by id, from a dataset's tables: of before and of now, whole and damaged."""
+
+import json
+
+import pytest
+
+from cmah.errors import CmahError, DatasetError
+from cmah.runs.item_details import ItemDetails, mesh_folders
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "data"
+    (root / "photos").mkdir(parents=True)
+    (root / "dataset.json").write_text('{"format": "cmah-dataset", "version": 2}')
+    (root / "shapes.csv").write_text(
+        "shape_id,category,split,points,source\n"
+        "new,chair,test,points/new.npy,/meshes/chair/new.obj\n"
+        "old,lamp,test,points/old.npy,lamp/old.obj\n"
+        "own,,test,points/own.npy,\n"
+        "seen,sofa,test,,\n",
+        encoding="utf-8-sig",
+    )
+    (root / "images.csv").write_text(
+        "image_id,shape_id,category,split,path,kind\nview,new,,,photos/1.jpg,render\nphoto,,mug,test,photos/é.jpg,photo\n"
+    )
+    return root
+
+
+def test_what_is_known_of_each_kind_of_item(root):
+    details = ItemDetails(root)
+    files = str(root.resolve())
+    expected = {
+        "new": ("chair", "/meshes/chair/new.obj"),
+        "old": ("lamp", "lamp/old.obj"),
+        "own": ("", f"{files}/points/own.npy"),
+        "seen": ("sofa", ""),
+        "view": ("chair", f"{files}/photos/1.jpg"),
+        "photo": ("mug", f"{files}/photos/é.jpg"),
+    }
+    assert {name: (details.category(name), details.path(name)) for name in expected} == expected
+    assert details.missing == set()
+    assert (details.category("none"), details.path("none"), details.missing) == ("", "", {"none"})
+
+
+def test_files_of_the_dataset_have_their_category(root, monkeypatch):
+    monkeypatch.chdir(root)
+    details = ItemDetails(root)
+    for name, category in (
+        ("photos/1.jpg", "chair"),
+        (str(root / "photos" / ".." / "photos" / "1.jpg"), "chair"),
+        ("points/old.npy", "lamp"),
+        ("photos/2.jpg", ""),
+        ("/elsewhere/1.jpg", ""),
+    ):
+        assert details.category(name) == category
+
+
+def test_images_are_read_only_if_an_item_is_no_shape(root):
+    (root / "images.csv").unlink()
+    details = ItemDetails(root)
+    assert details.category("new") == "chair"
+    with pytest.raises(DatasetError, match=r"images\.csv: no such file"):
+        details.path("view")
+
+
+def test_pictures_may_lie_elsewhere(root):
+    (root / "dataset.json").write_text('{"format": "cmah-dataset", "version": 2, "root": "/mnt/large"}')
+    assert ItemDetails(root).path("view") == "/mnt/large/photos/1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("shapes.csv", "id\n1\n", r"shapes\.csv: row 1: expected the columns shape_id"),
+        ("shapes.csv", b"shape_id\n\xff\n", r"shapes\.csv: cannot be read"),
+        ("dataset.json", "{", r"dataset\.json: not a readable JSON file"),
+    ],
+)
+def test_damaged_tables_are_named(root, name, content, message):
+    (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DatasetError, match=message):
+        ItemDetails(root)
+
+
+def test_no_dataset(tmp_path):
+    with pytest.raises(DatasetError, match=r"none: no such folder"):
+        ItemDetails(tmp_path / "none")
+    with pytest.raises(CmahError, match="a URL, expected a path; download it first"):
+        ItemDetails("https://example.org/data")
+
+
+def test_folders_of_meshes(root):
+    assert mesh_folders(root) == mesh_folders(root / "none") == []
+    header = {"prepared": {"folders": [{"path": "/a"}, {"path": "/b", "prefix": "new"}]}}
+    (root / "dataset.json").write_text(json.dumps(header))
+    assert mesh_folders(root) == [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]
+    for wrong in (
+        '{"prepared": {"folders": 7}}',
+        '{"prepared": [1]}',
+        "[]",
+        '{"prepared": {"folders": [7]}}',
+    ):
+        (root / "dataset.json").write_text(wrong)
+        assert mesh_folders(root) == []

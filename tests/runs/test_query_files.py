@@ -1,0 +1,76 @@
+"""Files and folders as queries: which files they are, what they are called, and what is refused."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from cmah.errors import CmahError
+from cmah.runs.query_files import query_files, read_list
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Pictures, meshes, and what is neither, in a folder of folders."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "toys/b/z.JPG", "toys/b/a.obj", "toys/c.png", "toys/c_mask.png", "toys/alone_mask.png", "toys/notes.txt",
+        "toys/.hidden.png", "toys/.git/x.png", "toys/__MACOSX/x.png", "toys/a.mtl", "empty/readme.md", "toys/d.npy",
+    ):  # fmt: skip
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("toys/linked").symlink_to(tmp_path / "empty", target_is_directory=True)
+    return tmp_path
+
+
+def test_a_folder_is_all_pictures_and_meshes_in_it(folder):
+    files, refused, lines = query_files(Path("toys"))
+    names = ["toys/alone_mask.png", "toys/b/a.obj", "toys/b/z.JPG", "toys/c.png"]
+    assert [file.name for file in files] == [str(file.path) for file in files] == names
+    assert (refused, lines) == ([], ["toys: 3 pictures and 1 mesh"])
+
+
+def test_one_or_many_of_any_kind_in_the_order_given(folder):
+    assert [file.name for file in query_files("toys/d.npy")[0]] == ["toys/d.npy"]
+    given = (name for name in ["toys/c.png", Path("toys/b"), "empty", "missing.jpg", "https://x.org/a.jpg"])
+    files, refused, _ = query_files(given)
+    assert [file.name for file in files] == ["toys/c.png", "toys/b/a.obj", "toys/b/z.JPG", "missing.jpg"]
+    assert [name for name, _ in refused] == ["empty", "https://x.org/a.jpg"]
+    assert refused[0][1].startswith("empty: no pictures or meshes in it (expected *.jpg")
+    assert refused[1][1].endswith("a URL, expected a path; download it first")
+
+
+@pytest.mark.parametrize("wrong", [7, None, b"a.jpg", [7], ["a.jpg", b"b.jpg"]])
+def test_what_is_no_path_is_refused(wrong):
+    with pytest.raises(CmahError, match=r"expected a path"):
+        query_files(wrong)
+
+
+def test_meshes_have_the_ids_that_prepare_gives_them(folder):
+    def ids(given, prepared=()):
+        return [file.shape_id for file in query_files(given, prepared)[0] if file.path.suffix == ".obj"]
+
+    mesh, top = Path("toys/b/a.obj"), str(folder.resolve())
+    assert ids(mesh) == ["toys/b/a.obj"]  # in no folder: as given
+    assert ids("toys") == ["b.a.obj"]
+    prepared = [{"path": f"{top}/toys", "prefix": ""}]
+    assert ids(mesh, prepared) == ids(mesh.resolve(), prepared) == ids("toys/b", prepared) == ["b.a.obj"]
+    prepared = [{"path": top, "prefix": ""}, {"path": f"{top}/toys/b", "prefix": "new"}]
+    assert ids("toys", prepared) == ["new.a.obj"]  # the innermost counts
+    assert ids("toys", [{"path": f"{top}/other", "prefix": ""}]) == ["b.a.obj"]
+
+
+def test_lists_of_files(tmp_path, monkeypatch):
+    data = b"a.jpg\r\n\n  \nb c.jpg\ncaf\xe9.jpg"
+    (tmp_path / "list.txt").write_bytes(data)
+    expected = ["a.jpg", "b c.jpg", os.fsdecode(b"caf\xe9.jpg")]
+    assert read_list(tmp_path / "list.txt") == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert read_list("-") == expected
+    (tmp_path / "list.txt").write_bytes(b"\n")
+    with pytest.raises(CmahError, match=r"list\.txt: names no file, expected a path on each line"):
+        read_list(tmp_path / "list.txt")
+    with pytest.raises(CmahError, match=r"none\.txt: cannot be read \(No such file"):
+        read_list(tmp_path / "none.txt")

@@ -1,0 +1,52 @@
+"""Names that are no text are given so that the file is found again; addresses are told to be no paths."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cmah.errors import CmahError
+from cmah.file_names import path_of_name, readable_name, readable_text, refuse_url
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.jpg", b"two\nlines %41.jpg", b"tab\t\xff#?.jpg", "é%20.jpg".encode()]
+)
+def test_a_file_is_found_again_by_its_readable_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(os.fsdecode(name)).write_bytes(b"here")
+    readable = readable_name(os.fsdecode(name))
+    readable.encode()  # UTF-8, without surrogates
+    assert readable.isprintable()
+    assert path_of_name(readable).read_bytes() == b"here"
+    assert readable.startswith("file://") == (name != "é%20.jpg".encode())
+
+
+def test_what_no_file_can_be_called_is_still_readable():
+    assert readable_name("\ud800.jpg") == "\\ud800.jpg"
+    assert readable_text("\ud800 \udce9 é") == "\\ud800 \\xe9 é"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("https://example.org/a.jpg", "https://example.org/a.jpg: a URL, expected a path; download it first"),
+        (Path("s3://bucket/a.jpg"), "s3://bucket/a.jpg: a URL, expected a path; download it first"),
+        ("HTTP://x/a", "HTTP://x/a: a URL"),
+        ("file:///tmp/caf%C3%A9.jpg", "file:///tmp/caf%C3%A9.jpg: a URL, expected the path itself: /tmp/café.jpg"),
+        (Path("file:///tmp/a.jpg"), "file:///tmp/a.jpg: a URL, expected the path itself: /tmp/a.jpg"),
+    ],
+)  # fmt: skip
+def test_urls_are_told_to_be_ones(given, said):
+    with pytest.raises(CmahError) as caught:
+        refuse_url(given)
+    assert str(caught.value).startswith(said)
+
+
+def test_what_only_looks_like_a_url_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "a:b.jpg", "C:/photo.jpg", "https.jpg"):
+        refuse_url(name)
+    Path("s3:").mkdir()
+    Path("s3:/a.jpg").touch()
+    refuse_url("s3:/a.jpg")
