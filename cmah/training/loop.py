@@ -141,7 +141,7 @@ class TrainingLoop:
         )
         p = self.progress
         bar = progress(range(training.epochs * self.batches), "train", unit="batch")
-        bar.update(p.epoch * self.batches + p.batch)
+        bar.skip(p.epoch * self.batches + p.batch)
         try:
             while p.epoch < training.epochs and not (training.patience and p.since_best >= training.patience):
                 self.epoch(bar)
