@@ -92,7 +92,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     if os.path.islink(path):
         path = _target(path)  # the file behind the link is replaced, not the link
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
+        fault = f"{path}: a device or a pipe, expected an ordinary file to write"
+        raise CmahError(fault) from FileExistsError(fault)
     temporary = path.parent / f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

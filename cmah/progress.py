@@ -135,9 +135,9 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
         unit: what an item is called on a bar; "it" if empty.
 
     Returns:
-        `Lines`, an iterable of the same items, or a bar of tqdm that is used alike: `set_postfix_str` shows a text after
-        the numbers; where items are not iterated over, `update(n)` counts n more, `skip(n)` counts n that were done
-        before, and `close()` ends it.
+        `Lines`, an iterable of the same items, or a bar of tqdm that is used alike: `set_postfix_str` shows a text
+        after the numbers; where items are not iterated over, `update(n)` counts n more, `skip(n)` counts n that were
+        done before, and `close()` ends it.
 
     Examples:
         >>> [name.upper() for name in progress(["chair", "sofa"], "prepare", unit=" meshes")]
