@@ -120,6 +120,8 @@ def _target(link: Path) -> Path:
 def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder for this process while the block runs; it is made if there is none.
 
+    If the block fails, a folder that was made for it, and is still empty, is removed.
+
     Args:
         folder: the folder.
         wait: wait while another process holds the lock, instead of refusing.
@@ -133,6 +135,7 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         Traceback (most recent call last):
         cmah.errors.CmahError: run: another process is at work in this folder
     """
+    made = [each for each in (Path(folder), *Path(folder).parents) if not os.path.lexists(each)]
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
@@ -145,6 +148,11 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         raise CmahError(f"{folder}: another process is at work in this folder") from None
     try:
         yield
+    except BaseException:
+        with suppress(OSError):  # the first one that is not empty
+            for each in made:
+                each.rmdir()
+        raise
     finally:
         os.close(handle)
 

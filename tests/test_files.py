@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cmah.errors import CmahError
-from cmah.files import atomic_path, read_json, require_file, require_replaceable, write_json
+from cmah.files import atomic_path, locked, read_json, require_file, require_replaceable, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -85,3 +85,21 @@ def test_inputs_foreign_files_links_and_pipes_are_not_written_over(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CmahError, match="a device or a pipe"), atomic_path(tmp_path / "pipe"):
         pass
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine/a/b", "mine"):
+        with pytest.raises(ZeroDivisionError), locked(tmp_path / name):
+            _ = 1 / 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert list((tmp_path / "mine").iterdir()) == []
+
+    def fail() -> None:
+        with locked(tmp_path / "kept"):
+            (tmp_path / "kept/a").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "kept/a").exists()

@@ -24,8 +24,8 @@ def image_states(
     Examples:
         >>> dataset = Dataset.read("demo/dataset")
         >>> root, *states = image_states(dataset, dataset.images[:1], boxes=False)
-        >>> [name for name, _, _ in states]
-        ['renders/armchair.armchair_000.obj/00.jpg', 'renders/armchair.armchair_000.obj/00_mask.png']
+        >>> [name.rpartition("/")[2] for name, _, _ in states]
+        ['00.jpg', '00_mask.png']
     """
     states: list[Any] = [str(dataset.file("").resolve())]
     for image in images:
