@@ -21,7 +21,7 @@ from cmah.data.framing import WHOLE, Framing
 from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.inference import BATCH, in_batches
-from cmah.features.shards import VERSION, Piece, Shard, Shards
+from cmah.features.shards import VERSION, Piece, Shard, Shards, pieces
 from cmah.files import MappedArrays, Skipped, digest, require_file
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
@@ -237,22 +237,16 @@ class ImageEmbedder:
         if bar is not None and begin:
             bar.skip(begin)
         batches = ImageBatches.of(dataset, images[begin:], self.size, BATCH, workers, self.framing)
-        told, end = 0, begin
-        for batch, positions in batches:
-            rows = in_batches(
-                lambda x: self.backbone(x.float() / 255),
-                [batch["image"]],
-                self.device,
-                self.dim,
-                self.backbone,
+
+        def encode(batch: dict[str, torch.Tensor]) -> np.ndarray:
+            pixels = [batch["image"]]
+            return in_batches(
+                lambda x: self.backbone(x.float() / 255), pixels, self.device, self.dim, self.backbone
             )
-            reasons = [reason for _, reason in batches.skipped[told:]]
-            told, first = len(batches.skipped), end
-            end = first + len(positions) + len(reasons)
-            missing = sorted(set(range(first, end)) - {begin + position for position in positions})
+
+        at = begin
+        for rows, left_out, end in pieces(batches, begin, len(images), encode):
             if bar is not None:
-                bar.update(end - first)
-            yield rows, list(zip(missing, reasons, strict=True)), end
-        reasons = [reason for _, reason in batches.skipped[told:]]
-        left_out = list(zip(range(end, len(images)), reasons, strict=True))
-        yield np.zeros((0, self.dim), np.float32), left_out, len(images)
+                bar.update(end - at)
+            at = end
+            yield rows, left_out, end

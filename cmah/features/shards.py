@@ -22,8 +22,10 @@ from numpy.typing import DTypeLike
 
 from cmah.errors import CmahError
 from cmah.files import atomic_path, read_json, write_json
+from cmah.progress import Lines
 
 FORMAT, VERSION = "cmah-embeddings", 1
+SHARD = 4096  # items of `in_shards`
 SECONDS = 10.0  # of computing, of which a killed job loses at most so many
 LeftOut = list[tuple[int, str]]  # position and reason of each item that was skipped
 # rows, what was skipped since the rows before, and the position of the item behind the last of these
@@ -104,12 +106,44 @@ class Shards:
             CmahError: if the folder cannot be written, and that is not borne.
         """
         path = self.folder / f"{name}.npy"
-        left_out = self._checked(path, count)
-        if left_out is not None:
-            return Shard(path, None, count - len(left_out), left_out)
+        if (found := self.find(name, count)) is not None:
+            return found
         rows, left_out = self._computed(path.with_suffix(".part.npz"), count, compute)
         kept = self._write(path, rows, count, left_out)
         return Shard(path, None if kept else rows, len(rows), left_out)
+
+    def find(self, name: str, count: int) -> Shard | None:
+        """A shard that is there; None if it is not, or is not whole.
+
+        Args:
+            name: without suffix.
+            count: items that it was computed of.
+
+        Examples:
+            >>> Shards(Path("none"), dim=2).find("first", 3) is None
+            True
+        """
+        path = self.folder / f"{name}.npy"
+        left_out = self._checked(path, count)
+        return None if left_out is None else Shard(path, None, count - len(left_out), left_out)
+
+    def put(self, name: str, rows: np.ndarray) -> None:
+        """Write a shard of which nothing was left out.
+
+        Args:
+            name: without suffix.
+            rows: [count, dim].
+
+        Raises:
+            CmahError: if the folder cannot be written, and that is not borne.
+
+        Examples:
+            >>> shards = Shards(Path("put"), dim=2)
+            >>> shards.put("first", np.eye(2, dtype=np.float32))
+            >>> shards.find("first", 2).count
+            2
+        """
+        self._write(self.folder / f"{name}.npy", rows, len(rows), [])
 
     def _computed(
         self, part: Path, count: int, compute: Callable[[int], Iterator[Piece]]
@@ -205,9 +239,90 @@ class Shards:
         return sound and rows.dtype == self.dtype and rows.shape == expected
 
 
+def pieces(batches: Any, begin: int, end: int, encode: Callable[[Any], np.ndarray]) -> Iterator[Piece]:
+    """The rows of items that come in batches.
+
+    Args:
+        batches: yields (inputs, positions counted from `begin`) in order; its `skipped` holds, at each moment, (name,
+            reason) of the items that were left out so far.
+        begin: position of the first item.
+        end: position behind the last item.
+        encode: from inputs to rows.
+
+    Examples:
+        >>> from cmah.data.encoding_batches import PointBatches
+        >>> clouds = PointBatches([Path("none.npy")], points=8, batch_size=2)
+        >>> [(len(rows), left_out, end) for rows, left_out, end in pieces(clouds, 4, 5, np.asarray)]
+        [(0, [(4, 'none.npy: no such file (expected a point cloud)')], 5)]
+    """
+    told, at = 0, begin
+    for inputs, positions in batches:
+        rows = encode(inputs)
+        reasons = [reason for _, reason in batches.skipped[told:]]
+        told, stop = len(batches.skipped), at + len(positions) + len(reasons)
+        missing = sorted(set(range(at, stop)) - {begin + position for position in positions})
+        yield rows, list(zip(missing, reasons, strict=True)), stop
+        at = stop
+    reasons = [reason for _, reason in batches.skipped[told:]]
+    yield np.zeros((0, 0), np.float32), list(zip(range(at, end), reasons, strict=True)), end
+
+
+def in_shards(
+    shards: Shards | None,
+    name: str,
+    count: int,
+    width: int,
+    compute: Callable[[int, int], Iterator[Piece]],
+    bar: Lines[int] | None = None,
+) -> tuple[np.ndarray, LeftOut]:
+    """The rows of items and what was left out, kept while they are computed.
+
+    Args:
+        shards: where to keep them; None keeps nothing.
+        name: of the shards.
+        count: number of items.
+        width: of a row.
+        compute: the pieces from one position up to another.
+        bar: of as many items, which is closed at the end.
+
+    Examples:
+        >>> compute = lambda begin, end: iter([(np.zeros((end - begin, 2), np.float32), [], end)])
+        >>> in_shards(Shards(Path("parts"), 2), "image", 5000, 2, compute)[0].shape
+        (5000, 2)
+        >>> sorted(path.name for path in Path("parts").glob("*.npy"))
+        ['image-000000000.npy', 'image-000004096.npy']
+    """
+    parts: list[np.ndarray] = [np.zeros((0, width), np.float32)]
+    left_out: LeftOut = []
+    for first in range(0, count, SHARD):
+        end = min(first + SHARD, count)
+
+        def shifted(begin: int, first: int = first, end: int = end) -> Iterator[Piece]:
+            if bar is not None:
+                bar.skip(first + begin - bar.n)
+            for rows, more, stop in compute(first + begin, end):
+                if bar is not None:
+                    bar.update(stop - bar.n)
+                yield rows, [(position - first, reason) for position, reason in more], stop - first
+
+        if shards is None:
+            for rows, more, _ in shifted(0):
+                parts.append(rows)
+                left_out += [(first + position, reason) for position, reason in more]
+        else:
+            shard = shards.get(f"{name}-{first:09d}", end - first, shifted)
+            parts.append(shard.load())
+            left_out += [(first + position, reason) for position, reason in shard.left_out]
+        if bar is not None:
+            bar.skip(end - bar.n)
+    if bar is not None:
+        bar.close()
+    return _joined(parts), left_out
+
+
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     """The rows of all parts; those without rows may be of another width."""
-    return np.concatenate([rows for rows in parts if len(rows)] or parts[-1:])
+    return np.concatenate([rows for rows in parts if len(rows)] or parts[:1])
 
 
 def _checksum(path: Path) -> int:
