@@ -14,6 +14,8 @@ import click
 
 import cmah
 from cmah.cli.options import strict
+from cmah.cli.stopping import ARGUMENTS, CAN_RESUME, STATUS, Stopping, stopped
+from cmah.progress import say
 
 COMMANDS = {
     "demo": "run everything below on synthetic shapes; ends with a page to look at",
@@ -47,16 +49,26 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         return strict(command)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the arguments, to name the command that goes on when this one is stopped."""
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; Ctrl-C ends it with the exit status that shells expect."""
+        """Run a command; Ctrl-C and SIGTERM end it with the exit status that shells expect."""
+        stopping = Stopping()
         try:
-            return super().invoke(ctx)
+            with stopping.watching():
+                return super().invoke(ctx)
         except BrokenPipeError:
             _close_output()  # whoever read it has enough, as `head` has
             sys.exit(141)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            sys.exit(130)
+        except (KeyboardInterrupt, Exception) as error:
+            # an error after the signal is its consequence, such as that of a worker that got it too
+            if not isinstance(error, KeyboardInterrupt) and stopping.since is None:
+                raise
+            say(stopped(ctx.meta[ARGUMENTS], resume=ctx.meta.get(CAN_RESUME, bool)()))
+            sys.exit(STATUS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One line per command."""
@@ -98,9 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"Error: {' '.join(text.split())}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
+    except KeyboardInterrupt:  # before or after a command
+        click.echo("stopped", err=True)
+        sys.exit(STATUS)
     except ModuleNotFoundError as error:
         if debug or (error.name or "").startswith("cmah"):
             raise

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cmah.cli import options
+from cmah.cli.stopping import CAN_RESUME
 
 
 @click.command("train")
@@ -126,24 +127,20 @@ def train(
         "loss": {"negatives": negatives},
         "training": {"epochs": epochs, "seed": seed},
     }
-    try:
-        cmah.train(
-            dataset,
-            out,
-            recipe=recipe,
-            preset=preset,
-            config=config,
-            settings=settings,
-            overrides=_without_none(given),
-            device=device,
-            resume=resume,
-            verify=verify,
-            report=say,
-        )
-    except KeyboardInterrupt:
-        if (out / "config.json").exists():
-            say(f"stopped; cmah train {dataset} --out {out} --resume goes on from the last save")
-        raise
+    click.get_current_context().meta[CAN_RESUME] = (out / "config.json").exists
+    cmah.train(
+        dataset,
+        out,
+        recipe=recipe,
+        preset=preset,
+        config=config,
+        settings=settings,
+        overrides=_without_none(given),
+        device=device,
+        resume=resume,
+        verify=verify,
+        report=say,
+    )
     if as_json:
         records = read_metrics(out)
         click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))

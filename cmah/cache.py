@@ -10,13 +10,18 @@ from pathlib import Path
 
 from cmah.errors import CmahError
 from cmah.files import digest, read_json, sha256, write_json
+from cmah.progress import say
 
 FORMAT, VERSION = "cmah-digest", 1
 SETTLED = 2.0  # seconds after which a change of a file cannot leave its times as they are
+NOWHERE = Path(os.devnull) / "cmah"  # in which nobody can write or find anything
+_told: set[Path] = set()  # the cache folders of which the user knows that they cannot be written
 
 
 def cache_folder() -> Path:
     """Where cmah keeps what it can compute again.
+
+    Where no home folder is known, as in some containers, it is a path that nobody can write to: nothing is kept then.
 
     Examples:
         >>> from unittest.mock import patch
@@ -26,8 +31,44 @@ def cache_folder() -> Path:
     """
     for variable, inner in (("CMAH_CACHE", ""), ("XDG_CACHE_HOME", "cmah")):
         if os.environ.get(variable):
-            return Path(os.environ[variable]).expanduser() / inner
-    return Path("~/.cache/cmah").expanduser()
+            return _expanded(Path(os.environ[variable])) / inner
+    return _expanded(Path("~/.cache/cmah"))
+
+
+def _expanded(path: Path) -> Path:
+    """A path without "~"."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no home folder is known
+        return NOWHERE
+
+
+def tell_not_kept(reason: str) -> None:
+    """Say on standard error that the cache folder cannot be written, once in the life of a process.
+
+    The job goes on: what it computes serves itself alone.
+
+    Args:
+        reason: the path that could not be written, and why.
+
+    Examples:
+        >>> from contextlib import redirect_stderr
+        >>> import sys
+        >>> with redirect_stderr(sys.stdout):
+        ...     for _ in range(2):
+        ...         tell_not_kept("/cache/features: cannot be written (Read-only file system)")
+        /cache/features: cannot be written (Read-only file system); what is computed is not kept for the next time ...
+    """
+    folder = cache_folder()
+    if folder in _told:
+        return
+    _told.add(folder)
+    if NOWHERE in (folder, *folder.parents):
+        reason = "no home folder is known"
+    say(
+        f"{reason}; what is computed is not kept for the next time (the environment variable CMAH_CACHE chooses "
+        "another cache folder)"
+    )
 
 
 def file_digest(path: str | Path, *, verify: bool = False) -> str:
@@ -71,7 +112,7 @@ def file_digest(path: str | Path, *, verify: bool = False) -> str:
 
 def _remembered(record: Path, identity: list[str | int]) -> str:
     """The digest in a record of the cache; "" if there is none for just this file."""
-    if not record.is_file():
+    if not os.path.isfile(record):  # which says no, too, where the folder may not be entered
         return ""
     with suppress(CmahError, OSError):
         entry = read_json(record)

@@ -185,7 +185,8 @@ def _replaced(path: str | Path) -> Path:
     if os.path.islink(path):
         path = _target(path)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise CmahError(f"{path}: a device or a pipe, expected an ordinary file to write")
+        fault = f"{path}: a device or a pipe, expected an ordinary file to write"
+        raise CmahError(fault) from FileExistsError(fault)
     return path
 
 
@@ -218,6 +219,8 @@ def _target(link: Path) -> Path:
 def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder for this process while the block runs; it is made if there is none.
 
+    If the block fails, a folder that was made for it, and is still empty, is removed.
+
     Args:
         folder: the folder.
         wait: wait while another process holds the lock, instead of refusing.
@@ -231,6 +234,7 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         Traceback (most recent call last):
         cmah.errors.CmahError: run: another process is at work in this folder
     """
+    made = [each for each in (Path(folder), *Path(folder).parents) if not os.path.lexists(each)]
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
@@ -246,6 +250,11 @@ def locked(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         raise CmahError(f"{folder}: cannot be locked ({error.strerror})") from None
     try:
         yield
+    except BaseException:
+        with suppress(OSError):  # the first one that is not empty
+            for each in made:
+                each.rmdir()
+        raise
     finally:
         os.close(handle)
 

@@ -1,13 +1,14 @@
 """How many cores there are, and running tasks on a pool of threads."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
 from cmah.checks import as_int
 from cmah.errors import CodesError
+from cmah.progress import progress
 
 T = TypeVar("T")
 MAX_THREADS = 1024  # more than any machine has cores
@@ -49,18 +50,25 @@ def thread_count(threads: int | None) -> int:
     return int(threads)
 
 
-def in_threads(tasks: Sequence[Callable[[], T]], threads: int) -> list[T]:
+def in_threads(tasks: Sequence[Callable[[], T]], threads: int, label: str = "") -> list[T]:
     """Run tasks on `threads` threads and return their results in order.
 
     Only tasks that release the interpreter's lock, as compiled kernels do, gain from it.
+
+    Args:
+        tasks: functions without arguments.
+        threads: at least 1.
+        label: of the progress bar; none without it.
 
     Examples:
         >>> in_threads([lambda: sum(range(5)), lambda: 3 * 3], threads=2)
         [10, 9]
     """
     if threads == 1 or len(tasks) < 2:
-        return [task() for task in tasks]
-    return list(_pool(threads, os.getpid()).map(lambda task: task(), tasks))
+        results: Iterator[T] = (task() for task in tasks)
+    else:
+        results = _pool(threads, os.getpid()).map(lambda task: task(), tasks)
+    return list(progress(results, label, len(tasks)) if label else results)
 
 
 @cache

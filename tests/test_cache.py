@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cmah.cache import cache_folder, file_digest
+from cmah.cache import NOWHERE, cache_folder, file_digest, tell_not_kept
 from cmah.files import sha256
 
 
@@ -101,3 +101,29 @@ def test_a_cache_that_cannot_be_written_costs_time_only(old_file, settled, tmp_p
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("CMAH_CACHE", str(tmp_path / "file"))
     assert file_digest(old_file) == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch, capsys, old_file, settled):
+    def homeless(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("cmah.cache._told", set())
+    monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    for name in ("CMAH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_folder() == NOWHERE
+    assert file_digest(old_file) == hashlib.sha256(b"weights").hexdigest()
+    tell_not_kept("/dev/null/cmah/features: cannot be written (Not a directory)")
+    assert capsys.readouterr().err.startswith("no home folder is known; what is computed is not kept")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_folder_in_place_of_a_record_costs_time_only(
+    make, old_file, settled, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CMAH_CACHE", str(tmp_path / "cache"))
+    value = file_digest(old_file)
+    (record,) = (tmp_path / "cache/digests").iterdir()
+    record.unlink()
+    make(record)
+    assert file_digest(old_file) == value

@@ -9,6 +9,7 @@ from cmah.errors import CmahError
 from cmah.files import (
     atomic_path,
     atomic_paths,
+    locked,
     read_json,
     require_file,
     require_replaceable,
@@ -159,3 +160,21 @@ def test_a_file_that_may_not_be_read(tmp_path):
         pytest.skip("root reads what no one may read")
     with pytest.raises(CmahError, match=r"a\.json: cannot be read \(Permission denied\)"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine/a/b", "mine"):
+        with pytest.raises(ZeroDivisionError), locked(tmp_path / name):
+            _ = 1 / 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert list((tmp_path / "mine").iterdir()) == []
+
+    def fail() -> None:
+        with locked(tmp_path / "kept"):
+            (tmp_path / "kept/a").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (tmp_path / "kept/a").exists()

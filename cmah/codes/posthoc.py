@@ -21,6 +21,7 @@ from cmah.codes.npz import NpzReader
 from cmah.codes.vector_table import COLUMNS
 from cmah.errors import CodesError
 from cmah.files import require_replaceable
+from cmah.progress import progress
 from cmah.vectors import unit_rows
 
 HashMethod = Literal["lsh", "pca", "itq"]
@@ -322,7 +323,7 @@ def _projection(centred: np.ndarray, bits: int, method: str, random: np.random.G
     rotation, _ = np.linalg.qr(random.standard_normal((bits, bits)))
     if method == "itq":
         reduced = centred @ components
-        for _ in range(ITERATIONS):
+        for _ in progress(range(ITERATIONS), "rotation", unit="iteration"):
             signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
             left, _, right = np.linalg.svd(signs.T @ reduced)
             rotation = (left @ right).T  # the rotation that brings `reduced` nearest to the signs

@@ -4,8 +4,11 @@ What a batch holds is a function of the seed and its place in the run, so that t
 of workers, and a resumed run sees what an uninterrupted one would have seen.
 """
 
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
@@ -207,7 +210,7 @@ def fits_shared(workers: int, batch_bytes: int) -> bool:
 
 
 def quiet_worker(_: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process handles it, and the workers end with the main process.
+    """Ignore Ctrl-C in a worker, which the main process handles, and end the worker if the main process is killed.
 
     Examples:
         >>> before = signal.getsignal(signal.SIGINT)
@@ -216,3 +219,13 @@ def quiet_worker(_: int) -> None:
         'SIG_IGN'
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        threading.Thread(target=_end_after, args=(parent.pid,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """End this process within a second of its parent's end, even while it waits for somebody to take a batch."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

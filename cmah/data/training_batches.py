@@ -5,6 +5,7 @@ epoch): the batches are the same with any number of workers, and a resumed run s
 have seen. Workers only decode, augment and draw; they never run Numba's parallel kernels, which do not survive a fork.
 """
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 
@@ -15,11 +16,12 @@ from cmah.data.augmentation import NO_IMAGE_AUGMENTATION, ImageAugmentation
 from cmah.data.augmented_pictures import AugmentedPictures
 from cmah.data.dataset import Dataset, Image
 from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
+from cmah.data.file_states import image_states
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, CmahWarning, DatasetError
-from cmah.files import Skipped
+from cmah.files import Skipped, digest
 from cmah.progress import progress
 
 
@@ -195,6 +197,34 @@ class TrainingPairs(torch.utils.data.Dataset):
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
         """An image of the dataset, augmented: uint8 [3, size, size], or [4, size, size] with masks."""
         return self._drawing.draw(image, rng)
+
+    @property
+    def views_key(self) -> str:
+        """A hash that changes with any of the images' files, and with how images vary.
+
+        Examples:
+            >>> dataset = Dataset.read("demo/dataset").select("test")
+            >>> keys = [TrainingPairs(dataset, image_size=size, points=64).views_key for size in (32, 32, 64)]
+            >>> keys[0] == keys[1], keys[0] == keys[2]
+            (True, False)
+        """
+        drawing = self._drawing
+        how = [repr(drawing.augmentation), drawing.framing.key, drawing.masks, self.image_size]
+        images = [image for views in self.images for image in views]
+        return digest([how, image_states(self.dataset, images)])
+
+    @property
+    def clouds_key(self) -> str:
+        """A hash that changes with any point, and with how clouds are drawn.
+
+        Examples:
+            >>> dataset = Dataset.read("demo/dataset").select("test")
+            >>> keys = [TrainingPairs(dataset, image_size=32, points=n).clouds_key for n in (64, 64, 32)]
+            >>> keys[0] == keys[1], keys[0] == keys[2]
+            (True, False)
+        """
+        content = hashlib.sha256(np.ascontiguousarray(self._points)).hexdigest()
+        return digest([content, self._offsets.tolist(), self.points, repr(self.point_augmentation)])
 
     @property
     def sample_bytes(self) -> int:

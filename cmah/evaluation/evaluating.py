@@ -233,7 +233,7 @@ def _measure(
         return columns, rank_sums, radius_sums
 
     tasks = [partial(task, *part) for part in chunks(len(query), ranked.width)]
-    done = in_threads(tasks, thread_count(threads))
+    done = in_threads(tasks, thread_count(threads), "measuring")
     per_query = {name: np.concatenate([columns[name] for columns, _, _ in done]) for name in done[0][0]}
     count = int((~np.isnan(per_query["ap"])).sum())
     precision, recall = mean_curves([sums for _, sums, _ in done], count)

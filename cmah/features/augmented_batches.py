@@ -1,14 +1,14 @@
 """Features of frozen towers, computed once for a few augmented copies of every image and cloud."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
-from cmah.errors import CmahError
-from cmah.progress import progress
+from cmah.errors import DatasetError
+from cmah.features.tower_features import tower_features
 
 IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM, VIEW_STREAM = (
     10,
@@ -16,7 +16,6 @@ IMAGE_STREAM, CLOUD_STREAM, COPY_STREAM, VIEW_STREAM = (
     12,
     13,
 )  # separate the random streams of one seed
-BATCH = 8  # small enough for a CPU's caches; the features do not depend on it
 
 
 class FeatureBatches(TrainingBatches):
@@ -47,7 +46,10 @@ class FeatureBatches(TrainingBatches):
         copies: int,
         pictured: int,
     ) -> None:
-        """Run the towers over every copy, on the device they are on; features are kept as float16.
+        """Run the towers over every copy, on the device they are on; features are kept as float16, also in the cache.
+
+        Images that cannot be read are added to `pairs.skipped`: another view of the shape takes the place of each, and
+        the next shape that of a shape without any other, as in `TrainingPairs`.
 
         Args:
             pairs: what to draw from.
@@ -64,48 +66,48 @@ class FeatureBatches(TrainingBatches):
         self.pictured = pictured if image_tower and shape_tower else len(pairs)
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
         self.image_features = self.shape_features = None
+        # of each shape the one that takes its place: itself, but for shapes of which no image can be read
+        self.stand_in = np.arange(len(pairs))
         if image_tower is not None:
-            images = [image for views in pairs.images for image in views]
-
-            def draw_image(i: int, rng: np.random.Generator) -> np.ndarray:
-                return pairs.draw_view(images[i], rng)
-
-            self.image_features = self._run(
-                image_tower, draw_image, len(images), IMAGE_STREAM, "image features"
-            )
+            self.image_features = self._of_images(image_tower)
         if shape_tower is not None:
-            self.shape_features = self._run(
-                shape_tower, pairs.draw_points, len(pairs), CLOUD_STREAM, "shape features"
+            features, _ = tower_features(
+                shape_tower,
+                pairs.draw_points,
+                len(pairs),
+                copies,
+                (pairs.seed, CLOUD_STREAM),
+                content=pairs.clouds_key,
+                label="shape features",
             )
+            self.shape_features = torch.from_numpy(features)
 
-    def _run(
-        self,
-        tower: nn.Module,
-        draw: Callable[[int, np.random.Generator], np.ndarray],
-        count: int,
-        stream: int,
-        label: str,
-    ) -> Tensor:
-        """Features float16 [count, copies, dim]; an image that cannot be read gets those of the one before."""
-        device = next(tower.parameters()).device
-        total = count * self.copies
-        rows: list[Tensor] = []
-        last: np.ndarray | None = None
-        for first in progress(range(0, total, BATCH), label):
-            inputs = []
-            for number in range(first, min(first + BATCH, total)):
-                item, copy = divmod(number, self.copies)
-                try:
-                    last = draw(item, np.random.default_rng([self.pairs.seed, stream, item, copy]))
-                except CmahError:
-                    if last is None:
-                        raise
-                inputs.append(last)
-            x = torch.from_numpy(np.stack(inputs)).to(device)
-            with torch.inference_mode():
-                rows.append(tower(x.float() / 255 if x.dtype == torch.uint8 else x).half().cpu())
-        features = torch.cat(rows)
-        return features.reshape(count, self.copies, -1)
+    def _of_images(self, tower: nn.Module) -> Tensor:
+        """Features float16 [images, copies, dim] of all images, shape after shape."""
+        pairs = self.pairs
+        images = [image for views in pairs.images for image in views]
+        features, unreadable = tower_features(
+            tower,
+            lambda i, rng: pairs.draw_view(images[i], rng),
+            len(images),
+            self.copies,
+            (pairs.seed, IMAGE_STREAM),
+            content=pairs.views_key,
+            label="image features",
+        )
+        if len(unreadable) == len(images):
+            raise DatasetError([f"{pairs.dataset.root}: no image could be read; the first: {unreadable[0]}"])
+        pairs.skipped += [(images[i].image_id, reason) for i, reason in unreadable.items()]
+        readable = [i for i in range(len(images)) if i not in unreadable]
+        for i in unreadable:
+            shape = int(np.searchsorted(self.first_view, i, side="right")) - 1
+            own = [j for j in range(*self.first_view[shape : shape + 2].tolist()) if j not in unreadable]
+            if own:
+                features[i] = features[min(own, key=lambda j: abs(j - i))]
+            else:
+                later = next((j for j in readable if j > i), readable[0])
+                self.stand_in[shape] = np.searchsorted(self.first_view, later, side="right") - 1
+        return torch.from_numpy(features)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, Tensor]]:
         """As in `TrainingBatches`, with the features of a random copy of each sample."""
@@ -127,9 +129,8 @@ class FeatureBatches(TrainingBatches):
         for place, keys in enumerate(self.order, first_batch):
             rng = np.random.default_rng([self.pairs.seed, VIEW_STREAM, number, place])
             read = [self.pairs[key] for key in keys[: self.pictured]]
-            index = [int(item["index"]) for item in read] + [
-                position for _, position in keys[self.pictured :]
-            ]
+            index = [int(item["index"]) for item in read]
+            index += [int(self.stand_in[position]) for _, position in keys[self.pictured :]]
             view = [int(item["view"]) for item in read]
             view += [int(rng.integers(len(self.pairs.images[i]))) for i in index[self.pictured :]]
             fields = {name: np.stack([item[name] for item in read]) for name in ("image", "points")}

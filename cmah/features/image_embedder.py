@@ -6,7 +6,6 @@ could not be read. A shard's name is a hash of its images' paths, sizes and time
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,29 +13,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from cmah.cache import cache_folder, file_digest
+from cmah.cache import cache_folder, file_digest, tell_not_kept
 from cmah.data.dataset import Dataset, Image
 from cmah.data.encoding_batches import ImageBatches
+from cmah.data.file_states import image_states
 from cmah.data.framing import WHOLE, Framing
 from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.inference import BATCH, in_batches
-from cmah.features.shards import VERSION, LeftOut, Shards
+from cmah.features.shards import VERSION, Piece, Shard, Shards, pieces
 from cmah.files import MappedArrays, Skipped, digest, require_file
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
 from cmah.models.pretrained.image_towers import ImageBackbone
-from cmah.progress import progress
+from cmah.progress import Lines, progress
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.text_towers import TextEncoder
 
-SHARD = 2048  # images; a killed job loses at most so many
+SHARD = 2048  # images
 OPEN = 256  # shards that a table keeps mapped
 
 
 class EmbeddingTable:
-    """Embeddings of images, row by row; the rows stay on disk and are mapped when asked for.
+    """Embeddings of images, row by row; rows on disk are mapped when asked for.
 
     Attributes:
         dim: width of a row.
@@ -45,25 +45,24 @@ class EmbeddingTable:
 
     Examples:
         >>> np.save("shard.npy", np.array([[1, 2], [3, 4]], np.float32))
-        >>> table = EmbeddingTable(2, [(Path("shard.npy"), 2)], kept=[0, 2], skipped=[("1.png", "broken")])
+        >>> shard = Shard(Path("shard.npy"), None, 2, [(1, "broken")])
+        >>> table = EmbeddingTable(2, [shard], kept=[0, 2], skipped=[("1.png", "broken")])
         >>> table.rows([1, 0]).tolist()
         [[3.0, 4.0], [1.0, 2.0]]
     """
 
-    def __init__(
-        self, dim: int, shards: Sequence[tuple[Path, int]], kept: list[int], skipped: Skipped
-    ) -> None:
+    def __init__(self, dim: int, shards: Sequence[Shard], kept: list[int], skipped: Skipped) -> None:
         """Open nothing yet.
 
         Args:
             dim: width of a row.
-            shards: file and number of rows of each.
+            shards: their rows, one after the other.
             kept: see the class.
             skipped: see the class.
         """
         self.dim, self.kept, self.skipped = dim, kept, skipped
-        self._files = [path for path, _ in shards]
-        self._first = np.cumsum([0, *(rows for _, rows in shards)])
+        self._shards = list(shards)
+        self._first = np.cumsum([0, *(shard.count for shard in shards)])
         self._open = MappedArrays(OPEN)
 
     def __len__(self) -> int:
@@ -72,7 +71,8 @@ class EmbeddingTable:
     @property
     def key(self) -> str:
         """A hash that changes with the encoder, with any of the images' files and with their order."""
-        return digest([[f"{path.parent.name}/{path.name}" for path in self._files], self.kept])
+        paths = [shard.path for shard in self._shards]
+        return digest([[f"{path.parent.name}/{path.name}" for path in paths], self.kept])
 
     def rows(self, indices: Any) -> np.ndarray:
         """The rows of these numbers, in their order, float32 [k, dim], as the encoder gave them (of any norm).
@@ -85,9 +85,10 @@ class EmbeddingTable:
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} of a table of {len(self)}")
         values = np.empty((len(wanted), self.dim), np.float32)
         shards = np.searchsorted(self._first, wanted, side="right") - 1
-        for shard in np.unique(shards).tolist():
-            here = shards == shard
-            values[here] = self._open(self._files[shard])[wanted[here] - self._first[shard]]
+        for number in np.unique(shards).tolist():
+            here, shard = shards == number, self._shards[number]
+            rows = self._open(shard.path) if shard.rows is None else shard.rows
+            values[here] = rows[wanted[here] - self._first[number]]
         return values
 
 
@@ -155,7 +156,7 @@ class ImageEmbedder:
         parts = [encoder, file_digest(path), backbone.preprocessing, framing.key, str(VERSION)]
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         self.folder = (cache or cache_folder()) / "embeddings" / self.key
-        self.shards = Shards(self.folder, self.dim)
+        self.shards = Shards(self.folder, self.dim, unwritable=lambda error: tell_not_kept(str(error)))
         self._texts: TextEncoder | None = None
 
     @classmethod
@@ -176,27 +177,28 @@ class ImageEmbedder:
             workers: processes that decode.
             label: of the progress bar; none without it.
 
+        Where the cache cannot be written, the embeddings stay in memory, and a line on standard error says so.
+
         Raises:
-            CmahError: if the cache cannot be written.
             RunError: if the encoder gives anything but finite numbers.
         """
         bar = progress(range(len(images)), label, unit="image") if label else None
-        shards: list[tuple[Path, int]] = []
+        shards: list[Shard] = []
         kept: list[int] = []
         skipped: Skipped = []
         for first in range(0, len(images), SHARD):
             part = images[first : first + SHARD]
 
-            def compute(part: Sequence[Image] = part) -> tuple[np.ndarray, LeftOut]:
-                return self._embedded(dataset, part, workers, bar)
+            def compute(begin: int, part: Sequence[Image] = part) -> Iterator[Piece]:
+                return self._embedded(dataset, part, begin, workers, bar)
 
-            path, left_out = self.shards.get(self._name(dataset, part), len(part), compute)
+            shard = self.shards.get(self._name(dataset, part), len(part), compute)
             if bar is not None:
-                bar.update(first + len(part) - bar.n)
-            missing = {position for position, _ in left_out}
+                bar.skip(first + len(part) - bar.n)
+            missing = {position for position, _ in shard.left_out}
             kept += [first + i for i in range(len(part)) if i not in missing]
-            skipped += [(str(dataset.file(part[i].path)), reason) for i, reason in left_out]
-            shards.append((path, len(part) - len(left_out)))
+            skipped += [(str(dataset.file(part[i].path)), reason) for i, reason in shard.left_out]
+            shards.append(shard)
         if bar is not None:
             bar.close()
         return EmbeddingTable(self.dim, shards, kept, skipped)
@@ -214,46 +216,37 @@ class ImageEmbedder:
         for first in range(0, len(texts), SHARD):
             part = list(texts[first : first + SHARD])
 
-            def compute(part: list[str] = part) -> tuple[np.ndarray, LeftOut]:
+            def compute(begin: int, part: list[str] = part) -> Iterator[Piece]:
                 if self._texts is None:
                     self._texts = TextEncoder(self.encoder, self.weights, self.device)
-                return self._texts.encode(part), []
+                yield self._texts.encode(part[begin:]), [], len(part)
 
-            path, _ = self.shards.get(f"texts-{digest(part)}", len(part), compute)
-            parts.append(np.load(path, allow_pickle=False))
+            parts.append(self.shards.get(f"texts-{digest(part)}", len(part), compute).load())
         return np.concatenate(parts)
 
     def _name(self, dataset: Dataset, images: Sequence[Image]) -> str:
         """A name that changes with any of the images' files, and with the boxes that they are cropped to."""
-        states: list[Any] = [str(dataset.file("").resolve())]
-        for image in images:
-            names = [image.path, image.mask] if self.framing.reads_mask and image.mask else [image.path]
-            for name in names:
-                try:
-                    state = os.stat(dataset.file(name))
-                    states.append([name, state.st_size, state.st_mtime_ns])
-                except OSError:
-                    states.append([name])
-            if self.framing.crop == "box" and image.bbox:
-                states.append([*image.bbox])
+        masks, boxes = self.framing.reads_mask, self.framing.crop == "box"
+        states = image_states(dataset, images, masks=masks, boxes=boxes)
         return f"images-{digest(states)}"
 
     def _embedded(
-        self, dataset: Dataset, images: Sequence[Image], workers: int, bar: Any
-    ) -> tuple[np.ndarray, LeftOut]:
-        """Rows [k, dim] of the images that can be read, and (position, reason) of the others."""
-        batches = ImageBatches.of(dataset, images, self.size, BATCH, workers, self.framing)
-        kept: list[int] = []
+        self, dataset: Dataset, images: Sequence[Image], begin: int, workers: int, bar: Lines[int] | None
+    ) -> Iterator[Piece]:
+        """Rows [k, dim] of the images from `begin` on that can be read, and (position, reason) of the others."""
+        if bar is not None and begin:
+            bar.skip(begin)
+        batches = ImageBatches.of(dataset, images[begin:], self.size, BATCH, workers, self.framing)
 
-        def pixels() -> Iterator[torch.Tensor]:
-            for batch, positions in batches:
-                kept.extend(positions)
-                if bar is not None:
-                    bar.update(len(positions))
-                yield batch["image"]
+        def encode(batch: dict[str, torch.Tensor]) -> np.ndarray:
+            pixels = [batch["image"]]
+            return in_batches(
+                lambda x: self.backbone(x.float() / 255), pixels, self.device, self.dim, self.backbone
+            )
 
-        rows = in_batches(
-            lambda x: self.backbone(x.float() / 255), pixels(), self.device, self.dim, self.backbone
-        )
-        missing = sorted(set(range(len(images))) - set(kept))
-        return rows, [(i, reason) for i, (_, reason) in zip(missing, batches.skipped, strict=True)]
+        at = begin
+        for rows, left_out, end in pieces(batches, begin, len(images), encode):
+            if bar is not None:
+                bar.update(end - at)
+            at = end
+            yield rows, left_out, end

@@ -1,6 +1,8 @@
 """Similarities of all pairs of shapes within each category, on disk: ShapeNet-55 has 10⁸ such pairs."""
 
 import json
+import os
+import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cmah.cache import tell_not_kept
 from cmah.errors import CmahError
 from cmah.files import MappedArrays, atomic_path, locked, write_json
 from cmah.negatives.similarities import Views, tiles
@@ -50,6 +53,7 @@ class SimilarityStore:
         for number, block in enumerate(blocks):
             self.block[block], self.place[block] = number, np.arange(len(block))
         self._open = MappedArrays(OPEN_FILES)
+        self._own: tempfile.TemporaryDirectory[str] | None = None  # which goes when the store goes
 
     @classmethod
     def build(
@@ -64,6 +68,7 @@ class SimilarityStore:
 
         The folder must serve this input only (name it by a hash of the input): files in it are not computed again. A
         second process that builds the same folder waits for the first. Memory is bounded however large a category is.
+        Where the folder cannot be written, a temporary one takes its place, and a line on standard error says so.
 
         Args:
             folder: created if it does not exist.
@@ -73,16 +78,37 @@ class SimilarityStore:
             landmarks: for "i2l2" and "i2l2_all_pairs", [L, F] of each category of two shapes or more.
 
         Raises:
-            CmahError: if the folder cannot be written, or an embedding is not finite.
+            CmahError: if the temporary folder cannot be written either, or an embedding is not finite.
         """
-        folder = Path(folder)
+        try:
+            return cls._built(Path(folder), measure, blocks, views, landmarks)
+        except CmahError as error:
+            if not isinstance(error.__cause__ or error.__context__, OSError):
+                raise
+            tell_not_kept(str(error))
+        own = tempfile.TemporaryDirectory(prefix="cmah-", ignore_cleanup_errors=True)
+        store = cls._built(Path(own.name), measure, blocks, views, landmarks)
+        store._own = own
+        return store
+
+    @classmethod
+    def _built(
+        cls,
+        folder: Path,
+        measure: str,
+        blocks: Sequence[np.ndarray],
+        views: Views,
+        landmarks: Sequence[np.ndarray | None] | None,
+    ) -> "SimilarityStore":
+        """As `build`, in this folder or not at all."""
         store = cls(folder, blocks)
         header = {"format": FORMAT, "version": VERSION, "measure": measure, "sizes": store.sizes}
         todo = [number for number, size in enumerate(store.sizes) if size > 1]
         with locked(folder, wait=True):
             if not _same(folder / "similarities.json", header):
                 for old in folder.glob("block_*.npy"):
-                    old.unlink()
+                    with suppress(OSError):  # a folder of this name makes the writing fail
+                        old.unlink()
                 write_json(folder / "similarities.json", header)
             for left_over in folder.glob(
                 ".*.tmp.npy"
@@ -94,7 +120,8 @@ class SimilarityStore:
                     of_category = None if landmarks is None else landmarks[number]
                     with atomic_path(store._path(number)) as path:
                         crc = _write_block(path, measure, blocks[number], views, of_category, bar.update)
-                        store._path(number).with_suffix(".crc").write_text(f"{crc:08x}\n")
+                        with atomic_path(store._path(number).with_suffix(".crc")) as record:
+                            record.write_text(f"{crc:08x}\n")
         return store
 
     def batch(self, index: np.ndarray, alpha: float) -> np.ndarray:
@@ -126,7 +153,10 @@ class SimilarityStore:
 
     def _is_whole(self, number: int) -> bool:
         """Whether a block's file exists, has the right length, and matches its checksum."""
+        files = (self._path(number), self._path(number).with_suffix(".crc"))
         with suppress(CmahError, OSError, ValueError):
+            if not all(map(os.path.isfile, files)):  # a pipe would keep its reader waiting
+                return False
             expected = int(self._path(number).with_suffix(".crc").read_text()[:9], 16)
             if zlib.crc32(self._values(number).data) == expected:
                 return True
@@ -155,6 +185,8 @@ def _pairs(size: int) -> int:
 
 def _same(path: Path, header: dict[str, object]) -> bool:
     """Whether a folder was written for the same measure and blocks."""
+    if not os.path.isfile(path):
+        return False
     try:
         return bool(json.loads(path.read_text(encoding="utf-8")) == header)
     except (OSError, ValueError, RecursionError):

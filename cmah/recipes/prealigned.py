@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from cmah.config.schema import Config
 from cmah.losses.hard_contrastive import annealed_beta, hard_info_nce
 from cmah.recipes.two_tower_recipe import TowersLoss, TwoTowerRecipe
 from cmah.settings import Count, ProperShare
@@ -71,6 +72,12 @@ class PrealignedRecipe(TwoTowerRecipe):
 
     loss_config = LossConfig
     presets: ClassVar = {"finetune": _PRESET, "scratch": _SCRATCH}
+
+    @classmethod
+    def follows_epochs(cls, config: Config) -> str:
+        """β, where it has several stages."""
+        s = config.loss
+        return "loss.beta" if s.beta_stages > 1 and s.beta != s.beta_end else ""
 
     def described(self) -> str:
         """The loss in words."""

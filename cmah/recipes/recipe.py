@@ -69,6 +69,11 @@ class Recipe(ABC):
         """How many samples an epoch goes over, before shapes are held out, and what they are: here shapes."""
         return len(data.select(config.data.split).shapes), "shapes"
 
+    @classmethod
+    def follows_epochs(cls, config: Config) -> str:
+        """The setting that changes over the whole training, so that it depends on the number of epochs; "" for none."""
+        return ""
+
     @abstractmethod
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss of a batch, and its named parts before they are weighted.

@@ -214,6 +214,14 @@ class StyleMixedRecipe(Recipe):
             query_images(part, config.data.kinds, config.model.views_from, labelled=by_category)
         ), "images"
 
+    @classmethod
+    def follows_epochs(cls, config: Config) -> str:
+        """How much of the gradient is reversed, and when the orthogonal projection sets in, at the level "category"."""
+        if config.model.level != "category":
+            return ""
+        late = "loss.orthogonal (loss.orthogonal_from)" if config.loss.orthogonal else ""
+        return "loss.domain (loss.reversal_length)" if config.loss.domain else late
+
     def require_usable_untrained(self) -> None:
         """Refuse: what comes behind the encoders would be of random weights."""
         raise ConfigError(

@@ -26,6 +26,7 @@ from cmah.devices import chosen_device
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH, in_batches
+from cmah.features.shards import Piece, Shards, in_shards, pieces
 from cmah.file_names import refuse_url
 from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
@@ -39,6 +40,7 @@ from cmah.runs.shape_batches import NO_VIEW, ShapeBatches
 
 Pictures = Picture | Iterable[Picture]
 _PICTURES = "path, picture of Pillow, or array uint8 [h, w, 3]"
+VIEWED = 128  # shapes seen by their views of which an export that is killed loses at most so many
 
 
 class Encoder:
@@ -233,6 +235,7 @@ class Encoder:
         label: str = "",
         embeddings: bool = False,
         framing: Framing | None = None,
+        keep: Shards | None = None,
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's images, and (file, reason) of those that could not be read.
 
@@ -243,6 +246,8 @@ class Encoder:
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
             framing: what of each image is cut off and painted over; None: as in training.
+            keep: where outputs are kept while they are computed, and taken from if they are there; they must be of this
+                model, these images and these settings. The embeddings of a frozen encoder lie in the cache already.
         """
         framing = self.framing if framing is None else framing
         embedder = self._embedder(framing)
@@ -255,11 +260,17 @@ class Encoder:
             )
             outputs = self.outputs("features", parts)
         else:
-            size = self.model.image_size
-            batches = ImageBatches.of(dataset, images, size, BATCH, workers, framing, self.model.masks)
-            kept, skipped = [], batches.skipped
-            shown = _shown(batches, "image", kept, len(images), label)
-            outputs = self.outputs("image", (batch["image"] for batch in shown))
+
+            def compute(begin: int, end: int) -> Iterator[Piece]:
+                part, size = images[begin:end], self.model.image_size
+                batches = ImageBatches.of(dataset, part, size, BATCH, workers, framing, self.model.masks)
+                return pieces(batches, begin, end, lambda batch: self.outputs("image", [batch["image"]]))
+
+            bar = progress(range(len(images)), label, unit="image") if label else None
+            outputs, left_out = in_shards(keep, "image", len(images), self.model.width, compute, bar)
+            missing = {position for position, _ in left_out}
+            kept = [i for i in range(len(images)) if i not in missing]
+            skipped = [(str(dataset.picture(images[i]).path), reason) for i, reason in left_out]
         rows = [images[i] for i in kept]
         columns = {
             "ids": [image.image_id for image in rows],
@@ -279,6 +290,7 @@ class Encoder:
         embeddings: bool = False,
         views_from: ViewsFrom | None = None,
         per_view: bool = False,
+        keep: Shards | None = None,
     ) -> tuple[Any, Skipped]:
         """Codes (or embeddings) of a dataset's shapes, and (file or id, reason) of those that could not be read.
 
@@ -292,6 +304,7 @@ class Encoder:
             views_from: which renders are views; None: those that the model says.
             per_view: give one row for each view, with the image's id, in place of one for each shape; for a model that
                 sees several views as one picture, one row for each of these groups, with the first image's id.
+            keep: as in `dataset_images`.
 
         Raises:
             ConfigError: for `per_view` with a model that sees no views.
@@ -320,11 +333,7 @@ class Encoder:
             views = [group for each in groups for group in each]
             ids = [group[0].image_id for group in views]
         embedder = self._embedder(self.framing) if self.model.views else None
-        batches = ShapeBatches(
-            dataset, shapes, self.model, views=views, embedder=embedder, framing=self.framing, workers=workers
-        )
-        kept: list[int] = []
-        outputs = self.outputs("shape", _shown(batches, "points", kept, len(shapes), label))
+        outputs, kept, skipped = self._shape_outputs(dataset, shapes, views, embedder, workers, label, keep)
         rows = [shapes[i] for i in kept]
         columns = {
             "ids": [ids[i] for i in kept],
@@ -332,11 +341,70 @@ class Encoder:
             "kinds": ["shape"] * len(rows),
             "modality": "shape",
         }
-        skipped = batches.skipped
         if per_view:  # a shape whose other views were read is not left out
             shown = {shape.shape_id for shape in rows}
             skipped = [entry for entry in dict.fromkeys(skipped) if entry[0] not in shown]
         return self._rows(outputs, rows, columns, embeddings), lacking + skipped
+
+    def _shape_outputs(
+        self,
+        dataset: Dataset,
+        shapes: Sequence[Shape],
+        views: Sequence[Sequence[Image]],
+        embedder: ImageEmbedder | None,
+        workers: int,
+        label: str,
+        keep: Shards | None,
+    ) -> tuple[np.ndarray, list[int], Skipped]:
+        """Outputs of shapes, their positions, and what could not be read."""
+        bar = progress(range(len(shapes)), label, unit="shape") if label else None
+        by_views = self.model.shape_input != "points"
+        skipped: Skipped = []
+
+        def batches_of(begin: int, end: int) -> ShapeBatches:
+            part = views[begin:end] if views else ()
+            options: dict[str, Any] = {"embedder": embedder, "framing": self.framing, "workers": workers}
+            return ShapeBatches(dataset, shapes[begin:end], self.model, views=part, **options)
+
+        if not by_views:
+
+            def compute(begin: int, end: int) -> Iterator[Piece]:
+                batches = batches_of(begin, end)
+                return pieces(batches, begin, end, lambda batch: self.outputs("shape", [batch]))
+
+            outputs, left_out = in_shards(keep, "shape", len(shapes), self.model.width, compute, bar)
+            missing = {position for position, _ in left_out}
+            kept = [i for i in range(len(shapes)) if i not in missing]
+            return outputs, kept, [(str(dataset.file(shapes[i].points)), reason) for i, reason in left_out]
+        parts, kept = [np.zeros((0, self.model.width), np.float32)], []
+        # where an embedder keeps what its views give, all shapes are one part
+        size = VIEWED if embedder is None and keep is not None else max(1, len(shapes))
+        for begin in range(0, len(shapes), size):
+            end = min(begin + size, len(shapes))
+            name = f"shape-{begin:09d}"
+            shard = keep.find(name, end - begin) if embedder is None and keep is not None else None
+            if shard is not None:  # of which nothing was left out
+                parts.append(shard.load())
+                kept += range(begin, end)
+                if bar is not None:
+                    bar.skip(end - begin)
+                continue
+            batches = batches_of(begin, end)
+            positions: list[int] = []
+            rows = []
+            for batch, here in batches:
+                rows.append(self.outputs("shape", [batch]))
+                positions += here
+                if bar is not None:
+                    bar.update(len(here))
+            parts += rows
+            kept += [begin + position for position in positions]
+            skipped += batches.skipped
+            if embedder is None and keep is not None and not batches.skipped:
+                keep.put(name, np.concatenate(rows))
+        if bar is not None:
+            bar.close()
+        return np.concatenate(parts), kept, skipped
 
     def require_views(self) -> None:
         """Refuse what needs a run that sees shapes by their views.
@@ -567,21 +635,3 @@ def _require_one_file_each(files: Sequence[QueryFile], names: Sequence[str]) -> 
                 f"{other.name} and {file.name} both have the id {name}, expected one id each; encode their folders one "
                 "after the other"
             )
-
-
-def _shown(
-    batches: Iterable[tuple[dict[str, torch.Tensor], list[int]]],
-    field: str,
-    kept: list[int],
-    total: int,
-    label: str,
-) -> Iterator[dict[str, torch.Tensor]]:
-    """The batches one after another behind a progress bar; the indices of their rows are added to `kept`."""
-    bar = progress(range(total), label, unit=field) if label else None
-    for batch, indices in batches:
-        kept.extend(indices)
-        if bar is not None:
-            bar.update(len(indices))
-        yield batch
-    if bar is not None:
-        bar.close()

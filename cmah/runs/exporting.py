@@ -3,17 +3,20 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cmah.codes import BinaryCodes, write_codes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.code_files import Format, refuse_to_replace
 from cmah.config.schema import DataConfig
 from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
+from cmah.data.file_states import file_states, image_states
 from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import CmahError, DatasetError
 from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
+from cmah.runs.export_parts import export_parts, write_together
 from cmah.runs.run_folder import MODALITIES
 
 FEW = 10  # shapes, below which equal codes say little
@@ -41,7 +44,7 @@ def export(
     """Encode the images and shapes of a split and write image.npz and shape.npz.
 
     Where the run sees shapes by their views, the renders that describe them are no queries for them, and are not
-    among the images.
+    among the images. An export that was stopped goes on when it is called again with the same arguments.
 
     Args:
         run: folder that `train` wrote.
@@ -102,42 +105,52 @@ def export(
             report(
                 "no image is left as a query: add photos, or let every second render ask (--set model.views_from=even)"
             )
-    paths = []
+    files: list[tuple[Path, BinaryCodes | Embeddings, Format]] = []
     folder = str(data.root.resolve())
     folder = folder if folder.isprintable() else ""  # a code file holds text of one line
-    for modality in MODALITIES:
-        if modality == "image":
-            codes, unreadable = encoder.dataset_images(
-                data,
-                images,
-                workers=workers,
-                label="images",
-                embeddings=embeddings,
-                framing=framing,
-            )
-        else:
-            codes, unreadable = encoder.dataset_shapes(
-                data, data.shapes, workers=workers, label="shapes", embeddings=embeddings, per_view=per_view
-            )
-        codes = replace(codes, dataset=folder)
-        broken = [reason for _, reason in unreadable if reason != NO_POINTS]
-        if broken and not len(codes):
-            raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
-        skipped += unreadable
-        if per_view and modality == "shape" and encoder.model.view_group > 1:
-            report(
-                f"{encoder.model.view_group} views give one vector: {len(codes)} rows of {len(set(codes.shape_ids))} "
-                "shapes"
-            )
-        if modality == "shape" and isinstance(codes, BinaryCodes):
-            _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
-        path = targets[modality]
-        write_codes(codes, path)
-        if format != "npz":
-            path = path.with_suffix(beside)
-            write_codes(codes, path, format)
-        paths.append(path)
-    write_skipped(out, skipped)
+    with export_parts(out, _key(encoder, data, framing, per_view=per_view)) as parts:
+        for modality in MODALITIES:
+            if modality == "image":
+                codes, unreadable = encoder.dataset_images(
+                    data,
+                    images,
+                    workers=workers,
+                    label="images",
+                    embeddings=embeddings,
+                    framing=framing,
+                    keep=parts,
+                )
+            else:
+                codes, unreadable = encoder.dataset_shapes(
+                    data,
+                    data.shapes,
+                    workers=workers,
+                    label="shapes",
+                    embeddings=embeddings,
+                    per_view=per_view,
+                    keep=parts,
+                )
+            codes = replace(codes, dataset=folder)
+            broken = [reason for _, reason in unreadable if reason != NO_POINTS]
+            if broken and not len(codes):
+                raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
+            skipped += unreadable
+            if per_view and modality == "shape" and encoder.model.view_group > 1:
+                report(
+                    f"{encoder.model.view_group} views give one vector: {len(codes)} rows of "
+                    f"{len(set(codes.shape_ids))} shapes"
+                )
+            if modality == "shape" and isinstance(codes, BinaryCodes):
+                _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
+            files.append((targets[modality], codes, "npz"))
+            if format != "npz":
+                files.append((targets[modality].with_suffix(beside), codes, format))
+        write_together(files)
+        write_skipped(out, skipped)
+    paths = [
+        targets[modality] if format == "npz" else targets[modality].with_suffix(beside)
+        for modality in MODALITIES
+    ]
     return paths[0], paths[1], skipped
 
 
@@ -179,6 +192,21 @@ def left_out(whole: Dataset, data: Dataset) -> str:
     )
     parts = [f"{count} {what}" for count, what in counts if count]
     return f"{' and '.join(parts)} of other splits are left out" if parts else ""
+
+
+def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -> list[Any]:
+    """What changes with whatever the outputs of an export depend on."""
+    model = encoder.model
+    settings = [model.views, model.views_from, model.view_group, model.points, model.image_size]
+    shapes = [[shape.shape_id, *file_states(data, [shape.points])] for shape in data.shapes]
+    place = [encoder.space, encoder.device.type, framing.key, encoder.framing.key, per_view]
+    return [
+        *place,
+        settings,
+        [image.image_id for image in data.images],
+        image_states(data, data.images),
+        shapes,
+    ]
 
 
 def _refuse_to_replace(

@@ -115,6 +115,23 @@ class RunFolder:
         """Where the model learns no codes: the hash that makes them of its embeddings, once it is fitted."""
         return self.path / HASH
 
+    def change_epochs(self, epochs: int) -> None:
+        """Let the run have another number of epochs; the hash that was fitted when it ended is removed.
+
+        Args:
+            epochs: at least 1.
+
+        Examples:
+            >>> import shutil
+            >>> _ = shutil.copytree("demo/run", "longer")
+            >>> RunFolder("longer").change_epochs(500)
+            >>> RunFolder("longer").config.training.epochs
+            500
+        """
+        self.hash.unlink(missing_ok=True)  # first: whoever resumes the run as it was makes it anew
+        self.stored["training"] = {**self.stored["training"], "epochs": epochs}
+        write_json(self.path / "config.json", self.stored)
+
     def load_recipe(self, device: torch.device) -> Recipe:
         """The recipe with the run's weights, on a device.
 

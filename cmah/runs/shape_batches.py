@@ -80,9 +80,12 @@ class ShapeBatches:
         """The clouds of some of the shapes."""
         paths = [self.dataset.file(self.shapes[position].points) for position in positions]
         batches = PointBatches(paths, self.model.points, BATCH, self.model.colours, self.dataset.up_axis)
+        told = 0
         for batch, rows in batches:
+            self.skipped += batches.skipped[told:]
+            told = len(batches.skipped)
             yield batch, [positions[row] for row in rows]
-        self.skipped += batches.skipped
+        self.skipped += batches.skipped[told:]
 
     def _with_points(
         self, held: list[tuple[int, np.ndarray]]

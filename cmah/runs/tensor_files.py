@@ -1,9 +1,12 @@
 """Safetensors files of a run: a network's tensors with a dictionary of plain values beside them."""
 
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 from cmah.errors import RunError
 from cmah.files import atomic_path, require_file
 from cmah.models.backbones import Frozen
+
+T = TypeVar("T")
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -52,16 +57,53 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         >>> float(tensors["step"]), values["batch"]
         (7.0, 2)
     """
+    return _read(path, lambda file: {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+
+
+def _read(path: Path, tensors_of: Callable[[Any], T]) -> tuple[T, dict[str, Any]]:
+    """What is taken from a file, and its values."""
     require_file(path, error=RunError)
     try:
         with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = tensors_of(file)
             values = json.loads((file.metadata() or {}).get("cmah", "{}"))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from None
     if not isinstance(values, dict):
         raise RunError(f"{path}: its metadata is {type(values).__name__}, expected a dictionary")
     return tensors, values
+
+
+def load_values(path: Path) -> dict[str, Any]:
+    """Read only the values that `save_tensors` wrote.
+
+    Raises:
+        RunError: if the file is missing or damaged.
+
+    Examples:
+        >>> import torch
+        >>> save_tensors(Path("last.safetensors"), {"step": torch.tensor(7.0)}, {"batch": 2})
+        >>> load_values(Path("last.safetensors"))
+        {'batch': 2}
+    """
+    return _read(path, lambda file: None)[1]
+
+
+def checksum(tensors: dict[str, Tensor], values: dict[str, Any]) -> int:
+    """CRC-32 of tensors with their names, types and shapes, and of plain values.
+
+    Examples:
+        >>> import torch
+        >>> checksum({"step": torch.tensor(7.0)}, {}) == checksum({"step": torch.tensor(8.0)}, {})
+        False
+    """
+    crc = zlib.crc32(json.dumps(values, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        array = tensor.detach().cpu().contiguous()
+        crc = zlib.crc32(f"{name} {array.dtype} {tuple(array.shape)}".encode(), crc)
+        if array.numel():
+            crc = zlib.crc32(array.flatten().view(torch.uint8).numpy(), crc)
+    return crc
 
 
 def own_state(network: nn.Module) -> dict[str, Tensor]:

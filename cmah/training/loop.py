@@ -19,7 +19,7 @@ from cmah.progress import progress
 from cmah.recipes.resolving import build_recipe
 from cmah.runs.metrics_log import read_metrics
 from cmah.runs.run_folder import RunFolder
-from cmah.runs.tensor_files import load_own_state, load_tensors, own_state, save_tensors
+from cmah.runs.tensor_files import checksum, load_own_state, load_tensors, own_state, save_tensors
 from cmah.training.fitting import fit_codes
 from cmah.training.optimisation import (
     learning_rate,
@@ -98,7 +98,7 @@ class TrainingLoop:
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
         self.batches = len(self.loader)
-        for name, reason in self.pairs.skipped:
+        for name, reason in dict.fromkeys(self.pairs.skipped):
             report(f"left out {name}: {reason}")
         self.validator: Validator | None = None
         if held_out:
@@ -141,7 +141,7 @@ class TrainingLoop:
         )
         p = self.progress
         bar = progress(range(training.epochs * self.batches), "train", unit="batch")
-        bar.update(p.epoch * self.batches + p.batch)
+        bar.skip(p.epoch * self.batches + p.batch)
         try:
             while p.epoch < training.epochs and not (training.patience and p.since_best >= training.patience):
                 self.epoch(bar)
@@ -165,6 +165,8 @@ class TrainingLoop:
         if state.exists():
             self.restore(state)
             folder = folder or RunFolder(self.out)
+            if folder.config.training.epochs != self.config.training.epochs:
+                folder.change_epochs(self.config.training.epochs)
         elif len(records) > 1:  # one may have been written by a run that was killed before its first save
             raise RunError(
                 f"{state}: no such file, but {len(records)} epochs are recorded; what they left stays as it is: start "
@@ -284,7 +286,8 @@ class TrainingLoop:
         """Save what resuming needs, in one file."""
         tensors = {f"model.{key}": value for key, value in own_state(self.recipe.network).items()}
         tensors |= optimizer_tensors(self.optimizer, self.names)
-        save_tensors(self.folder.state, tensors, vars(self.progress))
+        values = vars(self.progress)
+        save_tensors(self.folder.state, tensors, {**values, "crc32": checksum(tensors, values)})
 
     def restore(self, state: Path) -> None:
         """Go back to the last saved state.
@@ -293,7 +296,12 @@ class TrainingLoop:
             RunError: if the file is damaged, or of another model.
         """
         tensors, values = load_tensors(state)
-        fresh = vars(self.progress)
+        fresh, stored = vars(self.progress), values.pop("crc32", None)
+        if stored is not None and stored != checksum(tensors, values):  # earlier versions stored none
+            raise RunError(
+                f"{state}: damaged (its checksum is another); training cannot go on from here: start anew in another "
+                "folder (model.safetensors keeps the best epoch)"
+            )
         if values.keys() != fresh.keys() or any(
             not isinstance(values[key], int | float if isinstance(value, float) else type(value))
             for key, value in fresh.items()

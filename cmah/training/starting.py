@@ -17,6 +17,7 @@ from cmah.runs.run_folder import RunFolder
 from cmah.runs.tensor_files import own_state, save_tensors
 from cmah.training.fitting import fit_codes
 from cmah.training.loop import TrainingLoop
+from cmah.training.more_epochs import with_epochs
 from cmah.training.optimisation import seed_step
 from cmah.training.training_part import training_part
 from cmah.training.validation import hold_out
@@ -51,7 +52,8 @@ def train(
         device: "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:1".
         resume: continue the run in `out` from its last saved state; start it if there is none. On the CPU, with
             the same number of threads, the numbers are bit-equal to those of an uninterrupted run; on
-            CUDA, where sums may run in any order, this has not been measured.
+            CUDA, where sums may run in any order, this has not been measured. Another number of epochs than the run
+            was started with is taken where the result is that of a run started with so many (see `with_epochs`).
         verify: when resuming, read weights files anew instead of trusting the digests that the cache remembers.
         report: called with a line for people at the start, after each validation, and at the end.
 
@@ -83,6 +85,9 @@ def train(
         folder = RunFolder(out, verify=verify)
         resolved = folder.config
         other = differences(resolved, recipe, preset, config, settings, overrides)
+        if len(other) == 1 and other[0].startswith("training.epochs = "):
+            other, given = [], given_settings(config, overrides, settings)
+            resolved = with_epochs(folder, int(given["training"]["epochs"]))
         if other:
             raise ConfigError(f"{out}: was started with other settings: {'; '.join(other)}")
         if folder.stored["dataset"]["checksum"] != origin["checksum"]:

@@ -106,9 +106,15 @@ class Validator:
         Where the model learns no codes, its embeddings are measured, under the name "floats".
         """
         embeddings = not self.model.learned_codes
-        image, _ = self.encoder.dataset_images(self.dataset, self.images, embeddings=embeddings)
+        image, _ = self.encoder.dataset_images(
+            self.dataset, self.images, label="validation: images", embeddings=embeddings
+        )
         shape, _ = self.encoder.dataset_shapes(
-            self.dataset, self.dataset.shapes, embeddings=embeddings, views_from="even"
+            self.dataset,
+            self.dataset.shapes,
+            label="validation: shapes",
+            embeddings=embeddings,
+            views_from="even",
         )
         results: dict[str, Any] = {"relevance": "category" if self.labelled else "instance"}
         pairs = {"floats": (image, shape)}

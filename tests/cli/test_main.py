@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -25,9 +26,19 @@ from cmah.cli import main as cli
 def fails_with(error: BaseException) -> Callable[[str], ModuleType]:
     """A stand-in for the import of a command that raises `error` when it is called."""
 
-    @click.command()
-    def command() -> NoReturn:
+    def fail() -> NoReturn:
         raise error
+
+    return does(fail)
+
+
+def does(action: Callable[[], NoReturn]) -> Callable[[str], ModuleType]:
+    """A stand-in for the import of a command that takes any arguments and does this."""
+
+    @click.command(context_settings={"ignore_unknown_options": True})
+    @click.argument("given", nargs=-1)
+    def command(given: tuple[str, ...]) -> NoReturn:
+        action()
 
     def stand_in(name: str) -> ModuleType:
         module = ModuleType(name)
@@ -51,7 +62,7 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_every_file_is_a_command() -> None:
-    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"main", "options"}
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {"main", "options", "stopping"}
     assert files == set(cli.COMMANDS)
 
 
@@ -126,7 +137,7 @@ def test_a_missing_module_of_cmah_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> N
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli, "run", lambda arguments: (_ for _ in ()).throw(KeyboardInterrupt))
     assert exit_status(["info"]) == 130
-    assert "Interrupted" in capsys.readouterr().err
+    assert capsys.readouterr().err == "stopped\n"
 
 
 def test_as_a_process(tmp_path: Path) -> None:
@@ -138,12 +149,57 @@ def test_as_a_process(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["export", "my run", "data"], "stopped; cmah export 'my run' data goes on from here"),
+        (["eval", "--json"], "stopped; cmah eval --json starts anew"),
+    ],
+)
 def test_a_command_that_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
+) -> None:
+    monkeypatch.setattr(cli, "import_module", does(interrupt))
+    assert exit_status(arguments) == 130
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def be_terminated() -> NoReturn:
+    """What happens where a signal reaches the worker processes too: their end is an error in the main one."""
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)  # the second one, right after the first, is the same wish
+    raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
+
+
+def test_a_command_that_is_terminated_with_its_workers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "import_module", fails_with(KeyboardInterrupt()))
-    assert exit_status(["info"]) == 130
-    assert capsys.readouterr().err.strip() == "Interrupted."
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(cli, "import_module", does(be_terminated))
+    assert exit_status(["prepare", "a", "b"]) == 130
+    assert capsys.readouterr().err == "stopped; cmah prepare a b goes on from here\n"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_training_is_resumed_once_its_folder_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, written: bool
+) -> None:
+    def train(*_: object, **__: object) -> NoReturn:
+        if written:
+            (tmp_path / "config.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cmah.train", train, raising=False)
+    assert exit_status(["train", "data", "--out", str(tmp_path), "--epochs", "5"]) == 130
+    resume = " --resume" * written
+    expected = f"stopped; cmah train data --out {tmp_path} --epochs 5{resume} goes on from here\n"
+    assert capsys.readouterr().err == expected
 
 
 def as_process(arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -1,12 +1,15 @@
 """Cached features of frozen towers are those the tower gives, and a cached run trains and resumes."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy_dataset import MICRO
+from toy_dataset import MICRO, make_toy
 
 from cmah.data.dataset import Dataset
+from cmah.errors import DatasetError
 from cmah.features.augmented_batches import IMAGE_STREAM, FeatureBatches
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
@@ -72,3 +75,28 @@ def test_a_cached_run_trains_without_saving_the_towers(toy, towers, tmp_path):
     losses = [record["full_full"] for record in read_metrics(run)]
     assert losses[-1] < losses[0]
     assert not [key for key in load_tensors(run / "model.safetensors")[0] if "tower" in key]
+
+
+def test_what_cannot_be_read_gives_way_to_its_own_shape_or_to_the_next(towers, tmp_path):
+    root = make_toy(tmp_path / "toy", shapes=12)
+    data = Dataset.read(root).select("train")
+    config = make_config("cmah", "tiny", assignments=towers)
+    recipe = load_recipe("cmah")(config)
+    whole = recipe.batches(data, config)
+    views = [image for own in whole.pairs.images for image in own]
+    for number in (0, 4, 5, 16, 17):  # the very first one, and both of the third and of the last shape
+        (root / views[number].path).write_bytes(b"")
+    some = recipe.batches(data, config)
+    assert [name for name, _ in some.pairs.skipped] == [views[i].image_id for i in (0, 4, 5, 16, 17)]
+    assert torch.equal(some.image_features[0], whole.image_features[1])
+    others = [1, 2, 3, *range(6, 16)]
+    assert torch.equal(some.image_features[others], whole.image_features[others])
+    assert some.stand_in.tolist() == [0, 1, 3, 3, 4, 5, 6, 7, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        indices = torch.cat([batch["index"] for epoch in range(8) for batch in some.epoch(epoch)])
+    assert set(indices.tolist()) == {0, 1, 3, 4, 5, 6, 7}
+    for image in views:
+        (root / image.path).write_bytes(b"")
+    with pytest.raises(DatasetError, match="no image could be read; the first: "):
+        recipe.batches(data, config)

@@ -14,9 +14,10 @@ from cmah.cache import file_digest
 from cmah.data.dataset import Dataset, Image
 from cmah.data.framing import Framing
 from cmah.data.images import fit_square, load_image
-from cmah.errors import CmahError, ConfigError, RunError
+from cmah.errors import ConfigError, RunError
 from cmah.features import image_embedder
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
+from cmah.features.shards import Shard
 from cmah.files import digest
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
@@ -51,9 +52,9 @@ def counting(embedder):
     seen = []
     original = embedder._embedded
 
-    def embedded(dataset, images, workers, bar):
-        seen.append(len(images))
-        return original(dataset, images, workers, bar)
+    def embedded(dataset, images, begin, workers, bar):
+        seen.append(len(images) - begin)
+        return original(dataset, images, begin, workers, bar)
 
     embedder._embedded = embedded
     return seen
@@ -189,10 +190,10 @@ def test_a_killed_job_goes_on(tiny_clip, pictures, small_shards, monkeypatch):
     # dies in the third shard; and one that died between a shard and its record
     original = embedder._embedded
 
-    def embedded(dataset, images, workers, bar):
+    def embedded(dataset, images, begin, workers, bar):
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return original(dataset, images, workers, bar)
+        return original(dataset, images, begin, workers, bar)
 
     embedder._embedded = embedded
     with pytest.raises(KeyboardInterrupt):
@@ -360,16 +361,52 @@ def test_what_is_refused(tiny_clip, pictures, tmp_path_factory):
     timm = ImageEmbedder("timm:test_vit", str(root / "vit.pt"), cache=root / "cache")
     with pytest.raises(ConfigError, match="no text tower"):
         timm.embed_texts(["a chair"])
-    (root / "file").write_text("")
-    embedder, seen = make(tiny_clip, root / "file")
-    with pytest.raises(CmahError, match="CMAH_CACHE chooses another cache folder") as caught:
-        embedder.embed(folder(root), rows)
-    assert seen == []
-    assert str(root / "file") in str(caught.value)
     state = torch.load(tiny_clip[1], weights_only=True)["state_dict"]
     torch.save({k: v * float("nan") for k, v in state.items()}, root / "nan.pt")
     with pytest.raises(RunError, match="holds NaN or infinity"):
         ImageEmbedder(tiny_clip[0], str(root / "nan.pt"), cache=root / "cache").embed(folder(root), rows)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tiny_clip, pictures, small_shards, capsys, monkeypatch
+):
+    root, rows = pictures
+    wanted = make(tiny_clip, root)[0].embed(folder(root), rows)
+    (root / "file").write_text("")
+    monkeypatch.setattr("cmah.cache._told", set())
+    embedder, seen = make(tiny_clip, root / "file")
+    table = embedder.embed(folder(root), rows)
+    assert (table.kept, table.skipped, seen) == (wanted.kept, wanted.skipped, [8, 8, 5])
+    assert np.array_equal(table.rows(range(19)), wanted.rows(range(19)))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{embedder.folder}/images-")
+    assert "not kept for the next time (the environment variable CMAH_CACHE chooses another" in line
+    assert embedder.embed_texts([]).shape == (0, 32)
+
+
+def test_what_a_stopped_job_has_computed_of_a_shard_is_kept(tiny_clip, pictures, monkeypatch):
+    root, rows = pictures
+    wanted = ImageEmbedder(*tiny_clip, cache=root / "whole").embed(folder(root), rows)
+    monkeypatch.setattr(image_embedder, "BATCH", 4)
+    embedder, _ = make(tiny_clip, root)
+    run_tower, calls = embedder.backbone.forward, []
+
+    def forward(x):
+        calls.append(len(x))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run_tower(x)
+
+    embedder.backbone.forward = forward
+    with pytest.raises(KeyboardInterrupt):
+        embedder.embed(folder(root), rows)
+    assert [path.name[-9:] for path in embedder.folder.iterdir()] == [".part.npz"]
+    later, seen = make(tiny_clip, root)
+    table = later.embed(folder(root), rows)
+    assert seen == [21 - 12]  # three batches of four were whole
+    assert (table.kept, table.skipped) == (wanted.kept, wanted.skipped)
+    assert np.array_equal(table.rows(range(19)), wanted.rows(range(19)))
+    assert sorted(path.suffix for path in later.folder.iterdir()) == [".json", ".npy"]
 
 
 def test_nothing_to_embed(tiny_clip, tmp_path):
@@ -382,7 +419,8 @@ def test_few_shards_stay_open(tmp_path, monkeypatch):
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     for i in range(4):
         np.save(tmp_path / f"{i}.npy", rows[3 * i : 3 * i + 3])
-    table = EmbeddingTable(2, [(tmp_path / f"{i}.npy", 3) for i in range(4)], list(range(12)), [])
+    shards = [Shard(tmp_path / f"{i}.npy", None, 3, []) for i in range(4)]
+    table = EmbeddingTable(2, shards, list(range(12)), [])
     order = np.random.default_rng(0).permutation(12)
     assert np.array_equal(table.rows(order), rows[order])
     assert len(table._open) == 2

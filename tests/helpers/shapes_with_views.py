@@ -9,6 +9,7 @@ import torch
 from cmah.data.dataset import Image, Shape
 from cmah.errors import ConfigError
 from cmah.features.image_embedder import EmbeddingTable
+from cmah.features.shards import Shard
 
 CATEGORIES = ["chair", "lamp", "chair", "", "lamp", "chair", "", "table"]
 WIDTH, VIEWS = 12, 3
@@ -32,7 +33,7 @@ class FakeEmbedder:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, rows)
         skipped = [(images[i].path, "broken") for i in range(len(images)) if i not in kept]
-        return EmbeddingTable(WIDTH, [(path, len(rows))], kept, skipped)
+        return EmbeddingTable(WIDTH, [Shard(path, None, len(rows), [])], kept, skipped)
 
     def embed_texts(self, texts):
         if not self.texts:

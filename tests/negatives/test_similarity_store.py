@@ -1,6 +1,7 @@
 """The store of similarities against the whole matrix; killed, damaged and shared stores."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -158,9 +159,6 @@ SimilarityStore.build(Path({str(tmp_path / "store")!r}), "i2i", [np.arange(3)], 
 
 
 def test_faults_are_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CmahError, match="cannot be used as a folder"):
-        build(tmp_path / "file")
     store = build(tmp_path / "store")
     (tmp_path / "store" / "block_00000.npy").write_bytes(b"no array")
     fresh = SimilarityStore(store.folder, BLOCKS)
@@ -174,3 +172,28 @@ def test_few_files_stay_open(tmp_path, monkeypatch):
     expected = store.batch(np.arange(13), 0.25)
     assert len(store._open) == 2
     assert np.array_equal(store.batch(np.arange(13), 0.25), expected)
+
+
+@pytest.mark.parametrize("name", ["similarities.json", "block_00002.npy", "block_00002.crc"])
+def test_a_pipe_in_the_folder_is_neither_read_nor_written(tmp_path, name, capsys, monkeypatch):
+    wanted = build(tmp_path / "whole").batch(np.arange(13), 0.25)
+    folder = tmp_path / "kept"
+    build(folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    monkeypatch.setattr("cmah.cache._told", set())
+    assert np.array_equal(build(folder).batch(np.arange(13), 0.25), wanted)
+    assert f"{name}: a device or a pipe" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("cmah.cache._told", set())
+    store = build(tmp_path / "file/kept")
+    assert np.array_equal(
+        store.batch(np.arange(13), 0.25), build(tmp_path / "whole").batch(np.arange(13), 0.25)
+    )
+    assert "CMAH_CACHE" in capsys.readouterr().err
+    temporary = store.folder
+    del store
+    assert not temporary.exists()

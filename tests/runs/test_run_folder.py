@@ -66,6 +66,7 @@ def test_state(toy, run, change, message):
     with safe_open(path, "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         known = json.loads(file.metadata()["cmah"])
+    del known["crc32"]  # as earlier versions wrote it; what is damaged is told by what is wrong with it
     tensors, known = change(tensors, known)
     save_file(tensors, path, {"cmah": json.dumps(known)})
     refused(toy, run, message, loads=True)

@@ -14,9 +14,9 @@ import torch
 from toy_dataset import MICRO, make_toy
 
 from cmah.data.dataset import Dataset
-from cmah.errors import RunError
+from cmah.errors import DatasetError, RunError
 from cmah.runs.metrics_log import read_metrics
-from cmah.runs.tensor_files import load_tensors
+from cmah.runs.tensor_files import load_tensors, save_tensors
 from cmah.training.starting import train
 from cmah.training.validation import hold_out
 
@@ -141,3 +141,28 @@ def test_bfloat16_on_cuda_stays_near_float32(toy, tmp_path):
             read_metrics(train(toy, tmp_path / precision, settings=settings, device="cuda"))[-1]["loss"]
         )
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@pytest.mark.parametrize("where", [0.5, 0.999])
+def test_a_flipped_bit_in_the_state_is_noticed(toy, toy_run, tmp_path, where):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    state = run / "state/last.safetensors"
+    data = bytearray(state.read_bytes())
+    data[int(len(data) * where)] ^= 4
+    state.write_bytes(data)
+    with pytest.raises(RunError, match=r"last\.safetensors: damaged \(its checksum is another\)"):
+        train(toy, run, resume=True)
+
+
+def test_a_state_of_before_without_checksum_is_read(toy, toy_run, tmp_path):
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    tensors, values = load_tensors(run / "state/last.safetensors")
+    del values["crc32"]
+    save_tensors(run / "state/last.safetensors", tensors, values)
+    train(toy, run, resume=True)
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(toy, tmp_path):
+    with pytest.raises(DatasetError):
+        train(toy, tmp_path / "a/run", settings=[*MICRO, "data.split=nonsense"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,73 @@
+"""How a command ends that is stopped by Ctrl-C or SIGTERM: one line with the command that goes on, and status 130."""
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+# keys of click's shared dictionary: the command line, and a function that says whether --resume goes on from here
+ARGUMENTS, CAN_RESUME = "cmah.arguments", "cmah.can_resume"
+STATUS = 130  # what shells expect after Ctrl-C
+TWICE = 1.0  # seconds within which a second signal is the same wish: some tools send it to a process and to its group
+# commands that keep what they have done, and go on from there when they are given again
+GOES_ON = ("demo", "prepare", "train", "export", "landmarks")
+
+
+class Stopping:
+    """Turns SIGINT and SIGTERM into one KeyboardInterrupt, and remembers that it came.
+
+    Attributes:
+        since: when the first signal came, in seconds of the monotonic clock; None before.
+    """
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self._process = os.getpid()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Handle the signals while the block runs; in another thread than the main one, leave them as they are."""
+        before = {}
+        with suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                    before[number] = signal.signal(number, self._stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that has just been forked: the main process ends it
+            return
+        now = time.monotonic()
+        if self.since is None:
+            self.since = now
+            raise KeyboardInterrupt
+        if now - self.since > TWICE:  # ending takes too long for the user
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(self._process, number)
+
+
+def stopped(arguments: list[str], *, resume: bool = False) -> str:
+    """The line that a stopped command ends with.
+
+    Args:
+        arguments: of the command line, without `cmah`.
+        resume: whether the command that goes on has --resume.
+
+    Examples:
+        >>> stopped(["train", "my shapes", "--out", "run"], resume=True)
+        "stopped; cmah train 'my shapes' --out run --resume goes on from here"
+        >>> stopped(["eval", "--query", "image.npz"])
+        'stopped; cmah eval --query image.npz starts anew'
+    """
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if resume and "--resume" not in arguments:
+        arguments = [*arguments, "--resume"]
+    command = shlex.join(["cmah", *arguments])
+    return f"stopped; {command} {'goes on from here' if name in GOES_ON else 'starts anew'}"
