@@ -69,7 +69,12 @@ from cmah.cli.stopping import CAN_RESUME
     help="Random seed of initialisation, order, augmentation and masks.  [default: 0]",
 )
 @options.device
-@click.option("--resume", is_flag=True, help="Continue the run in --out from where it was stopped.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in --out from where it was stopped; with --epochs, to more epochs, where the learning rate is "
+    "constant (training.min_lr = training.lr).",
+)
 @options.verify
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the record of the last epoch as JSON at the end."

@@ -5,7 +5,7 @@ The lines come at widening intervals, so that a log of hours stays short and a j
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, Generic, Self, TypeVar, cast
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Lines(Generic[T]):
             write: takes each line; None: `say`.
         """
         self.items, self.label, self.clock, self.write = items, label, clock, write or say
-        self.total: int | None = len(items) if total is None and hasattr(items, "__len__") else total
+        self.total = len(items) if total is None and isinstance(items, Sized) else total
         self.n = 0
         self._postfix = ""
         self._start = clock()
@@ -96,6 +96,9 @@ class Lines(Generic[T]):
     def set_postfix_str(self, text: str) -> None:
         """Show a text after the numbers of the lines to come."""
         self._postfix = f" ({text})" if text else ""
+
+    def clear(self) -> None:
+        """Do nothing: there is no bar to hide while something else is printed."""
 
     def close(self) -> None:
         """Do nothing: there is no bar to clear."""
@@ -147,7 +150,7 @@ def progress(items: Iterable[T], label: str, total: int | None = None, unit: str
         return Lines(items, label, total)
     from tqdm import tqdm  # here, since a command that shows no bar should not wait for it
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         def skip(self, count: int) -> None:
             """Count items that were done before, which say nothing about the speed."""
             self.initial += count

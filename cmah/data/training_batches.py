@@ -223,7 +223,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             >>> keys[0] == keys[1], keys[0] == keys[2]
             (True, False)
         """
-        content = hashlib.sha256(np.ascontiguousarray(self._points)).hexdigest()
+        content = hashlib.sha256(np.ascontiguousarray(self._points).data).hexdigest()
         return digest([content, self._offsets.tolist(), self.points, repr(self.point_augmentation)])
 
     @property

@@ -65,7 +65,7 @@ def tower_features(
     total, size = count * copies, SHARD * BATCH
     features: np.ndarray | None = None
     unreadable: dict[int, str] = {}
-    with progress([], label, total) as bar:
+    with progress(range(total), label) as bar:
         for first in range(0, total, size):
 
             def compute(begin: int, first: int = first) -> Iterator[Piece]:

@@ -115,7 +115,8 @@ class SimilarityStore:
             ):  # of a killed build: the lock says that nobody else writes
                 left_over.unlink()
             todo = [number for number in todo if not store._is_whole(number)]
-            with progress([], f"similarities {measure}", sum(_pairs(store.sizes[n]) for n in todo)) as bar:
+            pairs = sum(_pairs(store.sizes[number]) for number in todo)
+            with progress(range(pairs), f"similarities {measure}") as bar:
                 for number in todo:
                     of_category = None if landmarks is None else landmarks[number]
                     with atomic_path(store._path(number)) as path:

@@ -102,7 +102,7 @@ def checksum(tensors: dict[str, Tensor], values: dict[str, Any]) -> int:
         array = tensor.detach().cpu().contiguous()
         crc = zlib.crc32(f"{name} {array.dtype} {tuple(array.shape)}".encode(), crc)
         if array.numel():
-            crc = zlib.crc32(array.flatten().view(torch.uint8).numpy(), crc)
+            crc = zlib.crc32(array.flatten().view(torch.uint8).numpy().data, crc)
     return crc
 
 
