@@ -173,7 +173,7 @@ def _explanation(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         name = error.filename2 or error.filename
-        return f"{name}: {error.strerror}" if name and error.strerror else str(error)
+        return f"{name}: {error.strerror}" if name and error.strerror else error.strerror or str(error)
     # torch has no class of its own for memory of the CPU that is exhausted
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
         return f"not enough memory ({str(error)[:150]}); try smaller batches, images or models"

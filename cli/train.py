@@ -72,8 +72,8 @@ from cmah.cli.stopping import CAN_RESUME
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue the run in --out from where it was stopped; with --epochs, to more epochs, where the learning rate is "
-    "constant (training.min_lr = training.lr).",
+    help="Continue the run in --out from where it was stopped; with --epochs, to more epochs, "
+    "where the learning rate is constant (training.min_lr = training.lr).",
 )
 @options.verify
 @click.option(

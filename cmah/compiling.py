@@ -5,6 +5,8 @@ without a home, the import of a kernel would fail. Importing this module tries t
 a folder for this process alone, in which each process compiles anew. A folder that others can write to would let
 them choose what is executed.
 
+A disk without room, which Numba notices only when it has compiled, costs no more than that the code is not kept.
+
 Raises:
     ImportError: on import, if Numba is not installed or does not work.
     OSError: on import, if no folder can be made either.
@@ -14,8 +16,11 @@ import atexit
 import os
 import shutil
 import tempfile
+from contextlib import suppress
+from typing import Any
 
 import numba
+from numba.core.caching import Cache
 
 
 def _use_own_folder() -> None:
@@ -30,6 +35,18 @@ def _remove(folder: str, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _keep_what_there_is_room_for() -> None:
+    """Let Numba go on with what it has compiled where it cannot write it to its folder."""
+    save = Cache.save_overload
+
+    def save_overload(self: Any, signature: Any, data: Any) -> None:
+        with suppress(OSError):
+            save(self, signature, data)
+
+    Cache.save_overload = save_overload
+
+
+_keep_what_there_is_room_for()
 try:
     # the smallest kernel: the verdict is the same for all of them, they lie in one folder
     import cmah.kernels.clouds  # noqa: F401

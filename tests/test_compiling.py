@@ -1,8 +1,11 @@
 """Kernels where Numba finds no place for compiled code."""
 
+import errno
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,3 +51,17 @@ def test_a_folder_for_this_process_alone(tmp_path):
     assert folder.startswith(str(tmp_path))
     assert (int(entries) > 0, mode) == (True, "700")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_costs_the_keeping_only():
+    pytest.importorskip("numba")
+    from numba.core.caching import Cache
+
+    import cmah.compiling  # noqa: F401
+
+    def full(signature, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Cache.save_overload(
+        SimpleNamespace(_guard_against_spurious_io_errors=nullcontext, _save_overload=full), 1, 2
+    )

@@ -8,6 +8,12 @@ import pytest
 from cmah.codes import BinaryCodes
 
 
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch):
+    """What a command prints does not depend on how busy the machine is."""
+    monkeypatch.setattr("cmah.progress.INTERVALS", ((float("inf"), 30.0),))
+
+
 @pytest.fixture
 def call(capsys):
     """Run a command: (exit status, standard output, standard error)."""

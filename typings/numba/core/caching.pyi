@@ -1,0 +1,4 @@
+from typing import Any
+
+class Cache:
+    save_overload: Any
