@@ -61,36 +61,34 @@ def _check_sheet(sheet: Path) -> None:
 @click.argument("meshes", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--up", type=click.Choice(["y", "z"]), default="y", help="Axis that points up in the mesh files."
+    "--up", type=click.Choice(["y", "z"]), help="Axis that points up in the mesh files.  [default: y]"
 )
 @click.option(
     "--views",
     type=click.IntRange(1, 1000),
-    default=12,
-    help="Number of views to render of each shape, evenly spaced all round.",
+    help="Number of views to render of each shape, evenly spaced all round.  [default: 12]",
 )
-@click.option("--image-size", type=click.IntRange(8, 4096), default=224, help="Side of a view in pixels.")
+@click.option("--image-size", type=click.IntRange(8, 4096), help="Side of a view in pixels.  [default: 224]")
 @click.option(
     "--points",
     type=click.IntRange(1, 10_000_000),
-    default=10_000,
-    help="Number of points to sample from each shape.",
+    help="Number of points to sample from each shape.  [default: 10000]",
 )
 @click.option(
     "--elevation",
     "elevations",
     type=Fractions(),
-    default="20",
     callback=options.checked(_check_elevations),
-    help="Elevation of the cameras in degrees; several, such as 0,20,40, are taken in turn.",
+    help="Elevation of the cameras in degrees; several, such as 0,20,40, are taken in turn.  [default: 20]",
 )
 @click.option(
     "--jitter",
     type=click.FloatRange(0, 180),
-    default=0.0,
-    help="Largest random deviation of a camera in degrees; 0 turns it off.",
+    help="Largest random deviation of a camera in degrees; 0 turns it off.  [default: 0]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Random seed of the points and the jitter.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Random seed of the points and the jitter.  [default: 0]"
+)
 @click.option(
     "--split-fractions",
     type=Fractions(),
@@ -140,13 +138,13 @@ def _check_sheet(sheet: Path) -> None:
 def prepare(
     meshes: Path,
     out: Path,
-    up: str,
-    views: int,
-    image_size: int,
-    points: int,
-    elevations: tuple[float, ...],
-    jitter: float,
-    seed: int,
+    up: str | None,
+    views: int | None,
+    image_size: int | None,
+    points: int | None,
+    elevations: tuple[float, ...] | None,
+    jitter: float | None,
+    seed: int | None,
     split_fractions: tuple[float, ...],
     jobs: int | None,
     time_limit: float,
@@ -161,8 +159,9 @@ def prepare(
 
     MESHES/<category>/**.{obj,off,ply,stl,glb,gltf}, a folder without categories, or one file. Folders named
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
-    stopped, or adds what is new; called for another folder, it adds its shapes to those of OUT. Nothing leaves OUT
-    without --prune. Meshes that cannot be used are listed in OUT/skipped.csv.
+    stopped, or adds what is new. Called for another folder, it adds its shapes to those of OUT, with the views
+    and points that OUT was prepared with. Nothing leaves OUT without --prune. Meshes that cannot be used are
+    listed in OUT/skipped.csv.
     """
     import cmah
     from cmah.files import read_skipped

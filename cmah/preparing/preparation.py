@@ -32,6 +32,8 @@ class Preparation:
         log: its log, see `open_log`.
         parameters: of views and points.
         report: called with a line for people on what stays, is removed or has moved.
+        up: the up axis of the given meshes; None: as that of their folder was before, or as the parameters say.
+        overwrite: whether another axis than before may be given, which makes all anew.
 
     Examples:
         >>> from cmah.preparing.prepare_log import open_log
@@ -46,10 +48,19 @@ class Preparation:
     """
 
     def __init__(
-        self, meshes: Path, out: Path, log: PrepareLog, parameters: Parameters, report: Callable[[str], None]
+        self,
+        meshes: Path,
+        out: Path,
+        log: PrepareLog,
+        parameters: Parameters,
+        report: Callable[[str], None],
+        *,
+        up: str | None = None,
+        overwrite: bool = False,
     ) -> None:
         self.meshes, self.out, self.log = meshes, out, log
         self.parameters, self.report = parameters, report
+        self.up, self.overwrite = up, overwrite
         self.before = read_tables(out)
         self.anew = log.outdated or (out / ASIDE).is_file()
         self.claim = Claim("", "")
@@ -73,6 +84,7 @@ class Preparation:
         self.claim = claim = claim_folder(self.meshes, prefix, found, log, shapes.values())
         if not found and claim.path not in log.folders:
             find_meshes(self.meshes, self.out)  # refuses it
+        turned = self._choose_up()
         own = [replace(source, shape_id=with_prefix(claim.prefix, source.shape_id)) for source in found]
         one_case = (self.out / LOG.upper()).exists()
         check_ids(claim, own, log, shapes, one_case=one_case)
@@ -95,11 +107,32 @@ class Preparation:
         self._check_what_is_lost(owners)
         where = self.out if self.anew else claim.path
         self._say(lines_before(claim, self.missing, where, prune=prune))
-        if claim.was or claim.path not in log.folders:
+        if claim.was or claim.path not in log.folders or turned:
             was = {"was": list(claim.was)} if claim.was else {}
-            log.add({"folder": claim.path, "prefix": claim.prefix, **was})
+            up = {"up": self.up} if self.up != log.up else {}
+            log.add({"folder": claim.path, "prefix": claim.prefix, **was, **up})
         if log.outdated:
             self._start_anew()
+
+    def _choose_up(self) -> bool:
+        """Settle the up axis of the given meshes; whether it is another than that of their folder before.
+
+        Raises:
+            CmahError: if it is, and may not be.
+        """
+        claim, log = self.claim, self.log
+        known = [path for path in (claim.path, *claim.was) if path in log.folders or path == UNKNOWN]
+        before = log.up_of(known[0]) if known else None
+        self.up = self.up or before or log.up
+        if before in (None, self.up):
+            return False
+        if not self.overwrite:
+            raise CmahError(
+                f"{claim.path}: was prepared with --up {before}, got --up {self.up}; --overwrite makes all of {self.out} "
+                "anew"
+            )
+        log.outdated = self.anew = True
+        return True
 
     def _add_other_folders(self, owners: dict[str, str | None]) -> None:
         """All shapes of the dataset are to be made anew: find their meshes."""
@@ -176,7 +209,13 @@ class Preparation:
                 self.log.add({**entry, **place})
         shared = {"out": str(self.out.resolve()), **self.parameters.to_json()}
         tasks = [
-            {"path": str(source.path.resolve()), "shape_id": source.shape_id, **shared} for source, _ in todo
+            {
+                **shared,
+                "path": str(source.path.resolve()),
+                "shape_id": source.shape_id,
+                "up": self.log.up_of(place["folder"]),
+            }
+            for source, place in todo
         ]
         skipped = 0
         outcomes = run_isolated(TASK, tasks, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit)

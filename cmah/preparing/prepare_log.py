@@ -5,6 +5,7 @@
     {"format": "cmah-prepare-log", "version": 1, "parameters": {…}}
     {"folder": path, "prefix": …}                       the meshes of a folder are prepared from here on
     {"folder": path, "prefix": …, "was": [path, …]}     and it takes the place of others; "" = those that no line names
+    {"folder": path, "prefix": …, "up": "y" or "z"}     where its up axis is not that of the parameters
     {"folder": path, "removed": true}                   none of its shapes is left
     {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …, …}
     {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker, …}
@@ -17,7 +18,7 @@ versions of cmah have neither, and no lines of folders.
 import json
 import math
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,17 @@ from cmah.workers import writing
 SHAPE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG = "prepare.jsonl"
 FORMAT, VERSION = "cmah-prepare-log", 1
+
+
+USUAL: dict[str, Any] = {
+    "views": 12,
+    "image_size": 224,
+    "points": 10_000,
+    "up": "y",
+    "elevations": (20.0,),
+    "jitter": 0.0,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,20 @@ class Parameters:
             raise CmahError(f"up must be y or z, got {self.up!r}")
         check_elevations(self.elevations)
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any], earlier: Mapping[str, Any]) -> "Parameters":
+        """What is given, else what was before, else the usual values.
+
+        Raises:
+            CmahError: if a value is out of range.
+
+        Examples:
+            >>> Parameters.of({"views": 3}, {"views": 8, "points": 500})
+            Parameters(views=3, image_size=224, points=500, up='y', elevations=(20.0,), jitter=0.0, seed=0)
+        """
+        values = {**USUAL, **{key: value for key, value in earlier.items() if key in USUAL}, **given}
+        return cls(**{**values, "elevations": tuple(values["elevations"])})
+
     def to_json(self) -> dict[str, Any]:
         """The parameters as the log, the dataset and the workers get them."""
         return {**asdict(self), "elevations": list(self.elevations)}
@@ -106,6 +132,8 @@ class PrepareLog:
     Attributes:
         entries: what was last done with each mesh, by shape id.
         folders: the prefix of each folder of meshes, by its path, in the order in which they were first prepared.
+        up: "y" or "z", the up axis of the parameters that it was begun with.
+        ups: the up axis of each folder that has another, by its path.
         removed: ids of shapes that were removed and not made again.
         outdated: whether it was begun with other parameters, so that everything is to be made anew.
         changed: these parameters, with their values there, where they differ from those of this run.
@@ -124,6 +152,8 @@ class PrepareLog:
         self.changed: dict[str, Any] = {}
         self.entries: dict[str, dict[str, Any]] = {}
         self.folders: dict[str, str] = {}
+        self.up = "y"
+        self.ups: dict[str, str] = {}
         self.removed: set[str] = set()
         for line in lines:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # a damaged line is passed over
@@ -161,6 +191,13 @@ class PrepareLog:
         for old in was:
             self.folders.pop(old, None)
         self.folders[folder] = prefix
+        self.ups.pop(folder, None)
+        if line.get("up") in ("y", "z"):
+            self.ups[folder] = line["up"]
+
+    def up_of(self, folder: str) -> str:
+        """The axis that points up in the meshes of a folder, "y" or "z"."""
+        return self.ups.get(folder, self.up)
 
     def add(self, line: dict[str, Any]) -> None:
         """Append a line, and take note of it.
@@ -185,7 +222,12 @@ class PrepareLog:
         Raises:
             CmahError: if it cannot be written.
         """
-        folders = [{"folder": path, "prefix": prefix} for path, prefix in self.folders.items()]
+        ups = {path: self.up_of(path) for path in self.folders}
+        self.up, self.ups = parameters.up, {path: up for path, up in ups.items() if up != parameters.up}
+        folders = [
+            {"folder": path, "prefix": prefix, **({"up": self.ups[path]} if path in self.ups else {})}
+            for path, prefix in self.folders.items()
+        ]
         self.entries = {
             name: entry for name, entry in self.entries.items() if name in keep or "skipped" in entry
         }
@@ -199,6 +241,21 @@ class PrepareLog:
         with atomic_path(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         self.outdated = False
+
+
+def earlier_parameters(out: Path) -> dict[str, Any]:
+    """The parameters that a dataset folder was prepared with; empty if it was not.
+
+    Examples:
+        >>> earlier_parameters(Path("demo/dataset"))["up"], earlier_parameters(Path("nothing"))
+        ('y', {})
+    """
+    try:
+        with open(out / LOG, encoding="utf-8", errors="replace") as file:
+            header = _header(file.readline(), out)
+        return Parameters.of({}, header).to_json()
+    except (OSError, CmahError, TypeError, ValueError):  # reported where the log is opened
+        return {}
 
 
 @contextmanager
@@ -238,8 +295,17 @@ def open_log(out: Path, parameters: Parameters, overwrite: bool) -> Iterator[Pre
         wanted = parameters.to_json()
         if not lines:
             log.restart(parameters)
-        elif (logged := _header(lines[0], out)) != wanted:
-            log.changed = {key: logged.get(key) for key, value in wanted.items() if logged.get(key) != value}
+            yield log
+            return
+        logged = _header(lines[0], out)
+        log.up = str(logged.get("up", "y"))
+        # each folder has an up axis of its own, which Preparation looks after
+        if {**logged, "up": parameters.up} != wanted:
+            log.changed = {
+                key: logged.get(key)
+                for key, value in wanted.items()
+                if key != "up" and logged.get(key) != value
+            }
             if not overwrite:
                 changes = [f"{key} {value} -> {wanted[key]}" for key, value in log.changed.items()]
                 raise CmahError(

@@ -208,7 +208,9 @@ def merged(
     ordered = sorted(shapes.values(), key=key)
     owners = {owner_of(shape, log) for shape in ordered}
     folders = [
-        {"path": printable(path), "prefix": prefix} for path, prefix in log.folders.items() if path in owners
+        {"path": printable(path), "prefix": prefix, **({"up": log.ups[path]} if path in log.ups else {})}
+        for path, prefix in log.folders.items()
+        if path in owners
     ]
     images = [image for shape in ordered for image in views.get(shape.shape_id, [])]
     extra = {**before.extra, "prepared": {**parameters.to_json(), "folders": folders}}

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from cmah.checks import shown
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.preparing.preparation import Preparation
-from cmah.preparing.prepare_log import LOG, Parameters, open_log
+from cmah.preparing.prepare_log import LOG, Parameters, earlier_parameters, open_log
 from cmah.preparing.shape_ids import check_fractions, check_prefix, find_meshes
 from cmah.threads import available_cores
 from cmah.workers import writing
@@ -23,14 +24,14 @@ def prepare(
     meshes: str | Path,
     out: str | Path,
     *,
-    views: int = 12,
-    image_size: int = 224,
-    points: int = 10_000,
-    up: str = "y",
+    views: int | None = None,
+    image_size: int | None = None,
+    points: int | None = None,
+    up: str | None = None,
     jobs: int | None = None,
-    elevations: tuple[float, ...] = (20.0,),
-    jitter: float = 0.0,
-    seed: int = 0,
+    elevations: tuple[float, ...] | None = None,
+    jitter: float | None = None,
+    seed: int | None = None,
     split_fractions: tuple[float, ...] = (0.8, 0.1, 0.1),
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
@@ -54,10 +55,12 @@ def prepare(
         meshes: folder <category>/**.{obj,off,ply,stl,glb,gltf}; folders train, val, test below (or above) the
             category set the split. Or one mesh file.
         out: the dataset folder to write.
-        views: number of cameras; camera v has azimuth 360 / views x v degrees.
+        views: number of cameras; camera v has azimuth 360 / views x v degrees. This and what follows is, where None,
+            as `out` was prepared before, and for a new one as the command has it: 12 views of 224 pixels at an
+            elevation of 20 degrees, 10,000 points, y up, no jitter, seed 0.
         image_size: side of the views, pixels.
         points: points of each shape.
-        up: the axis that points up in the files, "y" or "z"; the dataset always has y up.
+        up: the axis that points up in the files, "y" or "z"; each folder may have its own; the dataset has y up.
         jobs: number of worker processes; None: one for each core.
         elevations: elevations of the cameras, degrees between -90 and 90, taken in turn.
         jitter: largest random deviation of azimuth and elevation, degrees, for each shape and view; 0: none.
@@ -91,20 +94,35 @@ def prepare(
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     out = Path(out)
-    parameters = Parameters(views, image_size, points, up, tuple(elevations), jitter, seed)
+    given = {
+        "views": views,
+        "image_size": image_size,
+        "points": points,
+        "elevations": None if elevations is None else tuple(elevations),
+        "jitter": jitter,
+        "seed": seed,
+    }
+    asked = {key: value for key, value in given.items() if value is not None}
+    parameters = Parameters.of(asked, earlier_parameters(out) or {"up": up or "y"})
+    if up not in (None, "y", "z"):
+        raise CmahError(f"up must be y or z, got {shown(up)}")
     check_fractions(split_fractions)
     check_prefix(prefix or "")
     if prune and Path(meshes).is_file():
         raise CmahError(
             f"{meshes}: one file; expected a folder, whose meshes that are gone are to be removed by prune"
         )
-    for name, value in (("jitter", jitter), ("time_limit", time_limit), ("memory_limit", memory_limit)):
+    for name, value in (
+        ("jitter", parameters.jitter),
+        ("time_limit", time_limit),
+        ("memory_limit", memory_limit),
+    ):
         if not value < 1e6:  # nor is NaN
             raise CmahError(f"{name} must be a number below 1,000,000, got {value}")
     # with prune a folder may be given all of whose meshes are gone, if the dataset knows it
     found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file())
     with open_log(out, parameters, overwrite) as log, _work_folder(out):
-        preparation = Preparation(Path(meshes), out, log, parameters, report)
+        preparation = Preparation(Path(meshes), out, log, parameters, report, up=up, overwrite=overwrite)
         preparation.plan(found, prefix, prune=prune)
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}
         preparation.make(jobs or available_cores(), **limits)

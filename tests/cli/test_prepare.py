@@ -41,7 +41,9 @@ def test_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = json.loads(capsys.readouterr().out)
     assert summary["shapes"] == 4
     assert summary["skipped"][1] == {"path": "mug/a.obj", "reason": "no faces"}
-    assert run(meshes, out, *SMALL) == 2
+    assert run(meshes, out) == 0  # with the options of before
+    assert "4 shapes" in capsys.readouterr().out
+    assert run(meshes, out, "--views", "3") == 2
     assert capsys.readouterr().err.startswith(f"Error: {out}: was prepared with other parameters")
 
 

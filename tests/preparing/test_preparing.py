@@ -20,6 +20,8 @@ from cmah.files import read_skipped
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
 from cmah.synthetic import make_shapes
+from cmah.synthetic.solids import Model
+from cmah.synthetic.writing import write_off
 
 SMALL: dict[str, Any] = {"views": 3, "image_size": 24, "points": 64}
 
@@ -321,3 +323,42 @@ def test_hostile_folder(shared: Path, tmp_path: Path) -> None:
     assert len(dataset.shapes) == 6
     assert len(read_skipped(tmp_path / "out")) == 9
     assert dataset.check_files() == []
+
+
+def test_what_is_not_given_is_as_before_and_each_folder_has_its_up_axis(tmp_path):
+    def tower(path, up):
+        path.parent.mkdir(parents=True)
+        box = Model()
+        size = (1, 4, 1) if up == "y" else (1, 1, 4)
+        box.box(centre=(0, 0, 0), size=size, colour=(1, 0, 0))
+        write_off(box, path)
+
+    tower(tmp_path / "a" / "upright.off", "y")
+    tower(tmp_path / "b" / "lying.off", "z")
+    out = tmp_path / "out"
+    prepare(tmp_path / "a", out, views=2, image_size=24, points=50, jobs=1)
+    dataset = prepare(tmp_path / "b", out, up="z", jobs=1)
+
+    def heights(dataset):
+        clouds = [dataset.load_points(shape)[:, :3].astype(float) for shape in dataset.shapes]
+        return [round(float(np.ptp(cloud, axis=0)[1] / np.ptp(cloud, axis=0)[0]), 1) for cloud in clouds]
+
+    assert [shape.shape_id for shape in dataset.shapes] == ["upright.off", "lying.off"]
+    assert all(3 < height < 5 for height in heights(dataset))
+    assert (dataset.points_per_shape, dataset.image_size, len(dataset.images)) == (50, 24, 4)
+    assert [folder.get("up", "y") for folder in dataset.extra["prepared"]["folders"]] == ["y", "z"]
+
+    tables = [(out / name).read_bytes() for name in ("dataset.json", "shapes.csv", "images.csv")]
+    prepare(tmp_path / "b", out, jobs=1)  # its own axis is remembered
+    assert [(out / name).read_bytes() for name in ("dataset.json", "shapes.csv", "images.csv")] == tables
+    with pytest.raises(CmahError, match=r"b: was prepared with --up z, got --up y; --overwrite"):
+        prepare(tmp_path / "b", out, up="y", jobs=1)
+
+    anew = prepare(tmp_path / "a", out, points=60, overwrite=True, jobs=1)
+    assert anew.points_per_shape == 60
+    assert all(3 < height < 5 for height in heights(anew))
+    turned = prepare(tmp_path / "b", out, up="y", overwrite=True, jobs=1)
+    upright, lying = heights(turned)
+    assert 3 < upright < 5
+    assert 0.5 < lying < 2
+    assert turned.points_per_shape == 60
