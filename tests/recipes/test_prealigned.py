@@ -20,7 +20,7 @@ from cmah.models.pretrained import point_encoder
 from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
-from cmah.runs.query_files import cloud_tensor
+from cmah.runs.file_batches import cloud_tensor
 from cmah.runs.run_folder import HASH
 from cmah.training.starting import train
 
