@@ -253,7 +253,7 @@ def pieces(batches: Any, begin: int, end: int, encode: Callable[[Any], np.ndarra
         >>> from cmah.data.encoding_batches import PointBatches
         >>> clouds = PointBatches([Path("none.npy")], points=8, batch_size=2)
         >>> [(len(rows), left_out, end) for rows, left_out, end in pieces(clouds, 4, 5, np.asarray)]
-        [(0, [(4, 'none.npy: no such file (expected a point cloud)')], 5)]
+        [(0, [(4, 'none.npy: no such file (expected ...)')], 5)]
     """
     told, at = 0, begin
     for inputs, positions in batches:

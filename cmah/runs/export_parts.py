@@ -68,8 +68,8 @@ def write_together(files: Sequence[tuple[Path, BinaryCodes | Embeddings, Format]
     Examples:
         >>> codes = BinaryCodes.from_bits([[0, 1]])
         >>> write_together([(Path("image.npz"), codes, "npz"), (Path("shape.npz"), codes, "npz")])
-        >>> sorted(path.name for path in Path().iterdir())
-        ['image.npz', 'shape.npz']
+        >>> Path("image.npz").read_bytes() == Path("shape.npz").read_bytes()
+        True
     """
     with ExitStack() as stack:
         for path, rows, form in files:
