@@ -207,8 +207,8 @@ class _Search:
             )
         table = read_codes(database)
         self.shape_ids = shape_ids_of_items(self.index, table, database)
-        if table.ids is not None and table.categories is not None:
-            self.categories = dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
+        if table.id_texts is not None and table.categories is not None:
+            self.categories = dict(zip(table.id_texts.tolist(), table.categories.tolist(), strict=True))
 
     def category_of(self, name: str) -> str:
         return self.categories.get(name) or (self.pictures.category(name) if self.pictures else "")

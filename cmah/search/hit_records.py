@@ -110,7 +110,7 @@ def search_records(
         reranking.check(k, len(index))
     if index.bits in queries.prefixes:
         queries = queries.truncate(index.bits)
-    names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
+    names = [str(i) for i in range(len(queries))] if queries.id_texts is None else queries.id_texts.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
 
@@ -190,9 +190,9 @@ def read_categories(path: str | Path) -> dict[str, str]:
         ['airplane', 'bed', ..., 'vase']
     """
     table = read_codes(path)
-    if table.ids is None or table.categories is None:
+    if table.id_texts is None or table.categories is None:
         raise CodesError(f"{path}: has no ids or no categories")
-    return dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
+    return dict(zip(table.id_texts.tolist(), table.categories.tolist(), strict=True))
 
 
 def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, path: str | Path) -> np.ndarray:
@@ -222,9 +222,9 @@ def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, pat
         raise CodesError(
             f"{path}: has {len(table)} rows, expected {len(index)}, one for each item of the index"
         )
-    if table.ids is None:
+    if table.id_texts is None:
         return table.shape_ids
-    rows = {name: row for row, name in enumerate(table.ids.tolist())}
+    rows = {name: row for row, name in enumerate(table.id_texts.tolist())}
     names = [str(name) for name in index.ids.tolist()]
     for name in names:
         if name not in rows:
