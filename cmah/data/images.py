@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from cmah.errors import CmahError
 from cmah.files import require_file
+from cmah.pixels import eight_bits
 
 # Larger pictures are refused before a pixel is decoded: 64 million pixels take 192 MB as RGB
 MAX_PIXELS = 64_000_000
@@ -16,6 +16,18 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 # By these a query file is taken to be a picture; what its bytes are decides how it is read
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+ORIENTATION = 0x0112  # tag of EXIF; what turns a picture upright, by its value
+TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(path: str | Path) -> np.ndarray:
@@ -46,16 +58,11 @@ def load_image_and_alpha(path: str | Path) -> tuple[np.ndarray, np.ndarray | Non
         ([[[255, 255, 255]]], [[0]])
     """
     image = _decoded(path)
-    alpha = None
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = PIL.Image.composite(image.convert("RGB"), PIL.Image.new("RGB", image.size, "white"), alpha)
-    elif image.mode.startswith("I"):
-        image = PIL.Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    elif image.mode != "RGB":
-        image = image.convert("RGB")
-    return np.asarray(image), None if alpha is None else np.asarray(alpha)
+    if image.mode == "RGB":
+        return np.asarray(image), None
+    alpha = image.getchannel("A")
+    image = PIL.Image.composite(image.convert("RGB"), PIL.Image.new("RGB", image.size, "white"), alpha)
+    return np.asarray(image), np.asarray(alpha)
 
 
 def load_mask(path: str | Path) -> np.ndarray:
@@ -140,7 +147,7 @@ def border(image: np.ndarray) -> np.ndarray:
 
 
 def _decoded(path: str | Path) -> PIL.Image.Image:
-    """The decoded picture, its size checked before decoding, turned upright."""
+    """The picture as RGB or RGBA, its size checked before decoding, turned upright."""
     path = Path(path)
     require_file(path, "expected a picture")
     with warnings.catch_warnings():
@@ -152,10 +159,9 @@ def _decoded(path: str | Path) -> PIL.Image.Image:
                     raise CmahError(
                         f"{path}: {image.width} x {image.height} pixels (at most {MAX_PIXELS:,} are read)"
                     )
-                if image.mode == "F":
-                    raise CmahError(f"{path}: floating-point pixels (expected 8 or 16 bits a channel)")
-                image.load()
-                return _upright(image)
+                upright = eight_bits(image)
+                turn = TURNS.get(_orientation(image))
+                return upright if turn is None else upright.transpose(turn)
         except CmahError:
             raise
         except PIL.UnidentifiedImageError:
@@ -172,9 +178,9 @@ def _decoded(path: str | Path) -> PIL.Image.Image:
             raise CmahError(f"{path}: cannot be decoded ({reason})") from None
 
 
-def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Obey the EXIF orientation; a picture with broken metadata stays as it is."""
+def _orientation(image: PIL.Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none or the metadata is broken."""
     try:
-        return PIL.ImageOps.exif_transpose(image)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the pixels are sound, only the metadata is not
-        return image
+        return 1

@@ -134,16 +134,17 @@ class Ids:
             _refuse_duplicates(added[runs.holds(added)])
         else:
             places = self._lookup()
-            _refuse_duplicates(given[[value in places for value in given.tolist()]])
+            values = new.values
+            _refuse_duplicates(values[[value in places for value in values.tolist()]])
         numbers, room = self._rooms[0].extended(len(self.numbers), added)
-        text, text_room = self._rooms[1].extended(len(self.text), new.text)
-        extended = Ids(self.n + count, self.kind, numbers, text)
+        utf8, text_room = self._rooms[1].extended(len(self.text), new.text)
+        extended = Ids(self.n + count, self.kind, numbers, utf8)
         extended._rooms = (room, text_room)
         if self.kind == NUMBERS:
             extended._runs, self._runs = runs.extended(added), None
         else:
             extended._places, self._places = places, None
-            places.update(zip(map(str, given.tolist()), range(self.n, self.n + count), strict=True))
+            places.update(zip(values.tolist(), range(self.n, self.n + count), strict=True))
         return extended
 
     def kept(self, keep: np.ndarray) -> "Ids":
