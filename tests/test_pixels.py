@@ -13,6 +13,7 @@ from cmah.errors import CmahError
 from cmah.pixels import eight_bits
 
 GREY, RGB = 0, 2  # colour types of PNG
+MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa")
 
 
 def png(values, depth, colour, transparent=None):
@@ -96,9 +97,7 @@ def test_a_grey_photo_of_sixteen_bits_with_a_transparent_value_is_not_white(tmp_
     assert alpha[0].tolist() == [0] + [255] * 63
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa"]
-)
+@pytest.mark.parametrize("mode", MODES)
 def test_every_mode_of_pillow(mode):
     alpha = mode in ("RGBA", "LA", "PA", "La", "RGBa")
     image = PIL.Image.new("RGB", (4, 4), "white")
@@ -109,7 +108,7 @@ def test_every_mode_of_pillow(mode):
         image = (image.convert(via) if via else image).convert(mode)
     made = eight_bits(image)
     assert made.mode == ("RGBA" if alpha else "RGB")
-    assert np.asarray(made).reshape(16, -1).tolist() == [[255] * len(made.mode)] * 16
+    assert np.asarray(made).min() >= 254  # white; LAB is rounded
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
