@@ -169,7 +169,7 @@ class BinaryCodes(VectorTable):
         that they have in common.
 
         Raises:
-            CodesError: if there are none, or they differ in length or space.
+            CodesError: if there are none, or they differ in length, space or type of ids.
 
         Examples:
             >>> parts = [BinaryCodes.from_bits([[0, 1]], ids=["a"]), BinaryCodes.from_bits([[1, 1]], ids=["b"])]
@@ -189,6 +189,8 @@ class BinaryCodes(VectorTable):
         for name in COLUMNS:
             columns = [getattr(part, name) for part in filled]
             if all(column is not None for column in columns):
+                if len({column.dtype.kind for column in columns}) > 1:
+                    raise CodesError("ids are numbers in some parts and text in others, expected one type")
                 row_data[name] = np.concatenate(columns)
         return cls(
             np.concatenate([part.packed for part in parts]),

@@ -172,6 +172,8 @@ def _from_npz(file: NpzReader) -> dict[str, Any]:
     for key, values in row_data.items():
         if values.dtype.kind not in "UiuS":
             raise CodesError(f"{key} are {values.dtype}, expected text")
+        if key == "ids" and values.dtype.kind in "iu":
+            continue
         row_data[key] = texts = as_text(values)
         for text in texts.ravel().tolist():
             _printable(text, key)

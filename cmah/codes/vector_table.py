@@ -9,14 +9,15 @@ import numpy.typing as npt
 from cmah.errors import CodesError
 
 COLUMNS = ("ids", "shape_ids", "categories", "kinds", "splits")
+MOST = np.iinfo(np.int64).max  # the greatest number that can be an id
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VectorTable:
-    """A matrix of n rows with an id, category, … for each; every column is unicode [n], or None where unknown.
+    """A matrix of n rows with an id, category, … for each; each column is text [n], or None where unknown.
 
     Attributes:
-        ids: the id of each row.
+        ids: the id of each row: unicode, or int64 where numbers were given.
         shape_ids: id of the shape that each row shows, "" where unknown.
         categories: its category, "" where unknown.
         kinds: "render", "picture", "photo" or "shape".
@@ -33,6 +34,8 @@ class VectorTable:
         [[0], [1]]
         >>> print(codes.ids)
         None
+        >>> BinaryCodes.from_bits([[0], [1]], ids=[100, 101]).id_texts.tolist()
+        ['100', '101']
     """
 
     ids: np.ndarray | None = None
@@ -49,14 +52,22 @@ class VectorTable:
         """The rows themselves: `packed` or `embeddings`."""
         raise NotImplementedError
 
+    @property
+    def id_texts(self) -> np.ndarray | None:
+        """The ids as text, by which rows of different files are compared; None where there are none."""
+        return self.ids if self.ids is None or self.ids.dtype.kind == "U" else as_text(self.ids)
+
     def _check_columns(self) -> None:
-        """Turn the columns into unicode arrays of the right length."""
+        """Turn the columns into unicode arrays of the right length; ids may be whole numbers."""
         for name in COLUMNS:
             values = getattr(self, name)
             if values is None:
                 continue
             texts = array_of(values, name)
-            texts = texts if texts.dtype.kind == "U" else as_text(texts)
+            if name == "ids" and texts.dtype.kind in "iu":
+                texts = _as_numbers(texts)
+            elif texts.dtype.kind != "U":
+                texts = as_text(texts)
             if texts.shape != (len(self),):
                 raise CodesError(
                     f"{name}: shape {list(texts.shape)}, expected [{len(self)}], one for each row"
@@ -94,6 +105,13 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.array_equal(a, b)
     return type(a) is type(b) and bool(a == b)
+
+
+def _as_numbers(ids: np.ndarray) -> np.ndarray:
+    """Ids that are whole numbers as int64."""
+    if ids.dtype.kind == "u" and (ids > MOST).any():
+        raise CodesError(f"ids: {ids[ids > MOST][0]} is too large, expected at most {MOST}")
+    return ids.astype(np.int64, copy=False)
 
 
 def as_text(values: np.ndarray) -> np.ndarray:

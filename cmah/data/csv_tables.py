@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cmah.checks import shown
+from cmah.data.names import clean_name, clean_path
 from cmah.errors import CmahError
 from cmah.files import read_json, require_file
 
 FORMAT, VERSIONS = "cmah-dataset", (1, 2)
+PATH_COLUMNS = ("points", "path", "mask")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Called with a fault of the row that is being read
 Fault = Callable[[str], None]
@@ -177,13 +179,14 @@ def read_table(
     items: list[tuple[int, Item]] = []
     row_number = 1
     try:
-        header = next(rows, [])
+        header = [clean_name(name) for name in next(rows, [])]
         problem = _header_problem(header, required)
         if problem:
             faults.append(f"{path}: row 1: {problem} (expected {','.join(required)})")
             return []
         meant = [(name, place) for place, name in enumerate(header) if name in columns]
-        further = [(name, place) for place, name in enumerate(header) if name not in columns]
+        further = [(name, place) for place, name in enumerate(header) if name and name not in columns]
+        unnamed = [place for place, name in enumerate(header) if not name]
         notes: list[str] = []
         for row in rows:
             row_number += 1
@@ -194,7 +197,13 @@ def read_table(
                     f"{path}: row {row_number}: {len(row)} cells (expected {len(header)}, as in row 1)"
                 )
                 continue
-            cells = {name: row[place] for name, place in meant}
+            if any(row[place].strip() for place in unnamed):
+                faults.append(
+                    f"{path}: row {row_number}: a cell in a column without a name (expected one in row 1)"
+                )
+            if not any(row):  # blank rows of a spreadsheet
+                continue
+            cells = {name: _clean(name, row[place]) for name, place in meant}
             items.append(
                 (row_number, make(cells, {name: row[place] for name, place in further}, notes.append))
             )
@@ -203,6 +212,11 @@ def read_table(
     except csv.Error as error:
         faults.append(f"{path}: row {row_number + 1}: not readable as CSV ({error})")
     return items
+
+
+def _clean(column: str, cell: str) -> str:
+    """A cell with a meaning as it is compared."""
+    return clean_path(cell) if column in PATH_COLUMNS else clean_name(cell)
 
 
 def check_text(cells: dict[str, str], fault: Fault) -> None:
@@ -308,9 +322,11 @@ def duplicates(path: Path, ids: Iterable[tuple[int, str]]) -> list[str]:
 
 def _header_problem(header: Sequence[str], required: Sequence[str]) -> str:
     missing = [name for name in required if name not in header]
+    if missing and len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
+        return f"cells separated by {other[0]!r}, expected commas"
     if missing:
         return f"no column {', '.join(missing)}"
-    twice = [name for name, count in Counter(header).items() if count > 1]
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
     return f"two columns named {twice[0]!r}" if twice else ""
 
 

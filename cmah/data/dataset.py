@@ -17,6 +17,7 @@ shape. What needs nothing else is written as version 1, so that its checksum, by
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from cmah.data.csv_tables import FORMAT, duplicates, read_header, read_table, ta
 from cmah.data.framing import PictureFile, check_box
 from cmah.data.images import load_image, load_mask
 from cmah.data.mesh_sources import mesh_folders, split_source
+from cmah.data.names import alike_but_for_case, existing_form, split_faults
 from cmah.data.point_clouds import load_points_file, normalise
 from cmah.data.table_rows import (
     IMAGE_COLUMNS,
@@ -38,7 +40,7 @@ from cmah.data.table_rows import (
     RowReader,
     Shape,
 )
-from cmah.errors import CmahError, DatasetError
+from cmah.errors import CmahError, CmahWarning, DatasetError
 from cmah.file_names import refuse_url
 from cmah.files import atomic_path
 from cmah.progress import progress
@@ -64,6 +66,8 @@ class Dataset:
         extra: further keys of dataset.json.
         file_root: the folder of points and pictures, absolute or relative to `root`; empty where it is `root` itself.
             Nothing is ever written there.
+        remarks: what `read` accepted though it may not be meant, such as categories that differ by case alone; they
+            are given as warnings too.
 
     Examples:
         >>> dataset = Dataset.read("demo/dataset").select("test")
@@ -83,6 +87,7 @@ class Dataset:
     images: list[Image]
     extra: dict[str, Any] = field(default_factory=dict)
     file_root: str = ""
+    remarks: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def read(cls, root: str | Path) -> "Dataset":
@@ -115,9 +120,19 @@ class Dataset:
             ("images.csv", [(row, image.image_id) for row, image in images]),
         ):
             faults.extend(duplicates(root / file, ids))
+        faults += split_faults(
+            [
+                *((f"{root / 'shapes.csv'}: row {row}", shape.split) for row, shape in shapes),
+                *((f"{table}: row {row}", image.split) for row, image in images),
+            ]
+        )
         if faults:
             raise DatasetError(faults)
-        return cls(root, shapes=[shape for _, shape in shapes], images=linked, **header)
+        dataset = cls(root, shapes=[shape for _, shape in shapes], images=linked, **header)
+        dataset.remarks += _remarks(shapes, images)
+        for remark in dataset.remarks:
+            warnings.warn(f"{root}: {remark}", CmahWarning, stacklevel=2)
+        return dataset
 
     def write(self, root: str | Path | None = None) -> None:
         """Write the three tables, each whole or not at all, to `root` (default: where the dataset lives).
@@ -178,7 +193,7 @@ class Dataset:
             >>> str(replace(dataset, file_root="/mnt/large").file("photos/1.jpg"))
             '/mnt/large/photos/1.jpg'
         """
-        return self.root / self.file_root / path
+        return existing_form(self.root / self.file_root / path)
 
     def picture(self, image: Image) -> PictureFile:
         """The picture of an image with its mask and box."""
@@ -326,6 +341,21 @@ class Dataset:
             "shapes.csv": table_text(self.shapes, SHAPE_COLUMNS),
             "images.csv": table_text(self.images, (*REQUIRED_IMAGE_COLUMNS, *optional)),
         }
+
+
+def _remarks(shapes: Sequence[tuple[int, Shape]], images: Sequence[tuple[int, Image]]) -> list[str]:
+    """What rows of both tables have that only looks equal, given with their row numbers."""
+    rows = [("shapes.csv", row, item) for row, item in shapes] + [
+        ("images.csv", row, item) for row, item in images
+    ]
+    categories: dict[str, str] = {}
+    for table, row, item in rows:
+        categories.setdefault(item.category, f"{table}, row {row}")
+    return [
+        *alike_but_for_case("categories", categories),
+        *alike_but_for_case("shape ids", {shape.shape_id: f"row {row}" for row, shape in shapes}),
+        *alike_but_for_case("image ids", {image.image_id: f"row {row}" for row, image in images}),
+    ]
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from cmah.errors import CmahError, CodesError
 from cmah.file_names import readable_name
 from cmah.files import require_file
+from cmah.pixels import UnusablePixels, eight_bits
 
 Picture = str | Path | PIL.Image.Image | np.ndarray
 
@@ -21,6 +21,18 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 # By these a query file is taken to be a picture; what its bytes are decides how it is read
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+ORIENTATION = 0x0112  # tag of EXIF; what turns a picture upright, by its value
+TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(path: str | Path) -> np.ndarray:
@@ -54,19 +66,14 @@ def load_image_and_alpha(path: Picture) -> tuple[np.ndarray, np.ndarray | None]:
         ([[[255, 255, 255]]], [[0]])
     """
     if isinstance(path, np.ndarray):
-        image = picture_of_array(path)
+        image = eight_bits(picture_of_array(path))
     else:
         image = _opened(path) if isinstance(path, PIL.Image.Image) else _decoded(path)
-    alpha = None
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = PIL.Image.composite(image.convert("RGB"), PIL.Image.new("RGB", image.size, "white"), alpha)
-    elif image.mode.startswith("I"):
-        image = PIL.Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    elif image.mode != "RGB":
-        image = image.convert("RGB")
-    return np.asarray(image), None if alpha is None else np.asarray(alpha)
+    if image.mode == "RGB":
+        return np.asarray(image), None
+    alpha = image.getchannel("A")
+    image = PIL.Image.composite(image.convert("RGB"), PIL.Image.new("RGB", image.size, "white"), alpha)
+    return np.asarray(image), np.asarray(alpha)
 
 
 def picture_of_array(pixels: np.ndarray) -> PIL.Image.Image:
@@ -198,14 +205,16 @@ def _loaded(image: PIL.Image.Image, name: str | Path) -> PIL.Image.Image:
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         raise CmahError(f"{name}: {image.width} x {image.height} pixels (at most {MAX_PIXELS:,} are read)")
-    if image.mode == "F":
-        raise CmahError(f"{name}: floating-point pixels (expected 8 or 16 bits a channel)")
-    image.load()
-    return _upright(image)
+    try:
+        upright = eight_bits(image)
+    except UnusablePixels as error:
+        raise CmahError(f"{name}: {error}") from None
+    turn = TURNS.get(_orientation(image))
+    return upright if turn is None else upright.transpose(turn)
 
 
 def _decoded(path: str | Path) -> PIL.Image.Image:
-    """The decoded picture, its size checked before decoding, turned upright."""
+    """The picture as RGB or RGBA, its size checked before decoding, turned upright."""
     path = Path(path)
     require_file(path, "expected a picture")
     with warnings.catch_warnings():
@@ -229,12 +238,12 @@ def _decoded(path: str | Path) -> PIL.Image.Image:
             raise CmahError(f"{path}: cannot be decoded ({reason})") from None
 
 
-def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Obey the EXIF orientation; a picture with broken metadata stays as it is."""
+def _orientation(image: PIL.Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none or the metadata is broken."""
     try:
-        return PIL.ImageOps.exif_transpose(image)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # the pixels are sound, only the metadata is not
-        return image
+        return 1
 
 
 def encoded(picture: PIL.Image.Image, file_format: str, **options: Any) -> bytes:

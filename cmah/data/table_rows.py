@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from cmah.data.csv_tables import Fault, check_path, check_text, read_box, read_number
 from cmah.data.framing import Box
 
+MOST_HINTS = 20
 KINDS = ("render", "picture", "photo")
 
 
@@ -138,7 +139,11 @@ class RowReader:
             return image
         shape = shapes.get(image.shape_id)
         if shape is None:
-            faults.append(f"{where}: shape_id {image.shape_id!r} is not in shapes.csv")
+            hint = ""
+            if len(faults) < MOST_HINTS:  # each looks through all shapes
+                wanted = image.shape_id.casefold()
+                hint = next((f", which has {name!r}" for name in shapes if name.casefold() == wanted), "")
+            faults.append(f"{where}: shape_id {image.shape_id!r} is not in shapes.csv{hint}")
             return image
         own_split = bool(image.split) and self.version > 1
         for key in ("category",) if own_split else ("split", "category"):

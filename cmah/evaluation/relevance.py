@@ -224,7 +224,8 @@ def own_positions(query: Vectors, database: Vectors, exclude_self: bool | None) 
         return nothing
     if query is database:
         return np.arange(len(query), dtype=np.int64)
-    if query.ids is None or database.ids is None:
+    names, items = query.id_texts, database.id_texts
+    if names is None or items is None:
         if not exclude_self:
             return nothing
         if len(query) != len(database):
@@ -233,10 +234,10 @@ def own_positions(query: Vectors, database: Vectors, exclude_self: bool | None) 
                 f"there are {len(query)} queries and {len(database)} items"
             )
         return np.arange(len(query), dtype=np.int64)
-    if np.unique(database.ids).size != len(database):
+    if np.unique(items).size != len(database):
         raise CodesError("exclude_self: the ids of the database are not unique")
     if len(database) == 0:
         return nothing
-    order = np.argsort(database.ids)
-    place = np.minimum(np.searchsorted(database.ids, query.ids, sorter=order), len(database) - 1)
-    return np.where(database.ids[order[place]] == query.ids, order[place], -1).astype(np.int64)
+    order = np.argsort(items)
+    place = np.minimum(np.searchsorted(items, names, sorter=order), len(database) - 1)
+    return np.where(items[order[place]] == names, order[place], -1).astype(np.int64)

@@ -179,7 +179,7 @@ def same_items(a: FilePair, b: FilePair) -> bool:
         (True, False)
     """
     for one, other in zip(a, b, strict=True):
-        ids = one.vectors.ids, other.vectors.ids
+        ids = one.vectors.id_texts, other.vectors.id_texts
         if len(one.vectors) != len(other.vectors):
             return False
         if ids[0] is not None and ids[1] is not None and sorted(ids[0]) != sorted(ids[1]):
@@ -238,10 +238,11 @@ def _embeddings_of(path: Path, codes: Vectors, codes_path: Path) -> Embeddings:
     rows = Embeddings(read_npy(path)) if path.suffix == ".npy" else Embeddings.load(path)
     if len(rows) != len(codes):
         raise CodesError(f"{path}: {len(rows)} rows, expected {len(codes)} as in {codes_path}")
-    if rows.ids is not None and codes.ids is not None and (rows.ids != codes.ids).any():
-        row = int((rows.ids != codes.ids).argmax())
+    own, expected = rows.id_texts, codes.id_texts
+    if own is not None and expected is not None and (own != expected).any():
+        row = int((own != expected).argmax())
         raise CodesError(
-            f"{path}: row {row} is {str(rows.ids[row])!r}, but {str(codes.ids[row])!r} in {codes_path}"
+            f"{path}: row {row} is {str(own[row])!r}, but {str(expected[row])!r} in {codes_path}"
         )
     # the code file's labels, so that both are measured alike
     labels = ("ids", "shape_ids", "categories", "kinds", "splits", "modality")

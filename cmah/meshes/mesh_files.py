@@ -5,7 +5,7 @@ The files may be hostile: call this in a worker process (cmah.workers).
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +19,10 @@ from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
 from cmah.meshes.obj_text import absolute_indices, as_utf8
 from cmah.meshes.off import read_off
+from cmah.meshes.part import Part
 
 # least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
 LEAST_OPACITY = 0.35
-
-
-@dataclass
-class Part:
-    """A piece of a mesh with one material.
-
-    Attributes:
-        vertices: float64 [v, 3].
-        faces: int64 [f, 3].
-        normals: float64 [v, 3] as given by the file, or None.
-        uv: float32 [v, 2], origin at the lower left of the texture, or None.
-        vertex_rgba: float32 [v, 4] in 0..1 (sRGB), or None.
-        face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows for faces without a colour, or None.
-        texture: the texture image, or None.
-        texture_instead: whether the texture replaces `face_rgba`, rather than being multiplied with it.
-        texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
-
-    Examples:
-        >>> from cmah.synthetic.solids import Model
-        >>> from cmah.synthetic.writing import write_off
-        >>> box = Model()
-        >>> box.box(centre=(0, 0, 0), size=(1, 1, 1), colour=(1, 0, 0))
-        >>> write_off(box, Path("box.off"))  # a format with colours of vertices and without textures
-        >>> (part,) = read_parts("box.off")
-        >>> part.vertices.shape, part.faces.shape, part.vertex_rgba[0].tolist(), part.texture
-        ((8, 3), (12, 3), [1.0, 0.0, 0.0, 1.0], None)
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    normals: np.ndarray | None = None
-    uv: np.ndarray | None = None
-    vertex_rgba: np.ndarray | None = None
-    face_rgba: np.ndarray | None = None
-    texture: Image.Image | None = None
-    texture_instead: bool = False
-    texture_alpha: str = "blend"
 
 
 def read_parts(path: str | Path) -> list[Part]:

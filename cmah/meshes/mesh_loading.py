@@ -7,8 +7,9 @@ import numpy as np
 
 from cmah.errors import CmahError
 from cmah.meshes.mesh import Mesh
-from cmah.meshes.mesh_files import Part, read_parts
+from cmah.meshes.mesh_files import read_parts
 from cmah.meshes.mesh_resources import texture_texels
+from cmah.meshes.part import Part
 
 # the grey, in 0..1, of a surface without a colour
 DEFAULT_GREY = 0.7

@@ -128,8 +128,8 @@ class Preparation:
             return False
         if not self.overwrite:
             raise CmahError(
-                f"{claim.path}: was prepared with --up {before}, got --up {self.up}; --overwrite makes all of {self.out} "
-                "anew"
+                f"{claim.path}: was prepared with --up {before}, got --up {self.up}; --overwrite makes all of "
+                f"{self.out} anew"
             )
         log.outdated = self.anew = True
         return True

@@ -262,7 +262,7 @@ class _Search:
             )
         table = read_codes(database)
         self.shape_ids = shape_ids_of_items(self.index, table, database)
-        if table.ids is not None and table.categories is not None:
+        if table.id_texts is not None and table.categories is not None:
             self.categories = categories_of(table, database)
         return table.dataset
 

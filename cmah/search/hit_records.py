@@ -155,7 +155,7 @@ def iter_records(
         queries = queries.truncate(index.bits)
     index.search(queries[:0], k)  # refuses codes of another length or space, and what is no number of hits
     vectors = None if reranking is None else require_vectors(embeddings, len(queries))
-    names = [str(i) for i in range(len(queries))] if queries.ids is None else queries.ids.tolist()
+    names = [str(i) for i in range(len(queries))] if queries.id_texts is None else queries.id_texts.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
     wanted = min(k if reranking is None else reranking.first, len(index))
@@ -268,9 +268,9 @@ def categories_of(table: BinaryCodes | Embeddings, path: str | Path) -> dict[str
         >>> sorted(set(categories.values()))
         ['airplane', 'bed', ..., 'vase']
     """
-    if table.ids is None or table.categories is None:
+    if table.id_texts is None or table.categories is None:
         raise CodesError(f"{path}: has no ids or no categories")
-    return dict(zip(table.ids.tolist(), table.categories.tolist(), strict=True))
+    return dict(zip(table.id_texts.tolist(), table.categories.tolist(), strict=True))
 
 
 def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, path: str | Path) -> np.ndarray:
@@ -300,9 +300,9 @@ def shape_ids_of_items(index: HammingIndex, table: BinaryCodes | Embeddings, pat
         raise CodesError(
             f"{path}: has {len(table)} rows, expected {len(index)}, one for each item of the index"
         )
-    if table.ids is None:
+    if table.id_texts is None:
         return table.shape_ids
-    rows = {name: row for row, name in enumerate(table.ids.tolist())}
+    rows = {name: row for row, name in enumerate(table.id_texts.tolist())}
     names = [str(name) for name in index.ids.tolist()]
     for name in names:
         if name not in rows:

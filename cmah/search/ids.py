@@ -5,17 +5,19 @@ from functools import cached_property
 
 import numpy as np
 
+from cmah.codes.vector_table import MOST
 from cmah.errors import CodesError
 
 POSITIONS, NUMBERS, TEXTS = 0, 1, 2  # types of ids
-
-MOST = np.iinfo(np.int64).max  # the greatest number that can be an id
 
 IdsLike = np.ndarray | Sequence[int] | Sequence[str]
 
 
 class Ids:
     """Unique ids in order of position; an object is never changed, changes make a new one.
+
+    Ids that are added go behind the others in the same memory, which grows by halves: adding n ids one by one takes
+    time in proportion to n (numbers: to n log n).
 
     Numbers are kept as int64; text as UTF-8 with the place where each ends, so that the ids of an index file are
     used as they lie there. POSITIONS, 0 to n - 1, take no memory.
@@ -47,6 +49,8 @@ class Ids:
         self.numbers = np.zeros(1 if kind == TEXTS else 0, dtype=np.uint64) if numbers is None else numbers
         self.text = np.empty(0, dtype=np.uint8) if text is None else text
         self._places: dict[str, int] | None = None  # TEXTS: position of each, made when first asked for
+        self._runs: SortedRuns | None = None  # NUMBERS: the same numbers in order, made when first asked for
+        self._rooms = (GrowingArray(self.numbers), GrowingArray(self.text))
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Ids":
@@ -119,7 +123,7 @@ class Ids:
             if self.kind == POSITIONS or not self.n:
                 return Ids(self.n + count)
             if self.kind == NUMBERS:
-                last = int(self.numbers.max(initial=-1))
+                last = self._sorted().greatest
                 if last > MOST - count:
                     raise CodesError(
                         f"no {count} numbers follow id {last}; give ids for the codes that are added"
@@ -131,15 +135,25 @@ class Ids:
         new = Ids.of(given)
         if not self.n:
             return new
-        if self.kind != TEXTS:
-            both = np.concatenate([self.values, new.numbers])
-            return Ids.of(both)
-        places = self._lookup()
-        _refuse_duplicates(given[[value in places for value in given.tolist()]])
-        ends = np.concatenate([self.numbers, new.numbers[1:] + self.numbers[-1]])
-        extended = Ids(self.n + count, TEXTS, ends, np.concatenate([self.text, new.text]))
-        extended._places, self._places = places, None
-        places.update(zip(map(str, given.tolist()), range(self.n, self.n + count), strict=True))
+        if self.kind == POSITIONS:
+            return Ids(self.n, NUMBERS, np.arange(self.n)).extended(given, count)
+        added = new.numbers if self.kind == NUMBERS else new.numbers[1:] + self.numbers[-1]
+        if self.kind == NUMBERS:
+            runs = self._sorted()
+            _refuse_duplicates(added[runs.holds(added)])
+        else:
+            places = self._lookup()
+            values = new.values
+            _refuse_duplicates(values[[value in places for value in values.tolist()]])
+        numbers, room = self._rooms[0].extended(len(self.numbers), added)
+        utf8, text_room = self._rooms[1].extended(len(self.text), new.text)
+        extended = Ids(self.n + count, self.kind, numbers, utf8)
+        extended._rooms = (room, text_room)
+        if self.kind == NUMBERS:
+            extended._runs, self._runs = runs.extended(added), None
+        else:
+            extended._places, self._places = places, None
+            places.update(zip(values.tolist(), range(self.n, self.n + count), strict=True))
         return extended
 
     def kept(self, keep: np.ndarray) -> "Ids":
@@ -182,10 +196,86 @@ class Ids:
             else np.full(len(wanted), -1)
         )
 
+    def _sorted(self) -> "SortedRuns":
+        if self._runs is None:
+            self._runs = SortedRuns([np.sort(self.numbers)])
+        return self._runs
+
     def _lookup(self) -> dict[str, int]:
         if self._places is None:
             self._places = dict(zip(self.values.tolist(), range(self.n), strict=True))
         return self._places
+
+
+class GrowingArray:
+    """Memory with room behind an array, for values that are added to it; what was given out stays as it is.
+
+    Args:
+        values: how it begins; they are never written to.
+
+    Examples:
+        >>> import numpy as np
+        >>> longer, room = GrowingArray(np.array([7, 3])).extended(2, np.array([5]))
+        >>> once, room = room.extended(3, np.array([1]))
+        >>> other, _ = room.extended(3, np.array([2]))
+        >>> longer.tolist(), once.tolist(), other.tolist()
+        ([7, 3, 5], [7, 3, 5, 1], [7, 3, 5, 2])
+    """
+
+    def __init__(self, values: np.ndarray, used: int | None = None) -> None:
+        self._data, self._used = values, len(values) if used is None else used
+
+    def extended(self, used: int, more: np.ndarray) -> tuple[np.ndarray, "GrowingArray"]:
+        """The first `used` values followed by `more`, and the memory they lie in: this where it has free room."""
+        end = used + len(more)
+        # what lies behind may be in use already, be too little, or be a file
+        if used != self._used or end > len(self._data) or not self._data.flags.writeable:
+            data = np.empty(end + end // 2, self._data.dtype)
+            data[:used] = self._data[:used]
+            room = GrowingArray(data, used)
+        else:
+            room = self
+        room._data[used:end] = more
+        room._used = end
+        return room._data[:end], room
+
+
+class SortedRuns:
+    """A growing set of whole numbers, as a few sorted arrays, each more than twice as long as the next.
+
+    Args:
+        runs: sorted arrays, int64.
+
+    Examples:
+        >>> import numpy as np
+        >>> runs = SortedRuns([np.array([3, 7, 9])]).extended(np.array([5]))
+        >>> runs.holds(np.array([7, 5, 4])).tolist()
+        [True, True, False]
+    """
+
+    def __init__(self, runs: list[np.ndarray]) -> None:
+        self.runs = runs
+
+    @property
+    def greatest(self) -> int:
+        """The greatest number; -1 where there is none above it."""
+        return max([-1, *(int(run[-1]) for run in self.runs if len(run))])
+
+    def holds(self, numbers: np.ndarray) -> np.ndarray:
+        """Which of `numbers` int64 [m] are in the set, bool [m]."""
+        held = np.zeros(len(numbers), dtype=bool)
+        for run in self.runs:
+            if len(run):
+                held |= run[np.minimum(np.searchsorted(run, numbers), len(run) - 1)] == numbers
+        return held
+
+    def extended(self, numbers: np.ndarray) -> "SortedRuns":
+        """The set with `numbers` int64 [m], none of which is in it."""
+        runs, last = self.runs.copy(), np.sort(numbers)
+        while runs and len(runs[-1]) <= 2 * len(last):
+            # sorting two sorted arrays that follow each other is merging them
+            last = np.sort(np.concatenate([runs.pop(), last]), kind="stable")
+        return SortedRuns([*runs, last])
 
 
 def as_ids(ids: IdsLike, name: str = "ids") -> np.ndarray:

@@ -57,14 +57,14 @@ class ItemVectors:
             >>> ItemVectors.of_items(Embeddings(np.eye(2), ids=["a", "b"])).scores([[0, 1]]).tolist()
             [[0.0, 1.0]]
         """
-        if table.ids is not None:
-            names, counts = np.unique(table.ids, return_counts=True)
+        if table.id_texts is not None:
+            names, counts = np.unique(table.id_texts, return_counts=True)
             if (counts > 1).any():
                 name = names[counts > 1][0]
                 raise CodesError(
                     f"{source}: id {name} is there {counts.max()} times, expected one row for each item"
                 )
-        return cls(table.embeddings, np.arange(len(table) + 1), table.ids, table.space, source)
+        return cls(table.embeddings, np.arange(len(table) + 1), table.id_texts, table.space, source)
 
     @classmethod
     def of_shapes(cls, table: Embeddings, source: str = "vectors") -> "ItemVectors":
@@ -84,7 +84,7 @@ class ItemVectors:
             )
         if table.modality == "image":
             raise CodesError(f"{source}: holds vectors of images, expected those of the views of shapes")
-        if table.ids is not None and (table.ids == table.shape_ids).all():
+        if table.id_texts is not None and (table.id_texts == table.shape_ids).all():
             raise CodesError(
                 f"{source}: has a row for each shape, expected one for each view (cmah export --embeddings --per-view "
                 "writes them)"
@@ -225,16 +225,17 @@ def vectors_of_queries(codes: BinaryCodes, table: Embeddings, source: str | Path
         >>> vectors_of_queries(codes, table, "queries.npz").embeddings.tolist()
         [[3.0], [1.0]]
     """
-    if codes.ids is None or table.ids is None:
+    names, own = codes.id_texts, table.id_texts
+    if names is None or own is None:
         if len(table) != len(codes):
             raise CodesError(f"{source}: has {len(table)} rows, expected {len(codes)}, one for each query")
         return table
-    rows = {name: row for row, name in enumerate(table.ids.tolist())}
+    rows = {name: row for row, name in enumerate(own.tolist())}
     if len(rows) < len(table):
         raise CodesError(
             f"{source}: has {len(table)} rows of {len(rows)} ids, expected one row for each query"
         )
-    for name in codes.ids.tolist():
+    for name in names.tolist():
         if name not in rows:
             raise CodesError(f"{source}: has no row for query {name}")
-    return table[[rows[name] for name in codes.ids.tolist()]]
+    return table[[rows[name] for name in names.tolist()]]

@@ -213,7 +213,7 @@ def test_spreadsheets_are_understood(folder):
             "shapes.csv: row 1: no column category (expected shape_id,category,",
         ),
         ("shapes.csv", "licence", "split", "shapes.csv: row 1: two columns named 'split'"),
-        ("shapes.csv", ",", ";", "shapes.csv: row 1: no column shape_id, category, split, points"),
+        ("shapes.csv", ",", ";", "shapes.csv: row 1: cells separated by ';', expected commas"),
         ("dataset.json", '"version": 1', '"version": 3', "dataset.json: 'version' is 3 (expected 1 or 2)"),
         (
             "dataset.json",

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from slow_search import clustered
 
+from cmah import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search import HammingIndex
-from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids, as_ids
+from cmah.search import HammingIndex, MultiIndex
+from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids, SortedRuns, as_ids
 
 LEAST, MOST = -(2**63), 2**63 - 1
 
@@ -64,7 +65,7 @@ def test_every_type_of_whole_number(dtype):
 def test_numbers_at_the_ends_of_int64():
     index = index_of(3, [LEAST, MOST, -1])
     assert index.ids.tolist() == [LEAST, MOST, -1]
-    assert index.codes_of([MOST, LEAST]).ids.tolist() == [str(MOST), str(LEAST)]
+    assert index.codes_of([MOST, LEAST]).ids.tolist() == [MOST, LEAST]
     with pytest.raises(CodesError, match=f"no 1 numbers follow id {MOST}"):
         index.add(clustered(1, 24))
     index = index_of(1, [MOST - 2])
@@ -139,7 +140,7 @@ def test_codes_of_and_remove(ids):
     packed, names = index.codes.packed, index.ids.tolist()
     some = [names[2], names[0], names[2]]
     np.testing.assert_array_equal(index.codes_of(some).packed, packed[[2, 0, 2]])
-    assert index.codes_of(some).ids.tolist() == [str(name) for name in some]
+    assert index.codes_of(some).ids.tolist() == some
     assert len(index.codes_of([])) == 0
     index.remove([names[1], names[1]])
     assert index.ids.tolist() == [names[0], names[2], names[3]]
@@ -197,3 +198,63 @@ def test_many_ids_are_found_where_they_are(kind):
 def test_a_nul_at_the_end_is_refused():
     with pytest.raises(CodesError, match="ends in a NUL"):
         as_ids(["a\0", "b"])
+
+
+@pytest.mark.parametrize("kind", ["numbers", "text", "positions"])
+def test_ids_added_one_by_one_are_those_added_at_once(kind):
+    generator = np.random.default_rng(3)
+    numbers = generator.permutation(10**6)[:300]
+    values = {"numbers": numbers, "text": numbers.astype(str), "positions": None}[kind]
+    codes = clustered(300, 24)
+    whole, index = HammingIndex(24), HammingIndex(24)
+    whole.add(codes, values)
+    seen, first = [], 0
+    while first < 300:
+        last = min(first + int(generator.integers(1, 9)), 300)
+        index.add(codes[first:last], None if values is None else values[first:last])
+        seen.append((index.ids, whole.ids[:last]))
+        if values is not None:
+            with pytest.raises(CodesError, match="duplicate id"):
+                index.add(codes[:1], values[last // 2 : last // 2 + 1])
+        first = last
+    # what was given out before is still as it was
+    assert all(np.array_equal(given, expected) for given, expected in seen)
+    assert index.codes_of(whole.ids[250:]) == whole.codes_of(whole.ids[250:])
+
+
+def test_two_continuations_of_the_same_ids_do_not_disturb_each_other():
+    for values in (np.array([5, 9]), np.array(["a", "bb"])):
+        begin = Ids.of(values).extended(np.array(["x"]) if values.dtype.kind == "U" else values[:1] + 1, 1)
+        more = np.array([70, 80]) if begin.kind == NUMBERS else np.array(["ccc", "dd"])
+        one, two = begin.extended(more[:1], 1), begin.extended(more[1:], 1)
+        assert one.values.tolist() == [*begin.values.tolist(), more[0]]
+        assert two.values.tolist() == [*begin.values.tolist(), more[1]]
+        assert one.extended(more[1:], 1).values.tolist() == [*begin.values.tolist(), *more.tolist()]
+
+
+def test_a_number_that_follows_the_greatest_is_found_without_looking_at_all():
+    runs = SortedRuns([np.array([3, 8])])
+    for number in range(100, 400):
+        runs = runs.extended(np.array([number]))
+    assert runs.greatest == 399
+    assert runs.holds(np.arange(402)).sum() == 302
+    assert len(runs.runs) < 10  # so that asking takes few searches
+    assert SortedRuns([]).greatest == SortedRuns([np.array([-7])]).greatest == -1
+
+
+@pytest.mark.parametrize("index", [HammingIndex, MultiIndex])
+def test_ids_keep_their_type_on_the_way_from_index_to_index(index, tmp_path):
+    numbers, names = np.arange(30) + 100, [f"shape-{i}" for i in range(30)]
+    for ids, kind in ((numbers, "numbers"), (names, "text")):
+        flat = index_of(30, ids)
+        flat.codes.save(tmp_path / "codes.npz")
+        for codes in (
+            flat.codes,
+            BinaryCodes.load(tmp_path / "codes.npz"),
+            BinaryCodes.concatenate([flat.codes]),
+        ):
+            other = index(24)
+            other.add(codes)
+            other.add(clustered(1, 24), ids=["another"] if kind == "text" else [7])
+            assert other.id_kind == kind
+            assert other.ids[:30].tolist() == list(ids)

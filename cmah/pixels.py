@@ -1,0 +1,84 @@
+"""Pictures of every depth and mode that Pillow opens, as 8-bit RGB or RGBA, with their values kept."""
+
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class UnusablePixels(ValueError):
+    """Pixels that have no values of 8 bits."""
+
+
+def eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    """The picture in mode RGB or, where anything in it can be seen through, RGBA.
+
+    Grey of 9 to 16 bits keeps its highest 8. Pillow (13.0) clips such grey at 255, and compares the one transparent
+    colour of a PNG of 2, 4 or 16 bits with values of 8 bits.
+
+    Args:
+        image: as Pillow opened it, decoded here: its format, tags and `info` tell what the values mean.
+
+    Raises:
+        UnusablePixels: for pixels of floating-point numbers, or beyond 16 bits.
+
+    Examples:
+        >>> deep = PIL.Image.fromarray(np.array([[0, 0x80FF, 65535]], np.uint16))
+        >>> np.asarray(eight_bits(deep))[0].tolist()
+        [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
+    """
+    grey_depth = _depth_of_grey(image)
+    image.load()
+    if image.mode == "F":
+        raise UnusablePixels("floating-point pixels (expected 8 or 16 bits a channel)")
+    if image.mode.startswith("I"):
+        return _from_deep_grey(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    key = image.info.get("transparency")
+    if image.mode in ("1", "L", "RGB") and key is not None and image.format == "PNG":
+        return _with_transparent_colour(image, key, grey_depth)
+    return image.convert("RGBA" if image.mode in ALPHA_MODES or key is not None else "RGB")
+
+
+def _from_deep_grey(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Grey of up to 16 bits, with the transparent value of a PNG."""
+    values = np.asarray(image).astype(np.int64)
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    depth = bits if 8 < bits < 16 else 16
+    if values.max(initial=0) >= 1 << depth or values.min(initial=0) < 0:
+        raise UnusablePixels("pixels beyond 16 bits (expected 8 or 16 bits a channel)")
+    grey = (values >> (depth - 8)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        grey = 255 - grey
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    key = image.info.get("transparency")
+    if not isinstance(key, int):
+        return PIL.Image.fromarray(rgb)
+    alpha = np.where(values == key, 0, 255).astype(np.uint8)
+    return PIL.Image.fromarray(np.dstack([rgb, alpha]))
+
+
+def _with_transparent_colour(image: PIL.Image.Image, key: Any, grey_depth: int) -> PIL.Image.Image:
+    """A PNG of which one colour is transparent, given in the depth of the file."""
+    # The colour of 1-bit pictures is scaled by Pillow already; of 2 and 4 bits the pixels are, but not the colour; of
+    # 16 bits a channel the pixels keep their high byte only.
+    colour = np.atleast_1d(np.asarray(key, dtype=np.int64))
+    if image.mode == "RGB":
+        colour = colour >> 8 if colour.max() > 255 else colour
+    elif image.mode == "L":
+        colour = colour * (255 // ((1 << grey_depth) - 1))
+    rgb = np.asarray(image.convert("RGB"))
+    alpha = np.where((rgb == colour).all(axis=2), 0, 255).astype(np.uint8)
+    return PIL.Image.fromarray(np.dstack([rgb, alpha]))
+
+
+def _depth_of_grey(image: PIL.Image.Image) -> int:
+    """Bits of a pixel of a grey PNG in the file, of which Pillow makes 8; told by the raw mode, such as "L;4"."""
+    tiles: Any = getattr(image, "tile", None)  # emptied by decoding
+    raw = str(tiles[0].args) if tiles else ""
+    return int(raw.removeprefix("L;")) if raw in ("L;2", "L;4") else 8
