@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,29 +167,25 @@ def prepare(
     from cmah.preparing.prepared_tables import ids_in_table
 
     before = ids_in_table(out)
-    try:
-        dataset = cmah.prepare(
-            meshes,
-            out,
-            views=views,
-            image_size=image_size,
-            points=points,
-            up=up,
-            jobs=jobs,
-            elevations=elevations,
-            jitter=jitter,
-            seed=seed,
-            split_fractions=split_fractions,
-            time_limit=time_limit,
-            memory_limit=memory_limit,
-            overwrite=overwrite,
-            prefix=prefix,
-            prune=prune,
-            report=lambda line: click.echo(line, err=True),
-        )
-    except KeyboardInterrupt:
-        click.echo(f"stopped; the same command goes on from here ({out})", err=True)
-        sys.exit(130)
+    dataset = cmah.prepare(
+        meshes,
+        out,
+        views=views,
+        image_size=image_size,
+        points=points,
+        up=up,
+        jobs=jobs,
+        elevations=elevations,
+        jitter=jitter,
+        seed=seed,
+        split_fractions=split_fractions,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        overwrite=overwrite,
+        prefix=prefix,
+        prune=prune,
+        report=lambda line: click.echo(line, err=True),
+    )
     skipped = read_skipped(out)
     if sheet is not None:
         from cmah.preparing.contact_sheet import write_contact_sheet
