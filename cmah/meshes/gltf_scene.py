@@ -74,7 +74,10 @@ def placements(gltf: GltfFile) -> Iterator[Placement]:
 
 
 def _shown_nodes(gltf: GltfFile) -> Iterator[int]:
-    """The nodes of the scene, each once, parents before their children."""
+    """The nodes of the scene, each once, parents before their children.
+
+    Siblings come last first: so they did before, and points are drawn from the faces in their order.
+    """
     nodes, scenes = gltf.entries("nodes"), gltf.entries("scenes")
     if scenes:
         index = gltf.tree.get("scene", 0)
@@ -87,13 +90,13 @@ def _shown_nodes(gltf: GltfFile) -> Iterator[int]:
         roots = [number for number in range(len(nodes)) if number not in children]
     for root in roots:
         gltf.entry("nodes", root, "a scene")
-    stack, seen = [int(root) for root in reversed(roots)], set[int]()
+    stack, seen = [int(root) for root in roots], set[int]()
     while stack:
         number = stack.pop()
         if number not in seen:
             seen.add(number)
             yield number
-            stack += [int(child) for child in reversed(nodes[number].get("children", []))]
+            stack += [int(child) for child in nodes[number].get("children", [])]
 
 
 def _world(gltf: GltfFile) -> tuple[list[np.ndarray], list[bool]]:

@@ -168,7 +168,7 @@ def _transcoded(gltf: GltfFile, data: bytes, name: str) -> Image.Image | str:
             width, height, level = max(1, width // 2), max(1, height // 2), level + 1
         if width * height > TEXTURE_PIXELS:
             return f"texture too large ({name})"
-        pixels = np.asarray(picture.transcode("RGBA8", level).data, dtype=np.uint8)
+        pixels = np.asarray(picture.transcode("rgba8", level).data, dtype=np.uint8)
         return Image.fromarray(pixels.reshape(height, width, 4))
     except MemoryError:
         raise
