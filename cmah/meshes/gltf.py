@@ -1,8 +1,8 @@
 """Reading glTF 2.0 and GLB files: the whole of the core format, and the extensions that people's files use.
 
 Formats: https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html and
-https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0. A file is read as a viewer shows it at rest, or refused with
-the name of what it needs; whatever is accepted but lost is remarked.
+https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0. A file is read as a viewer shows it at rest, or refused
+with the name of what it needs; whatever is accepted but lost is remarked.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,9 @@ from cmah.meshes.gltf_primitives import Primitive, read_primitive
 from cmah.meshes.gltf_scene import Placement, placements, posed
 from cmah.meshes.part import Part
 
+# a small file can show a mesh very often: what all of it may come to
 MAX_TRIANGLES = 50_000_000
+MAX_PARTS = 300_000
 
 
 def read_gltf(path: Path, data: bytes, files: NamedFiles, remark: Callable[[str], None]) -> list[Part]:
@@ -57,44 +59,44 @@ def read_gltf(path: Path, data: bytes, files: NamedFiles, remark: Callable[[str]
 
 def _parts(gltf: GltfFile) -> Iterator[Part]:
     """The primitives of all meshes of the scene."""
-    triangles = 0
-    read: dict[Any, tuple[Primitive | None, Material]] = {}
+    triangles = parts = 0
+    meshes: dict[Any, list[tuple[Primitive, Material]]] = {}
     for placed in placements(gltf):
         mesh = gltf.entry("meshes", placed.mesh, placed.where)
-        mesh_name = f"meshes[{int(placed.mesh)}]"
-        for number, entry in enumerate(gltf.array(mesh, "primitives", mesh_name)):
-            where = f"{mesh_name}.primitives[{number}]"
-            gltf.spend(10)  # many nodes may name a mesh of many primitives, however small
-            weights = None if placed.weights is None else tuple(placed.weights)
-            key = int(placed.mesh), number, weights, placed.skin is None
-            if key not in read:
-                if not isinstance(entry, dict):
-                    gltf.fault(f"{where} is not an object")
-                morph = placed.weights
-                if morph is None:
-                    morph = gltf.numbers(mesh, "weights", None, mesh_name, [])
-                read[key] = _read(gltf, entry, where, morph, placed.skin is not None)
-            primitive, material = read[key]
-            if primitive is None:
-                continue
+        weights = None if placed.weights is None else tuple(placed.weights)
+        key = int(placed.mesh), weights, placed.skin is None
+        if key not in meshes:
+            meshes[key] = list(_read_mesh(gltf, mesh, placed))
+        for primitive, material in meshes[key]:
             triangles += len(primitive.faces) * len(placed.transforms)
-            if triangles > MAX_TRIANGLES:
-                gltf.fault(f"more than {MAX_TRIANGLES // 10**6} million triangles")
+            parts += 1
+            if triangles > MAX_TRIANGLES or parts > MAX_PARTS:
+                gltf.fault(f"more than {MAX_TRIANGLES // 10**6} million triangles, or {MAX_PARTS} primitives")
             if len(placed.transforms):
                 yield _placed(gltf, primitive, material, placed)
 
 
-def _read(
-    gltf: GltfFile, entry: dict[str, Any], where: str, morph: list[float], skinned: bool
-) -> tuple[Primitive | None, Material]:
-    """A primitive and its material."""
-    material = read_material(gltf, entry.get("material"), where)
-    texture = material.texture
-    uv_set = None if texture is None or texture.image is None else texture.uv_set
-    primitive = read_primitive(gltf, entry, where, uv_set=uv_set, morph=morph, skinned=skinned)
-    if primitive is not None and uv_set is not None and uv_set not in primitive.uv:
-        gltf.remark(f"texture without its coordinates (TEXCOORD_{uv_set})")
-    return primitive, material
+def _read_mesh(
+    gltf: GltfFile, mesh: dict[str, Any], placed: Placement
+) -> Iterator[tuple[Primitive, Material]]:
+    """The primitives of a mesh that have triangles, with their materials."""
+    name = f"meshes[{int(placed.mesh)}]"
+    morph = gltf.numbers(mesh, "weights", None, name, []) if placed.weights is None else placed.weights
+    for number, entry in enumerate(gltf.array(mesh, "primitives", name)):
+        where = f"{name}.primitives[{number}]"
+        if not isinstance(entry, dict):
+            gltf.fault(f"{where} is not an object")
+        material = read_material(gltf, entry.get("material"), where)
+        texture = material.texture
+        uv_set = None if texture is None or texture.image is None else texture.uv_set
+        primitive = read_primitive(
+            gltf, entry, where, uv_set=uv_set, morph=morph, skinned=placed.skin is not None
+        )
+        if primitive is None:
+            continue
+        if uv_set is not None and uv_set not in primitive.uv:
+            gltf.remark(f"texture without its coordinates (TEXCOORD_{uv_set})")
+        yield primitive, material
 
 
 def _placed(gltf: GltfFile, primitive: Primitive, material: Material, placed: Placement) -> Part:

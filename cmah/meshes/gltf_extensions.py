@@ -110,7 +110,7 @@ def check_extensions(gltf: GltfFile) -> None:
     unknown = sorted(gltf.required - APPLIED - UNSEEN)
     if unknown:
         gltf.fault(f"needs the extension {', '.join(unknown)}, which is not applied")
-    names = {name for name in gltf.object(gltf.tree, "extensions", "the file")}
+    names = set(gltf.object(gltf.tree, "extensions", "the file"))
     for section in SEEN_IN:
         names.update(_named(gltf.tree.get(section)))
     for name in sorted(names - APPLIED - UNSEEN):

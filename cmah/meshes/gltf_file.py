@@ -70,9 +70,10 @@ class GltfFile:
         self._rows = self._extra = 0
         self._binary: memoryview | None = None
         self.tree = self._parsed(self._container(data) if data[:4] == b"glTF" else data)
-        version = self.object(self.tree, "asset", "the file").get("version", "2.0")
-        if str(version).split(".")[0] != "2":
-            self.fault(f"glTF {version} is not read; expected 2.0")
+        asset = self.object(self.tree, "asset", "the file")
+        version = str(asset.get("minVersion", asset.get("version", "2.0")))
+        if version.split(".", maxsplit=1)[0] != "2" or ("minVersion" in asset and version != "2.0"):
+            self.fault(f"glTF {version[:20]} is not read; expected 2.0")
         names = self.array(self.tree, "extensionsRequired", "the file")
         self.required = {name for name in names if isinstance(name, str)}
 
@@ -216,9 +217,7 @@ class GltfFile:
         data = self.buffer(holder.get("buffer"), where)
         start, length = self.count(holder, "byteOffset", where, 0), self.count(holder, "byteLength", where)
         if start + length > len(data):
-            self.fault(
-                f"{where} lies outside its buffer (bytes {start} to {start + length} of {len(data)})"
-            )
+            self.fault(f"{where} lies outside its buffer (bytes {start} to {start + length} of {len(data)})")
         return data[start : start + length]
 
     def buffer(self, index: Any, where: str) -> memoryview:

@@ -126,7 +126,9 @@ def _read(gltf: GltfFile, entry: dict[str, Any], where: str) -> Material:
     if glossy is not None:
         factor = _factor(gltf, glossy, "diffuseFactor", 4, where)
         texture = read_texture(gltf, glossy, "diffuseTexture", where)
-        if factor is not None and not factor[:3].any() and texture is None:  # a metal has only its specular colour
+        if (
+            factor is not None and not factor[:3].any() and texture is None
+        ):  # a metal has only its specular colour
             specular = _factor(gltf, glossy, "specularFactor", 3, where)
             factor[:3] = 1 if specular is None else specular
     else:
@@ -142,20 +144,18 @@ def _read(gltf: GltfFile, entry: dict[str, Any], where: str) -> Material:
     if mode not in ("OPAQUE", "MASK", "BLEND"):
         gltf.remark(f"alpha mode unknown ({str(mode)[:20]})")
         mode = "OPAQUE"
-    return Material(factor, texture, mode, gltf.number(entry.get("alphaCutoff", 0.5), f"{where}: alphaCutoff"))
+    return Material(
+        factor, texture, mode, gltf.number(entry.get("alphaCutoff", 0.5), f"{where}: alphaCutoff")
+    )
 
 
-def _factor(
-    gltf: GltfFile, holder: dict[str, Any], key: str, length: int, where: str
-) -> np.ndarray | None:
+def _factor(gltf: GltfFile, holder: dict[str, Any], key: str, length: int, where: str) -> np.ndarray | None:
     """A colour in linear light, float64 [length] in 0..1, or None if it is not given."""
     values = gltf.numbers(holder, key, length, where, [])
     return np.clip(values, 0, 1) if values else None
 
 
-def _emission(
-    gltf: GltfFile, entry: dict[str, Any], where: str
-) -> tuple[np.ndarray | None, Texture | None]:
+def _emission(gltf: GltfFile, entry: dict[str, Any], where: str) -> tuple[np.ndarray | None, Texture | None]:
     """The light that a material emits, float64 [3] in 0..1, None for none; and its texture."""
     factor = np.array(gltf.numbers(entry, "emissiveFactor", 3, where, [0.0, 0.0, 0.0]))
     strength = gltf.extension(entry, "KHR_materials_emissive_strength", where) or {}

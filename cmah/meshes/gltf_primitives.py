@@ -1,7 +1,6 @@
 """Primitives of glTF meshes as triangles: every mode, indexed or not, Draco, morph targets by their weights."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,81 +89,111 @@ def read_primitive(
         return None
     packed = gltf.extension(entry, DRACO, where)
     decoded: dict[str, np.ndarray] = {}
-    indices: np.ndarray | None = None
+    indices = None
     if packed is not None and (DRACO in gltf.required or not _plain(gltf, entry, attributes, where)):
-        faces, decoded = unpacked_mesh(gltf, packed, where)
-        indices, mode = faces.reshape(-1), TRIANGLES
-
-    def source(name: str, types: tuple[str, ...], components: str = "iuf") -> Accessor:
-        """The elements of an attribute, out of Draco's data if they are there."""
-        if name not in decoded:
-            return read_accessor(gltf, attributes[name], f"{where}: {name}", types, components)
-        values = decoded[name]
-        if f"VEC{values.shape[1]}" not in types:
-            gltf.fault(f"{where}: {name} has {values.shape[1]} components; expected {' or '.join(types)}")
-        stated = gltf.entry("accessors", attributes.get(name), f"{where}: {name}")
-        return Accessor(values, stated.get("normalized") is True)
-
-    positions = source("POSITION", ("VEC3",))
-    count = len(positions.values)
+        triangles, decoded = unpacked_mesh(gltf, packed, where)
+        indices, mode = triangles.reshape(-1), TRIANGLES
+    vertices = _Vertices(gltf, entry, where, decoded, _active_targets(gltf, entry, morph, where))
+    count = vertices.count
     if indices is None:
         indices = _indices(gltf, entry, count, where)
     if indices.size and (int(indices.max()) >= count or int(indices.min()) < 0):
         gltf.fault(f"{where}: its indices name vertex {int(indices.max())}, there are {count}")
     gltf.spend(len(indices))
-    faces = _faces(gltf, indices, mode, where)
+    faces = _faces(gltf, indices, mode)
     if not len(faces):
         gltf.remark("primitive without triangles")
         return None
-    rows, faces = _used(faces, count)
-    targets = _active_targets(gltf, entry, morph, where)
+    vertices.rows, faces = _used(faces, count)
+    positions = vertices.values("POSITION", ("VEC3",))
+    if positions is None:
+        gltf.fault(f"{where}: no positions")
+    made = Primitive(positions, faces, vertices.values("NORMAL", ("VEC3",)))
+    made.colours = vertices.values("COLOR_0", ("VEC3", "VEC4"))
+    uv = None if uv_set is None else vertices.values(f"TEXCOORD_{uv_set}", ("VEC2",))
+    if uv is not None and uv_set is not None:
+        made.uv[uv_set] = uv
+    if skinned:
+        vertices.take_joints(made)
+    return made
 
-    def morphed(name: str, types: tuple[str, ...], values: np.ndarray) -> np.ndarray:
-        """The values of an attribute with its morph targets added."""
-        gltf.spend(len(faces))
-        for number, weight in targets:
-            target, here = entry["targets"][number], f"{where}.targets[{number}]"
-            if name not in target:
-                continue
-            delta = read_accessor(gltf, target[name], f"{here}: {name}", types)
-            if len(delta.values) != count:
-                gltf.fault(f"{here}: {name} has {len(delta.values)} elements for {count} vertices")
-            gltf.spend(len(faces))
-            added = delta.floats(rows)
-            values[:, : added.shape[1]] += weight * added
+
+class _Vertices:
+    """The vertices of a primitive: their attributes, out of accessors or Draco's data, with morph targets added."""
+
+    def __init__(
+        self,
+        gltf: GltfFile,
+        entry: dict[str, Any],
+        where: str,
+        decoded: dict[str, np.ndarray],
+        targets: list[tuple[int, float]],
+    ) -> None:
+        self.gltf, self.entry, self.where = gltf, entry, where
+        self.attributes: dict[str, Any] = entry["attributes"]
+        self.decoded, self.targets = decoded, targets
+        self.count = len(self.source("POSITION", ("VEC3",)).values)
+        self.rows: np.ndarray | slice = slice(None)  # those that are wanted
+
+    def source(self, name: str, types: tuple[str, ...], components: str = "iuf") -> Accessor:
+        """The elements of an attribute as they are stored."""
+        here = f"{self.where}: {name}"
+        if name not in self.decoded:
+            return read_accessor(self.gltf, self.attributes[name], here, types, components)
+        values = self.decoded[name]
+        if f"VEC{values.shape[1]}" not in types or values.dtype.kind not in components:
+            self.gltf.fault(f"{here} is {values.shape[1]} x {values.dtype}; expected {' or '.join(types)}")
+        stated = self.gltf.entry("accessors", self.attributes.get(name), here)
+        return Accessor(values, stated.get("normalized") is True)
+
+    def values(self, name: str, types: tuple[str, ...]) -> np.ndarray | None:
+        """An attribute as floats, None if the primitive lacks it."""
+        if name not in self.attributes:
+            return None
+        accessor = self.source(name, types)
+        if len(accessor.values) != self.count:
+            self.gltf.remark(f"attribute of another length than the positions ({name})")
+            return None
+        if (
+            name == "COLOR_0"
+        ):  # integers are fractions of their largest value, also if the file forgets to say so
+            accessor = Accessor(accessor.values, normalised=True)
+        values = accessor.floats(self.rows)
+        self.gltf.spend(len(values))
+        if name == "COLOR_0" and values.shape[1] == 3:
+            values = np.column_stack([values, np.ones(len(values))])
+        for number, weight in self.targets:
+            target, here = self.entry["targets"][number], f"{self.where}.targets[{number}]"
+            if name in target:
+                delta = read_accessor(self.gltf, target[name], f"{here}: {name}", types)
+                if len(delta.values) != self.count:
+                    self.gltf.fault(
+                        f"{here}: {name} has {len(delta.values)} elements for {self.count} vertices"
+                    )
+                added = delta.floats(self.rows)
+                self.gltf.spend(len(added))
+                values[:, : added.shape[1]] += weight * added
         return values
 
-    def optional(name: str, types: tuple[str, ...], read: Callable[[Accessor], np.ndarray]) -> Any:
-        """The values of an attribute that a primitive may have, or None."""
-        if name not in attributes:
-            return None
-        accessor = source(name, types)
-        if len(accessor.values) != count:
-            gltf.remark(f"attribute of another length than the positions ({name})")
-            return None
-        return morphed(name, types, read(accessor))
-
-    made = Primitive(morphed("POSITION", ("VEC3",), positions.floats(rows)), faces)
-    made.normals = optional("NORMAL", ("VEC3",), lambda accessor: accessor.floats(rows))
-    made.colours = optional("COLOR_0", ("VEC3", "VEC4"), lambda accessor: _rgba(accessor, rows))
-    if uv_set is not None:
-        uv = optional(f"TEXCOORD_{uv_set}", ("VEC2",), lambda accessor: accessor.floats(rows))
-        made.uv = {} if uv is None else {uv_set: uv}
-    if skinned:
-        sets = sorted(int(name[7:]) for name in attributes if re.fullmatch(r"JOINTS_\d{1,3}", name))
-        if len(sets) > MOST_JOINT_SETS:
-            gltf.fault(f"{where}: {len(sets)} sets of joints; at most {MOST_JOINT_SETS} are read")
-        for number in sets:
-            joints = source(f"JOINTS_{number}", ("VEC4",), "u")
-            if f"WEIGHTS_{number}" not in attributes:
-                gltf.fault(f"{where}: JOINTS_{number} without WEIGHTS_{number}")
-            weights = source(f"WEIGHTS_{number}", ("VEC4",))
-            if len(joints.values) != count or len(weights.values) != count:
-                gltf.fault(f"{where}: JOINTS_{number} and WEIGHTS_{number} should have {count} elements")
-            gltf.spend(2 * len(faces))
-            made.joints.append(joints.values[rows].astype(np.int64))
-            made.weights.append(weights.floats(rows))
-    return made
+    def take_joints(self, made: Primitive) -> None:
+        """Give a primitive its joints and their weights."""
+        numbers = sorted(int(name[7:]) for name in self.attributes if re.fullmatch(r"JOINTS_\d{1,3}", name))
+        if len(numbers) > MOST_JOINT_SETS:
+            self.gltf.fault(
+                f"{self.where}: {len(numbers)} sets of joints; at most {MOST_JOINT_SETS} are read"
+            )
+        for number in numbers:
+            if f"JOINTS_{number}" not in self.attributes or f"WEIGHTS_{number}" not in self.attributes:
+                self.gltf.fault(f"{self.where}: JOINTS_{number} without WEIGHTS_{number}")
+            joints = self.source(f"JOINTS_{number}", ("VEC4",), "u")
+            weights = self.source(f"WEIGHTS_{number}", ("VEC4",))
+            if len(joints.values) != self.count or len(weights.values) != self.count:
+                self.gltf.fault(
+                    f"{self.where}: JOINTS_{number} or WEIGHTS_{number} has not {self.count} elements"
+                )
+            made.joints.append(joints.values[self.rows].astype(np.int64))
+            made.weights.append(weights.floats(self.rows))
+            self.gltf.spend(2 * len(made.weights[-1]))
 
 
 def _plain(gltf: GltfFile, entry: dict[str, Any], attributes: dict[str, Any], where: str) -> bool:
@@ -185,7 +214,7 @@ def _indices(gltf: GltfFile, entry: dict[str, Any], count: int, where: str) -> n
     return stored.astype(np.int64)
 
 
-def _faces(gltf: GltfFile, indices: np.ndarray, mode: int, where: str) -> np.ndarray:
+def _faces(gltf: GltfFile, indices: np.ndarray, mode: int) -> np.ndarray:
     """Triangles int64 [f, 3] of a list, a strip or a fan."""
     if mode == TRIANGLES:
         if len(indices) % 3:
@@ -225,9 +254,3 @@ def _active_targets(
         if not isinstance(targets[number], dict):
             gltf.fault(f"{where}.targets[{number}] is not an object")
     return active
-
-
-def _rgba(accessor: Accessor, rows: np.ndarray | slice) -> np.ndarray:
-    """Colours float64 [v, 4]; integers are fractions of their largest value, also if the file forgets to say so."""
-    values = Accessor(accessor.values, normalised=True).floats(rows)
-    return values if values.shape[1] == 4 else np.column_stack([values, np.ones(len(values))])

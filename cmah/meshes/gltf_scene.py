@@ -118,17 +118,17 @@ def _all_transforms(gltf: GltfFile) -> tuple[list[np.ndarray], list[bool]]:
             if parents[int(child)] >= 0:
                 gltf.fault(f"nodes[{int(child)}] has two parents; the nodes of glTF are trees")
             parents[int(child)] = number
+    local = _local_transforms(gltf)
     world, hidden = [np.eye(4)] * len(nodes), [False] * len(nodes)
     stack = [number for number, parent in enumerate(parents) if parent < 0]
     reached = 0
     while stack:
         number = stack.pop()
         reached += 1
-        node, where = nodes[number], f"nodes[{number}]"
-        matrix, parent = _local(gltf, node, where), parents[number]
-        above = world[parent] if parent >= 0 else None
-        world[number] = matrix if above is None else above if matrix is _IDENTITY else above @ matrix
-        visibility = gltf.extension(node, "KHR_node_visibility", where) or {}
+        node, parent, matrix = nodes[number], parents[number], local.get(number)
+        above = world[parent] if parent >= 0 else world[number]
+        world[number] = above if matrix is None else above @ matrix
+        visibility = gltf.extension(node, "KHR_node_visibility", f"nodes[{number}]") or {}
         hidden[number] = visibility.get("visible") is False or (parent >= 0 and hidden[parent])
         stack += [int(child) for child in node.get("children", [])]
     if reached < len(nodes):
@@ -136,19 +136,24 @@ def _all_transforms(gltf: GltfFile) -> tuple[list[np.ndarray], list[bool]]:
     return world, hidden
 
 
-_IDENTITY = np.eye(4)
-
-
-def _local(gltf: GltfFile, node: dict[str, Any], where: str) -> np.ndarray:
-    """The transform of a node within its parent: a matrix, or translation x rotation x scale."""
-    if "matrix" in node:  # column by column
-        return np.array(gltf.numbers(node, "matrix", 16, where, [])).reshape(4, 4).T
-    if not {"translation", "rotation", "scale"} & node.keys():
-        return _IDENTITY
-    translation = gltf.numbers(node, "translation", 3, where, [0.0] * 3)
-    rotation = gltf.numbers(node, "rotation", 4, where, [0.0, 0.0, 0.0, 1.0])
-    scale = gltf.numbers(node, "scale", 3, where, [1.0] * 3)
-    return transforms_of(np.array([translation]), np.array([rotation]), np.array([scale]))[0]
+def _local_transforms(gltf: GltfFile) -> dict[int, np.ndarray]:
+    """The transform of each node that has one within its parent: a matrix, or translation x rotation x scale."""
+    local: dict[int, np.ndarray] = {}
+    moved: dict[int, tuple[list[float], list[float], list[float]]] = {}
+    for number, node in enumerate(gltf.entries("nodes")):
+        where = f"nodes[{number}]"
+        if "matrix" in node:  # column by column
+            local[number] = np.array(gltf.numbers(node, "matrix", 16, where, [])).reshape(4, 4).T
+        elif "translation" in node or "rotation" in node or "scale" in node:
+            moved[number] = (
+                gltf.numbers(node, "translation", 3, where, [0.0] * 3),
+                gltf.numbers(node, "rotation", 4, where, [0.0, 0.0, 0.0, 1.0]),
+                gltf.numbers(node, "scale", 3, where, [1.0] * 3),
+            )
+    if moved:
+        columns = [np.array(column) for column in zip(*moved.values(), strict=True)]
+        local.update(zip(moved, transforms_of(*columns), strict=True))
+    return local
 
 
 def transforms_of(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -170,12 +175,14 @@ def transforms_of(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarr
         [[0.0, -2.0, 0.0, 5.0], [2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]
     """
     length = np.linalg.norm(rotation, axis=1, keepdims=True)
-    x, y, z, w = np.divide(rotation, length, out=np.zeros_like(rotation, np.float64), where=length > 0).T
+    x, y, z, w = np.divide(rotation, length, out=np.zeros(rotation.shape), where=length > 0).T
+    turned = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
     matrices = np.zeros((len(rotation), 4, 4))
-    matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)  # fmt: skip
-    matrices[:, 1, 0], matrices[:, 1, 1], matrices[:, 1, 2] = 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)  # fmt: skip
-    matrices[:, 2, 0], matrices[:, 2, 1], matrices[:, 2, 2] = 2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)  # fmt: skip
-    matrices[:, :3, :3] *= scale[:, None, :]
+    matrices[:, :3, :3] = np.array(turned).transpose(2, 0, 1) * scale[:, None, :]
     matrices[:, :3, 3], matrices[:, 3, 3] = translation, 1
     return matrices
 
@@ -202,7 +209,9 @@ def _instances(gltf: GltfFile, extension: dict[str, Any], where: str) -> np.ndar
     return transforms_of(*columns)
 
 
-def posed(gltf: GltfFile, primitive: Primitive, skin: Any, where: str) -> tuple[np.ndarray, np.ndarray | None]:
+def posed(
+    gltf: GltfFile, primitive: Primitive, skin: Any, where: str
+) -> tuple[np.ndarray, np.ndarray | None]:
     """The vertices of a skinned mesh where its joints hold them at rest.
 
     Args:

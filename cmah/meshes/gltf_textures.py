@@ -16,7 +16,7 @@ from cmah.meshes.mesh_resources import TEXTURE_PIXELS, TEXTURE_SIDE
 
 KTX2 = b"\xabKTX 20\xbb\r\n\x1a\n"
 # kinds of files that pictures are read from; others that Pillow knows start programs, or are no pictures for textures
-PICTURES = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "TGA", "DDS", "PPM", "JPEG2000")
+PICTURES = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "TGA", "DDS", "PPM", "JPEG2000")
 WRAPS = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
 
@@ -147,8 +147,9 @@ def _opened(gltf: GltfFile, entry: dict[str, Any], number: int) -> Image.Image |
         return f"texture {'broken' if data_uri else 'not found'} ({name})"
     if data.startswith(KTX2):
         return _transcoded(gltf, data, name)
+    Image.init()
     try:
-        return Image.open(io.BytesIO(data), formats=PICTURES)
+        return Image.open(io.BytesIO(data), formats=[kind for kind in PICTURES if kind in Image.OPEN])
     except MemoryError:
         raise
     except Exception:  # Pillow raises nearly anything on foreign data
