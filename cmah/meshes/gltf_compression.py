@@ -81,7 +81,7 @@ def _view_bytes(gltf: GltfFile, entry: dict[str, Any], where: str) -> memoryview
         packed = gltf.extension(entry, name, where)
         # plain bytes may lie beside the compressed ones, for readers that do not know the extension
         if packed is not None and (name in gltf.required or not _has_bytes(gltf, entry)):
-            return _unpacked_view(gltf, name, packed, where)
+            return _unpacked_view(gltf, name, packed, gltf.count(entry, "byteLength", where), where)
     return gltf.slice(entry, where)
 
 
@@ -94,8 +94,10 @@ def _has_bytes(gltf: GltfFile, view: dict[str, Any]) -> bool:
     return True
 
 
-def _unpacked_view(gltf: GltfFile, extension: str, packed: dict[str, Any], where: str) -> memoryview:
-    """The bytes of a buffer view that meshopt compressed."""
+def _unpacked_view(
+    gltf: GltfFile, extension: str, packed: dict[str, Any], size: int, where: str
+) -> memoryview:
+    """The `size` bytes of a buffer view that meshopt compressed."""
     mode, filter_name = packed.get("mode"), packed.get("filter", "NONE")
     count, stride = gltf.count(packed, "count", where), gltf.count(packed, "byteStride", where)
     if mode == "ATTRIBUTES":
@@ -113,6 +115,8 @@ def _unpacked_view(gltf: GltfFile, extension: str, packed: dict[str, Any], where
         )
     meshopt = optional_package(gltf, extension, "meshopt", "meshopt")
     source = gltf.slice(packed, f"{where}: {extension}")
+    if count * stride != size:
+        gltf.fault(f"{where}: {extension} says {count} elements of {stride} bytes, the view has {size} bytes")
     if count == 0:
         return memoryview(b"")
     if count * stride > MOST_COMPRESSION * len(source):
@@ -124,7 +128,7 @@ def _unpacked_view(gltf: GltfFile, extension: str, packed: dict[str, Any], where
         raise
     except Exception as error:  # a binding: its kinds of errors are its own
         gltf.fault(f"{where}: its {extension} data is broken ({error})")
-    return memoryview(np.ascontiguousarray(rows)).cast("B")
+    return memoryview(np.ascontiguousarray(rows).tobytes())
 
 
 def unpacked_mesh(

@@ -142,9 +142,9 @@ class GltfFile:
             tree = json.loads(text.rstrip(b"\0 \t\r\n").decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            self.fault(f"not readable as glTF: its JSON is broken ({reason})")
+            self.fault(f"not readable as {self.path.suffix[1:].upper()} (its JSON is broken: {reason})")
         if not isinstance(tree, dict):
-            self.fault("not readable as glTF: its JSON is not an object")
+            self.fault(f"not readable as {self.path.suffix[1:].upper()} (its JSON is not an object)")
         return tree
 
     def entries(self, kind: str) -> list[Any]:

@@ -93,7 +93,12 @@ def read_primitive(
     if packed is not None and (DRACO in gltf.required or not _plain(gltf, entry, attributes, where)):
         triangles, decoded = unpacked_mesh(gltf, packed, where)
         indices, mode = triangles.reshape(-1), TRIANGLES
-    vertices = _Vertices(gltf, entry, where, decoded, _active_targets(gltf, entry, morph, where))
+    targets = _active_targets(gltf, entry, morph, where)
+    positions = None if targets or "POSITION" in decoded else attributes["POSITION"]
+    if _empty(gltf, positions, where) or (indices is None and _empty(gltf, entry.get("indices"), where)):
+        # zeros by the letter; in truth data of an extension that has been lost
+        gltf.fault(f"{where}: its positions or indices have no data")
+    vertices = _Vertices(gltf, entry, where, decoded, targets)
     count = vertices.count
     if indices is None:
         indices = _indices(gltf, entry, count, where)
@@ -105,10 +110,7 @@ def read_primitive(
         gltf.remark("primitive without triangles")
         return None
     vertices.rows, faces = _used(faces, count)
-    positions = vertices.values("POSITION", ("VEC3",))
-    if positions is None:
-        gltf.fault(f"{where}: no positions")
-    made = Primitive(positions, faces, vertices.values("NORMAL", ("VEC3",)))
+    made = Primitive(vertices.positions(), faces, vertices.values("NORMAL", ("VEC3",)))
     made.colours = vertices.values("COLOR_0", ("VEC3", "VEC4"))
     uv = None if uv_set is None else vertices.values(f"TEXCOORD_{uv_set}", ("VEC2",))
     if uv is not None and uv_set is not None:
@@ -175,6 +177,12 @@ class _Vertices:
                 values[:, : added.shape[1]] += weight * added
         return values
 
+    def positions(self) -> np.ndarray:
+        """The positions, which every primitive that is shown has."""
+        values = self.values("POSITION", ("VEC3",))
+        assert values is not None
+        return values
+
     def take_joints(self, made: Primitive) -> None:
         """Give a primitive its joints and their weights."""
         numbers = sorted(int(name[7:]) for name in self.attributes if re.fullmatch(r"JOINTS_\d{1,3}", name))
@@ -196,10 +204,14 @@ class _Vertices:
             self.gltf.spend(2 * len(made.weights[-1]))
 
 
+def _empty(gltf: GltfFile, index: Any, where: str) -> bool:
+    """Whether an accessor is there and has no data of its own."""
+    return index is not None and not {"bufferView", "sparse"} & gltf.entry("accessors", index, where).keys()
+
+
 def _plain(gltf: GltfFile, entry: dict[str, Any], attributes: dict[str, Any], where: str) -> bool:
     """Whether a primitive has its data also uncompressed."""
-    indices = [attributes[name] for name in attributes] + [entry[key] for key in ("indices",) if key in entry]
-    return all({"bufferView", "sparse"} & gltf.entry("accessors", index, where).keys() for index in indices)
+    return not any(_empty(gltf, index, where) for index in (*attributes.values(), entry.get("indices")))
 
 
 def _indices(gltf: GltfFile, entry: dict[str, Any], count: int, where: str) -> np.ndarray:

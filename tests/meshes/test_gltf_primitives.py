@@ -181,3 +181,22 @@ def test_small_files_cannot_ask_for_endless_work() -> None:
         made.root({"mesh": mesh})
     with pytest.raises(CmahError, match="no faces"):
         read(made.glb())
+
+
+def test_positions_whose_data_is_lost_are_refused() -> None:
+    """By the letter they are zeros, which viewers show as nothing and which would shift the box of other parts."""
+    for key in ("POSITION", "indices"):
+        made = Gltf()
+        primitive = made.square()
+        index = primitive["indices"] if key == "indices" else primitive["attributes"]["POSITION"]
+        made.tree["accessors"][index].pop("bufferView")
+        made.show(primitive, made.square())
+        with pytest.raises(
+            CmahError, match=r"meshes\[0\]\.primitives\[0\]: its positions or indices have no data"
+        ):
+            read(made.glb())
+    made = Gltf()  # a shape that morph targets alone make up
+    primitive = made.square(targets=[{"POSITION": made.accessor(SQUARE)}])
+    made.tree["accessors"][primitive["attributes"]["POSITION"]].pop("bufferView")
+    made.show(primitive, weights=[2])
+    assert size(read(made.glb())[0]) == [2, 2, 0]
