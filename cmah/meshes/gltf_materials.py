@@ -24,11 +24,11 @@ class Material:
         cutoff: for "MASK".
 
     Examples:
-        >>> glass = Material(np.array([1, 1, 1, 0.1]), None, "BLEND", 0.5)
+        >>> glass = Material(np.array([1, 0, 0, 0.5]), None, "BLEND", 0.5)
         >>> part = Part(np.eye(3), np.array([[0, 1, 2]]))
         >>> glass.colour(part, None, None)
-        >>> part.face_rgba.round(2).tolist()
-        [[1.0, 1.0, 1.0, 0.35]]
+        >>> part.face_rgba.tolist()
+        [[1.0, 0.0, 0.0, 0.5]]
     """
 
     factor: np.ndarray | None

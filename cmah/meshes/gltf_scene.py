@@ -171,8 +171,8 @@ def transforms_of(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarr
         A quarter turn about z, of twice the size:
 
         >>> turn = np.array([[0, 0, np.sqrt(0.5), np.sqrt(0.5)]])
-        >>> transforms_of(np.array([[5, 0, 0]]), turn, np.full((1, 3), 2)).round(6)[0, :3].tolist()
-        [[0.0, -2.0, 0.0, 5.0], [2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]
+        >>> transforms_of(np.array([[5, 0, 0]]), turn, np.full((1, 3), 2))[0].round().astype(int).tolist()
+        [[0, -2, 0, 5], [2, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]
     """
     length = np.linalg.norm(rotation, axis=1, keepdims=True)
     x, y, z, w = np.divide(rotation, length, out=np.zeros(rotation.shape), where=length > 0).T
