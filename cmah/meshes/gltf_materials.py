@@ -7,10 +7,7 @@ import numpy as np
 
 from cmah.meshes.gltf_file import GltfFile
 from cmah.meshes.gltf_textures import Texture, read_texture
-from cmah.meshes.part import Part
-
-# least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
-LEAST_OPACITY = 0.35
+from cmah.meshes.part import LEAST_OPACITY, Part
 
 
 @dataclass

@@ -137,27 +137,37 @@ def _opened(gltf: GltfFile, entry: dict[str, Any], number: int) -> Image.Image |
     """A picture, or the remark that it is lost."""
     where, uri = f"images[{number}]", entry.get("uri")
     data_uri = isinstance(uri, str) and uri[:5].lower() == "data:"
-    name = str(uri)[:80] if isinstance(uri, str) and not data_uri else where
+    name = uri if isinstance(uri, str) and not data_uri else where
     try:
         if isinstance(uri, str):
             data = gltf.resource(uri, where)
         else:
             data = bytes(buffer_view(gltf, entry.get("bufferView"), where)[0])
     except CmahError:  # a picture that is lost costs its texture only
-        return f"texture {'broken' if data_uri else 'not found'} ({name})"
-    if data.startswith(KTX2):
-        return _transcoded(gltf, data, name)
+        return f"texture {'broken' if data_uri else 'not found'} ({name[:80]})"
+    picture = _transcoded(gltf, data) if data.startswith(KTX2) else _opened_by_pillow(data)
+    if isinstance(picture, Image.Image):
+        picture.info["file_path"] = name  # by which it is decoded once, and named in remarks
+        return picture
+    return picture or f"texture not readable ({name[:80]})"
+
+
+def _opened_by_pillow(data: bytes) -> Image.Image | None:
+    """A picture that is not decoded yet, or None."""
     Image.init()
     try:
         return Image.open(io.BytesIO(data), formats=[kind for kind in PICTURES if kind in Image.OPEN])
     except MemoryError:
         raise
     except Exception:  # Pillow raises nearly anything on foreign data
-        return f"texture not readable ({name})"
+        return None
 
 
-def _transcoded(gltf: GltfFile, data: bytes, name: str) -> Image.Image | str:
-    """A KTX 2 picture (Basis Universal), of the largest of its levels that a texture here may have."""
+def _transcoded(gltf: GltfFile, data: bytes) -> Image.Image | str | None:
+    """A KTX 2 picture (Basis Universal), of the largest of its levels that a texture here may have.
+
+    None if it is broken or too large, and a remark if the package that decodes it is missing.
+    """
     try:
         basisu = optional_package(gltf, "KHR_texture_basisu", "opengl_basisu", "opengl-basisu")
     except CmahError:
@@ -168,10 +178,10 @@ def _transcoded(gltf: GltfFile, data: bytes, name: str) -> Image.Image | str:
         while max(width, height) > TEXTURE_SIDE and level + 1 < picture.levels:
             width, height, level = max(1, width // 2), max(1, height // 2), level + 1
         if width * height > TEXTURE_PIXELS:
-            return f"texture too large ({name})"
+            return None
         pixels = np.asarray(picture.transcode("rgba8", level).data, dtype=np.uint8)
         return Image.fromarray(pixels.reshape(height, width, 4))
     except MemoryError:
         raise
     except Exception:  # a binding: its kinds of errors are its own
-        return f"texture not readable ({name})"
+        return None

@@ -17,11 +17,10 @@ from trimesh.visual import TextureVisuals
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.gltf import read_gltf
-from cmah.meshes.gltf_materials import LEAST_OPACITY
 from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
 from cmah.meshes.obj_text import absolute_indices, as_utf8
 from cmah.meshes.off import read_off
-from cmah.meshes.part import Part
+from cmah.meshes.part import LEAST_OPACITY, Part
 
 
 def read_parts(path: str | Path, *, remarks: list[str] | None = None) -> list[Part]:
