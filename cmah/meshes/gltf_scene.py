@@ -11,6 +11,7 @@ from cmah.meshes.gltf_file import GltfFile, whole_number
 from cmah.meshes.gltf_primitives import Primitive
 
 INSTANCING = "EXT_mesh_gpu_instancing"
+MAX_INSTANCES = 1_000_000
 # vertices that are moved by their joints at a time
 BLOCK = 1 << 16
 
@@ -194,6 +195,8 @@ def _instances(gltf: GltfFile, extension: dict[str, Any], where: str) -> np.ndar
     for name, kind in (("TRANSLATION", "VEC3"), ("ROTATION", "VEC4"), ("SCALE", "VEC3")):
         if name in attributes:
             accessor = read_accessor(gltf, attributes[name], f"{where}: {name}", (kind,), "fi")
+            if len(accessor.values) > MAX_INSTANCES:
+                gltf.fault(f"{where}: more than {MAX_INSTANCES // 10**6} million instances")
             gltf.spend(len(accessor.values))
             values[name] = accessor.floats()
     if not values:

@@ -205,6 +205,8 @@ def test_instances_of_different_lengths_and_bombs_are_refused() -> None:
     made.tree["nodes"][0]["extensions"]["EXT_mesh_gpu_instancing"]["attributes"] = {
         "SCALE": made.add("accessors", zeros)
     }
+    with pytest.raises(CmahError, match="more than 1 million instances"):
+        read(made.glb())
     made.tree["accessors"][-1]["count"] = 10**12
     with pytest.raises(CmahError, match="more than"):
         read(made.glb())
