@@ -5,6 +5,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -258,11 +259,11 @@ def mutated(rng: random.Random, tree: dict, blob: bytes) -> bytes:
             if act < 0.15:
                 del holder[key]
             elif act < 0.3 and isinstance(holder, list):
-                holder.append(holder[key])
+                holder.append(deepcopy(holder[key]))
             elif act < 0.6 and isinstance(holder[key], int):
                 holder[key] += rng.choice([-2, -1, 1, 2, 4, 100])
             else:
-                holder[key] = rng.choice(ODD)
+                holder[key] = deepcopy(rng.choice(ODD))
             break
     data = bytearray(glb_of(json.dumps(tree).encode(), blob))
     if rng.random() < 0.3:
