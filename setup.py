@@ -11,7 +11,14 @@ from setuptools.command.editable_wheel import editable_wheel
 # They have no __init__.py: a top-level package named "kernels" on the path would shadow another distribution.
 packages = [*find_packages(include=["cmah", "cmah.*"]), "cmah.kernels", "cmah.cli"]
 
-prepare = ["trimesh>=4.6", "embreex>=4.4", "pillow>=10.3", "scipy>=1.11"]
+# each of these only for glTF files that are compressed so, on the systems that it has wheels for
+wheels = "platform_machine in 'x86_64 AMD64 arm64 aarch64'"
+compressed = [
+    f"DracoPy>=2.0; {wheels}",
+    f"meshopt>=0.1; {wheels}",
+    f"opengl-basisu>=0.1.0a2; {wheels} and (sys_platform != 'linux' or platform_machine == 'x86_64')",
+]
+prepare = ["trimesh>=4.6", "embreex>=4.4", "pillow>=10.3", "scipy>=1.11", *compressed]
 train = [
     *prepare,
     "torch>=2.3",

@@ -4,7 +4,7 @@ The files may be hostile: call this in a worker process (cmah.workers).
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,19 @@ from trimesh.visual import TextureVisuals
 
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
+from cmah.meshes.gltf import read_gltf
 from cmah.meshes.mesh_resources import TEXTURE_PIXELS, ConfinedResolver
 from cmah.meshes.obj_text import absolute_indices, as_utf8
 from cmah.meshes.off import read_off
-from cmah.meshes.part import Part
-
-# least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
-LEAST_OPACITY = 0.35
+from cmah.meshes.part import LEAST_OPACITY, Part
 
 
-def read_parts(path: str | Path) -> list[Part]:
+def read_parts(path: str | Path, *, remarks: list[str] | None = None) -> list[Part]:
     """Read a mesh file into its parts, with the transforms of its scene applied.
 
     Args:
         path: an .obj, .off, .ply, .stl, .glb or .gltf file.
+        remarks: takes a short text for whatever is accepted but lost.
 
     Raises:
         CmahError: if it cannot be read, with the reason.
@@ -59,6 +58,8 @@ def read_parts(path: str | Path) -> list[Part]:
     Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
     try:
         data = path.read_bytes()
+        if suffix in {".glb", ".gltf"}:
+            return read_gltf(path, data, ConfinedResolver(path.parent), _collector(remarks))
         if suffix == ".obj":
             data = absolute_indices(as_utf8(data))
         elif suffix == ".stl" and b"\0" not in data:  # in the text form
@@ -66,7 +67,7 @@ def read_parts(path: str | Path) -> list[Part]:
         scene = trimesh.load_scene(
             io.BytesIO(data), file_type=suffix[1:], resolver=ConfinedResolver(path.parent), process=False
         )
-        return list(_parts(scene, gltf=suffix in {".glb", ".gltf"}))
+        return list(_parts(scene))
     except (CmahError, MemoryError):
         raise
     except IndexError:
@@ -78,7 +79,12 @@ def read_parts(path: str | Path) -> list[Part]:
         raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None
 
 
-def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
+def _collector(remarks: list[str] | None) -> Callable[[str], None]:
+    """What puts remarks where they are wanted."""
+    return (lambda text: None) if remarks is None else remarks.append
+
+
+def _parts(scene: trimesh.Scene) -> Iterator[Part]:
     """The triangle meshes of a scene, once for each node that contains them."""
     converted: dict[Any, Part] = {}
     for node in scene.graph.nodes_geometry:
@@ -87,7 +93,7 @@ def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
         if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
             continue
         if name not in converted:
-            converted[name] = _part(mesh, gltf)
+            converted[name] = _part(mesh)
         part = converted[name]
         if np.array_equal(matrix, np.eye(4)):
             yield part
@@ -100,7 +106,7 @@ def _parts(scene: trimesh.Scene, gltf: bool) -> Iterator[Part]:
         yield replace(part, vertices=part.vertices @ linear.T + matrix[:3, 3], normals=normals)
 
 
-def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
+def _part(mesh: trimesh.Trimesh) -> Part:
     """One trimesh object as plain arrays."""
     part = Part(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
     # trimesh computes normals on request: only those of the file are used, which lie in its cache
@@ -108,39 +114,29 @@ def _part(mesh: trimesh.Trimesh, gltf: bool) -> Part:
         part.normals = np.asarray(mesh._cache["vertex_normals"], dtype=np.float64)
     visual: Any = mesh.visual
     if isinstance(visual, TextureVisuals):
-        _take_material(part, visual, gltf)
+        _take_material(part, visual)
     elif visual.kind == "vertex":
-        part.vertex_rgba = _vertex_rgba(visual.vertex_colors, len(part.vertices), gltf)
+        part.vertex_rgba = _vertex_rgba(visual.vertex_colors, len(part.vertices))
     elif visual.kind == "face" and len(visual.face_colors) == len(part.faces):
         part.face_rgba = np.asarray(visual.face_colors, dtype=np.float32) / 255
     return part
 
 
-def _take_material(part: Part, visual: TextureVisuals, gltf: bool) -> None:
-    """Fill in texture, uv and colours from a material of OBJ or PLY (SimpleMaterial) or glTF (PBRMaterial)."""
+def _take_material(part: Part, visual: TextureVisuals) -> None:
+    """Fill in texture, uv and colours from a material of OBJ or PLY (SimpleMaterial)."""
     material: Any = visual.material
-    factor: np.ndarray | None
-    if gltf:
-        image, factor = material.baseColorTexture, material.baseColorFactor
-        mode = material.alphaMode or "OPAQUE"
-        part.texture_alpha = {"BLEND": "blend", "MASK": "mask"}.get(mode, "ignore")
-        if factor is not None:
-            factor = np.asarray(trimesh.visual.color.to_float(factor), dtype=np.float32)
-            # glTF factors are linear light; multiplying encoded values is right as the curve is a power
-            factor = np.append(_encode_srgb(factor[:3]), factor[3] if mode == "BLEND" else 1)
-    else:
-        image = getattr(material, "image", None)
-        # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes a grey
-        # picture, which comes from no file and so has no format
-        part.texture_instead = True
-        image = image if image is not None and image.format else None
-        factor = _material_colour(material) if hasattr(material, "kwargs") else None
+    image = getattr(material, "image", None)
+    # exporters write any Kd, also black, beside a texture; and where there is no material trimesh makes a grey
+    # picture, which comes from no file and so has no format
+    part.texture_instead = True
+    image = image if image is not None and image.format else None
+    factor = _material_colour(material) if hasattr(material, "kwargs") else None
     uv = visual.uv
     if image is not None and uv is not None and np.shape(uv) == (len(part.vertices), 2):
         part.uv, part.texture = np.asarray(uv, dtype=np.float32), image
     colours = visual.vertex_attributes.get("color")
     if colours is not None:
-        part.vertex_rgba = _vertex_rgba(colours, len(part.vertices), gltf)
+        part.vertex_rgba = _vertex_rgba(colours, len(part.vertices))
     if factor is not None:
         if 0 < factor[3] < 1:
             factor[3] = max(factor[3], LEAST_OPACITY)
@@ -164,7 +160,7 @@ def _material_colour(material: Any) -> np.ndarray | None:
     return rgba
 
 
-def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
+def _vertex_rgba(colours: Any, count: int) -> np.ndarray | None:
     """Colours of vertices as float32 [count, 4] in 0..1 (sRGB), or None if they do not fit the vertices."""
     values = np.asarray(colours)
     if values.ndim != 2 or len(values) != count or values.shape[1] not in {3, 4}:
@@ -172,12 +168,4 @@ def _vertex_rgba(colours: Any, count: int, gltf: bool) -> np.ndarray | None:
     rgba = np.ones((count, 4), np.float32)
     scale = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
     rgba[:, : values.shape[1]] = values / scale
-    rgba = np.nan_to_num(rgba, nan=1.0).clip(0, 1)
-    if gltf:
-        rgba[:, :3] = _encode_srgb(rgba[:, :3])
-    return rgba
-
-
-def _encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Convert linear light to display values, by the power 1/2.2."""
-    return np.clip(linear, 0, 1) ** (1 / 2.2)
+    return np.nan_to_num(rgba, nan=1.0).clip(0, 1)

@@ -178,15 +178,16 @@ def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Decode each different texture once: the texels, the table of textures, and the texture of each face."""
     blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
     table: list[tuple[int, int, int]] = []
-    numbers: dict[tuple[object, str], int] = {}
+    numbers: dict[tuple[object, str, float], int] = {}
     offset = 0
     for part in parts:
         number = -1
         if part.texture is not None and part.uv is not None:
             # trimesh opens the texture of an OBJ once for each material that names it
-            key = (part.texture.info.get("file_path", id(part.texture)), part.texture_alpha)
+            source = part.texture.info.get("file_path", id(part.texture))
+            key = (source, part.texture_alpha, part.alpha_cutoff)
             if key not in numbers:
-                texels = texture_texels(part.texture, part.texture_alpha)
+                texels = texture_texels(part.texture, part.texture_alpha, part.alpha_cutoff)
                 numbers[key] = -1 if texels is None else len(table)
                 if texels is not None:
                     table.append((offset, texels.shape[0], texels.shape[1]))

@@ -100,12 +100,13 @@ def _plain_name(key: str) -> str:
     return name
 
 
-def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
+def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.ndarray | None:
     """Decode a texture, at most 1,024 pixels a side.
 
     Args:
         image: as opened by trimesh, not yet decoded.
         alpha: as `Part.texture_alpha`.
+        cutoff: as `Part.alpha_cutoff`.
 
     Returns:
         uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
@@ -135,5 +136,5 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
     if alpha == "ignore":
         texels[..., 3] = 255
     elif alpha == "mask":
-        texels[..., 3] = np.where(texels[..., 3] < 128, 0, 255)
+        texels[..., 3] = np.where(texels[..., 3] < cutoff * 255, 0, 255)
     return texels
