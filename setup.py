@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 # They have no __init__.py: a top-level package named "kernels" on the path would shadow another distribution.
 packages = [*find_packages(include=["cmah", "cmah.*"]), "cmah.kernels", "cmah.cli"]
 
-prepare = ["trimesh>=4.6", "embreex>=4.4", "pillow>=10.3", "scipy>=1.11"]
+prepare = ["trimesh>=4.6", "embreex>=4.4", "pillow>=10.3", "scipy>=1.11", "mapbox_earcut>=1.0.1"]
 train = [
     *prepare,
     "torch>=2.3",

@@ -22,8 +22,8 @@ def colours_in_01(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
         >>> colours_in_01([np.array([[255, 0, 51, 1.0]]), np.array([[0, 1, 0]])])[0].tolist()
         [[1.0, 0.0, 0.20000000298023224, 1.0]]
     """
-    colour_scale = _scale([table[:, :3] for table in tables])
-    opacity_scale = _scale([table[:, 3:4] for table in tables])
+    colour_scale = full_scale(np.concatenate([np.ravel(table[:, :3]) for table in tables]))
+    opacity_scale = full_scale(np.concatenate([np.ravel(table[:, 3:4]) for table in tables]))
     result = []
     for table in tables:
         rgba = np.ones((len(table), 4), np.float32)
@@ -34,9 +34,13 @@ def colours_in_01(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
     return result
 
 
-def _scale(tables: Sequence[np.ndarray]) -> float:
-    """What stands for full colour: 1, 255 or 65535."""
-    values = np.concatenate([np.ravel(table) for table in tables]) if tables else np.zeros(0)
+def full_scale(values: np.ndarray) -> float:
+    """What stands for full colour among all values of a file: 1, 255 or 65535; see `colours_in_01`.
+
+    Examples:
+        >>> full_scale(np.array([0.0, 1.0])), full_scale(np.array([0, 12, 255]))
+        (1.0, 255.0)
+    """
     values = values[np.isfinite(values)]
     highest = float(values.max(initial=0))
     if highest <= 1 or (highest <= 4 and (values != np.round(values)).any()):

@@ -93,7 +93,9 @@ def _short_remarks(remarks: list[str]) -> Callable[[str], None]:
 def _read_gltf(path: Path, data: bytes, files: ConfinedResolver, remark: Callable[[str], None]) -> list[Part]:
     """Read a glTF file through trimesh."""
     Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
-    scene = trimesh.load_scene(io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=files, process=False)
+    scene = trimesh.load_scene(
+        io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=files, process=False
+    )
     return list(_parts(scene))
 
 

@@ -208,15 +208,15 @@ def _pack_textures(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Decode each different texture once: the texels, the table of textures, their wraps, the texture of each face."""
     blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
-    decoded: dict[tuple[int, str], tuple[int, int, int] | None] = {}
-    numbers: dict[tuple[int, str, tuple[str, str]], int] = {}
+    decoded: dict[tuple[int, str, float], tuple[int, int, int] | None] = {}
+    numbers: dict[tuple[tuple[int, str, float], tuple[str, str]], int] = {}
     offset = 0
     for part in parts:
         place = None
         if part.texture is not None and part.uv is not None:
-            picture = (id(part.texture), part.texture_alpha)
+            picture = (id(part.texture), part.texture_alpha, part.alpha_cutoff)
             if picture not in decoded:
-                texels = texture_texels(part.texture, part.texture_alpha)
+                texels = texture_texels(part.texture, part.texture_alpha, part.alpha_cutoff)
                 decoded[picture] = None if texels is None else (offset, texels.shape[0], texels.shape[1])
                 if texels is None:
                     remarks.append(f"texture not readable ({_name(part.texture)})")
@@ -228,13 +228,13 @@ def _pack_textures(
                     offset += len(blocks[-1])
             place = decoded[picture]
             if place is not None:
-                number = numbers.setdefault((*picture, part.wrap), len(numbers))
+                number = numbers.setdefault((picture, part.wrap), len(numbers))
         if place is None:
             part.texture = None  # only the texture is missing: the face keeps the colour of its material
             number = -1
         face_texture.append(np.full(len(part.faces), number, np.int32))
-    table = np.array([decoded[key[:2]] for key in numbers], np.int64).reshape(-1, 3)
-    wraps = np.array([[WRAPS.index(way) for way in key[2]] for key in numbers], np.int8).reshape(-1, 2)
+    table = np.array([decoded[picture] for picture, _ in numbers], np.int64).reshape(-1, 3)
+    wraps = np.array([[WRAPS.index(way) for way in wrap] for _, wrap in numbers], np.int8).reshape(-1, 2)
     return np.concatenate(blocks), table, wraps, np.concatenate(face_texture)
 
 

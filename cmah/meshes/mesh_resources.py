@@ -115,7 +115,9 @@ class ConfinedResolver(Resolver):
         if (folder / name).exists():
             return name
         if folder not in self._names:
-            self._names[folder] = {child.name.lower(): child.name for child in sorted(folder.iterdir(), reverse=True)}
+            self._names[folder] = {
+                child.name.lower(): child.name for child in sorted(folder.iterdir(), reverse=True)
+            }
         return self._names[folder].get(name.lower())
 
     def keys(self) -> list[str]:
@@ -153,7 +155,9 @@ def open_texture(data: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=formats)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # decoders of foreign bytes raise nearly anything, also SyntaxError and struct.error
+    except (
+        Exception
+    ) as error:  # decoders of foreign bytes raise nearly anything, also SyntaxError and struct.error
         raise OSError(str(error)) from None
     if image.width * image.height > TEXTURE_PIXELS:
         raise OSError("too many pixels")
@@ -161,7 +165,7 @@ def open_texture(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
+def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.ndarray | None:
     """Decode a texture, at most 1,024 pixels a side.
 
     Grey of 16 bits keeps its high byte. Numbers of 32 bits and floating point are on the scale 0..1, 0..255 or
@@ -170,6 +174,7 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
     Args:
         image: not yet decoded.
         alpha: as `Part.texture_alpha`.
+        cutoff: as `Part.alpha_cutoff`.
 
     Returns:
         uint8 [h, w, 4] RGBA, or None if it is too large (more than 64 million pixels) or broken.
@@ -194,7 +199,7 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
         opacity = rgba.getchannel("A").getextrema()
         if alpha == "ignore" or opacity in {(0, 0), (255, 255)}:
             smaller = rgba.convert("RGB").reduce(shrink) if shrink > 1 else rgba.convert("RGB")
-            smaller.putalpha(255 if alpha == "ignore" else int(opacity[0]))
+            smaller.putalpha(255 if alpha == "ignore" or opacity == (255, 255) else 0)
         else:
             smaller = rgba.reduce(shrink) if shrink > 1 else rgba
         texels = np.array(smaller)
@@ -203,7 +208,7 @@ def texture_texels(image: Image.Image, alpha: str) -> np.ndarray | None:
     except Exception:  # decoders of foreign bytes raise nearly anything, also SyntaxError and struct.error
         return None
     if alpha == "mask":
-        texels[..., 3] = np.where(texels[..., 3] < 128, 0, 255)
+        texels[..., 3] = np.where(texels[..., 3] < cutoff * 255, 0, 255)
     return texels
 
 

@@ -244,5 +244,4 @@ def grouped(keys: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         return
     order = np.argsort(keys, kind="stable")
     values, firsts = np.unique(keys[order], return_index=True)
-    for value, places in zip(values.tolist(), np.split(order, firsts[1:]), strict=True):
-        yield value, places
+    yield from zip(values.tolist(), np.split(order, firsts[1:]), strict=True)

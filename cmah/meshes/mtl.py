@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cmah.meshes.colours import colours_in_01
+from cmah.meshes.colours import full_scale
 from cmah.meshes.mesh_resources import open_texture, texture_texels
 from cmah.meshes.mesh_text import joined_lines, plain_text
 
@@ -44,8 +44,9 @@ class TextureName:
             l (luminance) or z, or "".
 
     Examples:
-        >>> TextureName.parsed("-s 2 2 1 -clamp on red wood.png")
-        TextureName(name='red wood.png', scale=(2.0, 2.0), offset=(0.0, 0.0), clamp=True, base=0.0, gain=1.0, channel='')
+        >>> wood = TextureName.parsed("-s 2 3 1 -clamp on red wood.png")
+        >>> wood.name, wood.scale, wood.clamp
+        ('red wood.png', (2.0, 3.0), True)
     """
 
     name: str
@@ -157,11 +158,11 @@ def read_mtl(data: bytes) -> dict[str, Material]:
 
 def _rescale(materials: list[Material]) -> None:
     """Bring the colours of a library into 0..1; some are written as 0..255."""
-    coloured = [material for material in materials if material.colour is not None]
-    if coloured:
-        (rgba,) = colours_in_01([np.array([material.colour for material in coloured])])
-        for material, values in zip(coloured, rgba, strict=True):
-            material.colour = values[:3].astype(np.float64)
+    colours = [material.colour for material in materials if material.colour is not None]
+    scale = full_scale(np.array(colours).ravel())
+    for material in materials:
+        if material.colour is not None:
+            material.colour = (material.colour / scale).clip(0, 1) + 0.0  # without signs of zero
 
 
 def _colour(text: str, material: Material) -> np.ndarray | None:
@@ -219,7 +220,9 @@ class TextureShelf:
             (opacity.name, opacity.base, opacity.gain, opacity.channel) if opacity and mask else None,
         )
         if key not in self._made:
-            if len(self._made) >= MOST_COMPOSED:  # each takes memory, and a line of text is enough to ask for one
+            if (
+                len(self._made) >= MOST_COMPOSED
+            ):  # each takes memory, and a line of text is enough to ask for one
                 self.remark("options of textures not applied (too many different ones)")
                 return image, image is not None
             self._made[key] = self._composed(material, image, mask)
@@ -250,11 +253,15 @@ class TextureShelf:
         if mask is not None and values is None:
             self.remark(f"texture not readable ({mask.info['file_path']})")
         if values is not None and material.opacity_map:
-            opacity = _changed(_one_channel(values, material.opacity_map.channel, image is mask), material.opacity_map)
+            opacity = _changed(
+                _one_channel(values, material.opacity_map.channel, image is mask), material.opacity_map
+            )
             if texels is None:
                 texels = np.full((*opacity.shape, 4), 255, np.uint8)
             height, width = texels.shape[:2]
-            texels[..., 3] = np.asarray(Image.fromarray(opacity).resize((width, height), Image.Resampling.BILINEAR))
+            texels[..., 3] = np.asarray(
+                Image.fromarray(opacity).resize((width, height), Image.Resampling.BILINEAR)
+            )
         if texels is None:
             return image
         made = Image.fromarray(texels)

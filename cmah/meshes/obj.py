@@ -1,12 +1,11 @@
 """OBJ files: polygons with colours, normals and texture coordinates, and the materials that they name.
 
-Format: https://paulbourke.net/dataformats/obj/, with vertex colours behind the coordinates as MeshLab writes them, or in
-comments as ZBrush does. Free-form curves and surfaces are left out. `obj_faces` reads the corners of faces.
+Format: https://paulbourke.net/dataformats/obj/, with vertex colours behind the coordinates as MeshLab writes them, or
+in comments as ZBrush does. Free-form curves and surfaces are left out. `obj_faces` reads the corners of faces.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +15,21 @@ from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
 from cmah.meshes.mesh_text import TextLines, joined_lines, plain_text, uneven_rows
 from cmah.meshes.mtl import Material, TextureShelf, read_mtl
-from cmah.meshes.obj_faces import ObjFaces, read_faces
-from cmah.meshes.part import DEFAULT_GREY, LEAST_OPACITY, Part
+from cmah.meshes.obj_faces import read_faces
+from cmah.meshes.obj_parts import ObjTables, ObjTriangles, parts_of
+from cmah.meshes.part import Part
 from cmah.meshes.polygons import triangulate
 
 # statements without a meaning for what is seen: groups, names, smoothing, render settings
-PASSED = {"#", "o", "g", "s", "mg", "bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj", "vp", "end"}
+PASSED = set(
+    ["#", "o", "g", "s", "mg", "bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj", "vp", "end"]
+)
 FREE_FORM = {"curv", "curv2", "surf", "bsp", "bzp", "cdc", "cdp", "res"}
 # these only belong to curves and surfaces
-OF_FREE_FORM = {"cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "con", "ctech", "stech"}
+OF_FREE_FORM = set(
+    ["cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "con", "ctech", "stech"]
+)
 ZBRUSH = re.compile(rb"^#MRGB[ ]+((?:[0-9a-fA-F]{8})+)", re.MULTILINE)
-
-
-@dataclass
-class _Tables:
-    """The numbers of an OBJ file.
-
-    Attributes:
-        points: float64 [v, 3].
-        rgba: float32 [v, 4] in 0..1, NaN for vertices without a colour, or None.
-        uv: float32 [t, 2].
-        normals: float64 [n, 3].
-    """
-
-    points: np.ndarray
-    rgba: np.ndarray | None
-    uv: np.ndarray
-    normals: np.ndarray
-
-
-@dataclass
-class _Triangles:
-    """Triangles with the material of each.
-
-    Attributes:
-        corners: int64 [t, 3], numbers of vertices.
-        uv: int64 [t, 3], numbers of texture coordinates, -1 where there are none.
-        normals: int64 [t, 3], likewise.
-        materials: int64 [t], numbers of names; -1 before the first one.
-    """
-
-    corners: np.ndarray
-    uv: np.ndarray
-    normals: np.ndarray
-    materials: np.ndarray
-
-    def some(self, chosen: np.ndarray) -> "_Triangles":
-        """The triangles chosen by bool [t]."""
-        if chosen.all():
-            return self
-        return _Triangles(self.corners[chosen], self.uv[chosen], self.normals[chosen], self.materials[chosen])
 
 
 def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None]) -> list[Part]:
@@ -111,14 +75,21 @@ def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     number_of = {name: number for number, name in enumerate(distinct)}
     numbers = np.array([-1, *(number_of[name] for name in names)])
     materials = numbers[np.searchsorted(np.array(name_lines, np.int64), face_lines)]
-    cut = _Triangles(faces.corners[triangles], faces.uv[triangles], faces.normals[triangles], materials[owners])
+    cut = ObjTriangles(
+        faces.corners[triangles],
+        faces.uv[triangles],
+        faces.normals[triangles],
+        materials[owners],
+        sizes[owners],
+        np.arange(len(owners)) - np.searchsorted(owners, owners),
+    )
     known = _materials(path, libraries, files, remark) if libraries else {}
-    return _parts(tables, cut, _chosen(distinct, known, remark), TextureShelf(files, remark), remark)
+    return parts_of(tables, cut, _chosen(distinct, known, remark), TextureShelf(files, remark), remark)
 
 
 def _tables(
     path: Path, lines: TextLines, kinds: dict[str, np.ndarray], zbrush: bytes, remark: Callable[[str], None]
-) -> _Tables:
+) -> ObjTables:
     """The vertices with their colours, the texture coordinates and the normals."""
     values, counts = _numbers(path, lines, kinds["v"], b"v", 3)
     points = uneven_rows(values, counts, 3)
@@ -145,7 +116,7 @@ def _tables(
         uv[:, 0] = values[starts]
         uv[counts > 1, 1] = values[starts[counts > 1] + 1]
     values, counts = _numbers(path, lines, kinds["vn"], b"vn", 3)
-    return _Tables(points, rgba, uv, uneven_rows(values, counts, 3))
+    return ObjTables(points, rgba, uv, uneven_rows(values, counts, 3))
 
 
 def _numbers(
@@ -182,12 +153,12 @@ def _statements(
             key = word.decode("utf-8", "replace")
             if key not in PASSED and key not in OF_FREE_FORM:
                 lost[key] = lost.get(key, 0) + 1
-    lines_and_points = lost.pop("l", 0) + lost.pop("p", 0)
-    if lines_and_points:
-        remark(f"lines and points left out ({lines_and_points})")
+    for key, what in (("l", "lines"), ("p", "points")):
+        if key in lost:
+            remark(f"{what} not shown ({lost.pop(key)})")
     free_form = sum(lost.pop(key, 0) for key in FREE_FORM)
     if free_form:
-        remark(f"free-form curves and surfaces left out ({free_form})")
+        remark(f"free-form curves and surfaces not shown ({free_form})")
     if lost:
         remark(f"statements not read ({', '.join(list(lost)[:3])})")
     return names, name_lines, libraries
@@ -240,127 +211,3 @@ def _chosen(
     if not names and len(known) == 1:  # a library of one material that nothing names: other viewers take it
         chosen[-1] = next(iter(known.values()))
     return chosen
-
-
-def _parts(
-    tables: _Tables,
-    triangles: _Triangles,
-    materials: dict[int, Material],
-    shelf: TextureShelf,
-    remark: Callable[[str], None],
-) -> list[Part]:
-    """The triangles of each material, the one that is named last first."""
-    numbers, firsts = np.unique(triangles.materials, return_index=True)
-    parts = []
-    for number in numbers[np.argsort(-firsts)].tolist():
-        group = triangles.some(triangles.materials == number)
-        material = materials.get(number)
-        if material is None:
-            parts.append(_part(tables, group, None, False))
-            continue
-        if material.unread:
-            remark(f"statements of materials not read ({', '.join(list(dict.fromkeys(material.unread))[:3])})")
-        texture, has_colours = shelf.texture(material)
-        textured = (group.uv >= 0).all(axis=1)
-        if texture is not None and not textured.all():
-            remark(f"faces of a texture without texture coordinates ({texture.info['file_path']})")
-        for with_texture in (True, False):
-            chosen = textured if with_texture else ~textured
-            if texture is None:
-                chosen = np.full(len(textured), not with_texture)
-            if chosen.any():
-                part = _part(tables, group.some(chosen), material, with_texture)
-                if with_texture:
-                    _take_texture(part, material, texture)
-                    # exporters write any Kd, also black, beside a texture of colours
-                    part.texture_instead = has_colours
-                _take_colour(part, material, remark)
-                parts.append(part)
-    return parts
-
-
-def _part(tables: _Tables, triangles: _Triangles, material: Material | None, textured: bool) -> Part:
-    """Triangles as a part, each different combination of position, texture coordinate and normal a vertex."""
-    columns = [triangles.corners.ravel()]
-    if textured:
-        columns.append(triangles.uv.ravel())
-    if (triangles.normals >= 0).any():
-        columns.append(triangles.normals.ravel())
-    vertices, faces = _distinct(columns, len(tables.points))
-    part = Part(tables.points[vertices[0]], faces.reshape(-1, 3))
-    if textured:
-        part.uv = tables.uv[vertices[1]]
-    if (triangles.normals >= 0).any():
-        part.normals = tables.normals[vertices[-1]]
-        part.normals[vertices[-1] < 0] = np.nan
-    # a texture shows what vertex colours also say; colours that are all white say nothing
-    if tables.rgba is not None and not textured:
-        rgba = tables.rgba[vertices[0]]
-        given = ~np.isnan(rgba[:, 0])
-        if given.any() and not (material is not None and given.all() and (rgba == 1).all()):
-            part.vertex_rgba = rgba
-    return part
-
-
-def _distinct(columns: list[np.ndarray], count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The different rows of columns int64 [n], each column apart, and the row of each entry.
-
-    Args:
-        columns: the first one counts vertices.
-        count: how many vertices there are.
-    """
-    first, *others = columns
-    # mostly each vertex has one texture coordinate and one normal: then nothing has to be sorted
-    partners = []
-    for column in others:
-        partner = np.full(count, -2)
-        partner[first] = column
-        if not np.array_equal(partner[first], column):
-            break
-        partners.append(partner)
-    else:
-        used = np.zeros(count, bool)
-        used[first] = True
-        number = np.cumsum(used) - 1
-        vertices = np.flatnonzero(used)
-        return [vertices, *(partner[vertices] for partner in partners)], number[first]
-    key = first
-    for column in others:
-        width = int(column.max()) + 2
-        if int(key.max()) >= 2**62 // width:
-            key = np.unique(key, return_inverse=True)[1]
-        key = key * width + (column + 1)
-    _, index, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return [column[index] for column in columns], inverse
-
-
-def _take_texture(part: Part, material: Material, texture: Any) -> None:
-    """Give a part its texture, with the options of the material."""
-    names = material.colour_map or material.opacity_map
-    part.texture = texture
-    if names is not None and part.uv is not None:
-        if names.scale != (1, 1) or names.offset != (0, 0):
-            part.uv = part.uv * np.array(names.scale, np.float32) + np.array(names.offset, np.float32)
-        if names.clamp:
-            part.wrap = ("clamp", "clamp")
-
-
-def _take_colour(part: Part, material: Material, remark: Callable[[str], None]) -> None:
-    """Give a part the colour and the opacity of its material."""
-    opacity = 1.0 if material.opacity is None else material.opacity
-    if opacity <= 0:
-        opacity = 1.0
-        remark(f"opacity 0 taken as opaque ({material.name})")
-    opacity = max(opacity, LEAST_OPACITY)
-    colour = material.colour
-    if part.vertex_rgba is not None:
-        # vertices without a colour, beside others, have that of the material
-        missing = np.isnan(part.vertex_rgba[:, 0])
-        part.vertex_rgba[missing] = [*(np.full(3, DEFAULT_GREY) if colour is None else colour), 1]
-        colour = np.ones(3)
-    if colour is None:
-        if part.texture is None and opacity == 1:
-            return
-        colour = np.full(3, 1.0 if part.texture is not None else DEFAULT_GREY)
-    rgba = np.array([*colour, opacity], np.float32)
-    part.face_rgba = np.broadcast_to(rgba, (len(part.faces), 4))

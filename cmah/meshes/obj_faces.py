@@ -33,7 +33,11 @@ class ObjFaces:
 
 
 def read_faces(
-    path: Path, lines: TextLines, rows: np.ndarray, kinds: dict[str, np.ndarray], remark: Callable[[str], None]
+    path: Path,
+    lines: TextLines,
+    rows: np.ndarray,
+    kinds: dict[str, np.ndarray],
+    remark: Callable[[str], None],
 ) -> ObjFaces:
     r"""Read the faces of an OBJ file.
 
@@ -74,10 +78,10 @@ def read_faces(
             f"(expected 1 to {len(kinds['v'])}), got {lines.line(row)[:60]!r}"
         )
     for column, word, what in ((1, "vt", "texture coordinates"), (2, "vn", "normals")):
-        wrong = (given[:, column] < 0) | (given[:, column] > len(kinds[word]))
-        if wrong.any():
-            remark(f"{what} not in the file ({int(wrong.sum())})")
-            given[wrong, column] = 0
+        missing = (given[:, column] < 0) | (given[:, column] > len(kinds[word]))
+        if missing.any():
+            remark(f"{what} not in the file ({int(missing.sum())})")
+            given[missing, column] = 0
     return ObjFaces(starts, given[:, 0] - 1, given[:, 1] - 1, given[:, 2] - 1)
 
 

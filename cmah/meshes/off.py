@@ -125,7 +125,9 @@ def _header(word: bytes) -> tuple[_Header, bool]:
     # in lower case n means normals: who writes noff does not write n-dimensional files
     letters = word.upper() if word.islower() else word
     prefix = letters[:-3]
-    header = _Header(4 if b"4" in prefix else 3, b"4" in prefix, b"N" in prefix, b"C" in prefix, b"ST" in prefix)
+    header = _Header(
+        4 if b"4" in prefix else 3, b"4" in prefix, b"N" in prefix, b"C" in prefix, b"ST" in prefix
+    )
     return header, b"n" in prefix
 
 
@@ -156,7 +158,9 @@ def _text(path: Path, data: bytes, remark: Callable[[str], None]) -> tuple[_Head
     table = lines.numbers(rows)
     if table is None:
         bad = lines.first_bad(rows)
-        raise CmahError(f"{path}: line {bad + 1}: expected the numbers of a vertex, got {lines.line(bad)[:60]!r}")
+        raise CmahError(
+            f"{path}: line {bad + 1}: expected the numbers of a vertex, got {lines.line(bad)[:60]!r}"
+        )
     widths = counts[:vertex_count]
     if (widths == widths[0]).all():
         table = table.reshape(vertex_count, -1)
@@ -187,7 +191,9 @@ def _counts(path: Path, line: bytes) -> tuple[int, int]:
     except ValueError:
         counts = []
     if len(counts) not in {2, 3} or min(counts) < 0 or max(counts) >= 2**62:
-        raise CmahError(f"{path}: expected the counts of vertices, faces and edges after OFF, got {line[:40]!r}")
+        raise CmahError(
+            f"{path}: expected the counts of vertices, faces and edges after OFF, got {line[:40]!r}"
+        )
     if counts[0] == 0 or counts[1] == 0:
         raise CmahError(f"{path}: no faces (the header says {counts[0]} vertices and {counts[1]} faces)")
     return counts[0], counts[1]
@@ -234,7 +240,10 @@ def _without_lines(
     vertex_count, face_count = counts
     width = header.before_colours + 4 * header.coloured + 2 * header.textured
     values = lines.numbers(rows)
-    short = f"{path}: the header promises {vertex_count} vertices and {face_count} faces, but only {len(rows)} lines follow"
+    short = (
+        f"{path}: the header promises {vertex_count} vertices and {face_count} faces, "
+        f"but only {len(rows)} lines follow"
+    )
     if values is None:
         bad = lines.first_bad(rows)
         raise CmahError(f"{path}: line {bad + 1}: expected numbers, got {lines.line(bad)[:60]!r}")
@@ -282,7 +291,9 @@ def _binary(path: Path, data: bytes, start: re.Match[bytes]) -> tuple[_Header, n
         )
     table = real[3 : 3 + vertex_count * width].reshape(vertex_count, width).astype(np.float64)
     numbers = whole.tolist()
-    starts, sizes, kinds = [], [], []
+    starts: list[int] = []
+    sizes: list[int] = []
+    kinds: list[int] = []
     place = 3 + vertex_count * width
     for _ in range(face_count):
         size = numbers[place] if place < len(numbers) else -1

@@ -10,6 +10,7 @@ DEFAULT_GREY = 0.7
 # least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
 LEAST_OPACITY = 0.35
 
+
 @dataclass
 class Part:
     """A piece of a mesh with one material.
@@ -23,7 +24,8 @@ class Part:
         face_rgba: float32 [f, 4] in 0..1 (sRGB), NaN rows for faces without a colour, or None.
         texture: the texture image, or None.
         texture_instead: whether the texture replaces `face_rgba`, rather than being multiplied with it.
-        texture_alpha: "blend", "ignore", or "mask" (alpha below 0.5 is a hole).
+        texture_alpha: "blend", "ignore", or "mask" (alpha below `alpha_cutoff` is a hole).
+        alpha_cutoff: for "mask", in 0..1.
         wrap: what the texture does outside 0..1 along u and v: "repeat", "clamp" or "mirror".
 
     Examples:
@@ -47,4 +49,5 @@ class Part:
     texture: Image.Image | None = None
     texture_instead: bool = False
     texture_alpha: str = "blend"
+    alpha_cutoff: float = 0.5
     wrap: tuple[str, str] = ("repeat", "repeat")

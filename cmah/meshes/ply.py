@@ -17,12 +17,19 @@ from cmah.meshes.colours import colours_in_01
 from cmah.meshes.mesh_resources import open_texture
 from cmah.meshes.mesh_text import runs
 from cmah.meshes.part import Part
-from cmah.meshes.ply_elements import Element, PlyContent, read_elements
+from cmah.meshes.ply_elements import PlyContent, read_elements
+from cmah.meshes.ply_header import Element
 from cmah.meshes.polygons import triangulate
 
 COLOURS = (("red", "green", "blue"), ("r", "g", "b"), ("diffuse_red", "diffuse_green", "diffuse_blue"))
 OPACITIES = ("alpha", "a", "diffuse_alpha", "opacity")
-TEXTURE_PAIRS = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"), ("tex_u", "tex_v"))
+TEXTURE_PAIRS = (
+    ("s", "t"),
+    ("u", "v"),
+    ("texture_u", "texture_v"),
+    ("texture_s", "texture_t"),
+    ("tex_u", "tex_v"),
+)
 CORNER_LISTS = ("vertex_indices", "vertex_index", "vertex_indexes", "vertices", "indices")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".tga")
 
@@ -89,9 +96,11 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     if pictures and faces.uv is not None:
         textured = np.clip(faces.textures[owners], -1, len(pictures))
         textured[np.isnan(faces.uv[triangles]).any(axis=(1, 2)) | (textured == len(pictures))] = -1
-        textured[(textured >= 0) & np.array([picture is None for picture in [*pictures, None]])[textured]] = -1
+        textured[
+            (textured >= 0) & np.array([picture is None for picture in [*pictures, None]])[textured]
+        ] = -1
     elif any(picture is not None for picture in pictures):
-        remark("texture without texture coordinates")
+        remark("texture without its coordinates")
     for number in np.unique(textured).tolist():
         chosen = textured == number
         parts.append(_part(vertex, points, faces, triangles[chosen], owners[chosen], number >= 0))
@@ -201,7 +210,9 @@ def _faces(path: Path, content: PlyContent, remark: Callable[[str], None]) -> _F
     if rgba is None:
         rgba = _material_rgba(face, content.elements.get("material"), remark)
     number = face.columns.get("texnumber")
-    textures = np.zeros(face.count, np.int64) if number is None else np.nan_to_num(number, nan=-1).astype(np.int64)
+    textures = (
+        np.zeros(face.count, np.int64) if number is None else np.nan_to_num(number, nan=-1).astype(np.int64)
+    )
     uv = None
     if "texcoord" in face.lists:
         uv = np.full((len(corners), 2), np.nan, np.float32)
@@ -215,7 +226,9 @@ def _faces(path: Path, content: PlyContent, remark: Callable[[str], None]) -> _F
     return _Faces(sizes, corners, uv, textures, rgba)
 
 
-def _material_rgba(face: Element, material: Element | None, remark: Callable[[str], None]) -> np.ndarray | None:
+def _material_rgba(
+    face: Element, material: Element | None, remark: Callable[[str], None]
+) -> np.ndarray | None:
     """The colours of faces that name materials by number, float32 [p, 4], NaN for none; None if no face does."""
     index = face.columns.get("material_index")
     if index is None or material is None:
@@ -242,7 +255,11 @@ def _strips(path: Path, element: Element | None) -> np.ndarray | None:
         raise CmahError(f"{path}: strips without vertices (expected a list vertex_indices)")
     lengths, values = element.lists[name]
     chain = np.insert(values.astype(np.int64), np.cumsum(lengths)[:-1], -1)
-    triangles = np.stack([chain[:-2], chain[1:-1], chain[2:]], axis=1) if len(chain) > 2 else np.zeros((0, 3), np.int64)
+    triangles = (
+        np.stack([chain[:-2], chain[1:-1], chain[2:]], axis=1)
+        if len(chain) > 2
+        else np.zeros((0, 3), np.int64)
+    )
     # every second triangle of a strip runs the other way round
     breaks = np.maximum.accumulate(np.where(chain < 0, np.arange(len(chain)), -1))[: len(triangles)]
     odd = (np.arange(len(triangles)) - breaks) % 2 == 0
@@ -251,9 +268,7 @@ def _strips(path: Path, element: Element | None) -> np.ndarray | None:
     return triangles[(triangles >= 0).all(axis=1) & (a != b) & (b != c) & (a != c)]
 
 
-def _pictures(
-    content: PlyContent, files: Any, remark: Callable[[str], None]
-) -> list[Image.Image | None]:
+def _pictures(content: PlyContent, files: Any, remark: Callable[[str], None]) -> list[Image.Image | None]:
     """The textures that comments name, in their order; None for those that cannot be had."""
     pictures: list[Image.Image | None] = []
     for comment in content.comments:
@@ -274,7 +289,12 @@ def _pictures(
 
 
 def _part(
-    vertex: Element, points: np.ndarray, faces: _Faces, triangles: np.ndarray, owners: np.ndarray, textured: bool
+    vertex: Element,
+    points: np.ndarray,
+    faces: _Faces,
+    triangles: np.ndarray,
+    owners: np.ndarray,
+    textured: bool,
 ) -> Part:
     """Some triangles as a part, with a vertex for each corner if the corners have texture coordinates."""
     normals = _columns(vertex, ("nx", "ny", "nz"))

@@ -1,57 +1,13 @@
-"""The elements of a PLY file as arrays: text or binary, any elements, properties and lists, in any order.
+"""The elements of a PLY file as arrays: text or binary, any elements, properties and lists, in any order."""
 
-Format: https://paulbourke.net/dataformats/ply/ (Greg Turk, 1994).
-"""
-
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cmah.errors import CmahError
 from cmah.meshes.mesh_text import TextLines, grouped, numbers, plain_text, runs
-
-TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
-         "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
-         "float32": "f4", "float64": "f8", "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8"}  # fmt: skip
-FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
-HEADER_END = re.compile(rb"(?:^|\r\n|\n|\r)[ \t]*end_header[ \t]*(?:\r\n|\n|\r|$)")
-MOST_PROPERTIES = 1000
-
-
-@dataclass
-class Property:
-    """A property of an element.
-
-    Attributes:
-        name: its name, in lower case.
-        dtype: the type of its values.
-        count_dtype: for a list, the type of its length; else None.
-    """
-
-    name: str
-    dtype: np.dtype
-    count_dtype: np.dtype | None = None
-
-
-@dataclass
-class Element:
-    """An element of a PLY file, such as vertex or face, with the values of its properties.
-
-    Attributes:
-        name: its name, in lower case.
-        count: how many there are.
-        properties: what each has, in the order of the file.
-        columns: one array [count] for each property that is not a list.
-        lists: for each list its lengths, int64 [count], and its values, one row after the other.
-    """
-
-    name: str
-    count: int
-    properties: list[Property] = field(default_factory=list)
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
-    lists: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+from cmah.meshes.ply_header import Element, read_header
 
 
 @dataclass
@@ -84,60 +40,11 @@ def read_elements(path: Path, data: bytes) -> PlyContent:
         [[3, 4], [0, 1, 2, 0, 1, 2, 3]]
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
-    order, elements, comments, start = _header(path, data)
-    if order:
-        reader: _Binary | _Text = _Binary(path, data, start)
-        for element in elements:
-            _read_binary(reader, element)
-    else:
-        reader = _Text(path, data, start)
-        for element in elements:
-            _read_text(reader, element)
-    return PlyContent({element.name: element for element in elements}, comments, reader.left_over())
-
-
-def _header(path: Path, data: bytes) -> tuple[str, list[Element], list[str], int]:
-    """The byte order ("" for text), the elements without values, the comments, and where the header ends."""
-    end = HEADER_END.search(data)
-    if not data[:4].strip().startswith(b"ply") or end is None:
-        raise CmahError(f"{path}: not a PLY file (expected ply in the first line, and a line end_header)")
-    order: str | None = None
-    elements: list[Element] = []
-    comments: list[str] = []
-    text = data[: end.start()].decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    for line in text.split("\n")[1:]:
-        words = line.split()
-        if not words:
-            continue
-        key = words[0].lower()
-        if key in {"comment", "obj_info"}:
-            comments.append(line.strip()[len(key) :].strip())
-        elif key == "format" and len(words) > 1 and words[1].lower() in FORMATS:
-            order = FORMATS[words[1].lower()]
-        elif key == "element" and len(words) == 3 and words[2].isdecimal() and len(words[2]) < 19:
-            elements.append(Element(words[1].lower(), int(words[2])))
-        elif key == "property" and elements:
-            elements[-1].properties.append(_property(path, words, line, order or "<"))
-        else:
-            raise CmahError(f"{path}: the header has a line that no PLY file has: {line.strip()[:60]!r}")
-    if order is None:
-        raise CmahError(f"{path}: no format (expected {', '.join(FORMATS)})")
-    names = [element.name for element in elements]
-    if len(set(names)) < len(names) or any(len(element.properties) > MOST_PROPERTIES for element in elements):
-        raise CmahError(f"{path}: an element occurs twice, or has more than {MOST_PROPERTIES} properties")
-    return order, elements, comments, end.end()
-
-
-def _property(path: Path, words: list[str], line: str, order: str) -> Property:
-    """A property from the words of its line."""
-    types = [TYPES.get(word.lower()) for word in words[1:-1]]
-    if len(words) == 3 and types[0]:
-        return Property(words[2].lower(), np.dtype(order + types[0]))
-    if len(words) == 5 and words[1].lower() == "list" and types[1] and types[2]:
-        return Property(words[4].lower(), np.dtype(order + types[2]), np.dtype(order + types[1]))
-    raise CmahError(
-        f"{path}: expected property TYPE NAME or property list TYPE TYPE NAME, got {line.strip()[:60]!r}"
-    )
+    order, elements, comments, start = read_header(path, data)
+    source: _Binary | _Text = _Binary(path, data, start) if order else _Text(path, data, start)
+    for element in elements:
+        source.read(element)
+    return PlyContent({element.name: element for element in elements}, comments, source.left_over())
 
 
 class _Text:
@@ -146,66 +53,43 @@ class _Text:
     def __init__(self, path: Path, data: bytes, start: int) -> None:
         self.path, self.place = path, 0
         text = plain_text(data[start:])
-        count = len(text.split()) if len(text) < 1000 else _words(text)
-        values = numbers(text, count)
+        values = numbers(text, _words(text))
         if values is None:
             lines = TextLines(text)
             bad = lines.first_bad(np.arange(len(lines.counts)))
             before = data[:start].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
-            raise CmahError(f"{path}: line {before + bad + 1}: expected numbers, got {lines.line(bad)[:60]!r}")
+            raise CmahError(
+                f"{path}: line {before + bad + 1}: expected numbers, got {lines.line(bad)[:60]!r}"
+            )
         self.values = values
 
     def left_over(self) -> bool:
         """Whether there are numbers after the last element."""
         return self.place < len(self.values)
 
-
-def _words(text: bytes) -> int:
-    """The number of words of a text."""
-    dark = np.frombuffer(text, np.uint8) > 32
-    return int(dark[0]) + int((dark[1:] & ~dark[:-1]).sum())
-
-
-class _Binary:
-    """The bytes of a binary file after its header, and how far they have been read."""
-
-    def __init__(self, path: Path, data: bytes, start: int) -> None:
-        self.path, self.data, self.place = path, data, start
-        self.bytes = np.frombuffer(data, np.uint8)
-
-    def left_over(self) -> bool:
-        """Whether there are bytes after the last element; a last line end does not count."""
-        return bool(self.data[self.place : self.place + 8].strip())
-
-
-def _short(path: Path, element: Element) -> CmahError:
-    """The error for an element that the file does not hold in full."""
-    return CmahError(f"{path}: the header promises {element.count} of {element.name!r}, but the file ends before")
-
-
-def _read_text(text: _Text, element: Element) -> None:
-    """Fill an element from the words that come next."""
-    values, width = text.values[text.place :], len(element.properties)
-    if element.count * width > len(values):
-        raise _short(text.path, element)
-    steps = _alike_rows(values, element)
-    if steps is not None:  # all rows alike, as in a file without lists or of triangles alone
-        rows = values[: element.count * steps[-1]].reshape(element.count, steps[-1])
-        for prop, place, after in zip(element.properties, steps[:-1], steps[1:], strict=True):
+    def read(self, element: Element) -> None:
+        """Fill an element from the words that come next."""
+        values, width = self.values[self.place :], len(element.properties)
+        if element.count * width > len(values):
+            raise _short(self.path, element)
+        steps = _alike_rows(values, element)
+        if steps is not None:  # all rows alike, as in a file without lists or of triangles alone
+            rows = values[: element.count * steps[-1]].reshape(element.count, steps[-1])
+            for prop, place, after in zip(element.properties, steps[:-1], steps[1:], strict=True):
+                if prop.count_dtype is None:
+                    element.columns[prop.name] = rows[:, place]
+                else:
+                    values = rows[:, place + 1 : after].ravel()
+                    element.lists[prop.name] = np.full(element.count, after - place - 1), values
+            self.place += rows.size
+            return
+        starts, lengths, end = _walked(self.path, element, values.tolist())
+        for number, prop in enumerate(element.properties):
             if prop.count_dtype is None:
-                element.columns[prop.name] = rows[:, place]
+                element.columns[prop.name] = values[starts[number]]
             else:
-                lengths = np.full(element.count, after - place - 1)
-                element.lists[prop.name] = lengths, rows[:, place + 1 : after].ravel()
-        text.place += rows.size
-        return
-    starts, lengths, end = _walked(text.path, element, values.tolist())
-    for number, prop in enumerate(element.properties):
-        if prop.count_dtype is None:
-            element.columns[prop.name] = values[starts[number]]
-        else:
-            element.lists[prop.name] = lengths[number], values[runs(starts[number] + 1, lengths[number])]
-    text.place += end
+                element.lists[prop.name] = lengths[number], values[runs(starts[number] + 1, lengths[number])]
+        self.place += end
 
 
 def _alike_rows(values: np.ndarray, element: Element) -> list[int] | None:
@@ -216,7 +100,9 @@ def _alike_rows(values: np.ndarray, element: Element) -> list[int] | None:
         if prop.count_dtype is not None:
             if element.count == 0 or steps[-1] >= len(values):
                 return steps + [0] * len(element.properties) if element.count == 0 else None
-            length = int(min(max(values[steps[-1]], 0), len(values)))
+            if not 0 <= values[steps[-1]] <= len(values):
+                return None
+            length = int(values[steps[-1]])
         steps.append(steps[-1] + 1 + length)
     if element.count * steps[-1] > len(values):
         return None
@@ -250,35 +136,48 @@ def _walked(
     return [np.array(s, np.int64) for s in starts], [np.array(n, np.int64) for n in lengths], place
 
 
-def _read_binary(binary: _Binary, element: Element) -> None:
-    """Fill an element from the bytes that come next."""
-    least = sum((prop.count_dtype or prop.dtype).itemsize for prop in element.properties)
-    if element.count * least > len(binary.data) - binary.place:
-        raise _short(binary.path, element)
-    row = _alike_row_type(binary, element)
-    if row is not None:
-        rows = np.frombuffer(binary.data, row, element.count, binary.place)
+class _Binary:
+    """The bytes of a binary file after its header, and how far they have been read."""
+
+    def __init__(self, path: Path, data: bytes, start: int) -> None:
+        self.path, self.data, self.place = path, data, start
+        self.bytes = np.frombuffer(data, np.uint8)
+
+    def left_over(self) -> bool:
+        """Whether there are bytes after the last element; a last line end does not count."""
+        return bool(self.data[self.place : self.place + 8].strip())
+
+    def read(self, element: Element) -> None:
+        """Fill an element from the bytes that come next."""
+        least = sum((prop.count_dtype or prop.dtype).itemsize for prop in element.properties)
+        if element.count * least > len(self.data) - self.place:
+            raise _short(self.path, element)
+        row = _alike_row_type(self, element)
+        if row is not None:
+            rows = np.frombuffer(self.data, row, element.count, self.place)
+            for number, prop in enumerate(element.properties):
+                if prop.count_dtype is None:
+                    element.columns[prop.name] = rows[f"value{number}"]
+                else:
+                    values = rows[f"value{number}"]
+                    element.lists[prop.name] = np.full(element.count, values.shape[1]), values.ravel()
+            self.place += rows.nbytes
+            return
+        starts, lengths, self.place = _walked_bytes(self, element)
         for number, prop in enumerate(element.properties):
+            size = prop.dtype.itemsize
             if prop.count_dtype is None:
-                element.columns[prop.name] = rows[f"value{number}"]
-            else:
-                values = rows[f"value{number}"].reshape(element.count, -1)
-                element.lists[prop.name] = np.full(element.count, values.shape[1]), values.ravel()
-        binary.place += rows.nbytes
-        return
-    starts, lengths, binary.place = _walked_bytes(binary, element)
-    for number, prop in enumerate(element.properties):
-        size = prop.dtype.itemsize
-        if prop.count_dtype is None:
-            element.columns[prop.name] = _gathered(binary, starts[number], prop.dtype)
-            continue
-        values = np.zeros(int(lengths[number].sum()), prop.dtype)
-        begins = np.cumsum(lengths[number]) - lengths[number]
-        for length, rows_alike in grouped(lengths[number]):
-            first = starts[number][rows_alike] + prop.count_dtype.itemsize
-            places = (first[:, None] + size * np.arange(length)).ravel()
-            values[runs(begins[rows_alike], np.full(len(rows_alike), length))] = _gathered(binary, places, prop.dtype)
-        element.lists[prop.name] = lengths[number], values
+                element.columns[prop.name] = _gathered(self, starts[number], prop.dtype)
+                continue
+            values = np.zeros(int(lengths[number].sum()), prop.dtype)
+            begins = np.cumsum(lengths[number]) - lengths[number]
+            for length, rows_alike in grouped(lengths[number]):
+                first = starts[number][rows_alike] + prop.count_dtype.itemsize
+                places = (first[:, None] + size * np.arange(length)).ravel()
+                values[runs(begins[rows_alike], np.full(len(rows_alike), length))] = _gathered(
+                    self, places, prop.dtype
+                )
+            element.lists[prop.name] = lengths[number], values
 
 
 def _gathered(binary: _Binary, places: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -311,14 +210,20 @@ def _alike_row_type(binary: _Binary, element: Element) -> np.dtype | None:
     if size > 2**31 - 1 or element.count * size > len(binary.data) - binary.place:
         return None
     row = np.dtype(fields)
-    rows = np.frombuffer(binary.data, row, element.count, binary.place) if size else np.zeros(element.count, row)
+    rows = (
+        np.frombuffer(binary.data, row, element.count, binary.place)
+        if size * element.count
+        else np.zeros(0, row)
+    )
     return row if all((rows[name] == length).all() for name, length in expected.items()) else None
 
 
 def _walked_bytes(binary: _Binary, element: Element) -> tuple[list[np.ndarray], list[np.ndarray], int]:
     """Where each property of each row begins, how long each list is, and the end."""
     data, place, end = binary.data, binary.place, len(binary.data)
-    order = "big" if any((p.count_dtype or p.dtype).byteorder == ">" for p in element.properties) else "little"
+    order = (
+        "big" if any((p.count_dtype or p.dtype).byteorder == ">" for p in element.properties) else "little"
+    )
     shapes = [
         (prop.dtype.itemsize, prop.count_dtype.itemsize if prop.count_dtype else 0, prop.count_dtype)
         for prop in element.properties
@@ -346,3 +251,16 @@ def _walked_bytes(binary: _Binary, element: Element) -> tuple[list[np.ndarray], 
         if place > end:
             raise _short(binary.path, element)
     return [np.array(s, np.int64) for s in starts], [np.array(n, np.int64) for n in lengths], place
+
+
+def _words(text: bytes) -> int:
+    """The number of words of a text."""
+    dark = np.frombuffer(text, np.uint8) > 32
+    return int(dark[0]) + int((dark[1:] & ~dark[:-1]).sum())
+
+
+def _short(path: Path, element: Element) -> CmahError:
+    """The error for an element that the file does not hold in full."""
+    return CmahError(
+        f"{path}: the header promises {element.count} of {element.name!r}, but the file ends before"
+    )

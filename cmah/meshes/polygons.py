@@ -18,9 +18,9 @@ def triangulate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut polygons into triangles, in the order of the polygons.
 
-    A polygon that is not flat is looked at along its normal (Newell's, the mean over its edges). If the fan of its first corner
-    covers it, as in every convex one, it is cut so; other quads are cut along their other diagonal, other polygons by
-    clipping ears (Held 2001, as in the package mapbox_earcut). One that crosses itself gets the fan.
+    A polygon that is not flat is looked at along its normal (Newell's, the mean over its edges). If the fan of its
+    first corner covers it, as in every convex one, it is cut so; other quads are cut along their other diagonal, other
+    polygons by clipping ears (Held 2001, as in the package mapbox_earcut). One that crosses itself gets the fan.
 
     Args:
         points: float64 [c, 3], the corners of all polygons one after the other.
@@ -118,7 +118,9 @@ def _clipped(corners: np.ndarray) -> np.ndarray | None:
     try:
         import mapbox_earcut
     except ModuleNotFoundError:
-        raise CmahError("concave polygons need the package mapbox_earcut (pip install 'cmah[prepare]')") from None
+        raise CmahError(
+            "concave polygons need the package mapbox_earcut (pip install 'cmah[prepare]')"
+        ) from None
     centred = corners - corners[0]
     normal = np.cross(centred[1:-1], centred[2:]).sum(axis=0)
     length = np.linalg.norm(normal)
@@ -132,7 +134,9 @@ def _clipped(corners: np.ndarray) -> np.ndarray | None:
     cut = mapbox_earcut.triangulate_float64(flat, np.array([len(flat)], np.uint32))
     triangles: np.ndarray = cut.astype(np.int64).reshape(-1, 3)
     signed = _signed_areas(flat[triangles])
-    area = _signed_areas(np.stack([np.broadcast_to(flat[0], flat[2:].shape), flat[1:-1], flat[2:]], axis=1)).sum()
+    area = _signed_areas(
+        np.stack([np.broadcast_to(flat[0], flat[2:].shape), flat[1:-1], flat[2:]], axis=1)
+    ).sum()
     if len(triangles) == 0 or abs(np.abs(signed).sum() - area) > TOLERANCE * area:
         return None
     triangles[signed < 0] = triangles[signed < 0, ::-1]

@@ -42,17 +42,21 @@ def read_stl(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     count = int.from_bytes(data[80:84], "little") if len(data) >= HEADER_BYTES else 0
     binary = count > 0 and len(data) == HEADER_BYTES + count * FACET.itemsize
     text = b"" if binary else plain_text(data)
-    if not binary and re.search(rb"\b(facet|solid)\b", text[:1000], re.IGNORECASE) and (
-        re.search(rb"\bvertex\b", text, re.IGNORECASE) or b"\0" not in data
+    if (
+        not binary
+        and re.search(rb"\b(facet|solid)\b", text[:1000], re.IGNORECASE)
+        and (re.search(rb"\bvertex\b", text, re.IGNORECASE) or b"\0" not in data)
     ):
         return _text_parts(path, text, remark)
     if len(data) < HEADER_BYTES:
-        raise CmahError(f"{path}: no faces (expected an STL file: text that begins with solid, or 84 bytes and facets)")
+        raise CmahError(
+            f"{path}: no faces (expected an STL file: text that begins with solid, or 84 bytes and facets)"
+        )
     if count == 0:
         raise CmahError(f"{path}: no faces (the header says 0 facets)")
-    if len(data) < HEADER_BYTES + count * FACET.itemsize:
-        facets = (len(data) - HEADER_BYTES) // FACET.itemsize
-        raise CmahError(f"{path}: the header promises {count} facets, but only {facets} follow")
+    there = (len(data) - HEADER_BYTES) // FACET.itemsize
+    if there < count:
+        raise CmahError(f"{path}: the header promises {count} facets, but only {there} follow")
     if len(data) > HEADER_BYTES + count * FACET.itemsize:
         remark("bytes after the last facet not read")
     facets = np.frombuffer(data, FACET, count, HEADER_BYTES)
@@ -63,7 +67,9 @@ def read_stl(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
 
 def _facet_colours(header: bytes, attributes: np.ndarray) -> np.ndarray | None:
     """Colours float32 [f, 4] of the facets, or None: 5 bits each of red, green and blue in the spare bytes."""
-    channels = np.stack([attributes & 31, attributes >> 5 & 31, attributes >> 10 & 31], axis=1) / np.float32(31)
+    channels = np.stack([attributes & 31, attributes >> 5 & 31, attributes >> 10 & 31], axis=1) / np.float32(
+        31
+    )
     rgba = np.ones((len(attributes), 4), np.float32)
     place = header.find(b"COLOR=")
     marked = attributes >> 15 == 1
