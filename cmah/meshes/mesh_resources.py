@@ -216,7 +216,7 @@ def _rgba8(image: Image.Image) -> Image.Image:
     """A picture of any mode as RGBA with 8 bits a channel."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image)
-        rgba = Image.fromarray((values >> 8).astype(np.uint8)).convert("RGBA")
+        rgba = Image.fromarray((values >> (_bits(image) - 8)).astype(np.uint8)).convert("RGBA")
         clear = image.info.get("transparency")
         if isinstance(clear, int):  # one grey stands for what is transparent
             rgba.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
@@ -230,6 +230,12 @@ def _rgba8(image: Image.Image) -> Image.Image:
         converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
         return image.convert("RGBA") if converted is None else converted.convert("RGBA")
     return image.convert("RGB" if image.mode == "CMYK" else "RGBA").convert("RGBA")
+
+
+def _bits(image: Image.Image) -> int:
+    """The bits of a grey pixel of a picture of up to 16 bits: TIFF also has 12."""
+    bits = getattr(image, "tag_v2", {}).get(258, (16,))[0]
+    return bits if bits in {10, 12, 14} else 16
 
 
 def _full_scale(values: np.ndarray, image: Image.Image) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 CONTINUED = re.compile(rb"\\[ \t]*\n")
 # what C libraries of Microsoft write for numbers that are none: 1.#QNAN, -1.#IND00, -nan(ind)
-NOT_A_NUMBER = re.compile(rb"[-+]?(?:\d\.#[A-Z]+\d*|nan\([a-z]*\))", re.IGNORECASE)
+NOT_A_NUMBER = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND|INF)\d*|nan\((?:snan|ind)\))", re.IGNORECASE)
 BLANKS = bytes(32 if code < 32 and code != 10 else code for code in range(256))
 BLANK, NEWLINE, HASH = 32, 10, 35
 PADDING = 16
@@ -51,6 +51,8 @@ def plain_text(data: bytes) -> bytes:
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     data = data.translate(BLANKS)
+    if b".#" in data or b"nan(" in data:
+        data = NOT_A_NUMBER.sub(b"nan", data)
     return data if data.endswith(b"\n") else data + b"\n"
 
 

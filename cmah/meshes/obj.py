@@ -21,14 +21,10 @@ from cmah.meshes.part import Part
 from cmah.meshes.polygons import triangulate
 
 # statements without a meaning for what is seen: groups, names, smoothing, render settings
-PASSED = set(
-    ["#", "o", "g", "s", "mg", "bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj", "vp", "end"]
-)
+PASSED = {"#", "o", "g", "s", "mg", "bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj", "vp", "end"}
 FREE_FORM = {"curv", "curv2", "surf", "bsp", "bzp", "cdc", "cdp", "res"}
 # these only belong to curves and surfaces
-OF_FREE_FORM = set(
-    ["cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "con", "ctech", "stech"]
-)
+OF_FREE_FORM = {"cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "con", "ctech", "stech"}
 ZBRUSH = re.compile(rb"^#MRGB[ ]+((?:[0-9a-fA-F]{8})+)", re.MULTILINE)
 
 
@@ -171,9 +167,10 @@ def _materials(
     materials: dict[str, Material] = {}
     missing = []
     for line in dict.fromkeys(libraries):
-        names = [line]
-        if not _had(files, line):  # one name with blanks, or several names
-            names = re.findall(r"\S.*?\.mtl(?=\s|$)", line, re.IGNORECASE) or line.split()
+        # several names, or one with blanks
+        names = re.findall(r"\S.*?\.mtl(?=\s|$)", line, re.IGNORECASE) or line.split()
+        if len(names) != 1 and not all(_had(files, name) for name in names) and _had(files, line):
+            names = [line]
         for name in names:
             try:
                 materials = {**read_mtl(files.get(name)), **materials}

@@ -5,7 +5,8 @@ Format: http://www.geomview.org/docs/html/OFF.html; also ModelNet's header, glue
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,39 +150,55 @@ def _text(path: Path, data: bytes, remark: Callable[[str], None]) -> tuple[_Head
             raise CmahError(f"{path}: expected the number of dimensions after nOFF")
         header.coordinates = int(dimensions[0]) + header.homogeneous
         full = full[1:]
-    vertex_count, face_count = _counts(path, lines.line(int(full[0])) if len(full) else b"")
+    counts = _counts(path, lines.line(int(full[0])) if len(full) else b"")
+    vertex_count, face_count = counts
     full = full[1:]
-    counts = lines.counts[full]
-    rows = full[:vertex_count]
-    if vertex_count + face_count > len(full) or counts[:vertex_count].min() < header.before_colours:
-        return header, *_without_lines(path, lines, full, header, (vertex_count, face_count))
-    table = lines.numbers(rows)
-    if table is None:
+    rows, face_rows = full[:vertex_count], full[vertex_count : vertex_count + face_count]
+    if len(face_rows) < face_count or lines.counts[rows].min() < header.before_colours:
+        return header, *_without_lines(path, lines, full, header, counts)
+    by_lines = replace(header)
+    table = _vertices(path, lines, rows, by_lines, remark)
+    try:
+        faces = _faces(path, lines, face_rows, remark)
+    except CmahError:
+        with suppress(CmahError):
+            return header, *_without_lines(path, lines, full, header, counts)
+        raise
+    if len(full) > vertex_count + face_count:
+        remark("lines after the last face not read")
+    return by_lines, table, faces
+
+
+def _vertices(
+    path: Path, lines: TextLines, rows: np.ndarray, header: _Header, remark: Callable[[str], None]
+) -> np.ndarray:
+    """The numbers in the lines of vertices, float64 [rows, n], NaN where a line is shorter than others.
+
+    Notes in `header` if there are colours that it does not speak of.
+    """
+    values, widths = lines.numbers(rows), lines.counts[rows]
+    if values is None:
         bad = lines.first_bad(rows)
         raise CmahError(
             f"{path}: line {bad + 1}: expected the numbers of a vertex, got {lines.line(bad)[:60]!r}"
         )
-    widths = counts[:vertex_count]
     if (widths == widths[0]).all():
-        table = table.reshape(vertex_count, -1)
+        table = values.reshape(len(rows), -1)
     else:  # such as an opacity in some lines only
         header.textured = False
         columns = min(int(widths.max()), header.before_colours + 4)
-        long = np.full((vertex_count, columns), np.nan)
+        table = np.full((len(rows), columns), np.nan)
+        starts = np.cumsum(widths) - widths
         for width, places in grouped(widths):
             kept = min(width, columns)
-            long[places, :kept] = table[(np.cumsum(widths) - widths)[places][:, None] + np.arange(kept)]
-        table = long
+            table[places, :kept] = values[starts[places][:, None] + np.arange(kept)]
     if not header.coloured and not header.textured and table.shape[1] > header.before_colours:
         given = table[:, header.before_colours :]
         # colours without the letter C; normals without N would be negative somewhere
         header.coloured = given.shape[1] in {3, 4} and bool((given >= 0).all() and (given <= 255).all())
         if not header.coloured:
             remark("numbers behind the positions of vertices not read")
-    faces = _faces(path, lines, full[vertex_count : vertex_count + face_count], remark)
-    if len(full) > vertex_count + face_count:
-        remark("lines after the last face not read")
-    return header, table, faces
+    return table
 
 
 def _counts(path: Path, line: bytes) -> tuple[int, int]:

@@ -153,33 +153,20 @@ def _rgba(element: Element) -> np.ndarray | None:
         given = _columns(element, names)
         if given is None:
             continue
-        types = {prop.name: prop.dtype for prop in element.properties}
         opacity = next((name for name in OPACITIES if name in element.columns), None)
-        columns = [*names, opacity] if opacity else list(names)
-        values = np.stack([_in_01(element.columns[name], types[name]) for name in columns], axis=1)
-        # whole numbers of one or two bytes have the scale of their type, others one that fits the values
-        if all(types[name].kind in "iu" and types[name].itemsize <= 2 for name in names):
-            scaled = np.ones((len(values), 4), np.float32)
-            scaled[:, :3] = values[:, :3]
-            if opacity:
-                scaled[:, 3] = colours_in_01([values[:, [3, 3, 3, 3]]])[0][:, 3]
-            return scaled.clip(0, 1)
-        return colours_in_01([values])[0]
+        if opacity:
+            given = np.column_stack([given, element.columns[opacity]])
+        types = {prop.name: prop.dtype for prop in element.properties}
+        if any(types[name].kind not in "iu" or types[name].itemsize > 2 for name in names):
+            return colours_in_01([given])[0]
+        # char for uchar is a common mistake: what is negative is meant to be large
+        given = np.where(given < 0, given + 256, given)
+        # numbers of one or two bytes have the scale of their type, but for one byte in a wider type
+        scale = 65535 if types[names[0]].itemsize == 2 and given[:, :3].max(initial=0) > 255 else 255
+        rgba = colours_in_01([given])[0]  # for the opacity, whose scale is another matter
+        rgba[:, :3] = (given[:, :3] / scale).clip(0, 1)
+        return rgba
     return None
-
-
-def _in_01(column: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values of a property, float64: those of one or two bytes by the scale of their type, others as they are."""
-    if dtype.kind not in "iu" or dtype.itemsize > 2:
-        return column.astype(np.float64)
-    scale = 2 ** (8 * dtype.itemsize)
-    # char for uchar is a common mistake: what is negative is meant to be large
-    values = np.asarray(column, np.float64)
-    values = np.where(values < 0, values + scale, values)
-    if dtype.itemsize == 2 and values.max(initial=0) <= 255:
-        scale = 256  # one byte in a wider type
-    shares: np.ndarray = values / (scale - 1)
-    return shares
 
 
 def _vertex_uv(vertex: Element) -> np.ndarray | None:
@@ -203,7 +190,8 @@ def _faces(path: Path, content: PlyContent, remark: Callable[[str], None]) -> _F
     if name is None:
         raise CmahError(f"{path}: faces without vertices (expected a list vertex_indices or vertex_index)")
     sizes, values = face.lists[name]
-    corners = values.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        corners = values.astype(np.int64)
     if values.dtype.kind == "f" and (corners != values).any():
         raise CmahError(f"{path}: a face names a vertex by something else than a whole number")
     rgba = _rgba(face)
@@ -302,8 +290,9 @@ def _part(
     face_rgba = None if faces.rgba is None else faces.rgba[owners]
     if not textured:
         part = Part(points, faces.corners[triangles], normals=normals, vertex_rgba=rgba, face_rgba=face_rgba)
-        if rgba is not None:
-            part.face_rgba = None  # the finer of the two
+        if rgba is not None and face_rgba is not None:
+            # the finer of the two, unless it is white all over and so says nothing
+            part.vertex_rgba, part.face_rgba = (None, face_rgba) if (rgba == 1).all() else (rgba, None)
         return part
     corners = faces.corners[triangles].ravel()
     assert faces.uv is not None

@@ -43,7 +43,12 @@ def read_elements(path: Path, data: bytes) -> PlyContent:
     order, elements, comments, start = read_header(path, data)
     source: _Binary | _Text = _Binary(path, data, start) if order else _Text(path, data, start)
     for element in elements:
-        source.read(element)
+        if element.count:
+            source.read(element)
+        else:
+            element.columns = {prop.name: np.zeros(0) for prop in element.properties if prop.count_dtype is None}
+            nothing = np.zeros(0, np.int64)
+            element.lists = {prop.name: (nothing, nothing) for prop in element.properties if prop.count_dtype}
     return PlyContent({element.name: element for element in elements}, comments, source.left_over())
 
 
@@ -98,9 +103,7 @@ def _alike_rows(values: np.ndarray, element: Element) -> list[int] | None:
     for prop in element.properties:
         length = 0
         if prop.count_dtype is not None:
-            if element.count == 0 or steps[-1] >= len(values):
-                return steps + [0] * len(element.properties) if element.count == 0 else None
-            if not 0 <= values[steps[-1]] <= len(values):
+            if steps[-1] >= len(values) or not 0 <= values[steps[-1]] <= len(values):
                 return None
             length = int(values[steps[-1]])
         steps.append(steps[-1] + 1 + length)
@@ -196,13 +199,12 @@ def _alike_row_type(binary: _Binary, element: Element) -> np.dtype | None:
             fields.append((f"value{number}", prop.dtype))
             place += prop.dtype.itemsize
             continue
-        length = 0
-        if element.count:
-            if place + prop.count_dtype.itemsize > len(binary.data):
-                return None
-            length = int(np.frombuffer(binary.data, prop.count_dtype, 1, place)[0])
-            if not 0 <= length <= len(binary.data):
-                return None
+        if place + prop.count_dtype.itemsize > len(binary.data):
+            return None
+        given = np.frombuffer(binary.data, prop.count_dtype, 1, place)[0]
+        if not 0 <= given <= len(binary.data):
+            return None
+        length = int(given)
         expected[f"count{number}"] = length
         fields += [(f"count{number}", prop.count_dtype), (f"value{number}", prop.dtype, (length,))]
         place += prop.count_dtype.itemsize + length * prop.dtype.itemsize

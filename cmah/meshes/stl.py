@@ -91,7 +91,7 @@ def _text_parts(path: Path, text: bytes, remark: Callable[[str], None]) -> list[
     """The facets of all solids of a text."""
     lines = TextLines(text.lower())
     corner, values = _corners(lines)
-    if values is None:  # lines may be broken anywhere
+    if values is None or (len(corner) == 0 and b"vertex" in lines.text):  # lines may be broken anywhere
         again = TextLines(STATEMENT.sub(rb"\n\1", lines.text))
         corner, values = _corners(again)
         if values is None:
