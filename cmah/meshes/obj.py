@@ -21,10 +21,37 @@ from cmah.meshes.part import Part
 from cmah.meshes.polygons import triangulate
 
 # statements without a meaning for what is seen: groups, names, smoothing, render settings
-PASSED = {"#", "o", "g", "s", "mg", "bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj", "vp", "end"}
+PASSED = {
+    "#",
+    "o",
+    "g",
+    "s",
+    "mg",
+    "bevel",
+    "c_interp",
+    "d_interp",
+    "lod",
+    "shadow_obj",
+    "trace_obj",
+    "vp",
+    "end",
+}
 FREE_FORM = {"curv", "curv2", "surf", "bsp", "bzp", "cdc", "cdp", "res"}
 # these only belong to curves and surfaces
-OF_FREE_FORM = {"cstype", "deg", "bmat", "step", "parm", "trim", "hole", "scrv", "sp", "con", "ctech", "stech"}
+OF_FREE_FORM = {
+    "cstype",
+    "deg",
+    "bmat",
+    "step",
+    "parm",
+    "trim",
+    "hole",
+    "scrv",
+    "sp",
+    "con",
+    "ctech",
+    "stech",
+}
 ZBRUSH = re.compile(rb"^#MRGB[ ]+((?:[0-9a-fA-F]{8})+)", re.MULTILINE)
 
 

@@ -46,7 +46,9 @@ def read_elements(path: Path, data: bytes) -> PlyContent:
         if element.count:
             source.read(element)
         else:
-            element.columns = {prop.name: np.zeros(0) for prop in element.properties if prop.count_dtype is None}
+            element.columns = {
+                prop.name: np.zeros(0) for prop in element.properties if prop.count_dtype is None
+            }
             nothing = np.zeros(0, np.int64)
             element.lists = {prop.name: (nothing, nothing) for prop in element.properties if prop.count_dtype}
     return PlyContent({element.name: element for element in elements}, comments, source.left_over())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_samples import SQUARE, TEXTURED, texture, write
+from mesh_samples import SQUARE, TEXTURED, texture
 
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.mesh_text import TextLines, grouped, joined_lines, numbers, plain_text, runs, uneven_rows

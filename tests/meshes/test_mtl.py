@@ -81,7 +81,12 @@ def test_options_move_scale_clamp_and_change_the_texture(tmp_path: Path) -> None
     Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST).save(tmp_path / "t.png")
     red, green, blue, yellow = [1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [1, 1, 0, 1]
     plain = loaded(tmp_path, "newmtl a\nmap_Kd t.png\n")
-    assert [looks(plain, u, v) for u, v in ((0.2, 0.8), (0.8, 0.8), (0.2, 0.2), (0.8, 0.2))] == [red, green, blue, yellow]
+    assert [looks(plain, u, v) for u, v in ((0.2, 0.8), (0.8, 0.8), (0.2, 0.2), (0.8, 0.2))] == [
+        red,
+        green,
+        blue,
+        yellow,
+    ]
     half = loaded(tmp_path, "newmtl a\nmap_Kd -s 0.5 0.5 1 -o 0.5 0.5 0 t.png\n")
     assert looks(half, 0.2, 0.2) == looks(half, 0.8, 0.8) == green
     twice = loaded(tmp_path, "newmtl a\nmap_Kd -s 2 2 t.png\n")
@@ -103,7 +108,9 @@ def test_a_mask_makes_holes(tmp_path: Path) -> None:
     rgba = Image.new("RGBA", MASK.size, (9, 9, 9))
     rgba.putalpha(MASK)
     rgba.save(tmp_path / "alpha.png")
-    Image.merge("RGB", (MASK, MASK.point(lambda value: 255), MASK.point(lambda value: 255))).save(tmp_path / "in_red.png")
+    Image.merge("RGB", (MASK, MASK.point(lambda value: 255), MASK.point(lambda value: 255))).save(
+        tmp_path / "in_red.png"
+    )
     for lines in (
         "map_Kd green.png\nmap_d mask.png", "map_d mask.png\nKd 0 1 0", "map_Kd green.png\nmap_d alpha.png",
         "map_Kd green.png\nmap_d -imfchan m alpha.png", "map_Kd green.png\nmap_d -imfchan r in_red.png",
@@ -124,5 +131,7 @@ def test_a_mask_makes_holes(tmp_path: Path) -> None:
 
 
 def test_what_is_seen_and_not_read_is_remarked(tmp_path: Path) -> None:
-    mesh = loaded(tmp_path, "newmtl a\nKd spectral x.rfl\nmap_Tr t.png\nPm 1\nmap_bump b.png\nrefl -type sphere c.png\n")
+    mesh = loaded(
+        tmp_path, "newmtl a\nKd spectral x.rfl\nmap_Tr t.png\nPm 1\nmap_bump b.png\nrefl -type sphere c.png\n"
+    )
     assert mesh.remarks == ("statements of materials not read (Kd spectral, map_tr)",)

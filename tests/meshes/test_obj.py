@@ -50,7 +50,9 @@ def texts(draw: st.DrawFn) -> str:
         for _ in range(draw(st.integers(1, 4))):
             form = draw(st.sampled_from(["{0}", "{0}/{1}", "{0}//{2}", "{0}/{1}/{2}"]))
             index = st.integers(1, count) | st.integers(-count, -1)
-            lines.append("f " + " ".join(form.format(draw(index), draw(index), draw(index)) for _ in range(3)))
+            lines.append(
+                "f " + " ".join(form.format(draw(index), draw(index), draw(index)) for _ in range(3))
+            )
     return "\n".join(lines)
 
 
@@ -87,7 +89,8 @@ def test_relative_indices_count_from_the_face(tmp_path: Path) -> None:
     ("f 1 2 3.0", "line 6: expected corners"), ("f /1 /2 /3", "line 6: a face names a vertex"),
     ("f 1/1/1/1 2 3", "line 6: expected corners"), ("f 1 2-3 4", "line 6: expected corners"),
     ("f 1 2 99999999999999999999", "line 6: "), ("v 1,5 0 0", "line 6: expected three numbers"),
-    ("v 0 0", "line 6: expected three numbers"), ("vt", "line 6: expected a number"), ("vn 0 1", "line 6: expected three"),
+    ("v 0 0", "line 6: expected three numbers"), ("vt", "line 6: expected a number"),
+    ("vn 0 1", "line 6: expected three"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_by_its_line(tmp_path: Path, line: str, reason: str) -> None:
     assert refusal(write(tmp_path / "a.obj", SQUARE + f"f 1 2 3\n{line}\nf 1 3 4\n")).startswith(reason)
@@ -128,18 +131,27 @@ LIBRARIES = "{}\n" + TRIANGLES + "usemtl red\nf 1 2 3\nusemtl blue\nf 4 5 6\n"
 
 @pytest.mark.parametrize("statement", [
     "mtllib a.mtl b.mtl", "mtllib a.mtl\nmtllib b.mtl", "mtllib  b.mtl   a.mtl ", "mtllib c d.mtl a.mtl",
-    "mtllib\ta.mtl\tb.mtl", "mtllib A.MTL b.mtl", "mtllib both", 'mtllib "c d.mtl"\nmtllib a.mtl', "mtllib ./a.mtl .\\b.mtl",
+    "mtllib\ta.mtl\tb.mtl", "mtllib A.MTL b.mtl", "mtllib both", 'mtllib "c d.mtl"\nmtllib a.mtl',
+    "mtllib ./a.mtl .\\b.mtl",
     "mtllib a.mtl b.mtl # both",
 ])  # fmt: skip
 def test_several_libraries(tmp_path: Path, statement: str) -> None:
     red, blue = "newmtl red\nKd 1 0 0\n", "\ufeffnewmtl blue\n\tKd\t0 0 1\n"
-    for name, text in (("a.mtl", red), ("b.mtl", blue), ("c d.mtl", blue), ("both", red + "newmtl blue\nKd 0 0 1\n")):
+    for name, text in (
+        ("a.mtl", red),
+        ("b.mtl", blue),
+        ("c d.mtl", blue),
+        ("both", red + "newmtl blue\nKd 0 0 1\n"),
+    ):
         write(tmp_path / name, text)
     mesh = load_mesh(write(tmp_path / "x.obj", LIBRARIES.format(statement)))
     got = points(mesh)
     np.testing.assert_allclose(got[got[:, 0] < 0][:, 3:].mean(axis=0), [1, 0, 0], atol=1e-6)
     np.testing.assert_allclose(got[got[:, 0] > 0][:, 3:].mean(axis=0), [0, 0, 1], atol=1e-6)
-    assert [remark for remark in mesh.remarks if "# both" not in remark and "(#)" not in remark] in ([], ["material library not found (both)"])
+    assert [remark for remark in mesh.remarks if "# both" not in remark and "(#)" not in remark] in (
+        [],
+        ["material library not found (both)"],
+    )
 
 
 def test_materials_are_found_by_near_names_or_missed_aloud(tmp_path: Path) -> None:
@@ -176,7 +188,10 @@ def test_the_first_library_of_two_with_one_name_wins(tmp_path: Path) -> None:
 
 
 def test_what_is_no_surface_is_remarked(tmp_path: Path) -> None:
-    text = SQUARE + "g a b\no c\ns off\nf 1 2 3 4\nf 1 2\nl 1 2 3\np 1 2\ncurv 0 1 1 2\ncstype bezier\nend\nfoo 1\ncall b.obj\n"
+    text = (
+        SQUARE
+        + "g a b\no c\ns off\nf 1 2 3 4\nf 1 2\nl 1 2 3\np 1 2\ncurv 0 1 1 2\ncstype bezier\nend\nfoo 1\ncall b.obj\n"
+    )
     assert load_mesh(write(tmp_path / "a.obj", text)).remarks == (
         "lines not shown (1)", "points not shown (1)", "free-form curves and surfaces not shown (1)",
         "statements not read (foo, call)", "faces with fewer than 3 corners left out (1)",

@@ -69,7 +69,8 @@ def test_one_scale_for_vertices_and_faces(tmp_path: Path) -> None:
     np.testing.assert_allclose(part.face_rgba, [[1 / 255, 0, 0, 1]])
     some = body.replace("51 255", "51")  # without an opacity in one line
     np.testing.assert_allclose(
-        only(write(tmp_path / "b.off", "COFF\n" + some)).vertex_rgba, [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0.2, 1]]
+        only(write(tmp_path / "b.off", "COFF\n" + some)).vertex_rgba,
+        [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0.2, 1]],
     )
 
 
@@ -116,7 +117,8 @@ def test_binary(tmp_path: Path) -> None:
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 -1\n", "not in the file (3 vertices)"),
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 1.5\n", "line 6: expected a face"),
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 x\n", "line 6: expected a face"),
-    ("OFFX\n3 1 0\n", "expected the counts"), ("solid\n", "not an OFF file"), ("nOFF x\n3 1 0\n", "number of dimensions"),
+    ("OFFX\n3 1 0\n", "expected the counts"), ("solid\n", "not an OFF file"),
+    ("nOFF x\n3 1 0\n", "number of dimensions"),
     ("OFF\n", "expected the counts"), ("OFF BINARY\n", "expected the counts"), ("OFF\n0 0 0\n", "no faces"),
     ("OFF\n99999999999999999999 1 0\n", "expected the counts"),
 ])  # fmt: skip
