@@ -12,6 +12,7 @@ from mesh_samples import TEXTURED
 from PIL import Image
 
 from cmah.errors import CmahError
+from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_loading import load_mesh
 
 MTL = """newmtl a
@@ -103,6 +104,7 @@ def off_binary() -> bytes:
     return b"OFF BINARY\n" + struct.pack(">3i", 4, 2, 0) + vertices + faces
 
 
+STL_FACET = struct.pack("<12f", 0, 0, 1, *POINTS[0], *POINTS[1], *POINTS[2]) + b"\1\x80"
 SOUND = {
     "obj": (OBJ.encode(), ".obj"), "mtl": (MTL.encode(), ".mtl"), "png": (picture(), ".png"),
     "off": (OFF.encode(), ".off"),
@@ -165,10 +167,17 @@ def outcome(path: Path) -> tuple[object, ...]:
     try:
         mesh = load_mesh(path)
     except (CmahError, MemoryError) as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
-        assert len(str(error)) < len(str(path)) + 400
-        return (str(error),)
+        message = str(error)
+    else:
+        return content(mesh)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 400
+    return (message,)
+
+
+def content(mesh: Mesh) -> tuple[object, ...]:
+    """All that is in a mesh, checked."""
     assert np.isfinite(mesh.vertices).all()
     assert np.isfinite(mesh.face_rgba).all()
     assert mesh.faces.max() < len(mesh.vertices)
@@ -186,8 +195,8 @@ def outcome(path: Path) -> tuple[object, ...]:
 def attack(folder: Path, kind: str, seconds: float, seed: int) -> int:
     """Damage one file, beside the others whole, as often as there is time; how many were still read."""
     chance, read = random.Random(seed), 0
-    for name, content in (("m.mtl", MTL.encode()), ("t.png", picture())):
-        (folder / name).write_bytes(content)
+    for name, sound in (("m.mtl", MTL.encode()), ("t.png", picture())):
+        (folder / name).write_bytes(sound)
     data, suffix = SOUND[kind]
     path = folder / {".mtl": "m.mtl", ".png": "t.png"}.get(suffix, f"a{suffix}")
     mesh = path if path.name.startswith("a") else folder / "a.obj"
@@ -195,7 +204,7 @@ def attack(folder: Path, kind: str, seconds: float, seed: int) -> int:
         mesh.write_bytes(OBJ.encode())
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        path.write_bytes(damaged(data, chance, [content for content, _ in SOUND.values()]))
+        path.write_bytes(damaged(data, chance, [sound for sound, _ in SOUND.values()]))
         started = time.monotonic()
         first = outcome(mesh)
         took = time.monotonic() - started

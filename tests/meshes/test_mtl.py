@@ -43,8 +43,10 @@ def test_options_of_textures(text: str, expected: TextureName) -> None:
 
 def test_materials_are_read(tmp_path: Path) -> None:
     read = read_mtl(
-        b"Kd 9 9 9\nnewmtl  old  oak \nKd 0.5 0.25 0 # brown\n\tD 0.5\nTr 0.1\nmap_Kd a.png\nmap_Ka b.png\nPr 1\nmap_Pr r.png\n"
-        b"newmtl b\r\nKd .5\nTr 0.25\nmap_Ka b.png\nKe 0 0 0\nd -halo 0.75\nnewmtl c\nKd spectral x.rfl 1\nmap_Tr t.png\n"
+        b"Kd 9 9 9\nnewmtl  old  oak \nKd 0.5 0.25 0 # brown\n\tD 0.5\nTr 0.1\nmap_Kd a.png\nmap_Ka b.png\n"
+        b"Pr 1\nmap_Pr r.png\n"
+        b"newmtl b\r\nKd .5\nTr 0.25\nmap_Ka b.png\nKe 0 0 0\nd -halo 0.75\n"
+        b"newmtl c\nKd spectral x.rfl 1\nmap_Tr t.png\n"
         b"newmtl d\nKd xyz 0.9505 1 1.089\nnewmtl e\nTr 1\nKd 1 0\nNi\n"
     )
     oak, b, c, d, e = (read[name] for name in ("old oak", "b", "c", "d", "e"))
