@@ -175,7 +175,7 @@ def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndar
     if normals is None:
         return np.zeros(len(faces), bool)
     corners = normals[faces]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         corners /= np.linalg.norm(corners, axis=2, keepdims=True)
     return (np.abs(np.einsum("fcd,fd->fc", corners, face_normals)) > SMOOTH).all(axis=1)
 

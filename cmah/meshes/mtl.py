@@ -59,7 +59,12 @@ class TextureName:
 
     @classmethod
     def parsed(cls, text: str) -> "TextureName":
-        """Parse the options and the file name, in either order, of a line such as map_Kd."""
+        """Parse the options and the file name, in either order, of a line such as map_Kd.
+
+        Examples:
+            >>> TextureName.parsed("wood.png -o 0.5 0.25").offset
+            (0.5, 0.25)
+        """
         texture, rest = cls(""), text.strip()
         while rest:
             option = re.match(r"(-[A-Za-z]+)\s+", rest)
@@ -97,7 +102,7 @@ class TextureName:
 
 @dataclass
 class Material:
-    """What an MTL file says of a material, as far as it is seen.
+    r"""What an MTL file says of a material, as far as it is seen.
 
     Attributes:
         name: its name.
@@ -106,6 +111,10 @@ class Material:
         colour_map: the texture that gives the colour, or None.
         opacity_map: the texture that gives the opacity, or None.
         unread: what is written there that would be seen, but is not read.
+
+    Examples:
+        >>> read_mtl(b"newmtl oak\nKd spectral oak.rfl\n")["oak"]
+        Material(name='oak', colour=None, opacity=None, colour_map=None, opacity_map=None, unread=['Kd spectral'])
     """
 
     name: str
@@ -209,6 +218,11 @@ class TextureShelf:
         """The texture of a material with its opacity, and whether it gives colours, or opacity alone.
 
         It is None if the material has none, or its files cannot be had.
+
+        Examples:
+            >>> from cmah.meshes.mesh_resources import ConfinedResolver
+            >>> TextureShelf(ConfinedResolver("."), print).texture(Material("plain"))
+            (None, False)
         """
         colour, opacity = material.colour_map, material.opacity_map
         image = self._open(colour)

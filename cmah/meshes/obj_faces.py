@@ -17,13 +17,19 @@ NUMBERS = np.array([1, 2, 2, 3])
 
 @dataclass
 class ObjFaces:
-    """Polygons as runs of corners.
+    r"""Polygons as runs of corners.
 
     Attributes:
         starts: int64 [p + 1], the first corner of each polygon, and the end.
         corners: int64 [c], numbers of vertices, from 0.
         uv: int64 [c], numbers of texture coordinates, -1 where there are none.
         normals: int64 [c], numbers of normals, -1 where there are none.
+
+    Examples:
+        >>> lines, rows = TextLines(b"v 0 0 0\nvn 0 0 1\nf 1//1 1//1 1\n"), np.arange(3)
+        >>> faces = read_faces(Path("a.obj"), lines, rows[2:], {"v": rows[:1], "vt": rows[:0], "vn": rows[1:2]}, print)
+        >>> faces.starts.tolist(), faces.normals.tolist()
+        ([0, 3], [0, 0, -1])
     """
 
     starts: np.ndarray

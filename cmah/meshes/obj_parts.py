@@ -20,6 +20,10 @@ class ObjTables:
         rgba: float32 [v, 4] in 0..1, NaN for vertices without a colour, or None.
         uv: float32 [t, 2].
         normals: float64 [n, 3].
+
+    Examples:
+        >>> ObjTables(np.eye(3), None, np.zeros((0, 2), np.float32), np.zeros((0, 3))).points.shape
+        (3, 3)
     """
 
     points: np.ndarray
@@ -39,6 +43,12 @@ class ObjTriangles:
         materials: int64 [t], numbers of names; -1 before the first one.
         sizes: int64 [t], the corners of the polygon that each was cut from.
         places: int64 [t], which triangle of it each is.
+
+    Examples:
+        >>> corners, no = np.array([[0, 1, 2], [0, 2, 3]]), np.full((2, 3), -1)
+        >>> quad = ObjTriangles(corners, no, no, np.zeros(2, int), np.full(2, 4), np.arange(2))
+        >>> quad.some(quad.places == 1).corners.tolist()
+        [[0, 2, 3]]
     """
 
     corners: np.ndarray
@@ -49,7 +59,14 @@ class ObjTriangles:
     places: np.ndarray
 
     def some(self, chosen: np.ndarray) -> "ObjTriangles":
-        """The triangles chosen by bool or int64."""
+        """The triangles chosen by bool [t], or by their numbers, int64.
+
+        Examples:
+            >>> corners, no = np.array([[0, 1, 2]]), np.full((1, 3), -1)
+            >>> one = ObjTriangles(corners, no, no, np.zeros(1, int), np.full(1, 3), np.zeros(1, int))
+            >>> one.some(np.array([0, 0])).corners.tolist()
+            [[0, 1, 2], [0, 1, 2]]
+        """
         return ObjTriangles(*(getattr(self, column.name)[chosen] for column in fields(self)))
 
 

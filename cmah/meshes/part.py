@@ -29,6 +29,7 @@ class Part:
         wrap: what the texture does outside 0..1 along u and v: "repeat", "clamp" or "mirror".
 
     Examples:
+        >>> from pathlib import Path
         >>> from cmah.synthetic.solids import Model
         >>> from cmah.synthetic.writing import write_off
         >>> box = Model()

@@ -12,12 +12,17 @@ from cmah.meshes.ply_header import Element, read_header
 
 @dataclass
 class PlyContent:
-    """What a PLY file holds.
+    r"""What a PLY file holds.
 
     Attributes:
         elements: its elements by name.
         comments: the text of its comments and obj_info lines.
         left_over: whether anything follows the last element.
+
+    Examples:
+        >>> content = read_elements(Path("a.ply"), b"ply\nformat ascii 1.0\ncomment empty\nend_header\n7\n")
+        >>> content
+        PlyContent(elements={}, comments=['empty'], left_over=True)
     """
 
     elements: dict[str, Element]
@@ -37,7 +42,7 @@ def read_elements(path: Path, data: bytes) -> PlyContent:
         >>> header = "ply\nformat ascii 1.0\nelement face 2\nproperty list uchar int vertex_indices\nend_header\n"
         >>> face = read_elements(Path("a.ply"), (header + "3 0 1 2\n4 0 1 2 3\n").encode()).elements["face"]
         >>> [values.tolist() for values in face.lists["vertex_indices"]]
-        [[3, 4], [0, 1, 2, 0, 1, 2, 3]]
+        [[3, 4], [0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 3.0]]
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
     order, elements, comments, start = read_header(path, data)

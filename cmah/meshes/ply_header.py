@@ -27,6 +27,10 @@ class Property:
         name: its name, in lower case.
         dtype: the type of its values.
         count_dtype: for a list, the type of its length; else None.
+
+    Examples:
+        >>> Property("x", np.dtype("<f4"))
+        Property(name='x', dtype=dtype('float32'), count_dtype=None)
     """
 
     name: str
@@ -44,6 +48,10 @@ class Element:
         properties: what each has, in the order of the file.
         columns: one array [count] for each property that is not a list.
         lists: for each list its lengths, int64 [count], and its values, one row after the other.
+
+    Examples:
+        >>> Element("vertex", 8).columns
+        {}
     """
 
     name: str

@@ -107,27 +107,16 @@ def off_binary() -> bytes:
 STL_FACET = struct.pack("<12f", 0, 0, 1, *POINTS[0], *POINTS[1], *POINTS[2]) + b"\1\x80"
 SOUND = {
     "obj": (OBJ.encode(), ".obj"), "mtl": (MTL.encode(), ".mtl"), "png": (picture(), ".png"),
-    "off": (OFF.encode(), ".off"),
-    "off binary": (off_binary(), ".off"), "stl": (f"solid a\n{FACET}{FACET}endsolid a\n".encode(), ".stl"),
-    "stl binary": (b"solid COLOR=\1\2\3\4".ljust(80) + struct.pack("<I", 2) + (struct.pack("<12f",
-    *range(12)) + b"\1\x80") * 2, ".stl"),
+    "off": (OFF.encode(), ".off"), "off binary": (off_binary(), ".off"),
+    "stl": (f"solid a\n{FACET}{FACET}endsolid a\n".encode(), ".stl"),
+    "stl binary": (b"solid COLOR=\1\2\3\4".ljust(80) + struct.pack("<I", 2) + STL_FACET * 2, ".stl"),
     "ply": (ply_text(), ".ply"), "ply little": (ply_binary("<", "binary_little_endian"), ".ply"),
     "ply big": (ply_binary(">", "binary_big_endian"), ".ply"),
 }  # fmt: skip
-WORDS = [b"-1", b"0", b"1", b"2", b"3", b"4", b"255", b"256", b"1e5", b"1e308", b"nan", b"inf", b"-0", b"1,5",
-b"/", b"//", b"99999999999999999999",
-         b"4294967295", b"\\\n", b"#", b"f", b"v", b"vt", b"usemtl", b"mtllib", b"list", b"\0", b"\xff", b"\r",
-         b"\n", b" ", b"-s", b"map_d"]  # fmt: skip
-NUMBERS = [
-    bytes(4),
-    b"\xff" * 4,
-    b"\x7f\xff\xff\xff",
-    b"\xff\xff\xff\x7f",
-    b"\0\0\0\1",
-    b"\0\0\xc0\x7f",
-    b"\x7f\xc0\0\0",
-    b"\0\0\x80\x7f",
-]
+WORDS = b"-1 0 1 2 3 4 255 256 1e5 1e308 nan inf -0 1,5 / // 99999999999999999999 4294967295 # f v vt usemtl".split()
+WORDS += [b"mtllib", b"list", b"-s", b"map_d", b"\\\n", b"\0", b"\xff", b"\r", b"\n", b" "]
+NUMBERS = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\0\0\xc0\x7f",
+           b"\x7f\xc0\0\0", b"\0\0\x80\x7f"]  # fmt: skip
 
 
 def damaged(data: bytes, chance: random.Random, others: list[bytes]) -> bytes:
