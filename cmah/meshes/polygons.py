@@ -11,6 +11,8 @@ from cmah.meshes.mesh_text import grouped, runs
 MOST_CORNERS = 10_000
 # how much the triangles of a polygon may differ from its area
 TOLERANCE = 1e-6
+# how far, beside its size, the corners of a flat polygon lie from its plane
+FLAT = 1e-3
 
 
 def triangulate(
@@ -140,7 +142,61 @@ def _clipped(corners: np.ndarray) -> np.ndarray | None:
     if len(triangles) == 0 or abs(np.abs(signed).sum() - area) > TOLERANCE * area:
         return None
     triangles[signed < 0] = triangles[signed < 0, ::-1]
+    if np.abs(centred @ normal).max() > FLAT * np.abs(centred).max():
+        return np.array(_even(flat.tolist(), triangles.tolist()))
     return triangles
+
+
+def _even(points: list[list[float]], triangles: list[list[int]]) -> list[list[int]]:
+    """Turn edges within a polygon until its triangles are as even as can be (Delaunay, by Lawson's flips).
+
+    The ears of a polygon that is not flat may be long and bend it where its outline does not.
+
+    Args:
+        points: corners in the plane.
+        triangles: all counter-clockwise.
+    """
+    # the triangle to the left of each directed edge, and its third corner
+    sides: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def put(number: int, a: int, b: int, c: int) -> None:
+        triangles[number] = [a, b, c]
+        sides[a, b], sides[b, c], sides[c, a] = (number, c), (number, a), (number, b)
+
+    for number, corners in enumerate(triangles):
+        put(number, *corners)
+    todo = list(sides)
+    for _ in range(50 * len(triangles)):  # flips end by themselves; rounding could make them go round
+        if not todo:
+            break
+        a, b = todo.pop()
+        if (a, b) not in sides or (b, a) not in sides:
+            continue
+        (left, c), (right, d) = sides[a, b], sides[b, a]
+        corners = [points[corner] for corner in (a, b, c, d)]
+        if (
+            _turn(corners[3], corners[1], corners[2]) <= 1e-12
+            or _turn(corners[2], corners[0], corners[3]) <= 1e-12
+        ):
+            continue
+        if _within_circle(*corners) > 1e-12:
+            del sides[a, b], sides[b, a]
+            put(left, d, b, c)
+            put(right, c, a, d)
+            todo += [(b, c), (c, a), (a, d), (d, b)]
+    return triangles
+
+
+def _turn(a: list[float], b: list[float], c: list[float]) -> float:
+    """Twice the area of a triangle in the plane, negative if it runs clockwise."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _within_circle(a: list[float], b: list[float], c: list[float], d: list[float]) -> float:
+    """Greater than 0 if d lies within the circle through a, b and c, which run counter-clockwise."""
+    rows = [(x - d[0], y - d[1], (x - d[0]) ** 2 + (y - d[1]) ** 2) for x, y in (a, b, c)]
+    (ax, ay, aa), (bx, by, bb), (cx, cy, cc) = rows
+    return ax * (by * cc - bb * cy) - ay * (bx * cc - bb * cx) + aa * (bx * cy - by * cx)
 
 
 def _signed_areas(corners: np.ndarray) -> np.ndarray:

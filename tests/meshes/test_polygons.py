@@ -100,6 +100,24 @@ def test_a_quad_that_is_not_flat_is_seen_along_its_normal() -> None:
     assert len(cut(saddle)[0]) == 2
 
 
+def test_a_polygon_that_is_bent_is_cut_into_even_triangles() -> None:
+    """Triangles that reach from one end of a bent strip to the other would leave its surface."""
+    generator = np.random.default_rng(3)
+    for start in range(0, 24, 5):
+        along = np.linspace(0, 6, 12)
+        side = np.stack([along, 0.05 * generator.random(12), np.sin(along)], axis=1)
+        strip = np.concatenate([side, (side + np.array([0, 1, 0]))[::-1]])
+        strip[3, 1] = 0.4  # concave
+        triangles, _, remarks = cut(np.roll(strip, start, axis=0))
+        assert remarks == []
+        middles = triangles.mean(axis=1)
+        assert np.abs(middles[:, 2] - np.sin(middles[:, 0])).max() < 0.1
+        flat = np.roll(strip, start, axis=0)[:, :2]
+        assert areas(np.pad(triangles[:, :, :2], ((0, 0), (0, 0), (0, 1)))).sum() == pytest.approx(
+            abs(shoelace(flat))
+        )
+
+
 def test_what_crosses_itself_gets_a_fan_and_a_remark() -> None:
     bow = np.array([[0, 0], [1, 1], [1, 0], [0, 1]], float)
     angles = np.arange(5) * 4 * np.pi / 5
