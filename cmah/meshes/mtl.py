@@ -25,6 +25,7 @@ UNSEEN = ("ka", "ks", "ns", "ni", "ke", "tf", "illum", "sharpness", "bump", "dis
           "map_norm", "map_pr", "map_pm", "map_ps", "map_pc", "map_pcr", "map_ni", "map_aat", "map_rma", "map_orm",
           "map_ao", "map_ka")  # fmt: skip
 MOST_COMPOSED = 200
+LONGEST_LINE = 4096
 # CIE XYZ to linear sRGB, IEC 61966-2-1
 XYZ_TO_RGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 
@@ -141,6 +142,9 @@ def read_mtl(data: bytes) -> dict[str, Material]:
     for line in joined_lines(plain_text(data)).decode("utf-8", "replace").split("\n"):
         key, _, rest = line.strip().partition(" ")
         key, rest = key.lower(), rest.strip()
+        if len(rest) > LONGEST_LINE:
+            material.unread.append(key)
+            continue
         if key == "newmtl":
             name = " ".join(rest.split())
             material = materials[name] = Material(name)

@@ -52,6 +52,7 @@ OF_FREE_FORM = {
     "ctech",
     "stech",
 }
+MOST_LIBRARIES, LONGEST_LINE = 100, 4096
 ZBRUSH = re.compile(rb"^#MRGB[ ]+((?:[0-9a-fA-F]{8})+)", re.MULTILINE)
 
 
@@ -191,18 +192,25 @@ def _materials(
     path: Path, libraries: list[str], files: Any, remark: Callable[[str], None]
 ) -> dict[str, Material]:
     """The materials of all libraries; of two with one name, the one that comes first."""
-    materials: dict[str, Material] = {}
-    missing = []
+    names: list[str] = []
     for line in dict.fromkeys(libraries):
         # several names, or one with blanks
-        names = re.findall(r"\S.*?\.mtl(?=\s|$)", line, re.IGNORECASE) or line.split()
-        if len(names) != 1 and not all(_had(files, name) for name in names) and _had(files, line):
-            names = [line]
-        for name in names:
-            try:
-                materials = {**read_mtl(files.get(name)), **materials}
-            except FileNotFoundError:
-                missing.append(name)
+        parts = (
+            re.findall(r"\S.*?\.mtl(?=\s|$)", line[:LONGEST_LINE], re.IGNORECASE)
+            or line.split()[:MOST_LIBRARIES]
+        )
+        one = len(parts) == 1 or (not all(_had(files, name) for name in parts) and _had(files, line))
+        names += [line] if one and len(parts) > 1 else parts
+        if len(names) > MOST_LIBRARIES:
+            remark(f"material libraries not read (beyond {MOST_LIBRARIES})")
+            break
+    materials: dict[str, Material] = {}
+    missing = []
+    for name in list(dict.fromkeys(names))[:MOST_LIBRARIES]:
+        try:
+            materials = {**read_mtl(files.get(name)), **materials}
+        except FileNotFoundError:
+            missing.append(name)
     if missing and not materials and _had(files, f"{path.stem}.mtl"):  # both files were given another name
         return read_mtl(files.get(f"{path.stem}.mtl"))
     for name in missing:

@@ -15,7 +15,7 @@ from PIL import Image
 from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
 from cmah.meshes.mesh_resources import open_texture
-from cmah.meshes.mesh_text import runs
+from cmah.meshes.mesh_text import grouped, runs
 from cmah.meshes.part import Part
 from cmah.meshes.ply_elements import PlyContent, read_elements
 from cmah.meshes.ply_header import Element
@@ -101,8 +101,7 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         ] = -1
     elif any(picture is not None for picture in pictures):
         remark("texture without its coordinates")
-    for number in np.unique(textured).tolist():
-        chosen = textured == number
+    for number, chosen in grouped(textured):
         parts.append(_part(vertex, points, faces, triangles[chosen], owners[chosen], number >= 0))
         if number >= 0:
             parts[-1].texture, parts[-1].texture_instead = pictures[number], True
@@ -258,22 +257,22 @@ def _strips(path: Path, element: Element | None) -> np.ndarray | None:
 
 def _pictures(content: PlyContent, files: Any, remark: Callable[[str], None]) -> list[Image.Image | None]:
     """The textures that comments name, in their order; None for those that cannot be had."""
-    pictures: list[Image.Image | None] = []
+    names = []
     for comment in content.comments:
         key, _, name = comment.partition(" ")
-        if key.lower() not in {"texturefile", "texture"} or not name.strip():
-            continue
         name = name.strip()
-        if key.lower() == "texture" and not name.lower().endswith(PICTURES):
-            continue
-        pictures.append(None)
+        if key.lower() == "texturefile" or (key.lower() == "texture" and name.lower().endswith(PICTURES)):
+            names.append(name)
+    opened: dict[str, Image.Image | None] = {}
+    for name in filter(None, dict.fromkeys(names)):
+        opened[name] = None
         try:
-            pictures[-1] = open_texture(files.get(name), name)
+            opened[name] = open_texture(files.get(name), name)
         except FileNotFoundError:
             remark(f"texture not found ({name})")
         except OSError:
             remark(f"texture not readable ({name})")
-    return pictures
+    return [opened.get(name) for name in names]
 
 
 def _part(

@@ -13,6 +13,7 @@ MOST_CORNERS = 10_000
 TOLERANCE = 1e-6
 # how far, beside its size, the corners of a flat polygon lie from its plane
 FLAT = 1e-3
+MOST_EVEN = 2000
 
 
 def triangulate(
@@ -50,7 +51,7 @@ def triangulate(
     places = np.cumsum(counts) - counts
     triangles = np.zeros((int(counts.sum()), 3), np.int64)
     kept = np.ones(len(triangles), bool)
-    crossing = 0
+    crossing = large = 0
     for size, polygons in grouped(sizes):
         if size < 3:
             continue
@@ -58,14 +59,17 @@ def triangulate(
         fans, hard = (_fans(corners), []) if size == 3 else _cut_alike(points, corners)
         triangles[runs(places[polygons], counts[polygons])] = fans.reshape(-1, 3)
         for number in hard:
-            cut = _clipped(points[corners[number]])
-            crossing += cut is None
+            cut = _clipped(points[corners[number]]) if size <= MOST_CORNERS else None
+            crossing += cut is None and size <= MOST_CORNERS
+            large += size > MOST_CORNERS
             if cut is not None:
                 place = places[polygons[number]]
                 triangles[place : place + len(cut)] = corners[number][cut]
                 kept[place + len(cut) : place + size - 2] = False
     if crossing:
         remark(f"polygons that cross themselves ({crossing})")
+    if large:
+        remark(f"concave polygons of more than {MOST_CORNERS} corners not followed ({large})")
     owners = np.repeat(np.arange(len(sizes)), counts)
     return (triangles, owners) if kept.all() else (triangles[kept], owners[kept])
 
@@ -115,8 +119,6 @@ def _fan_covers(corners: np.ndarray) -> np.ndarray:
 
 def _clipped(corners: np.ndarray) -> np.ndarray | None:
     """Triangles int64 [t, 3] of one polygon float64 [size, 3], or None if they do not cover its area."""
-    if len(corners) > MOST_CORNERS:
-        return None
     try:
         import mapbox_earcut
     except ModuleNotFoundError:
@@ -142,7 +144,7 @@ def _clipped(corners: np.ndarray) -> np.ndarray | None:
     if len(triangles) == 0 or abs(np.abs(signed).sum() - area) > TOLERANCE * area:
         return None
     triangles[signed < 0] = triangles[signed < 0, ::-1]
-    if np.abs(centred @ normal).max() > FLAT * np.abs(centred).max():
+    if len(corners) <= MOST_EVEN and np.abs(centred @ normal).max() > FLAT * np.abs(centred).max():
         return np.array(_even(flat.tolist(), triangles.tolist()))
     return triangles
 
@@ -166,7 +168,7 @@ def _even(points: list[list[float]], triangles: list[list[int]]) -> list[list[in
     for number, corners in enumerate(triangles):
         put(number, *corners)
     todo = list(sides)
-    for _ in range(50 * len(triangles)):  # flips end by themselves; rounding could make them go round
+    for _ in range(20 * len(triangles)):  # flips end by themselves; rounding could make them go round
         if not todo:
             break
         a, b = todo.pop()

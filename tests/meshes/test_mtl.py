@@ -1,5 +1,6 @@
 """MTL files: colours, opacity, textures and their options."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,13 @@ def test_what_is_seen_and_not_read_is_remarked(tmp_path: Path) -> None:
         tmp_path, "newmtl a\nKd spectral x.rfl\nmap_Tr t.png\nPm 1\nmap_bump b.png\nrefl -type sphere c.png\n"
     )
     assert mesh.remarks == ("statements of materials not read (Kd spectral, map_tr)",)
+
+
+@pytest.mark.parametrize("line", [
+    "map_Kd " + "-s " * 500000, "newmtl " + "x " * 500000, "Kd " + "1 " * 500000, "d " * 500000,
+    "map_Kd a\n" * 100000, "newmtl a\nmap_Kd -mm 0 0.5 t.png\n" * 20000, "map_d " + "- " * 500000,
+])  # fmt: skip
+def test_strange_texts_take_no_square_of_time(line: str) -> None:
+    started = time.process_time()
+    read_mtl(b"newmtl a\n" + line.encode())
+    assert time.process_time() - started < 5

@@ -1,5 +1,7 @@
 """OBJ files: every statement that carries geometry or colour, against a slow reader."""
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mesh_samples import SQUARE, refusal, texture, write
 
+from cmah.errors import CmahError
 from cmah.meshes.mesh import Mesh
 from cmah.meshes.mesh_files import read_parts
 from cmah.meshes.mesh_loading import load_mesh
@@ -216,6 +219,19 @@ def test_faces_of_a_texture_without_coordinates_keep_the_colour(tmp_path: Path) 
     np.testing.assert_allclose(got[got[:, 0] < 0][:, 3:].mean(axis=0), [1, 0, 0], atol=1e-6)
     np.testing.assert_allclose(got[got[:, 0] > 0][:, 3:].mean(axis=0), [0, 0, 1], atol=1e-6)
     assert mesh.remarks == ("texture without its coordinates (t.png)",)
+
+
+@pytest.mark.parametrize("text", [
+    "mtllib " + "a.mt " * 200000, "".join(f"mtllib {number}.mtl\n" for number in range(50000)), "\\\n" * 200000,
+    "usemtl " + "x " * 500000, "f " * 300000, "f" + " 1/1/1" * 300000, "# \\\n" * 100000,
+    "v 0 0 0 #" * 100000, "\\ " * 500000,
+    "l 1 2\n" * 100000, "f 1 2 3 # x\n" * 50000, " " * 2000000, "x" * 2000000, "\n" * 2000000,
+])  # fmt: skip
+def test_strange_texts_take_no_square_of_time(tmp_path: Path, text: str) -> None:
+    started = time.process_time()
+    with suppress(CmahError):
+        read_parts(write(tmp_path / "a.obj", SQUARE + text + "\nf 1 2 3\n"))
+    assert time.process_time() - started < 8
 
 
 def test_many_materials_and_vertices_take_no_square_of_time(tmp_path: Path) -> None:
