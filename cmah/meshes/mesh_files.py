@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.resolvers import Resolver
 from trimesh.visual import TextureVisuals
 
 from cmah.errors import CmahError
@@ -93,10 +94,30 @@ def _short_remarks(remarks: list[str]) -> Callable[[str], None]:
 def _read_gltf(path: Path, data: bytes, files: ConfinedResolver, remark: Callable[[str], None]) -> list[Part]:
     """Read a glTF file through trimesh."""
     Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
+    kind = path.suffix[1:].lower()
     scene = trimesh.load_scene(
-        io.BytesIO(data), file_type=path.suffix[1:].lower(), resolver=files, process=False
+        io.BytesIO(data), file_type=kind, resolver=_TrimeshResolver(files), process=False
     )
     return list(_parts(scene))
+
+
+class _TrimeshResolver(Resolver):
+    """Gives trimesh the files that a glTF file names."""
+
+    def __init__(self, files: ConfinedResolver) -> None:
+        self.files = files
+
+    def get(self, key: str) -> bytes:
+        return self.files.get(key)
+
+    def keys(self) -> list[str]:
+        return []
+
+    def namespaced(self, namespace: str) -> "_TrimeshResolver":
+        return self
+
+    def write(self, name: str, data: Any) -> None:
+        raise PermissionError(name)
 
 
 def _parts(scene: trimesh.Scene) -> Iterator[Part]:

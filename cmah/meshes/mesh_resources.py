@@ -6,12 +6,10 @@ import math
 import re
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image, ImageCms
-from trimesh.resolvers import Resolver
 
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
@@ -27,7 +25,7 @@ LAST_PARTS = 6
 LONGEST_NAME = 4096
 
 
-class ConfinedResolver(Resolver):
+class ConfinedResolver:
     """Gives the files that a mesh file names, if they lie within a folder.
 
     A name is looked for relative to the mesh. If there is nothing (it is a path on another machine, or the files were
@@ -119,22 +117,6 @@ class ConfinedResolver(Resolver):
                 child.name.lower(): child.name for child in sorted(folder.iterdir(), reverse=True)
             }
         return self._names[folder].get(name.lower())
-
-    def keys(self) -> list[str]:
-        """Return nothing: files are only given by name."""
-        return []
-
-    def namespaced(self, namespace: str) -> "ConfinedResolver":
-        """Return the same resolver: a namespace must not lead out of the folder."""
-        return self
-
-    def write(self, name: str, data: Any) -> None:
-        """Refuse: loading a mesh writes nothing.
-
-        Raises:
-            PermissionError: always.
-        """
-        raise PermissionError(name)
 
 
 def open_texture(data: bytes, name: str) -> Image.Image:

@@ -92,7 +92,7 @@ def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     faces = read_faces(path, lines, face_lines, kinds, remark)
     names, name_lines, libraries = _statements(lines, kinds, remark)
     sizes = np.diff(faces.starts)
-    triangles, owners = triangulate(tables.points[faces.corners], sizes, remark)
+    triangles, owners = triangulate(tables.points, faces.corners, sizes, remark)
     if len(triangles) == 0:
         return []
     distinct = list(dict.fromkeys(names))

@@ -122,6 +122,8 @@ def parts_of(
                 chosen = np.full(len(textured), not with_texture)
             if chosen.any():
                 part = _part(tables, group.some(chosen), material, with_texture)
+                if with_texture and tables.rgba is not None:
+                    remark("colours of vertices under a texture not shown")
                 if with_texture:
                     _take_texture(part, material, texture)
                     # exporters write any Kd, also black, beside a texture of colours

@@ -102,7 +102,7 @@ def read_off(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         remark(f"dimensions beyond the third left out ({header.coordinates - header.homogeneous})")
     if len(faces.corners) and not 0 <= faces.corners.min() <= faces.corners.max() < len(points):
         raise CmahError(f"{path}: a face names a vertex that is not in the file ({len(points)} vertices)")
-    triangles, owners = triangulate(points[faces.corners], faces.sizes, remark)
+    triangles, owners = triangulate(points, faces.corners, faces.sizes, remark)
     given = table[:, header.before_colours : table.shape[1] - 2 * header.textured][:, :4]
     coloured = header.coloured and given.shape[1] >= 3
     if header.coloured and not coloured:

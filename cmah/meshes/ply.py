@@ -86,25 +86,35 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         raise CmahError(
             f"{path}: a face names a vertex that is not in the file (expected 0 to {len(points) - 1})"
         )
-    triangles, owners = triangulate(points[faces.corners], faces.sizes, remark)
+    triangles, owners = triangulate(points, faces.corners, faces.sizes, remark)
     pictures = _pictures(content, files, remark)
     uv = _vertex_uv(vertex)
     if faces.uv is None and uv is not None:
         faces.uv = uv[faces.corners]
-    parts = []
     textured = np.full(len(owners), -1)
     if pictures and faces.uv is not None:
         textured = np.clip(faces.textures[owners], -1, len(pictures))
-        textured[np.isnan(faces.uv[triangles]).any(axis=(1, 2)) | (textured == len(pictures))] = -1
-        textured[
-            (textured >= 0) & np.array([picture is None for picture in [*pictures, None]])[textured]
-        ] = -1
+        textured[np.isnan(faces.uv[triangles]).any(axis=(1, 2))] = -1
+        textured[np.array([picture is None for picture in [*pictures, None]])[textured]] = -1
     elif any(picture is not None for picture in pictures):
         remark("texture without its coordinates")
+    normals, rgba = _columns(vertex, ("nx", "ny", "nz")), _rgba(vertex)
+    if rgba is not None and (textured >= 0).any():
+        remark("colours of vertices under a texture not shown")
+    parts = []
     for number, chosen in grouped(textured):
-        parts.append(_part(vertex, points, faces, triangles[chosen], owners[chosen], number >= 0))
-        if number >= 0:
-            parts[-1].texture, parts[-1].texture_instead = pictures[number], True
+        corners = faces.corners[triangles[chosen]]
+        if number < 0:
+            part = Part(points, corners, normals=normals, vertex_rgba=rgba)
+            if faces.rgba is not None and (rgba is None or (rgba == 1).all()):
+                # those of vertices are finer, unless they are white all over and so say nothing
+                part.vertex_rgba, part.face_rgba = None, faces.rgba[owners[chosen]]
+        else:
+            part = Part(points[corners].reshape(-1, 3), np.arange(corners.size).reshape(-1, 3))
+            part.normals = None if normals is None else normals[corners].reshape(-1, 3)
+            part.uv = faces.uv[triangles[chosen]].reshape(-1, 2) if faces.uv is not None else None
+            part.texture, part.texture_instead = pictures[number], True
+        parts.append(part)
     return parts
 
 
@@ -273,31 +283,3 @@ def _pictures(content: PlyContent, files: Any, remark: Callable[[str], None]) ->
         except OSError:
             remark(f"texture not readable ({name})")
     return [opened.get(name) for name in names]
-
-
-def _part(
-    vertex: Element,
-    points: np.ndarray,
-    faces: _Faces,
-    triangles: np.ndarray,
-    owners: np.ndarray,
-    textured: bool,
-) -> Part:
-    """Some triangles as a part, with a vertex for each corner if the corners have texture coordinates."""
-    normals = _columns(vertex, ("nx", "ny", "nz"))
-    rgba = _rgba(vertex)
-    face_rgba = None if faces.rgba is None else faces.rgba[owners]
-    if not textured:
-        part = Part(points, faces.corners[triangles], normals=normals, vertex_rgba=rgba, face_rgba=face_rgba)
-        if rgba is not None and face_rgba is not None:
-            # the finer of the two, unless it is white all over and so says nothing
-            part.vertex_rgba, part.face_rgba = (None, face_rgba) if (rgba == 1).all() else (rgba, None)
-        return part
-    corners = faces.corners[triangles].ravel()
-    assert faces.uv is not None
-    return Part(
-        points[corners],
-        np.arange(len(corners)).reshape(-1, 3),
-        normals=None if normals is None else normals[corners],
-        uv=faces.uv[triangles.ravel()],
-    )

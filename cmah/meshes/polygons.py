@@ -17,7 +17,7 @@ MOST_EVEN = 2000
 
 
 def triangulate(
-    points: np.ndarray, sizes: np.ndarray, remark: Callable[[str], None]
+    points: np.ndarray, vertices: np.ndarray, sizes: np.ndarray, remark: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut polygons into triangles, in the order of the polygons.
 
@@ -26,7 +26,8 @@ def triangulate(
     polygons by clipping ears (Held 2001, as in the package mapbox_earcut). One that crosses itself gets the fan.
 
     Args:
-        points: float64 [c, 3], the corners of all polygons one after the other.
+        points: float64 [v, 3].
+        vertices: int64 [c], the points at the corners of all polygons, one after the other.
         sizes: int64 [p], the number of corners of each polygon; those with fewer than three give no triangle.
         remark: called with a line if polygons were left out or cross themselves.
 
@@ -36,8 +37,8 @@ def triangulate(
     Examples:
         The notch of a concave quad, whose fan would cover it, stays open:
 
-        >>> corners = np.array([[0, 0, 0], [2, 0, 0], [0.5, 0.5, 0], [0, 2, 0]], float)
-        >>> triangulate(corners[[3, 0, 1, 2]], np.array([4]), print)[0].tolist()
+        >>> points = np.array([[0, 0, 0], [2, 0, 0], [0.5, 0.5, 0], [0, 2, 0]], float)
+        >>> triangulate(points, np.array([3, 0, 1, 2]), np.array([4]), print)[0].tolist()
         [[1, 2, 3], [3, 0, 1]]
     """
     starts = np.cumsum(sizes) - sizes
@@ -45,7 +46,7 @@ def triangulate(
     if few:
         remark(f"faces with fewer than 3 corners left out ({few})")
     if (sizes == 3).all():
-        return np.arange(len(points)).reshape(-1, 3), np.arange(len(sizes))
+        return np.arange(len(vertices)).reshape(-1, 3), np.arange(len(sizes))
     # where the triangles of each polygon go in the result
     counts = np.maximum(sizes - 2, 0)
     places = np.cumsum(counts) - counts
@@ -56,10 +57,10 @@ def triangulate(
         if size < 3:
             continue
         corners = starts[polygons][:, None] + np.arange(size)
-        fans, hard = (_fans(corners), []) if size == 3 else _cut_alike(points, corners)
+        fans, hard = (_fans(corners), []) if size == 3 else _cut_alike(points, vertices, corners)
         triangles[runs(places[polygons], counts[polygons])] = fans.reshape(-1, 3)
         for number in hard:
-            cut = _clipped(points[corners[number]]) if size <= MOST_CORNERS else None
+            cut = _clipped(points[vertices[corners[number]]]) if size <= MOST_CORNERS else None
             crossing += cut is None and size <= MOST_CORNERS
             large += size > MOST_CORNERS
             if cut is not None:
@@ -84,14 +85,14 @@ def _fans(corners: np.ndarray) -> np.ndarray:
     return fans
 
 
-def _cut_alike(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def _cut_alike(points: np.ndarray, vertices: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """Triangles int64 [p, size - 2, 3] of polygons [p, size], and the numbers of those that need another way."""
     triangles = _fans(corners)
-    hard = ~_fan_covers(points[corners])
+    hard = ~_fan_covers(points[vertices[corners]])
     if corners.shape[1] == 4 and hard.any():
         concave = np.flatnonzero(hard)
         turned = np.roll(corners[concave], -1, axis=1)
-        good = _fan_covers(points[turned])
+        good = _fan_covers(points[vertices[turned]])
         triangles[concave[good]] = _fans(turned[good])
         hard[concave[good]] = False
     return triangles, np.flatnonzero(hard).tolist()
@@ -145,11 +146,11 @@ def _clipped(corners: np.ndarray) -> np.ndarray | None:
         return None
     triangles[signed < 0] = triangles[signed < 0, ::-1]
     if len(corners) <= MOST_EVEN and np.abs(centred @ normal).max() > FLAT * np.abs(centred).max():
-        return np.array(_even(flat.tolist(), triangles.tolist()))
+        return np.array(_even(flat.tolist(), [tuple(row) for row in triangles.tolist()]))
     return triangles
 
 
-def _even(points: list[list[float]], triangles: list[list[int]]) -> list[list[int]]:
+def _even(points: list[list[float]], triangles: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Turn edges within a polygon until its triangles are as even as can be (Delaunay, by Lawson's flips).
 
     The ears of a polygon that is not flat may be long and bend it where its outline does not.
@@ -162,11 +163,11 @@ def _even(points: list[list[float]], triangles: list[list[int]]) -> list[list[in
     sides: dict[tuple[int, int], tuple[int, int]] = {}
 
     def put(number: int, a: int, b: int, c: int) -> None:
-        triangles[number] = [a, b, c]
+        triangles[number] = (a, b, c)
         sides[a, b], sides[b, c], sides[c, a] = (number, c), (number, a), (number, b)
 
-    for number, corners in enumerate(triangles):
-        put(number, *corners)
+    for number, row in enumerate(triangles):
+        put(number, *row)
     todo = list(sides)
     for _ in range(20 * len(triangles)):  # flips end by themselves; rounding could make them go round
         if not todo:
@@ -175,11 +176,9 @@ def _even(points: list[list[float]], triangles: list[list[int]]) -> list[list[in
         if (a, b) not in sides or (b, a) not in sides:
             continue
         (left, c), (right, d) = sides[a, b], sides[b, a]
-        corners = [points[corner] for corner in (a, b, c, d)]
-        if (
-            _turn(corners[3], corners[1], corners[2]) <= 1e-12
-            or _turn(corners[2], corners[0], corners[3]) <= 1e-12
-        ):
+        corners = points[a], points[b], points[c], points[d]
+        # what the two triangles would become must not be turned over
+        if min(_turn(points[d], points[b], points[c]), _turn(points[c], points[a], points[d])) <= 1e-12:
             continue
         if _within_circle(*corners) > 1e-12:
             del sides[a, b], sides[b, a]

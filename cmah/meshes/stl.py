@@ -109,7 +109,7 @@ def _text_parts(path: Path, text: bytes, remark: Callable[[str], None]) -> list[
     if sizes.sum() < len(corner):
         raise CmahError(f"{path}: the last facet is cut off (expected endloop and endfacet)")
     points = values.reshape(-1, 3)
-    faces, _ = triangulate(points, sizes[sizes > 0], remark)
+    faces, _ = triangulate(points, np.arange(len(points)), sizes[sizes > 0], remark)
     return [Part(points, faces)]
 
 

@@ -15,7 +15,9 @@ def cut(*polygons: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, list[str]]
     """The triangles [t, 3, d] of polygons, the polygon of each, and the remarks."""
     remarks: list[str] = []
     points = np.concatenate([np.pad(p, ((0, 0), (0, 3 - p.shape[1]))) for p in polygons])
-    triangles, owners = triangulate(points, np.array([len(p) for p in polygons]), remarks.append)
+    triangles, owners = triangulate(
+        points, np.arange(len(points)), np.array([len(p) for p in polygons]), remarks.append
+    )
     return points[triangles], owners, remarks
 
 
