@@ -53,7 +53,10 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
     remarks: list[str] = []
     parts = read_parts(path, root=root, remarks=remarks)
     if not any(len(part.faces) for part in parts):
-        raise CmahError(f"{path}: no faces" + (f" ({'; '.join(remarks[:3])})" if remarks else ""))
+        others = [
+            remark for remark in remarks if "not shown" in remark
+        ]  # such as lines, or free-form surfaces
+        raise CmahError(f"{path}: no faces" + (f" ({'; '.join(others)})" if others else ""))
     for part in parts:
         if part.vertices.ndim != 2 or part.vertices.shape[1] != 3 or part.faces.shape[1] != 3:
             raise CmahError(
