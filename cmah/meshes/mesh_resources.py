@@ -137,9 +137,7 @@ def open_texture(data: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=formats)
     except (OSError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # decoders of foreign bytes raise nearly anything, also SyntaxError and struct.error
+    except Exception as error:  # decoders of foreign bytes raise nearly anything, also SyntaxError
         raise OSError(str(error)) from None
     if image.width * image.height > TEXTURE_PIXELS:
         raise OSError("too many pixels")

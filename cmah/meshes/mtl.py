@@ -238,9 +238,8 @@ class TextureShelf:
             (opacity.name, opacity.base, opacity.gain, opacity.channel) if opacity and mask else None,
         )
         if key not in self._made:
-            if (
-                len(self._made) >= MOST_COMPOSED
-            ):  # each takes memory, and a line of text is enough to ask for one
+            # each takes memory, and a line of text is enough to ask for one
+            if len(self._made) >= MOST_COMPOSED:
                 self.remark("options of textures not applied (too many different ones)")
                 return image, image is not None
             self._made[key] = self._composed(material, image, mask)

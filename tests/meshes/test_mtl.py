@@ -10,7 +10,7 @@ from PIL import Image
 
 from cmah.meshes.mesh import Mesh, surface_colours
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.meshes.mtl import TextureName, read_mtl
+from cmah.meshes.mtl import MOST_COMPOSED, TextureName, read_mtl
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)  # upper row first
 
@@ -131,6 +131,24 @@ def test_a_mask_makes_holes(tmp_path: Path) -> None:
     assert loaded(tmp_path, "newmtl a\nmap_Kd green.png\nmap_d green.png\n").opaque
     mesh = loaded(tmp_path, "newmtl a\nmap_Kd green.png\nmap_d gone.png\n")
     assert (mesh.opaque, mesh.remarks) == (True, ("texture not found (gone.png)",))
+
+
+def test_a_mask_that_cannot_be_read_costs_the_mask_alone(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), (0, 255, 0)).save(tmp_path / "green.png")
+    MASK.save(tmp_path / "mask.png")
+    (tmp_path / "mask.png").write_bytes((tmp_path / "mask.png").read_bytes()[:60])
+    mesh = loaded(tmp_path, "newmtl a\nmap_Kd green.png\nmap_d mask.png\n")
+    assert (looks(mesh, 0.2, 0.8), mesh.remarks) == ([0, 1, 0, 1], ("texture not readable (mask.png)",))
+
+
+def test_a_library_cannot_ask_for_pictures_without_end(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16), (200, 200, 200)).save(tmp_path / "t.png")
+    names = range(MOST_COMPOSED + 5)
+    mtl = "".join(f"newmtl m{number}\nmap_Kd -mm 0 {1 + number / 1000} t.png\n" for number in names)
+    uses = "".join(f"usemtl m{number}\nf 1/1 2/2 3/3\n" for number in names)
+    mesh = loaded(tmp_path, mtl, TEXTURED.partition("usemtl")[0] + uses)
+    assert mesh.remarks == ("options of textures not applied (too many different ones)",)
+    assert len(mesh.textures) == MOST_COMPOSED + 1
 
 
 def test_what_is_seen_and_not_read_is_remarked(tmp_path: Path) -> None:
