@@ -11,6 +11,8 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image, ImageCms
 
+from cmah.meshes.mesh_text import folded_name
+
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
 # a larger texture shows no more detail in a view of a few hundred pixels, and only aliases
@@ -31,7 +33,7 @@ class ConfinedResolver:
     A name is looked for relative to the mesh. If there is nothing (it is a path on another machine, or the files were
     moved), its last parts are tried, `wood.png` of `C:\\work\\wood.png`, also in folders for pictures beside the mesh
     and one above. Symbolic links that lead outside and anything but regular files are refused. Names in the wrong case
-    (written on Windows) and percent-encoded ones (glTF) are looked up as well.
+    (written on Windows), with other codes for accents (macOS) and percent-encoded ones (glTF) are looked up as well.
 
     Args:
         folder: where the mesh file lies.
@@ -109,14 +111,13 @@ class ConfinedResolver:
         return path if stat.S_ISREG(status.st_mode) and status.st_size <= RESOURCE_BYTES else None
 
     def _alike(self, folder: Path, name: str) -> str | None:
-        """The name of an entry of a folder, else of one that differs from it in case alone; None if there is none."""
+        """The name of an entry of a folder, else of one that only looks equal; None if there is none."""
         if (folder / name).exists():
             return name
         if folder not in self._names:
-            self._names[folder] = {
-                child.name.lower(): child.name for child in sorted(folder.iterdir(), reverse=True)
-            }
-        return self._names[folder].get(name.lower())
+            children = sorted(folder.iterdir(), reverse=True)
+            self._names[folder] = {folded_name(child.name): child.name for child in children}
+        return self._names[folder].get(folded_name(name))
 
 
 def open_texture(data: bytes, name: str) -> Image.Image:

@@ -1,6 +1,7 @@
 """Text of mesh files cut into lines and words, and their numbers, by NumPy over whole files."""
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ PADDING = 16
 
 
 def as_utf8(data: bytes) -> bytes:
-    """Convert text in UTF-16 or Latin-1 (Western Windows, old exporters) to UTF-8, without a byte order mark.
+    """Convert text in UTF-16 or that of Western Windows (old exporters) to UTF-8, without a byte order mark.
 
     Examples:
         >>> as_utf8("café".encode("latin-1")).decode("utf-8")
@@ -36,8 +37,21 @@ def as_utf8(data: bytes) -> bytes:
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
-            return data.decode("latin-1").encode("utf-8")
+            try:
+                return data.decode("cp1252").encode("utf-8")
+            except UnicodeDecodeError:
+                return data.decode("latin-1").encode("utf-8")
     return data
+
+
+def folded_name(name: str) -> str:
+    r"""A name without what differs between systems: case, and the Unicode form of accents.
+
+    Examples:
+        >>> folded_name("Ni\u00d1o.PNG") == folded_name("nin\u0303o.png")
+        True
+    """
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def plain_text(data: bytes) -> bytes:

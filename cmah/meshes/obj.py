@@ -13,7 +13,7 @@ import numpy as np
 
 from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
-from cmah.meshes.mesh_text import TextLines, joined_lines, plain_text, uneven_rows
+from cmah.meshes.mesh_text import TextLines, folded_name, joined_lines, plain_text, uneven_rows
 from cmah.meshes.mtl import Material, TextureShelf, read_mtl
 from cmah.meshes.obj_faces import read_faces
 from cmah.meshes.obj_parts import ObjTables, ObjTriangles, parts_of
@@ -231,11 +231,11 @@ def _chosen(
     names: list[str], known: dict[str, Material], remark: Callable[[str], None]
 ) -> dict[int, Material]:
     """The material behind each number; -1 for faces that name none."""
-    folded = {name.casefold(): material for name, material in reversed(known.items())}
+    folded = {folded_name(name): material for name, material in reversed(known.items())}
     chosen: dict[int, Material] = {}
     for number, name in enumerate(names):
         plain = name.partition(" #")[0]  # a comment behind it
-        material = known.get(name) or known.get(plain) or folded.get(plain.casefold())
+        material = known.get(name) or known.get(plain) or folded.get(folded_name(plain))
         if material is not None:
             chosen[number] = material
         elif name:

@@ -35,6 +35,7 @@ def test_textures_are_found(tmp_path: Path, said: str, there: str) -> None:
     ("C:\\work\\tex\\wood.png", "beside/tex/wood.png"), ("../images/wood.png", "images/wood.png"),
     ("..\\..\\wood.png", "beside/wood.png"),
     ("tex/wood.png", "beside/wood.png"), ("wood.png", "textures/wood.png"), ("wood.png", "beside/Images/wood.png"),
+    ("nin\u0303o.png", "beside/ni\u00f1o.png"), ("ni\u00f1o.png", "beside/NIN\u0303O.png"),
     ("../beside/../images/./wood.png", "images/wood.png"), ("my%20wood.png", "beside/my wood.png"),
     ("../../a/images/wood.png", "images/wood.png"),
 ])  # fmt: skip

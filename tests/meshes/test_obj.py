@@ -158,17 +158,17 @@ def test_several_libraries(tmp_path: Path, statement: str) -> None:
 
 
 def test_materials_are_found_by_near_names_or_missed_aloud(tmp_path: Path) -> None:
-    write(tmp_path / "m.mtl", "newmtl dark  red\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n")
-    text = "mtllib m.mtl\n" + TRIANGLES + "usemtl Dark red\nf 1 2 3\nusemtl green\nf 4 5 6\n"
+    write(tmp_path / "m.mtl", "newmtl dark  r\u00e9d\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n")
+    text = "mtllib m.mtl\n" + TRIANGLES + "usemtl Dark re\u0301d\nf 1 2 3\nusemtl green\nf 4 5 6\n"
     mesh = load_mesh(write(tmp_path / "a.obj", text))
     assert mesh.remarks == ("material not found (green)",)
     np.testing.assert_allclose(mesh.face_rgba[:, :3], [[0.7, 0.7, 0.7], [1, 0, 0]], atol=1e-6)
     mesh = load_mesh(write(tmp_path / "a.obj", text.replace("m.mtl", "gone.mtl")))
     assert mesh.remarks == (
-        "material library not found (gone.mtl)", "material not found (Dark red)", "material not found (green)",
+        "material library not found (gone.mtl)", "material not found (Dark re\u0301d)", "material not found (green)",
     )  # fmt: skip
     # both files were given another name, but not within the file
-    write(tmp_path / "a.mtl", "newmtl dark red\nKd 1 0 0\nnewmtl green\nKd 0 1 0\n")
+    write(tmp_path / "a.mtl", "newmtl dark r\u00e9d\nKd 1 0 0\nnewmtl green\nKd 0 1 0\n")
     assert load_mesh(tmp_path / "a.obj").remarks == ()
 
 
