@@ -18,7 +18,7 @@ compressed = [
     f"meshopt>=0.1; {wheels}",
     f"opengl-basisu>=0.1.0a2; {wheels} and (sys_platform != 'linux' or platform_machine == 'x86_64')",
 ]
-prepare = ["trimesh>=4.6", "embreex>=4.4", "pillow>=10.3", "scipy>=1.11", *compressed]
+prepare = ["embreex>=4.4", "mapbox_earcut>=1.0.1", "pillow>=10.3", "scipy>=1.11", *compressed]
 train = [
     *prepare,
     "torch>=2.3",

@@ -1,8 +1,11 @@
 """A triangle mesh ready for sampling and rendering, and the colour of any point of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+WRAPS = ("repeat", "clamp", "mirror")
+REPEAT, CLAMP, MIRROR = range(3)
 
 
 @dataclass
@@ -24,6 +27,8 @@ class Mesh:
         textures: int64 [k, 3], for each texture its offset in `texels`, its height and its width.
         coloured: whether the file has any colours.
         opaque: whether no point lets light through.
+        wraps: int8 [k, 2], what each texture does beyond 0..1 along u and v: the number of a word in WRAPS.
+        remarks: what the file has and what is lost of it, such as "texture not found (wood.png)".
 
     Examples:
         A box of 2 x 2 x 1, whose corners lie 1.5 from its centre:
@@ -56,10 +61,12 @@ class Mesh:
     textures: np.ndarray
     coloured: bool
     opaque: bool
+    wraps: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int8))
+    remarks: tuple[str, ...] = ()
 
 
 def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    r"""The colour of surface points: face colour x interpolated vertex colour x texture (repeated, bilinear).
+    r"""The colour of surface points: face colour x interpolated vertex colour x texture (bilinear).
 
     Args:
         mesh: the mesh.
@@ -93,19 +100,51 @@ def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def _texture_lookup(mesh: Mesh, texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear samples float32 [n, 4] in 0..1 of the textures numbered `texture` at `uv`, repeated beyond 0..1."""
+    """Bilinear samples float32 [n, 4] in 0..1 of the textures numbered `texture` at `uv`, wrapped as each says."""
     offset, height, width = mesh.textures[texture].T
-    with np.errstate(invalid="ignore"):
-        uv = np.nan_to_num(uv - np.floor(uv), nan=0.0, posinf=0.0, neginf=0.0)
+    wraps = mesh.wraps[texture] if mesh.wraps.any() else None
     # texel i covers i to i + 1, so its centre lies at i + 0.5; rows count from the top, v from the bottom
-    x = uv[:, 0] * width.astype(np.float32) - np.float32(0.5)
-    y = (1 - uv[:, 1]) * height.astype(np.float32) - np.float32(0.5)
-    left, top = np.floor(x), np.floor(y)
-    right_part, lower_part = (x - left)[:, None], (y - top)[:, None]
-    left_column, upper_row = left.astype(np.int64) % width, top.astype(np.int64) % height
-    right_column, lower_row = (left_column + 1) % width, (upper_row + 1) % height
-    upper, lower = offset + upper_row * width, offset + lower_row * width
+    left, right, right_part = _neighbours(uv[:, 0], width, None if wraps is None else wraps[:, 0], False)
+    top, bottom, lower_part = _neighbours(uv[:, 1], height, None if wraps is None else wraps[:, 1], True)
+    upper, lower = offset + top * width, offset + bottom * width
+    right_part, lower_part = right_part[:, None], lower_part[:, None]
     texels = mesh.texels
-    above = texels[upper + left_column] * (1 - right_part) + texels[upper + right_column] * right_part
-    below = texels[lower + left_column] * (1 - right_part) + texels[lower + right_column] * right_part
+    above = texels[upper + left] * (1 - right_part) + texels[upper + right] * right_part
+    below = texels[lower + left] * (1 - right_part) + texels[lower + right] * right_part
     return ((above * (1 - lower_part) + below * lower_part) / np.float32(255)).astype(np.float32)
+
+
+def _neighbours(
+    places: np.ndarray, size: np.ndarray, wraps: np.ndarray | None, upwards: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two texels [n] beside places along one axis, and the share of the second one.
+
+    Args:
+        places: float32 [n], u or v.
+        size: int64 [n], texels along that axis.
+        wraps: int8 [n], numbers of words in WRAPS, or None if all repeat.
+        upwards: whether the axis runs against the order of the texels.
+    """
+    with np.errstate(invalid="ignore"):
+        inside = np.nan_to_num(places - np.floor(places), nan=0.0, posinf=0.0, neginf=0.0)
+        if wraps is not None:
+            held = np.nan_to_num(places, nan=0.0, posinf=1.0, neginf=0.0)
+            # there and back within every 2
+            folded = 1 - np.abs(held - 2 * np.floor(held / 2) - 1)
+            inside = np.where(wraps == REPEAT, inside, np.where(wraps == CLAMP, held.clip(0, 1), folded))
+    if upwards:
+        inside = 1 - inside
+    at = inside * size.astype(np.float32) - np.float32(0.5)
+    before = np.floor(at)
+    share = at - before
+    first = before.astype(np.int64)
+    second = first + 1
+    if wraps is None:
+        first = first % size
+        return first, (first + 1) % size, share
+    wrapped = wraps == REPEAT
+    return (
+        np.where(wrapped, first % size, first.clip(0, size - 1)),
+        np.where(wrapped, second % size, second.clip(0, size - 1)),
+        share,
+    )

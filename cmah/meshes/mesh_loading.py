@@ -4,22 +4,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from cmah.errors import CmahError
-from cmah.meshes.mesh import Mesh
+from cmah.meshes.mesh import WRAPS, Mesh, surface_colours
 from cmah.meshes.mesh_files import read_parts
 from cmah.meshes.mesh_resources import texture_texels
-from cmah.meshes.part import Part
+from cmah.meshes.part import DEFAULT_GREY, Part
 
-# the grey, in 0..1, of a surface without a colour
-DEFAULT_GREY = 0.7
 # least cosine (of 60 degrees) between a normal and its face: others are leftovers of a conversion, and are not used
 SMOOTH = 0.5
 # beyond this, the differences of positions are smaller than float64 can hold: the shape is lost already
 MAX_CENTRE_TO_SIZE = 1e9
+# a mesh whose most opaque point is no more opaque than this would leave its views empty
+VANISHING = 1 / 32
+# so many places are looked at before a mesh is said to be all transparent
+LOOKS = 50_000
 
 
-def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
+def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None = None) -> Mesh:
     """Read a mesh file, check it, turn it upright and normalise it to the unit sphere.
 
     The centre of the bounding box goes to the origin and the farthest vertex to distance 1; points and views
@@ -30,6 +33,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
         path: an .obj, .off, .ply, .stl, .glb or .gltf file.
         up_axis: "y", or "z" for files (such as ModelNet's) whose z axis points up: they are rotated by -90
             degrees about x, so (x, y, z) becomes (x, z, -y).
+        root: the folder outside which no file that the mesh names is read; by default the one in which it lies.
 
     Raises:
         CmahError: if the file cannot be read, or has no faces, no extent, no area or unusable coordinates.
@@ -46,9 +50,13 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
         >>> (3.5 * np.ptp(mesh.vertices, axis=0)).round(3).tolist()  # its corners lay 3.5 from its centre
         [2.0, 6.0, 3.0]
     """
-    parts = read_parts(path)
+    remarks: list[str] = []
+    parts = read_parts(path, root=root, remarks=remarks)
     if not any(len(part.faces) for part in parts):
-        raise CmahError(f"{path}: no faces")
+        others = [
+            remark for remark in remarks if "not shown" in remark
+        ]  # such as lines, or free-form surfaces
+        raise CmahError(f"{path}: no faces" + (f" ({'; '.join(others)})" if others else ""))
     for part in parts:
         if part.vertices.ndim != 2 or part.vertices.shape[1] != 3 or part.faces.shape[1] != 3:
             raise CmahError(
@@ -68,7 +76,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     doubled = np.linalg.norm(across, axis=1)
     if doubled.sum() < 1e-12:
         raise CmahError(f"{path}: no area (all faces are degenerate)")
-    texels, textures, face_texture = _pack_textures(parts)
+    texels, textures, wraps, face_texture = _pack_textures(parts, remarks)
     coloured = any(
         p.texture is not None or p.vertex_rgba is not None or p.face_rgba is not None for p in parts
     )
@@ -81,7 +89,7 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
     if normals is not None and up_axis == "z":
         normals = _z_up_to_y_up(normals)
     face_normals = (across / np.maximum(doubled, 1e-300)[:, None]).astype(np.float32)
-    return Mesh(
+    mesh = Mesh(
         vertices.astype(np.float32),
         faces.astype(np.int32),
         normals,
@@ -96,7 +104,31 @@ def load_mesh(path: str | Path, up_axis: str = "y") -> Mesh:
         textures,
         coloured,
         opaque=bool(min(alphas) > 0.99),
+        wraps=wraps,
     )
+    if not mesh.opaque:
+        _show_what_vanishes(mesh, remarks)
+    mesh.remarks = tuple(dict.fromkeys(remarks))
+    return mesh
+
+
+def _show_what_vanishes(mesh: Mesh, remarks: list[str]) -> None:
+    """Take a mesh as opaque that cannot be seen anywhere: files have an opacity of 0 where none was meant."""
+    everywhere = np.arange(len(mesh.faces))
+    middle = np.full((len(everywhere), 3), 1 / 3, np.float32)
+    if surface_colours(mesh, everywhere, middle)[:, 3].max() > VANISHING:
+        return
+    generator = np.random.default_rng(0)
+    faces = generator.choice(len(everywhere), LOOKS, p=mesh.face_areas / mesh.face_areas.sum())
+    weights = generator.dirichlet([1, 1, 1], LOOKS).astype(np.float32)
+    if surface_colours(mesh, faces, weights)[:, 3].max() > VANISHING:
+        return
+    remarks.append("all transparent, taken as opaque")
+    mesh.face_rgba[:, 3] = 1
+    mesh.texels[:, 3] = 255
+    if mesh.vertex_rgba is not None:
+        mesh.vertex_rgba[:, 3] = 1
+    mesh.opaque = True
 
 
 def _used_vertices(part: Part) -> Part:
@@ -146,7 +178,7 @@ def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndar
     if normals is None:
         return np.zeros(len(faces), bool)
     corners = normals[faces]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         corners /= np.linalg.norm(corners, axis=2, keepdims=True)
     return (np.abs(np.einsum("fcd,fd->fc", corners, face_normals)) > SMOOTH).all(axis=1)
 
@@ -174,28 +206,41 @@ def _face_rgba(part: Part) -> np.ndarray:
     return rgba
 
 
-def _pack_textures(parts: list[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode each different texture once: the texels, the table of textures, and the texture of each face."""
+def _pack_textures(
+    parts: list[Part], remarks: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Decode each different texture once: the texels, the table of textures, their wraps, the texture of each face."""
     blocks, face_texture = [np.zeros((0, 4), np.uint8)], []
-    table: list[tuple[int, int, int]] = []
-    numbers: dict[tuple[object, str, float], int] = {}
+    decoded: dict[tuple[int, str, float], tuple[int, int, int] | None] = {}
+    numbers: dict[tuple[tuple[int, str, float], tuple[str, str]], int] = {}
     offset = 0
     for part in parts:
-        number = -1
+        place = None
         if part.texture is not None and part.uv is not None:
-            # trimesh opens the texture of an OBJ once for each material that names it
-            source = part.texture.info.get("file_path", id(part.texture))
-            key = (source, part.texture_alpha, part.alpha_cutoff)
-            if key not in numbers:
+            picture = (id(part.texture), part.texture_alpha, part.alpha_cutoff)
+            if picture not in decoded:
                 texels = texture_texels(part.texture, part.texture_alpha, part.alpha_cutoff)
-                numbers[key] = -1 if texels is None else len(table)
-                if texels is not None:
-                    table.append((offset, texels.shape[0], texels.shape[1]))
+                decoded[picture] = None if texels is None else (offset, texels.shape[0], texels.shape[1])
+                if texels is None:
+                    remarks.append(f"texture not readable ({_name(part.texture)})")
+                else:
+                    if part.texture_instead and not texels[..., 3].any():
+                        remarks.append(f"texture all transparent, taken as opaque ({_name(part.texture)})")
+                        texels[..., 3] = 255
                     blocks.append(texels.reshape(-1, 4))
                     offset += len(blocks[-1])
-            number = numbers[key]
-        if number < 0:
+            place = decoded[picture]
+            if place is not None:
+                number = numbers.setdefault((picture, part.wrap), len(numbers))
+        if place is None:
             part.texture = None  # only the texture is missing: the face keeps the colour of its material
+            number = -1
         face_texture.append(np.full(len(part.faces), number, np.int32))
-    packed = np.array(table, np.int64).reshape(-1, 3)
-    return np.concatenate(blocks), packed, np.concatenate(face_texture)
+    table = np.array([decoded[picture] for picture, _ in numbers], np.int64).reshape(-1, 3)
+    wraps = np.array([[WRAPS.index(way) for way in wrap] for _, wrap in numbers], np.int8).reshape(-1, 2)
+    return np.concatenate(blocks), table, wraps, np.concatenate(face_texture)
+
+
+def _name(texture: Image.Image) -> str:
+    """The file of a texture, for remarks."""
+    return str(texture.info.get("file_path", "in the mesh file"))

@@ -1,29 +1,44 @@
-"""The files that a mesh file names: confined to its folder, and textures decoded within limits."""
+"""The files that a mesh file names: looked for where people keep them, confined to a folder; textures within limits."""
 
+import contextlib
+import io
 import math
 import re
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
-from trimesh.resolvers import Resolver
 
-from cmah.meshes.obj_text import as_utf8
+from cmah.meshes.mesh_text import folded_name
+from cmah.pixels import eight_bits
 
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
 # a larger texture shows no more detail in a view of a few hundred pixels, and only aliases
 TEXTURE_SIDE = 1024
+# what textures come in; some of the other formats that Pillow reads run programs (EPS)
+TEXTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "DDS", "PSD", "PCX", "SGI",
+                   "JPEG2000", "AVIF")  # fmt: skip
+# beside a mesh, or beside its folder (as in downloads with `source` and `textures`), where sites and tools put pictures
+PICTURE_FOLDERS = ("textures", "texture", "images", "image", "maps", "tex", "materials")
+# of a path that leads nowhere here, so many of its last parts are tried
+LAST_PARTS = 6
+LONGEST_NAME = 4096
 
 
-class ConfinedResolver(Resolver):
-    """Gives trimesh the files that a mesh file names, if they lie in the folder of the mesh file or below it.
+class ConfinedResolver:
+    """Gives the files that a mesh file names, if they lie within a folder.
 
-    Absolute paths, "..", URLs, symbolic links that lead outside and anything but regular files are refused.
-    Names in the wrong case (written on Windows) and percent-encoded ones (glTF) are looked up as well.
+    A name is looked for relative to the mesh. If there is nothing (it is a path on another machine, or the files were
+    moved), its last parts are tried, `wood.png` of `C:\\work\\wood.png`, also in folders for pictures beside the mesh
+    and one above. Symbolic links that lead outside and anything but regular files are refused. Names in the wrong case
+    (written on Windows), with other codes for accents (macOS) and percent-encoded ones (glTF) are looked up as well.
+
+    Args:
+        folder: where the mesh file lies.
+        root: no file outside it is given; by default `folder`.
 
     Examples:
         >>> resolver = ConfinedResolver("demo/meshes/chair")
@@ -32,10 +47,16 @@ class ConfinedResolver(Resolver):
         >>> resolver.get("../sofa/sofa_000.mtl")
         Traceback (most recent call last):
         FileNotFoundError: ../sofa/sofa_000.mtl
+        >>> ConfinedResolver("demo/meshes/chair", root="demo/meshes").get("../sofa/sofa_000.mtl")[:6]
+        b'newmtl'
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, root: str | Path | None = None) -> None:
         self.folder = Path(folder).resolve()
+        self.root = self.folder if root is None else Path(root).resolve()
+        if not self.folder.is_relative_to(self.root):
+            self.root = self.folder
+        self._names: dict[Path, dict[str, str]] = {}
 
     def get(self, key: str) -> bytes:
         """The content of the file named `key`.
@@ -43,68 +64,97 @@ class ConfinedResolver(Resolver):
         Raises:
             FileNotFoundError: if it is missing, refused, or larger than 256 MiB.
         """
-        name = _plain_name(key)
-        for candidate in dict.fromkeys((name, unquote(name))):
-            path = self._find(candidate)
-            if path is None:
-                continue
-            status = path.stat()
-            if stat.S_ISREG(status.st_mode) and status.st_size <= RESOURCE_BYTES:
-                data = path.read_bytes()
-                return as_utf8(data) if path.suffix.lower() == ".mtl" else data
+        name = key.strip().strip('"').replace("\\", "/")
+        with contextlib.suppress(OSError, ValueError):  # names too long, folders that may not be read
+            for candidate in dict.fromkeys((name, unquote(name))):
+                if path := self._search(candidate):
+                    return path.read_bytes()
         raise FileNotFoundError(key)
 
-    def _find(self, name: str) -> Path | None:
-        """The path of the file with links resolved; None if it is missing or refused."""
-        relative = PurePosixPath(name)
-        if not name or "\0" in name or relative.is_absolute() or ".." in relative.parts:
+    def _search(self, name: str) -> Path | None:
+        """The path of a file, in order of how likely it is the one that is meant; None if there is none."""
+        if not name or "\0" in name or len(name) > LONGEST_NAME:
             return None
-        if re.match(r"[A-Za-z][\w+.-]*:", name):  # a URL, or a drive of Windows
-            return None
-        path = self.folder
-        for part in relative.parts:
-            if not path.is_dir():
+        parts = [part for part in PurePosixPath(name).parts if part.strip("/")]
+        # an absolute path, a URL or a drive of Windows names no file here, but its last parts may
+        away = name.startswith("/") or re.match(r"[A-Za-z][\w+.-]*:", name)
+        if not away:
+            path = self._file(self.folder, parts)
+        elif PurePosixPath(name).is_relative_to(self.root):
+            path = self._file(self.root, list(PurePosixPath(name).relative_to(self.root).parts))
+        else:
+            path = None
+        if path:
+            return path
+        last_up = max((place for place, part in enumerate(parts) if part == ".."), default=-1)
+        below = parts[last_up + 1 :][-LAST_PARTS:]
+        places = [(self.folder, below[start:]) for start in range(len(below))]
+        for beside in (self.folder, self.folder.parent):
+            places += [(beside, [folder, *below[-1:]]) for folder in PICTURE_FOLDERS]
+        return next((path for place in places if (path := self._file(*place))), None)
+
+    def _file(self, folder: Path, parts: list[str]) -> Path | None:
+        """The regular file at `parts` from a folder, with links resolved; None if there is none within the root."""
+        path = folder
+        for part in parts:
+            if part == "..":
+                path = path.parent
+            else:
+                if not path.is_relative_to(self.root) or not path.is_dir():
+                    return None
+                alike = self._alike(path, part)
+                if alike is None:
+                    return None
+                path = (path / alike).resolve()
+            if not path.is_relative_to(self.root):
                 return None
-            alike = [part] if (path / part).exists() else []
-            alike += sorted(child.name for child in path.iterdir() if child.name.lower() == part.lower())
-            if not alike:
-                return None
-            path = path / alike[0]
-            if not path.resolve().is_relative_to(self.folder):
-                return None
-        return path.resolve()
+        status = path.stat()
+        return path if stat.S_ISREG(status.st_mode) and status.st_size <= RESOURCE_BYTES else None
 
-    def keys(self) -> list[str]:
-        """Return nothing: files are only given by name."""
-        return []
-
-    def namespaced(self, namespace: str) -> "ConfinedResolver":
-        """Return the same resolver: a namespace must not lead out of the folder."""
-        return self
-
-    def write(self, name: str, data: Any) -> None:
-        """Refuse: loading a mesh writes nothing.
-
-        Raises:
-            PermissionError: always.
-        """
-        raise PermissionError(name)
+    def _alike(self, folder: Path, name: str) -> str | None:
+        """The name of an entry of a folder, else of one that only looks equal; None if there is none."""
+        if (folder / name).exists():
+            return name
+        if folder not in self._names:
+            children = sorted(folder.iterdir(), reverse=True)
+            self._names[folder] = {folded_name(child.name): child.name for child in children}
+        return self._names[folder].get(folded_name(name))
 
 
-def _plain_name(key: str) -> str:
-    """The file name in an entry of an MTL or glTF file: without options of map_Kd, with slashes for backslashes."""
-    name = key.strip().strip('"').replace("\\", "/")
-    # options of map_Kd come before the name: -s 1 1 1 -clamp on wood.jpg
-    while option := re.match(r"-[A-Za-z]+\s+((on|off)\s+|(-?[\d.]+\s+)+|\S+\s+)", name):
-        name = name[option.end() :]
-    return name
+def open_texture(data: bytes, name: str) -> Image.Image:
+    """A picture that is not decoded yet; `name` is kept in its `info["file_path"]`, for remarks.
+
+    Raises:
+        OSError: if it is no picture in a known format, or has too many pixels (more than 64 million).
+
+    Examples:
+        >>> Image.new("L", (3, 2)).save("grey.png")
+        >>> open_texture(Path("grey.png").read_bytes(), "grey.png").info["file_path"]
+        'grey.png'
+    """
+    Image.init()
+    Image.MAX_IMAGE_PIXELS = TEXTURE_PIXELS
+    formats = [kind for kind in TEXTURE_FORMATS if kind in Image.OPEN]
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # decoders of foreign bytes raise nearly anything, also SyntaxError
+        raise OSError(str(error)) from None
+    if image.width * image.height > TEXTURE_PIXELS:
+        raise OSError("too many pixels")
+    image.info["file_path"] = name
+    return image
 
 
 def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.ndarray | None:
     """Decode a texture, at most 1,024 pixels a side.
 
+    Grey of 16 bits keeps its high byte. Numbers of 32 bits and floating point are on the scale 0..1, 0..255 or
+    0..65535, the smallest that holds them.
+
     Args:
-        image: as opened by trimesh, not yet decoded.
+        image: not yet decoded.
         alpha: as `Part.texture_alpha`.
         cutoff: as `Part.alpha_cutoff`.
 
@@ -116,6 +166,8 @@ def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.nd
         (512, 1024, 4)
         >>> texture_texels(Image.new("RGBA", (1, 1), (90, 60, 30, 100)), "mask").tolist()  # a hole
         [[[90, 60, 30, 0]]]
+        >>> texture_texels(Image.fromarray(np.full((1, 1), 16384, np.uint16)), "ignore").tolist()
+        [[[64, 64, 64, 255]]]
     """
     width, height = image.size
     if width * height > TEXTURE_PIXELS or width * height == 0:
@@ -124,17 +176,38 @@ def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.nd
         shrink = math.ceil(max(width, height) / TEXTURE_SIDE)
         image.draft("RGB", (width // shrink, height // shrink))  # JPEG decodes faster at 1/2, 1/4 or 1/8
         shrink = math.ceil(max(image.size) / TEXTURE_SIDE)
-        if image.mode.startswith("I") or image.mode == "F":
-            values = np.asarray(image, dtype=np.float32)
-            image = Image.fromarray((values / max(float(values.max()), 1.0) * 255).astype(np.uint8))
-        rgba = image.convert("RGBA")
-        if shrink > 1:
-            rgba = rgba.reduce(shrink)
-        texels = np.array(rgba)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        rgba = _rgba8(image)
+        # what is all transparent or not transparent at all is made smaller without its opacity, by which Pillow weighs
+        opacity = rgba.getchannel("A").getextrema()
+        if alpha == "ignore" or opacity in {(0, 0), (255, 255)}:
+            smaller = rgba.convert("RGB").reduce(shrink) if shrink > 1 else rgba.convert("RGB")
+            smaller.putalpha(255 if alpha == "ignore" or opacity == (255, 255) else 0)
+        else:
+            smaller = rgba.reduce(shrink) if shrink > 1 else rgba
+        texels = np.array(smaller)
+    except MemoryError:
+        raise
+    except Exception:  # decoders of foreign bytes raise nearly anything, also SyntaxError and struct.error
         return None
-    if alpha == "ignore":
-        texels[..., 3] = 255
-    elif alpha == "mask":
+    if alpha == "mask":
         texels[..., 3] = np.where(texels[..., 3] < cutoff * 255, 0, 255)
     return texels
+
+
+def _rgba8(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGBA with 8 bits a channel."""
+    if image.mode not in {"I", "F"}:
+        return eight_bits(image).convert("RGBA")
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    grey = values.clip(0) / _full_scale(values, image) * 255
+    return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGBA")
+
+
+def _full_scale(values: np.ndarray, image: Image.Image) -> float:
+    """What stands for white among whole numbers of 32 bits and floating-point numbers."""
+    highest = float(values.max())
+    if image.mode == "F" and highest <= 4:  # a little above 1 is light that is too bright
+        return 1.0
+    if highest <= 255 and image.format not in {"PNG", "PPM"}:  # these give 16 bits as 32
+        return 255.0
+    return 65535.0 if highest <= 65535 else float(np.iinfo(np.int32).max)

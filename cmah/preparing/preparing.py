@@ -90,7 +90,7 @@ def prepare(
         >>> dataset.images[1].path
         'renders/chair.chair_000.obj/01.jpg'
     """
-    for package in ("trimesh", "embreex", "PIL"):
+    for package in ("mapbox_earcut", "embreex", "PIL"):
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     out = Path(out)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mesh_samples import SQUARE, refusal, write
+from mesh_samples import SQUARE, TEXTURED, refusal, write
+from PIL import Image
 
 from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.point_sampling import sample_points
@@ -65,9 +66,64 @@ def test_refusals(tmp_path: Path) -> None:
     assert "not readable as GLB" in refusal(write(tmp_path / "k.glb", "nothing"))
     (tmp_path / "n.stl").write_bytes(b"solid \xff\xfe\n" * 20)
     assert "no faces" in refusal(tmp_path / "n.stl")
-    assert "triangles" in refusal(write(tmp_path / "o.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"))
+    assert "three numbers" in refusal(write(tmp_path / "o.obj", "v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n"))
     assert "no such file" in refusal(tmp_path / "l.obj")
     assert "not a mesh file" in refusal(write(tmp_path / "m.txt", "x"))
+
+
+CORNERS = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 5])
+def test_a_mesh_that_would_vanish_is_taken_as_opaque(tmp_path: Path, alpha: int) -> None:
+    rows = "".join(f"{xyz} 255 0 0 {alpha}\n" for xyz in ("0 0 0", "1 0 0", "0 1 0", "0 0 1"))
+    path = write(tmp_path / "a.off", f"COFF\n4 2 0\n{rows}3 0 1 2\n3 0 1 3\n")
+    mesh = load_mesh(path)
+    assert mesh.opaque
+    assert mesh.remarks == (() if alpha == 1 else ("all transparent, taken as opaque",))
+    np.testing.assert_allclose(sample_points(mesh, 50, 0)[:, 3:], [[1, 0, 0]] * 50, atol=1e-6)
+    # one corner that is to be seen: the rest stays as it is
+    mesh = load_mesh(write(path, path.read_text().replace(f"0 0 1 255 0 0 {alpha}", "0 0 1 255 0 0 255")))
+    assert (mesh.opaque, mesh.remarks) == (False, ())
+
+
+@pytest.mark.parametrize(("mode", "colour", "remarks"), [
+    ("RGBA", (0, 200, 0, 0), ("texture all transparent, taken as opaque (t.png)",)),
+    ("LA", (200, 0), ("texture all transparent, taken as opaque (t.png)",)), ("RGBA", (0, 200, 0, 7),
+    ("all transparent, taken as opaque",)),
+])  # fmt: skip
+@pytest.mark.parametrize("side", [4, 2050])
+def test_a_texture_that_would_vanish_is_taken_as_opaque(
+    tmp_path: Path, mode: str, colour: tuple[int, ...], remarks: tuple[str, ...], side: int
+) -> None:
+    Image.new(mode, (side, side), colour).save(tmp_path / "t.png")
+    write(tmp_path / "m.mtl", "newmtl a\nd 1\nmap_Kd t.png\n")
+    mesh = load_mesh(write(tmp_path / "a.obj", TEXTURED))
+    assert (mesh.opaque, mesh.remarks) == (True, remarks)
+    green = sample_points(mesh, 50, 0)[:, 4]
+    np.testing.assert_allclose(
+        green, 200 / 255, atol=0.15 if colour[-1] else 1e-6
+    )  # Pillow weighs by opacity
+
+
+def test_a_leaf_in_a_large_clear_texture_stays_alone(tmp_path: Path) -> None:
+    leaf = Image.new("RGBA", (512, 512), (0, 0, 0, 0))
+    leaf.paste((0, 200, 0, 255), (100, 40, 120, 60))
+    leaf.save(tmp_path / "t.png")
+    write(tmp_path / "m.mtl", "newmtl a\nmap_Kd t.png\n")
+    mesh = load_mesh(write(tmp_path / "a.obj", TEXTURED))
+    assert (mesh.opaque, mesh.remarks) == (False, ())
+
+
+def test_remarks_are_short_and_few(tmp_path: Path) -> None:
+    lines = "".join(f"usemtl m\x07{'x' * 500}{number}\nf 1 2 3\n" for number in range(200))
+    remarks = load_mesh(
+        write(tmp_path / "a.obj", CORNERS + lines + "usemtl m1\nf 1 2 3\nusemtl m1\nf 1 2 3\n")
+    ).remarks
+    assert len(set(remarks)) == len(remarks) <= 40
+    assert all(len(remark) <= 120 and remark.isprintable() for remark in remarks)
+    assert remarks[0].startswith("material not found (m xxx")
+    assert remarks[0].endswith("…)")
 
 
 def test_an_stl_file_may_bear_any_name(tmp_path: Path) -> None:
