@@ -36,6 +36,7 @@ dev = [
     *chat,
     *docs,
     "faiss-cpu>=1.9",
+    "trimesh>=4.6",
     "usearch>=2.15",
     "pytest>=8",
     "pytest-cov>=5",

@@ -1,6 +1,5 @@
 """Textures of glTF: the picture in any of its forms, which coordinates it takes, how they are turned, how it wraps."""
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,9 @@ from cmah.errors import CmahError
 from cmah.meshes.gltf_compression import buffer_view, optional_package
 from cmah.meshes.gltf_extensions import TEXTURE_SOURCES
 from cmah.meshes.gltf_file import GltfFile
-from cmah.meshes.mesh_resources import TEXTURE_PIXELS, TEXTURE_SIDE
+from cmah.meshes.mesh_resources import TEXTURE_PIXELS, TEXTURE_SIDE, open_texture
 
 KTX2 = b"\xabKTX 20\xbb\r\n\x1a\n"
-# kinds of files that pictures are read from; others that Pillow knows start programs, or are no pictures for textures
-PICTURES = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "TGA", "DDS", "PPM", "JPEG2000")
 WRAPS = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
 
 
@@ -145,22 +142,11 @@ def _opened(gltf: GltfFile, entry: dict[str, Any], number: int) -> Image.Image |
             data = bytes(buffer_view(gltf, entry.get("bufferView"), where)[0])
     except CmahError:  # a picture that is lost costs its texture only
         return f"texture {'broken' if data_uri else 'not found'} ({name[:80]})"
-    picture = _transcoded(gltf, data) if data.startswith(KTX2) else _opened_by_pillow(data)
-    if isinstance(picture, Image.Image):
-        picture.info["file_path"] = name  # by which it is decoded once, and named in remarks
-        return picture
-    return picture or f"texture not readable ({name[:80]})"
-
-
-def _opened_by_pillow(data: bytes) -> Image.Image | None:
-    """A picture that is not decoded yet, or None."""
-    Image.init()
     try:
-        return Image.open(io.BytesIO(data), formats=[kind for kind in PICTURES if kind in Image.OPEN])
-    except MemoryError:
-        raise
-    except Exception:  # Pillow raises nearly anything on foreign data
-        return None
+        picture = _transcoded(gltf, data) if data.startswith(KTX2) else open_texture(data, name)
+    except OSError:
+        picture = None
+    return picture or f"texture not readable ({name[:80]})"
 
 
 def _transcoded(gltf: GltfFile, data: bytes) -> Image.Image | str | None:
