@@ -160,7 +160,7 @@ def prepare(
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
     stopped, or adds what is new. Called for another folder, it adds its shapes to those of OUT, with the views
     and points that OUT was prepared with. Nothing leaves OUT without --prune. Meshes that cannot be used are
-    listed in OUT/skipped.csv.
+    listed in OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
     """
     import cmah
     from cmah.files import read_skipped
@@ -201,6 +201,7 @@ def _summary(
     dataset: "Dataset", out: Path, before: set[str], skipped: list[tuple[str, str]]
 ) -> dict[str, object]:
     from cmah.data.mesh_sources import split_source
+    from cmah.preparing.mesh_remarks import read_remarks
 
     folders = dataset.mesh_folders
     homes = [split_source(shape.extra.get("source", ""), folders)[0] for shape in dataset.shapes]
@@ -217,6 +218,7 @@ def _summary(
         "removed": len(before - now),
         "folders": [{**folder, "shapes": counts[folder["path"]]} for folder in folders],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "remarks": [{"path": path, "remark": remark} for path, remark in read_remarks(out)],
     }
 
 
@@ -229,6 +231,8 @@ def _print_summary(
     *,
     evaluated: bool,
 ) -> None:
+    from cmah.preparing.mesh_remarks import counts_of, read_remarks
+
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
     categories = len({shape.category for shape in dataset.shapes})
@@ -248,6 +252,13 @@ def _print_summary(
         )
         for reason, count in reasons.most_common():
             click.echo(f"  {count:5d}  {reason}")
+    remarks = read_remarks(out)
+    if remarks:
+        meshes = len({path for path, _ in remarks})
+        lost = "lost something" if meshes == 1 else "lost something each"
+        click.echo(f"{meshes} of {len(dataset.shapes)} shapes {lost}, listed in {out / 'remarks.csv'}:")
+        for remark, count in counts_of(remarks):
+            click.echo(f"  {count:5d}  {remark}")
     if sheet is not None:
         click.echo(f"picture of the shapes: {sheet}")
     if not splits["val"] and not splits["test"] and evaluated:

@@ -14,6 +14,7 @@ from cmah.errors import CmahError
 from cmah.files import write_skipped
 from cmah.preparing.announcements import count_shapes, lines_after, lines_before, lines_of_spoilt
 from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder, owner_of
+from cmah.preparing.mesh_remarks import remarks_of, write_remarks
 from cmah.preparing.prepare_log import LOG, Parameters, PrepareLog
 from cmah.preparing.prepared_tables import ASIDE, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
@@ -214,6 +215,7 @@ class Preparation:
                 "path": str(source.path.resolve()),
                 "shape_id": source.shape_id,
                 "up": self.log.up_of(place["folder"]),
+                "root": os.path.realpath(place["folder"]),
             }
             for source, place in todo
         ]
@@ -234,7 +236,7 @@ class Preparation:
                 self.log.add({**entry, **place})
 
     def write(self, fractions: tuple[float, ...]) -> Dataset:
-        """Write the tables and skipped.csv, and remove what is to be removed.
+        """Write the tables, skipped.csv and remarks.csv, and remove what is to be removed.
 
         Args:
             fractions: parts of train, val and test, for the meshes whose folders name no split.
@@ -270,6 +272,7 @@ class Preparation:
         dataset = merged(out, before, made, gone, log, self.parameters)
         shapes = {name: shape for name, (shape, _) in made.items()}
         self._say(lines_after(before, shapes, dataset, log, self.claim.path))
+        write_remarks(out, remarks_of(dataset, log.entries))
         dataset.write()
         (out / ASIDE).unlink(missing_ok=True)
         there = {shape.shape_id for shape in dataset.shapes}

@@ -7,7 +7,7 @@
     {"folder": path, "prefix": …, "was": [path, …]}     and it takes the place of others; "" = those that no line names
     {"folder": path, "prefix": …, "up": "y" or "z"}     where its up axis is not that of the parameters
     {"folder": path, "removed": true}                   none of its shapes is left
-    {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …, …}
+    {"shape_id": …, "size": …, "modified": …, "cameras": [[azimuth, elevation], …], "coloured": …, "remarks": […], …}
     {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker, …}
     {"shape_id": …, "removed": true}
 

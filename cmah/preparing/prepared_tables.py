@@ -128,6 +128,9 @@ def rows_of(
     shape_id, category = source.shape_id, source.category
     old = before.shapes.get(shape_id)
     extra = {**(old.extra if old else {}), "source": source_of(folder, source.relative)}
+    extra.pop("remarks", None)
+    if entry.get("remarks"):
+        extra["remarks"] = "; ".join(map(str, entry["remarks"]))
     images = []
     for view, (azimuth, elevation) in enumerate(entry["cameras"]):
         path = f"renders/{shape_id}/{view:02d}"

@@ -27,10 +27,12 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `path` of the mesh; `out`, the dataset folder; `shape_id`; `views`, `image_size`, `points`, `up`,
-            `elevations`, `jitter` and `seed` as in `prepare`.
+            `elevations`, `jitter` and `seed` as in `prepare`; optional: `root`, the folder outside which no file that
+            the mesh names is read, by default that of the mesh.
 
     Returns:
-        `cameras`, a list of [azimuth, elevation] in degrees, and `coloured`, whether the mesh has colours.
+        `cameras`, a list of [azimuth, elevation] in degrees; `coloured`, whether the mesh has colours; and `remarks` on
+        what of it was lost, if anything was.
 
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.
@@ -46,7 +48,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
         ['00.jpg', '00_mask.png', '01.jpg', '01_mask.png']
     """
     out, shape_id = Path(task["out"]), task["shape_id"]
-    mesh = load_mesh(task["path"], task["up"])
+    mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
     # separate generators, so that jitter does not change the points
     seed = [task["seed"], stable_hash(shape_id)]
     points = sample_points(mesh, task["points"], [*seed, 0])
@@ -76,4 +78,5 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
         folder.parent.mkdir(exist_ok=True)
         os.rename(temporary, folder)
     angles = [[camera.azimuth, camera.elevation] for camera in cameras]
-    return {"cameras": angles, "coloured": bool(mesh.coloured)}
+    remarks = {"remarks": list(mesh.remarks)} if mesh.remarks else {}
+    return {"cameras": angles, "coloured": bool(mesh.coloured), **remarks}

@@ -1,0 +1,78 @@
+"""What was lost of meshes that were accepted, such as a texture that was not found: `remarks.csv` and its counts."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cmah.data.dataset import Dataset
+from cmah.file_names import readable_text
+from cmah.files import atomic_path
+from cmah.spreadsheets import guarded, unguarded
+
+FILE = "remarks.csv"
+Remarks = Sequence[tuple[str, str]]  # path of a mesh and what was lost of it, one row for each loss
+
+
+def remarks_of(dataset: Dataset, entries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """A row for each thing that was lost of a shape of the dataset.
+
+    Args:
+        dataset: the tables.
+        entries: what the log of prepare has of each shape, by its id.
+
+    Examples:
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> remarks_of(dataset, {dataset.shapes[0].shape_id: {"remarks": ["texture not found (wood.png)"]}})
+        [('...airplane_000.obj', 'texture not found (wood.png)')]
+    """
+    return [
+        (shape.extra.get("source", "") or shape.shape_id, str(remark))
+        for shape in dataset.shapes
+        for remark in entries.get(shape.shape_id, {}).get("remarks", ())
+    ]
+
+
+def write_remarks(folder: str | Path, remarks: Remarks) -> None:
+    """Write FOLDER/remarks.csv (path, remark), whole or not at all; if there are none, remove an old one.
+
+    Examples:
+        >>> write_remarks("shapes", [("a.obj", "texture not found (wood.png)")])
+        >>> Path("shapes/remarks.csv").read_text().splitlines()
+        ['path,remark', 'a.obj,texture not found (wood.png)']
+    """
+    path = Path(folder) / FILE
+    if not remarks:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        rows = [[guarded(readable_text(cell)) for cell in row] for row in remarks]
+        csv.writer(file).writerows([("path", "remark"), *rows])
+
+
+def read_remarks(folder: str | Path) -> list[tuple[str, str]]:
+    """The rows of FOLDER/remarks.csv; none if there is no such file.
+
+    Examples:
+        >>> write_remarks("shapes", [("a.obj", "texture not found (wood.png)")])
+        >>> read_remarks("shapes")
+        [('a.obj', 'texture not found (wood.png)')]
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [(unguarded(row["path"]), unguarded(row["remark"])) for row in csv.DictReader(file)]
+
+
+def counts_of(remarks: Iterable[tuple[str, str]]) -> list[tuple[str, int]]:
+    """How many meshes lost what, the most frequent first; what stands in brackets differs from mesh to mesh.
+
+    Examples:
+        >>> counts_of([("a.obj", "texture not found (a.png)"), ("a.obj", "texture not found (b.png)")])
+        [('texture not found', 1)]
+    """
+    kinds = {(path, re.sub(r"\s*\(.*", "", remark)) for path, remark in remarks}
+    return Counter(kind for _, kind in sorted(kinds)).most_common()
