@@ -32,8 +32,8 @@ from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
-from cmah.runs.file_batches import Modality, QueryBatches, cloud_tensor, image_tensor
-from cmah.runs.item_details import mesh_folders
+from cmah.runs.file_batches import Modality, FileBatches, cloud_tensor, image_tensor
+from cmah.runs.item_details import mesh_folders_of
 from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import MODALITIES, RunFolder
 from cmah.runs.shape_batches import NO_VIEW, ShapeBatches
@@ -113,7 +113,7 @@ class Encoder:
             >>> Encoder.load("demo/run").mesh_folders
             [...]
         """
-        return mesh_folders(self.dataset) if self.dataset else []
+        return mesh_folders_of(self.dataset) if self.dataset else []
 
     def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
         """Real outputs of the model, float32 [n, width].
@@ -533,7 +533,7 @@ class Encoder:
             refused: what was given and is no file; they come first among those that could not be read.
             embeddings: give them too, else None.
         """
-        batches = QueryBatches([file.path for file in files], self.model, self.framing, up, workers)
+        batches = FileBatches([file.path for file in files], self.model, self.framing, up, workers)
         packed: dict[int, np.ndarray] = {}
         real: dict[int, np.ndarray] = {}
         shapes: set[int] = set()

@@ -26,7 +26,7 @@ SAMPLED = 4  # times as many points as the model takes are sampled on a mesh
 Modality = Literal["image", "shape"]
 
 
-class QueryBatches:
+class FileBatches:
     """Pictures, meshes and point clouds in batches of one kind each: first the pictures, then the shapes.
 
     Iterating yields ("image", uint8 [b, 3 or 4, s, s], positions in `files`) or ("shape", named tensors as
@@ -40,7 +40,7 @@ class QueryBatches:
         >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
         >>> files = ["demo/meshes/chair/chair_000.obj", "demo/none.jpg"]
         >>> files += ["demo/dataset/renders/chair.chair_000.obj/00.jpg", "demo/summary.json"]
-        >>> batches = QueryBatches([Path(file) for file in files], model)
+        >>> batches = FileBatches([Path(file) for file in files], model)
         >>> [(modality, positions) for modality, _, positions in batches]
         [('image', [2]), ('shape', [0])]
         >>> [(position, reason.partition(" (")[0]) for position, reason in batches.skipped]
