@@ -32,7 +32,7 @@ from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.progress import progress
-from cmah.runs.file_batches import Modality, FileBatches, cloud_tensor, image_tensor
+from cmah.runs.file_batches import FileBatches, Modality, cloud_tensor, image_tensor
 from cmah.runs.item_details import mesh_folders_of
 from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import MODALITIES, RunFolder
