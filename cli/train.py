@@ -41,7 +41,7 @@ from cmah.cli.stopping import CAN_RESUME
 )
 @click.option(
     "--image-weights",
-    metavar="FILE|download:TAG",
+    metavar="FILE",
     type=click.Path(),
     help="Weights of the image encoder: a file, or download:TAG.",
 )
