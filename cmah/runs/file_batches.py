@@ -13,6 +13,7 @@ from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
+from cmah.files import Skipped
 from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
@@ -90,12 +91,18 @@ class FileBatches:
         batches = ImageBatches(
             pictures, self.model.image_size, BATCH, self.workers, self.framing, self.model.masks
         )
-        kept: set[int] = set()
+        at = told = 0
         for batch, positions in batches:
-            kept.update(positions)
+            stop = at + len(positions) + len(batches.skipped) - told
+            missing = sorted({*range(at, stop)} - {*positions})
+            self._leave_out([places[i] for i in missing], batches.skipped[told:])
+            at, told = stop, len(batches.skipped)
             yield "image", batch["image"], [places[i] for i in positions]
-        missing = [i for place, i in enumerate(places) if place not in kept]
-        self.skipped += [(i, reason) for i, (_, reason) in zip(missing, batches.skipped, strict=True)]
+        self._leave_out(places[at:], batches.skipped[told:])
+
+    def _leave_out(self, positions: list[int], skipped: Skipped) -> None:
+        """Note pictures that could not be read, as soon as that is known."""
+        self.skipped += [(i, reason) for i, (_, reason) in zip(positions, skipped, strict=True)]
 
     def _shapes(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """The position and the tensors of each mesh and point cloud."""
