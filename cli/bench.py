@@ -60,6 +60,7 @@ def _picture(_: click.Context, option: click.Parameter, path: Path | None) -> Pa
     default="random",
     show_default=True,
     metavar="random|clustered|FILE",
+    type=click.Path(),
     help="Codes to search: random; clustered, 1,000 around each centre with 6 % of its bits flipped; or the codes "
     "of a file.",
 )
@@ -81,7 +82,11 @@ def _picture(_: click.Context, option: click.Parameter, path: Path | None) -> Pa
     help="Measure fresh processes too: the time to the first answer, with and without compiling, and the memory.",
 )
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write all numbers as JSON to this file; - prints them."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write all numbers as JSON to this file; - prints them.",
 )
 @click.option(
     "--plot",
@@ -112,8 +117,6 @@ def bench(
     if plot is not None:
         import_module("matplotlib")  # fails now, not after an hour
         bench_report.refuse_to_replace_plot(plot)
-    if json_path == "":
-        raise click.BadParameter("an empty text, expected a path or -", param_hint="'--json'")
     versions, notes = installed(tuple(name for name in against.split(",") if name))
     for note in notes:
         click.echo(note, err=True)

@@ -165,7 +165,11 @@ def _names(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--run", type=click.Path(path_type=Path), help="Run folder whose configuration the report shows."
 )
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write all numbers to FILE as JSON; - prints them instead."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write all numbers to FILE as JSON; - prints them instead.",
 )
 def eval_(
     folders: tuple[Path, ...],

@@ -56,18 +56,28 @@ class Numbers(click.ParamType):
 
 
 class GivenPath(click.Path):
-    """A path: any text but an empty one, which an unset variable of a shell leaves.
+    """A path: any text but an empty one, which an unset variable of a shell leaves, and no URL.
 
     Whether it can be read is seen later, so that what the system says against it is the same line in every command.
+
+    Args:
+        path_type: what the value becomes; None for text.
     """
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, readable=False)
+    def __init__(self, path_type: type[Any] | None = Path) -> None:
+        super().__init__(path_type=path_type, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path."""
         if value in ("", b""):
             self.fail("an empty text, expected a path", param, ctx)
+        from cmah.errors import CmahError
+        from cmah.file_names import refuse_url
+
+        try:
+            refuse_url(value)
+        except CmahError as error:
+            self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -86,8 +96,8 @@ def strict(command: click.Command) -> click.Command:
     """The command, with `GivenPath` and `GivenNumber` for click's own types, which let more pass."""
     for parameter in command.params:
         given = parameter.type
-        if isinstance(given, click.Path) and given.type is Path and not given.exists:
-            parameter.type = GivenPath()
+        if isinstance(given, click.Path) and not given.exists:
+            parameter.type = GivenPath(given.type)
         elif isinstance(given, click.FloatRange):
             parameter.type = GivenNumber(given.min, given.max, given.min_open, given.max_open, given.clamp)
     return command

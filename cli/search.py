@@ -15,6 +15,7 @@ from cmah.cli import options
     "--files-from",
     "file_list",
     metavar="LIST",
+    type=click.Path(),
     help="Text file with one path on each line, or - for standard input; these files come after FILES.",
 )
 @click.option(

@@ -39,7 +39,12 @@ from cmah.cli.stopping import CAN_RESUME
     "--image-encoder",
     help="Image encoder to build on: timm:NAME, open_clip:NAME or slip:ViT-B-16 (see cmah encoders).",
 )
-@click.option("--image-weights", help="Weights of the image encoder: a file, or download:TAG.")
+@click.option(
+    "--image-weights",
+    metavar="FILE",
+    type=click.Path(),
+    help="Weights of the image encoder: a file, or download:TAG.",
+)
 @click.option(
     "--shape-encoder",
     help="Point-cloud encoder to build on, by a name that cmah encoders lists; views sees shapes by their renders, "

@@ -1,11 +1,8 @@
-"""The machine's ceilings for an exact search, measured beside the searches, and its memory."""
+"""The machine's ceilings for an exact search, measured beside the searches."""
 
-import resource
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -78,22 +75,3 @@ def ceilings(
         "one thread": (lambda _: compare(1, repeat), share),
         "memory": (lambda _: read(parts), 1 / queries),
     }
-
-
-def available_memory() -> int:
-    """Bytes of memory that a process may still take; 2^60 where the system does not tell.
-
-    Examples:
-        >>> 0 <= available_memory() <= 1 << 60
-        True
-    """
-    free = [1 << 60]
-    with suppress(OSError, ValueError, IndexError):
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        free.append(int(text.split("MemAvailable:")[1].split()[0]) << 10)
-    with suppress(OSError, ValueError):  # the bound of a container
-        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        free.append(soft)
-    return max(min(free), 0)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from cmah.bench.ceilings import available_memory, ceilings
+from cmah.bench.ceilings import ceilings
 from cmah.bench.peers import Answer, Search, require_equal, variants
 from cmah.bench.timing import ROUNDS, Timing, affordable, in_turn, timed
 from cmah.bench.workload import Workload, make_workload
 from cmah.codes import BinaryCodes
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
+from cmah.memory import require_room
 from cmah.search.index import HammingIndex
 
 LARGEST = 10**18  # of any number of codes, queries or neighbours
@@ -153,7 +154,7 @@ def require_possible(settings: Settings) -> None:
     Examples:
         >>> require_possible(Settings(threads=1, n=(10**15,)))
         Traceback (most recent call last):
-        cmah.errors.CodesError: --n 1000000000000000 --queries 256 -k 10 --bits 64 needs 14,901,161 GiB of memory, ...
+        cmah.errors.CodesError: --n 1000000000000000 --queries 256 -k 10 --bits 64 need 16,000.0 TB of memory, ...
     """
     for name, values, most in (
         ("bits", settings.bits, MAX_BITS),
@@ -166,17 +167,13 @@ def require_possible(settings: Settings) -> None:
                 bound = f"{most}" if most < LARGEST else "10^18"
                 raise CodesError(f"{name} is {str(value)[:40]}, expected 1 to {bound}")
     k = max(settings.k)
-    free = available_memory()
     for bits, n in product(settings.bits, settings.n):
         width, drawn = ((bits or 8) + 7) // 8, max(settings.queries, POOL)
         # the codes and the index; the queries; the results of ours and of a peer, each a distance and a position
         needed = 2 * width * (n or 0) + width * drawn + 2 * (4 + 8) * drawn * min(k, n or 1)
-        if needed > free:
-            sizes = f"--n {n}" if n else f"--data {settings.data}"
-            raise CodesError(
-                f"{sizes} --queries {settings.queries} -k {k} --bits {bits or 'all'} needs "
-                f"{max(needed >> 30, 1):,} GiB of memory, of which {free / 2**30:,.1f} GiB are free"
-            )
+        sizes = f"--n {n}" if n else f"--data {settings.data}"
+        what = f"{sizes} --queries {settings.queries} -k {k} --bits {bits or 'all'}"
+        require_room(needed, what, "ask for fewer codes, queries or neighbours")
 
 
 def _of_one_size(settings: Settings, bits: int | None, n: int | None) -> Iterator[Case]:

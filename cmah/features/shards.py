@@ -294,6 +294,30 @@ def in_shards(
     """
     parts: list[np.ndarray] = [np.zeros((0, width), np.float32)]
     left_out: LeftOut = []
+    for _, _, rows, more in each_shard(shards, name, count, width, compute, bar):
+        parts.append(rows)
+        left_out += more
+    return _joined(parts), left_out
+
+
+def each_shard(
+    shards: Shards | None,
+    name: str,
+    count: int,
+    width: int,
+    compute: Callable[[int, int], Iterator[Piece]],
+    bar: Lines[int] | None = None,
+) -> Iterator[tuple[int, int, np.ndarray, LeftOut]]:
+    """The rows of `in_shards`, a shard at a time; arguments as there.
+
+    Yields:
+        (position of the shard's first item, number of its items, rows, what was left out).
+
+    Examples:
+        >>> compute = lambda begin, end: iter([(np.zeros((end - begin, 2), np.float32), [], end)])
+        >>> [(first, count) for first, count, _, _ in each_shard(None, "image", 5000, 2, compute)]
+        [(0, 4096), (4096, 904)]
+    """
     for first in range(0, count, SHARD):
         end = min(first + SHARD, count)
 
@@ -306,18 +330,20 @@ def in_shards(
                 yield rows, [(position - first, reason) for position, reason in more], stop - first
 
         if shards is None:
+            parts: list[np.ndarray] = [np.zeros((0, width), np.float32)]
+            missing: LeftOut = []
             for rows, more, _ in shifted(0):
                 parts.append(rows)
-                left_out += [(first + position, reason) for position, reason in more]
+                missing += more
+            whole = _joined(parts)
         else:
             shard = shards.get(f"{name}-{first:09d}", end - first, shifted)
-            parts.append(shard.load())
-            left_out += [(first + position, reason) for position, reason in shard.left_out]
+            whole, missing = shard.load(), shard.left_out
         if bar is not None:
             bar.skip(end - bar.n)
+        yield first, end - first, whole, [(first + position, reason) for position, reason in missing]
     if bar is not None:
         bar.close()
-    return _joined(parts), left_out
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from cmah.codes import BinaryCodes, Embeddings, write_codes
 from cmah.codes.code_files import Format
 from cmah.errors import CmahError
 from cmah.features.shards import Shards
-from cmah.files import atomic_path, digest, locked
+from cmah.files import atomic_paths, digest, locked
 
 FOLDER = ".export"  # within the folder of the output, while an export is at work or was stopped
 
@@ -71,10 +71,6 @@ def write_together(files: Sequence[tuple[Path, BinaryCodes | Embeddings, Format]
         >>> Path("image.npz").read_bytes() == Path("shape.npz").read_bytes()
         True
     """
-    with ExitStack() as stack:
-        for path, rows, form in files:
-            temporary = stack.enter_context(atomic_path(path))
-            try:
-                write_codes(rows, temporary, form)
-            except CmahError as error:
-                raise CmahError(str(error).replace(str(temporary), str(path))) from None
+    with atomic_paths([path for path, _, _ in files]) as parts:
+        for part, (_, rows, form) in zip(parts, files, strict=True):
+            write_codes(rows, part, form)

@@ -196,13 +196,11 @@ def left_out(whole: Dataset, data: Dataset) -> str:
 
 def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -> list[Any]:
     """What changes with whatever the outputs of an export depend on."""
-    model = encoder.model
-    settings = [model.views, model.views_from, model.view_group, model.points, model.image_size]
     shapes = [[shape.shape_id, *file_states(data, [shape.points])] for shape in data.shapes]
-    place = [encoder.space, encoder.device.type, framing.key, encoder.framing.key, per_view]
     return [
-        *place,
-        settings,
+        *encoder.key,
+        framing.key,
+        per_view,
         [image.image_id for image in data.images],
         image_states(data, data.images),
         shapes,

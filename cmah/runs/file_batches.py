@@ -13,6 +13,7 @@ from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
+from cmah.files import Skipped
 from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
@@ -26,7 +27,7 @@ SAMPLED = 4  # times as many points as the model takes are sampled on a mesh
 Modality = Literal["image", "shape"]
 
 
-class QueryBatches:
+class FileBatches:
     """Pictures, meshes and point clouds in batches of one kind each: first the pictures, then the shapes.
 
     Iterating yields ("image", uint8 [b, 3 or 4, s, s], positions in `files`) or ("shape", named tensors as
@@ -40,7 +41,7 @@ class QueryBatches:
         >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
         >>> files = ["demo/meshes/chair/chair_000.obj", "demo/none.jpg"]
         >>> files += ["demo/dataset/renders/chair.chair_000.obj/00.jpg", "demo/summary.json"]
-        >>> batches = QueryBatches([Path(file) for file in files], model)
+        >>> batches = FileBatches([Path(file) for file in files], model)
         >>> [(modality, positions) for modality, _, positions in batches]
         [('image', [2]), ('shape', [0])]
         >>> [(position, reason.partition(" (")[0]) for position, reason in batches.skipped]
@@ -90,12 +91,18 @@ class QueryBatches:
         batches = ImageBatches(
             pictures, self.model.image_size, BATCH, self.workers, self.framing, self.model.masks
         )
-        kept: set[int] = set()
+        at = told = 0
         for batch, positions in batches:
-            kept.update(positions)
+            stop = at + len(positions) + len(batches.skipped) - told
+            missing = sorted({*range(at, stop)} - {*positions})
+            self._leave_out([places[i] for i in missing], batches.skipped[told:])
+            at, told = stop, len(batches.skipped)
             yield "image", batch["image"], [places[i] for i in positions]
-        missing = [i for place, i in enumerate(places) if place not in kept]
-        self.skipped += [(i, reason) for i, (_, reason) in zip(missing, batches.skipped, strict=True)]
+        self._leave_out(places[at:], batches.skipped[told:])
+
+    def _leave_out(self, positions: list[int], skipped: Skipped) -> None:
+        """Note pictures that could not be read, as soon as that is known."""
+        self.skipped += [(i, reason) for i, (_, reason) in zip(positions, skipped, strict=True)]
 
     def _shapes(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """The position and the tensors of each mesh and point cloud."""

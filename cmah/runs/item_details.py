@@ -5,9 +5,9 @@ not show.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cmah.data.mesh_sources import mesh_folders
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import path_of_name, refuse_url
 from cmah.files import read_json, require_file
@@ -94,22 +94,21 @@ class ItemDetails:
         return self._all_images
 
 
-def mesh_folders(root: str | Path) -> Sequence[Mapping[str, str]]:
+def mesh_folders_of(root: str | Path) -> list[dict[str, str]]:
     """The folders of meshes that a dataset was prepared from, each with "path" and "prefix".
 
     Args:
         root: the dataset folder; one that is not there, or was made otherwise, gives none.
 
     Examples:
-        >>> mesh_folders("no such folder")
+        >>> mesh_folders_of("no such folder")
         []
     """
     try:
         header = read_json(Path(root) / "dataset.json")
-        folders = header["prepared"]["folders"]
-        return [{"path": str(folder["path"]), "prefix": str(folder.get("prefix", ""))} for folder in folders]
-    except (CmahError, KeyError, TypeError, AttributeError):
+    except CmahError:
         return []
+    return mesh_folders(header.get("prepared") if isinstance(header, dict) else None)
 
 
 def _file_root(root: Path) -> Path:

@@ -10,7 +10,7 @@ from cmah.data.images import PICTURE_SUFFIXES
 from cmah.errors import CmahError
 from cmah.file_names import readable_name, refuse_url
 from cmah.meshes import MESH_SUFFIXES
-from cmah.preparing.shape_ids import shape_id_of
+from cmah.preparing.shape_ids import shape_id_in, shape_id_of
 
 Files = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -95,18 +95,8 @@ def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str
     name = readable_name(path)
     if not is_mesh(path):
         return QueryFile(path, name, name)
-    shape_id = _shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
+    shape_id = shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
     return QueryFile(path, name, shape_id)
-
-
-def _shape_id_in(folders: Sequence[Mapping[str, str]], path: Path) -> str | None:
-    """The id that `prepare` gives the mesh at a path in one of its folders; None in none of them."""
-    resolved = path.resolve()
-    for folder in sorted(folders, key=lambda each: -len(each["path"])):
-        if resolved.is_relative_to(folder["path"]):
-            relative = shape_id_of(resolved.relative_to(folder["path"]).as_posix())
-            return f"{folder['prefix']}.{relative}" if folder["prefix"] else relative
-    return None
 
 
 def _inside(folder: Path) -> list[str]:

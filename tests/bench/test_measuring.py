@@ -88,9 +88,9 @@ def test_without_numba(monkeypatch):
         ({"n": (10**30,)}, r"n is 1000000000000000000000000000000, expected 1 to 10\^18"),
         ({"k": (10**30,)}, r"expected 1 to 10\^18"),
         ({"queries": 10**400}, r"number of queries is 10+, expected 1 to 10\^18"),
-        ({"n": (10**14,)}, "--n 100000000000000 .* needs 1,490,116 GiB of memory, of which .* are free"),
-        ({"queries": 10**14}, "--queries 100000000000000 .* GiB of memory"),
-        ({"k": (10**9,), "n": (10**9,), "queries": 10**6}, "-k 1000000000 .* GiB of memory"),
+        ({"n": (10**14,)}, "--n 100000000000000 .* need 1,600.0 TB of memory, .* are available"),
+        ({"queries": 10**14}, "--queries 100000000000000 .* TB of memory"),
+        ({"k": (10**9,), "n": (10**9,), "queries": 10**6}, "-k 1000000000 .* TB of memory"),
     ],
 )
 def test_sizes_beyond_the_machine_are_refused_beforehand(settings, message):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cmah.cli import options
+from cmah.cli.main import COMMANDS, group
 from cmah.cli.options import Numbers
 
 
@@ -79,3 +80,21 @@ def test_an_empty_path_and_nan_are_refused() -> None:
     assert "an empty text, expected a path" in run([""]).output
     assert "nan, expected a number" in run(["here", "--part", "nan"]).output
     assert "not in the range" in run(["here", "--part", "inf"]).output
+
+
+def test_a_url_is_refused_as_any_path_of_any_command() -> None:
+    url, refused = "https://example.org/shapes.zip", []
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        before: list[str] = []
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path):  # FILES of search are skipped one by one
+                option = [parameter.opts[0]] if isinstance(parameter, click.Option) else before
+                result = CliRunner().invoke(group, [name, *option, *[url] * max(1, parameter.nargs)])
+                assert result.exit_code == 2, (name, parameter, result.output)
+                assert f"{url}: a URL, expected a path; download it first" in result.output, (name, parameter)
+                refused.append(f"{name} {parameter.opts[0]}")
+            if isinstance(parameter, click.Argument):
+                before.append("x")
+    assert {"prepare meshes", "prepare out", "export run", "eval --json", "search --files-from"} <= {*refused}

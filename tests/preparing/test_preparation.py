@@ -135,11 +135,11 @@ def test_a_prefix_is_remembered(call: Any, a: Path, tmp_path: Path, workers: Qui
     ):
         with pytest.raises(CmahError, match=f"{folder}: was prepared {had}"):
             call(folder, prefix=prefix)
+    put(a, **{"chair_one": "x"})
+    (a / "o").mkdir()
+    (a / "o/chair.one.obj").write_text("z")  # its id is another: a dot within a name becomes "_"
+    put(a, o_chair_one="clash")
     with pytest.raises(CmahError, match="rename one of them"):  # its prefix can no longer be chosen
-        put(a, **{"chair_one": "x"})
-        (a / "o").mkdir()
-        (a / "o/chair.one.obj").write_text("z")  # its id is another: a dot within a name becomes "_"
-        put(a, o_chair_one="clash")
         call(a)
 
 
@@ -342,12 +342,12 @@ def test_rows_that_prepare_did_not_make_stay(call: Any, a: Path, b: Path, tmp_pa
     assert tree(tmp_path / "out") == before
     dataset = call(a, split_fractions=(0.0, 0.0, 1.0))  # a photo of a shape follows it
     assert [image.split for image in dataset.images[-3:]] == ["test", "test", "val"]
+    put(a, x="1")
+    (a / "x.obj").rename(a / "mine.obj")
+    dataset.shapes[-1] = replace(mine, shape_id="mine.obj")
+    dataset.images[-1] = replace(dataset.images[-1], shape_id="mine.obj")
+    dataset.write()
     with pytest.raises(CmahError, match=r"mine\.obj and a shape that prepare did not make have"):
-        put(a, x="1")
-        (a / "x.obj").rename(a / "mine.obj")
-        dataset.shapes[-1] = replace(mine, shape_id="mine.obj")
-        dataset.images[-1] = replace(dataset.images[-1], shape_id="mine.obj")
-        dataset.write()
         call(a)
 
 

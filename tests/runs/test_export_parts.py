@@ -14,7 +14,7 @@ from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.features import shards
 from cmah.files import locked
-from cmah.runs import encoder as encoder_module
+from cmah.runs import dataset_outputs
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
 from cmah.runs.shape_batches import ShapeBatches
@@ -23,7 +23,7 @@ from cmah.runs.shape_batches import ShapeBatches
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(shards, "SHARD", 8)
-    monkeypatch.setattr(encoder_module, "BATCH", 4)
+    monkeypatch.setattr(dataset_outputs, "BATCH", 4)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_what_shape_batches_leave_out_is_told_as_it_is_noticed(toy_run, data):
 
 def test_shapes_seen_by_views_are_kept_in_parts(toy_run, data, tmp_path, monkeypatch):
     """A stand-in for a model that sees views: only what nothing was left out of is kept."""
-    monkeypatch.setattr(encoder_module, "VIEWED", 4)
+    monkeypatch.setattr(dataset_outputs, "VIEWED", 4)
     encoder, dataset = Encoder.load(toy_run), Dataset.read(data)
     seen = []
 
@@ -167,12 +167,13 @@ def test_shapes_seen_by_views_are_kept_in_parts(toy_run, data, tmp_path, monkeyp
             self.skipped = [("box05", "no view")] * (len(kept) < len(self.shapes))
             yield {"points": torch.zeros(len(kept), 32, 3)}, kept
 
-    monkeypatch.setattr(encoder_module, "ShapeBatches", Views)
+    monkeypatch.setattr(dataset_outputs, "ShapeBatches", Views)
     ones = np.ones((4, 16), np.float32)
     monkeypatch.setattr(Encoder, "outputs", lambda self, _, batches: ones[: len(batches[0]["points"])])
     monkeypatch.setattr(encoder.model, "shape_input", "views", raising=False)
     keep = shards.Shards(tmp_path / "parts", None)
-    results = [encoder._shape_outputs(dataset, dataset.shapes, [], None, 0, "", keep) for _ in range(2)]
+    rows = dataset_outputs.ShapeRows(dataset.shapes, [], [], [])
+    results = [dataset_outputs.shape_outputs(encoder, dataset, rows, keep=keep) for _ in range(2)]
     assert seen == [4, 4, 4, 4]  # the second time only the part with the broken one
     for outputs, kept, skipped in results:
         assert (outputs.shape, len(kept), skipped) == ((11, 16), 11, [("box05", "no view")])

@@ -111,7 +111,7 @@ def test_shapes_that_share_their_codes_are_told(toy, toy_run, tmp_path, monkeypa
                 np.uint8
             )
 
-        monkeypatch.setattr(Encoder, "_packed", packed)
+        monkeypatch.setattr(Encoder, "packed", packed)
         export(toy_run, toy, tmp_path / name, split="all", workers=0, report=lines.append)
     (line,) = (line for line in lines if "different codes" in line)
     assert line.startswith("warning: 24 shapes have only 1 different codes, so many will be found together")

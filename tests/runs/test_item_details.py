@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cmah.errors import CmahError, DatasetError
-from cmah.runs.item_details import ItemDetails, mesh_folders
+from cmah.runs.item_details import ItemDetails, mesh_folders_of
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ def test_no_dataset(tmp_path):
 
 
 def test_folders_of_meshes(root):
-    assert mesh_folders(root) == mesh_folders(root / "none") == []
-    header = {"prepared": {"folders": [{"path": "/a"}, {"path": "/b", "prefix": "new"}]}}
+    assert mesh_folders_of(root) == mesh_folders_of(root / "none") == []
+    header = {"prepared": {"folders": [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]}}
     (root / "dataset.json").write_text(json.dumps(header))
-    assert mesh_folders(root) == [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]
+    assert mesh_folders_of(root) == [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]
     for wrong in (
         '{"prepared": {"folders": 7}}',
         '{"prepared": [1]}',
@@ -102,4 +102,4 @@ def test_folders_of_meshes(root):
         '{"prepared": {"folders": [7]}}',
     ):
         (root / "dataset.json").write_text(wrong)
-        assert mesh_folders(root) == []
+        assert mesh_folders_of(root) == []

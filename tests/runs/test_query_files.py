@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cmah.errors import CmahError
-from cmah.runs.query_files import query_files, read_list
+from cmah.file_names import readable_name
+from cmah.preparing.shape_ids import find_meshes
+from cmah.runs.query_files import is_mesh, query_files, read_list
 
 
 @pytest.fixture
@@ -60,6 +62,23 @@ def test_meshes_have_the_ids_that_prepare_gives_them(folder):
     prepared = [{"path": top, "prefix": ""}, {"path": f"{top}/toys/b", "prefix": "new"}]
     assert ids("toys", prepared) == ["new.a.obj"]  # the innermost counts
     assert ids("toys", [{"path": f"{top}/other", "prefix": ""}]) == ["b.a.obj"]
+
+
+def test_ids_equal_those_of_prepare_whatever_the_files_are_called(folder):
+    Path("toys/linked.off").symlink_to(folder / "toys/b/a.obj")  # a link keeps its own name
+    for name in ("toys/no 7.GLB", os.fsdecode(b"toys/b/caf\xe9.obj"), "toys/train/chair/x.stl"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("elsewhere").symlink_to("toys", target_is_directory=True)
+    prepared = [{"path": f"{folder.resolve()}/toys", "prefix": "p"}]
+    sources = find_meshes("toys")
+    assert len(sources) == 5
+    for source in sources:
+        for path in (source.path, source.path.absolute(), Path("elsewhere", source.path.relative_to("toys"))):
+            assert [file.shape_id for file in query_files(path)[0]] == [readable_name(path)]
+            assert [file.shape_id for file in query_files(path, prepared)[0]] == [f"p.{source.shape_id}"]
+    ids = [file.shape_id for file in query_files("toys")[0] if is_mesh(file.path)]
+    assert ids == [source.shape_id for source in sources]
 
 
 def test_lists_of_files(tmp_path, monkeypatch):

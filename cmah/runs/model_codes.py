@@ -1,0 +1,82 @@
+"""The real outputs of a trained model for batches of images and shapes, and the codes and embeddings made of them."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.posthoc import PostHocHash
+from cmah.errors import RunError
+from cmah.features.inference import in_batches
+from cmah.models.encoder_model import EncoderModel
+from cmah.runs.run_folder import MODALITIES
+
+
+class ModelCodes:
+    """A trained model on a device, with what its outputs are made codes of.
+
+    Attributes:
+        model: the network.
+        device: where it is.
+        space: names the model; codes of different spaces are not comparable.
+        fitted: where the model has learned no codes, the hash that makes them of its embeddings; None before it is
+            fitted.
+
+    Examples:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
+        >>> encoder = ModelCodes(model, "cpu", space="demo")
+        >>> outputs = encoder.outputs("shape", [{"points": torch.rand(3, model.points, 3)}])
+        >>> encoder.codes(outputs, "shape").bits, encoder.packed(outputs, "shape").shape
+        (64, (3, 8))
+    """
+
+    def __init__(
+        self, model: EncoderModel, device: torch.device | str, space: str, fitted: PostHocHash | None = None
+    ) -> None:
+        self.model, self.device, self.space, self.fitted = model, torch.device(device), space, fitted
+
+    def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
+        """Real outputs of the model, float32 [n, width].
+
+        Args:
+            inputs: what `batches` holds.
+            batches: images (uint8 [b, 3, s, s], with masks [b, 4, s, s]), what a frozen image encoder made of them
+                (float32 [b, d]), or shapes (named tensors, see `EncoderModel.encode_shapes`).
+        """
+        network: Any = self.model
+        encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
+        what = f"outputs of the model for {inputs}s"
+        return in_batches(
+            getattr(network, encode[inputs]), batches, self.device, self.model.width, network, what
+        )
+
+    def codes(self, outputs: np.ndarray, modality: str, **columns: Any) -> BinaryCodes:
+        """The codes of real outputs [n, width] of "image" or "shape", with more columns such as `ids`."""
+        lengths = self.model.code_lengths
+        packed = self.packed(outputs, modality)
+        return BinaryCodes.from_packed(
+            packed, lengths[-1], lengths, space=self.space, modality=modality, **columns
+        )
+
+    def packed(self, outputs: np.ndarray, modality: str) -> np.ndarray:
+        """The bits of codes of real outputs, uint8 [n, bytes]: the signs of the model's, or those of a fitted hash.
+
+        Args:
+            outputs: float32 [n, width].
+            modality: "image" or "shape".
+
+        Raises:
+            RunError: if there is neither yet.
+        """
+        if self.model.learned_codes:
+            return np.packbits(self.model.code_outputs(outputs) >= 0, axis=1)
+        if self.fitted is None:
+            raise RunError(
+                "the run has no hash.npz yet, from which its codes come: let the training end (cmah train … "
+                "--resume), or export --embeddings"
+            )
+        rows = Embeddings(embeddings=self.model.embeddings(outputs))
+        return self.fitted.encode(rows, MODALITIES.index(modality)).packed
