@@ -19,8 +19,6 @@ Picture = str | Path | PIL.Image.Image | np.ndarray
 MAX_PIXELS = 64_000_000
 # These cover cameras, scanners and the web; some of the other formats that Pillow reads run programs (EPS)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-# By these a query file is taken to be a picture; what its bytes are decides how it is read
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 ORIENTATION = 0x0112  # tag of EXIF; what turns a picture upright, by its value

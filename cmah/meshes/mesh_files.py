@@ -47,11 +47,11 @@ def read_parts(
         [(12, [1.0, 0.0, 0.0, 1.0]), (12, [0.0, 0.0, 1.0, 1.0])]
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in MESH_SUFFIXES:
-        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(MESH_SUFFIXES)})")
     if not path.is_file():
         raise CmahError(f"{path}: no such file")
+    suffix = _format_of(path)
+    if suffix not in MESH_SUFFIXES:
+        raise CmahError(f"{path}: not a mesh file that can be read (expected {', '.join(MESH_SUFFIXES)})")
     if path.stat().st_size == 0:
         raise CmahError(f"{path}: the file is empty")
     reader = {".obj": read_obj, ".off": read_off, ".ply": read_ply, ".stl": read_stl}.get(suffix, read_gltf)
@@ -59,8 +59,9 @@ def read_parts(
     try:
         return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
     except CmahError as error:
-        message = str(error)
-        raise CmahError(message if message.startswith(f"{path}: ") else f"{path}: {message}") from None
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise CmahError(f"{path}: {error}") from None
     except MemoryError:
         raise
     except IndexError:
@@ -68,6 +69,13 @@ def read_parts(
     except Exception as error:  # foreign data: the decoders below raise nearly anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CmahError(f"{path}: not readable as {suffix[1:].upper()} ({reason})") from None
+
+
+def _format_of(path: Path) -> str:
+    """The suffix of the format: by the first bytes where these tell, whatever the file is called."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply"}.get(start, path.suffix.lower())
 
 
 def _short_remarks(remarks: list[str]) -> Callable[[str], None]:

@@ -67,7 +67,7 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
     parts = [_used_vertices(part) for part in parts]
     vertices = _normalised(np.concatenate([part.vertices for part in parts]), path)
     if up_axis == "z":
-        vertices = _z_up_to_y_up(vertices)
+        vertices = z_up_to_y_up(vertices)
     counts = [len(part.vertices) for part in parts]
     offsets = np.cumsum([0, *counts[:-1]])
     faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
@@ -87,7 +87,7 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
         alphas.append(vertex_rgba[:, 3].min())
     normals = _joined([part.normals for part in parts], counts, 3, np.nan)
     if normals is not None and up_axis == "z":
-        normals = _z_up_to_y_up(normals)
+        normals = z_up_to_y_up(normals)
     face_normals = (across / np.maximum(doubled, 1e-300)[:, None]).astype(np.float32)
     mesh = Mesh(
         vertices.astype(np.float32),
@@ -168,9 +168,15 @@ def _normalised(vertices: np.ndarray, path: str | Path) -> np.ndarray:
     return centred / np.sqrt(np.einsum("ij,ij->i", centred, centred).max())
 
 
-def _z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
-    """Rotate by -90 degrees about x."""
-    return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+def z_up_to_y_up(vectors: np.ndarray) -> np.ndarray:
+    """Rotate by -90 degrees about x; columns after the third, such as colours, stay.
+
+    Examples:
+        >>> z_up_to_y_up(np.array([[1, 2, 3, 0.5]])).tolist()
+        [[1.0, 3.0, -2.0, 0.5]]
+    """
+    turned = np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+    return np.concatenate([turned, vectors[:, 3:]], axis=1)
 
 
 def _smooth(normals: np.ndarray | None, faces: np.ndarray, face_normals: np.ndarray) -> np.ndarray:

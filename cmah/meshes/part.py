@@ -5,10 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from cmah.errors import CmahError
+
 # the grey, in 0..1, of a surface without a colour
 DEFAULT_GREY = 0.7
 # least opacity of a material: window panes and glasses stay visible; 0 is taken for opaque, as exporters write it
 LEAST_OPACITY = 0.35
+
+
+class NoFaces(CmahError):
+    """A file that has points and no faces: a point cloud."""
 
 
 @dataclass

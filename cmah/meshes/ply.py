@@ -16,7 +16,7 @@ from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
 from cmah.meshes.mesh_resources import open_texture
 from cmah.meshes.mesh_text import grouped, runs
-from cmah.meshes.part import Part
+from cmah.meshes.part import NoFaces, Part
 from cmah.meshes.ply_elements import PlyContent, read_elements
 from cmah.meshes.ply_header import Element
 from cmah.meshes.polygons import triangulate
@@ -79,7 +79,7 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         raise CmahError(f"{path}: no vertices (expected an element vertex with the properties x, y and z)")
     faces = _faces(path, content, remark)
     if faces is None:
-        raise CmahError(f"{path}: no faces (it is a cloud of {vertex.count} points)")
+        raise NoFaces(f"{path}: no faces (it is a cloud of {vertex.count} points)")
     if content.left_over:
         remark("data after the last element not read")
     if len(faces.corners) and not 0 <= faces.corners.min() <= faces.corners.max() < len(points):

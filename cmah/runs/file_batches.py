@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from cmah.data.encoding_batches import ImageBatches
+from cmah.data.file_kinds import FileKind, kind_of_file
 from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
 from cmah.files import Skipped
-from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
-from cmah.runs.query_files import is_mesh, is_picture
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save
@@ -70,9 +69,11 @@ class FileBatches:
         few = 0 if len(files) < FEW else min(available_cores(), MOST_WORKERS)
         self.workers = few if workers is None else workers
         self.skipped: list[tuple[int, str]] = []
+        self._kinds: list[FileKind | CmahError] = []
 
     def __iter__(self) -> Iterator[tuple[Modality, Any, list[int]]]:
         self.skipped.clear()
+        self._kinds = [_kind_of(path) for path in self.files]
         yield from self._pictures()
         positions: list[int] = []
         shapes: list[dict[str, Tensor]] = []
@@ -86,7 +87,7 @@ class FileBatches:
             yield "shape", _stacked(shapes), positions
 
     def _pictures(self) -> Iterator[tuple[Modality, Tensor, list[int]]]:
-        places = [i for i, path in enumerate(self.files) if is_picture(path)]
+        places = [i for i, kind in enumerate(self._kinds) if kind == "picture"]
         pictures = [PictureFile(self.files[i]) for i in places]
         batches = ImageBatches(
             pictures, self.model.image_size, BATCH, self.workers, self.framing, self.model.masks
@@ -106,11 +107,13 @@ class FileBatches:
 
     def _shapes(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """The position and the tensors of each mesh and point cloud."""
-        meshes = [i for i, path in enumerate(self.files) if is_mesh(path)]
-        for position, path in enumerate(self.files):
-            if is_mesh(path) or is_picture(path):
+        meshes = [i for i, kind in enumerate(self._kinds) if kind == "mesh"]
+        for position, (path, kind) in enumerate(zip(self.files, self._kinds, strict=True)):
+            if kind in ("mesh", "picture"):
                 continue
             try:
+                if isinstance(kind, CmahError):
+                    raise kind
                 yield position, self._cloud(path)
             except CmahError as error:
                 self.skipped.append((position, str(error)))
@@ -132,10 +135,6 @@ class FileBatches:
                 yield meshes[place], self._mesh(arrays)
 
     def _cloud(self, path: Path) -> dict[str, Tensor]:
-        if path.suffix.lower() != ".npy":
-            raise CmahError(
-                f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)"
-            )
         if self.model.views:
             raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
         return {"points": cloud_tensor(load_points_file(path, self.up), self.model)}
@@ -170,6 +169,14 @@ def cloud_tensor(points: np.ndarray, model: EncoderModel) -> Tensor:
         (1, 512, 3)
     """
     return torch.from_numpy(model_input(points, model.points, model.colours))[None]
+
+
+def _kind_of(path: Path) -> FileKind | CmahError:
+    """What a file is, or why that cannot be told."""
+    try:
+        return kind_of_file(path)
+    except CmahError as error:
+        return error
 
 
 def _stacked(shapes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmah.data.images import PICTURE_SUFFIXES
+from cmah.data.file_kinds import PICTURE_SUFFIXES, kind_of_file
 from cmah.errors import CmahError
 from cmah.file_names import readable_name, refuse_url
 from cmah.meshes import MESH_SUFFIXES
@@ -93,7 +93,11 @@ def _each(files: Files) -> Iterable[str | Path]:
 
 def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str | None = None) -> QueryFile:
     name = readable_name(path)
-    if not is_mesh(path):
+    try:
+        mesh = kind_of_file(path) == "mesh"
+    except CmahError:  # said when the file is read
+        mesh = False
+    if not mesh:
         return QueryFile(path, name, name)
     shape_id = shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
     return QueryFile(path, name, shape_id)
@@ -126,7 +130,7 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is taken for a picture, by its suffix.
+    """Whether a file in a folder is taken for a picture, by its suffix.
 
     Examples:
         >>> is_picture(Path("photo.JPG")), is_picture(Path("chair.obj"))
@@ -136,7 +140,7 @@ def is_picture(path: Path) -> bool:
 
 
 def is_mesh(path: Path) -> bool:
-    """Whether a file is taken for a mesh, by its suffix.
+    """Whether a file in a folder is taken for a mesh, by its suffix.
 
     Examples:
         >>> is_mesh(Path("photo.jpg")), is_mesh(Path("chair.OBJ"))

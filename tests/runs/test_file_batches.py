@@ -1,0 +1,42 @@
+"""Files of every kind as a model takes them."""
+
+import numpy as np
+import PIL.Image
+import torch
+
+from cmah.runs.encoder import Encoder
+from cmah.runs.file_batches import FileBatches
+
+
+def test_files_are_told_by_their_bytes_and_ply_clouds_are_clouds(tmp_path, toy_run):
+    model = Encoder.load(toy_run, device="cpu").model
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "photo.jfif", format="JPEG")
+    PIL.Image.new("RGB", (8, 8), "red").save(tmp_path / "photo", format="PPM")
+    points = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    header = f"ply\nformat ascii 1.0\nelement vertex {len(points)}\n"
+    header += "".join(f"property float {name}\n" for name in "xyz") + "end_header\n"
+    (tmp_path / "cloud.ply").write_text(
+        header + "\n".join(" ".join(map(repr, row)) for row in points.tolist())
+    )
+    np.save(tmp_path / "cloud.npy", points)
+    names = ["photo.jfif", "photo", "cloud.ply", "cloud.npy"]
+    for up in ("y", "z"):
+        batches = FileBatches([tmp_path / name for name in names], model, up=up)
+        taken = list(batches)
+        assert batches.skipped == []
+        assert sorted(position for _, _, positions in taken for position in positions) == [0, 1, 2, 3]
+        clouds = {
+            names[position]: batch["points"][row]
+            for kind, batch, positions in taken
+            for row, position in enumerate(positions)
+            if kind == "shape"
+        }
+        assert torch.allclose(clouds["cloud.ply"], clouds["cloud.npy"], atol=1e-6)
+
+
+def test_a_cloud_with_a_hole_in_its_numbers_is_refused(tmp_path, toy_run):
+    header = "ply\nformat ascii 1.0\nelement vertex 2\n" + "".join(f"property float {c}\n" for c in "xyz")
+    (tmp_path / "a.ply").write_text(header + "end_header\n0 0 0\nnan 0 0\n")
+    batches = FileBatches([tmp_path / "a.ply"], Encoder.load(toy_run, device="cpu").model)
+    assert list(batches) == []
+    assert "point 1 has a value that is not finite" in batches.skipped[0][1]
