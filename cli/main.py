@@ -14,7 +14,7 @@ import click
 
 import cmah
 from cmah.cli.options import strict
-from cmah.cli.stopping import ARGUMENTS, CAN_RESUME, STATUS, Stopping, stopped
+from cmah.cli.stopping import ARGUMENTS, CAN_RESUME, HAS_KEPT, STATUS, Stopping, stopped
 from cmah.progress import say
 
 COMMANDS = {
@@ -67,7 +67,8 @@ class LazyGroup(click.Group):
             # an error after the signal is its consequence, such as that of a worker that got it too
             if not isinstance(error, KeyboardInterrupt) and stopping.since is None:
                 raise
-            say(stopped(ctx.meta[ARGUMENTS], resume=ctx.meta.get(CAN_RESUME, bool)()))
+            resume, kept = ctx.meta.get(CAN_RESUME, bool), ctx.meta.get(HAS_KEPT, lambda: True)
+            say(stopped(ctx.meta[ARGUMENTS], resume=resume(), kept=kept()))
             sys.exit(STATUS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from cmah.cli import options
+from cmah.cli.stopping import HAS_KEPT
 
 
 @click.command("search")
@@ -141,6 +142,8 @@ def search(
     The queries are FILES (photos, meshes, or point clouds as .npy), which the networks of --run encode, or the codes of
     the file --codes. A folder among FILES stands for all pictures and meshes in it and below it.
     """
+    shared = click.get_current_context().meta
+    shared[HAS_KEPT] = bool  # nothing yet
     given = bool(files) or file_list is not None
     _check_options(codes_path, run, given, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
     _check_ways(radius, together, by, per_shape, database)
@@ -176,10 +179,14 @@ def search(
             from cmah.runs.query_files import read_list
 
             every += read_list(file_list)
+        from cmah.runs.search_parts import SearchParts
+
+        parts = SearchParts()
+        shared[HAS_KEPT] = lambda: parts.kept
         _, skipped = search_files(
             index_path, run, every, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
             up=up, device=device, workers=workers, verify=verify, database=database, dataset=dataset, sheet=sheet,
-            reranking=reranking, report=report, write=writer.add,
+            reranking=reranking, report=report, write=writer.add, parts=parts,
         )  # fmt: skip
     # an ordinary search prints what it printed before there were others
     ways: dict[str, object] = {}

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-# keys of click's shared dictionary: the command line, and a function that says whether --resume goes on from here
-ARGUMENTS, CAN_RESUME = "cmah.arguments", "cmah.can_resume"
+# keys of click's shared dictionary: the command line, a function that says whether --resume goes on from here, and one
+# that says whether a command of `GOES_ON` has kept anything
+ARGUMENTS, CAN_RESUME, HAS_KEPT = "cmah.arguments", "cmah.can_resume", "cmah.has_kept"
 STATUS = 130  # what shells expect after Ctrl-C
 TWICE = 1.0  # seconds within which a second signal is the same wish: some tools send it to a process and to its group
 # commands that keep what they have done, and go on from there when they are given again
-GOES_ON = ("demo", "prepare", "train", "export", "landmarks")
+GOES_ON = ("demo", "prepare", "train", "export", "search", "landmarks")
 
 
 class Stopping:
@@ -53,12 +54,13 @@ class Stopping:
             os.kill(self._process, number)
 
 
-def stopped(arguments: list[str], *, resume: bool = False) -> str:
+def stopped(arguments: list[str], *, resume: bool = False, kept: bool = True) -> str:
     """The line that a stopped command ends with.
 
     Args:
         arguments: of the command line, without `cmah`.
         resume: whether the command that goes on has --resume.
+        kept: whether a command that goes on has kept anything so far.
 
     Examples:
         >>> stopped(["train", "my shapes", "--out", "run"], resume=True)
@@ -70,4 +72,4 @@ def stopped(arguments: list[str], *, resume: bool = False) -> str:
     if resume and "--resume" not in arguments:
         arguments = [*arguments, "--resume"]
     command = shlex.join(["cmah", *arguments])
-    return f"stopped; {command} {'goes on from here' if name in GOES_ON else 'starts anew'}"
+    return f"stopped; {command} {'goes on from here' if kept and name in GOES_ON else 'starts anew'}"

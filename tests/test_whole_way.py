@@ -121,7 +121,7 @@ def test_hashing_embeddings_gives_the_same_codes(tmp_path, capsys):
 def test_a_search_prints_the_same_json(golden, arguments, capsys, monkeypatch):
     monkeypatch.chdir(GOLDEN)
     # that dataset is gone, as it is on another machine, unless something lies at its path
-    monkeypatch.setattr("cmah.runs.searching.dataset_of_run", lambda run: "")
+    monkeypatch.setattr("cmah.runs.item_search.dataset_of_run", lambda run: "")
     assert printed(capsys, "search", *arguments, "--json") == (GOLDEN / golden).read_text()
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cmah.data.dataset import Dataset, Image
@@ -46,11 +47,22 @@ def file_states(dataset: Dataset, names: Sequence[str]) -> list[Any]:
         >>> file_states(Dataset.read("demo/dataset"), ["points/none.npy"])
         [['points/none.npy']]
     """
-    states: list[Any] = []
-    for name in names:
-        try:
-            state = os.stat(dataset.file(name))
-            states.append([name, state.st_size, state.st_mtime_ns])
-        except OSError:
-            states.append([name])
-    return states
+    return [state_of(name, dataset.file(name)) for name in names]
+
+
+def state_of(name: str, path: Path) -> list[Any]:
+    """The name, size in bytes and time in ns of a file; the name alone if it is missing.
+
+    Args:
+        name: what it is called.
+        path: the file.
+
+    Examples:
+        >>> state_of("none.npy", Path("points/none.npy"))
+        ['none.npy']
+    """
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL character in it
+        return [name]
+    return [name, state.st_size, state.st_mtime_ns]

@@ -40,7 +40,7 @@ def picture_batches(
         >>> from cmah.runs.run_folder import RunFolder
         >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
         >>> [tuple(batch.shape) for batch in picture_batches([np.zeros((9, 8, 3), np.uint8)] * 40, model)]
-        [(32, 3, 112, 112), (8, 3, 112, 112)]
+        [(32, 3, 64, 64), (8, 3, 64, 64)]
     """
     squares = (
         image_tensor(_square(number, image, model, framing)) for number, image in enumerate(_pictures(images))

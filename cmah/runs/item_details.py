@@ -111,6 +111,22 @@ def mesh_folders_of(root: str | Path) -> list[dict[str, str]]:
     return mesh_folders(header.get("prepared") if isinstance(header, dict) else None)
 
 
+def dataset_of_run(run: str | Path) -> str:
+    """The dataset folder that a run was trained on, as its config.json names it; "" if it does not.
+
+    Examples:
+        >>> dataset_of_run("demo/run")
+        '...demo/dataset'
+        >>> dataset_of_run("no such run")
+        ''
+    """
+    try:
+        path = read_json(Path(run) / "config.json")["dataset"]["path"]
+    except (CmahError, KeyError, TypeError):  # a run that is none is refused where it is opened
+        return ""
+    return path if isinstance(path, str) else ""
+
+
 def _file_root(root: Path) -> Path:
     """The folder of points and pictures."""
     try:
