@@ -10,7 +10,13 @@ ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 class UnusablePixels(ValueError):
-    """Pixels that have no values of 8 bits."""
+    """Pixels that have no values of 8 bits.
+
+    Examples:
+        >>> eight_bits(PIL.Image.new("F", (1, 1)))
+        Traceback (most recent call last):
+        cmah.pixels.UnusablePixels: floating-point pixels (expected 8 or 16 bits a channel)
+    """
 
 
 def eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:

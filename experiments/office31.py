@@ -17,7 +17,7 @@ import numpy as np
 from two_towers import percent, table
 
 from cmah.data.dataset import Dataset, Image, Shape
-from cmah.data.images import PICTURE_SUFFIXES
+from cmah.data.file_kinds import PICTURE_SUFFIXES
 from cmah.errors import DatasetError
 
 GROUP = 4  # images that stand for the views of a shape

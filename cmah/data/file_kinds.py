@@ -42,8 +42,9 @@ def kind_of_file(path: str | Path) -> FileKind:
         ('picture', 'mesh')
     """
     path = Path(path)
-    require_file(path, "a picture, a mesh or points")
     suffix = path.suffix.lower()
+    picture = suffix in PICTURE_SUFFIXES
+    require_file(path, "expected a picture" if picture else "expected a picture, a mesh or points")
     try:
         with open(path, "rb") as file:
             start = file.read(16)
@@ -56,7 +57,7 @@ def kind_of_file(path: str | Path) -> FileKind:
     if start.startswith(_MESHES) or suffix in MESH_SUFFIXES:
         return "mesh"
     # two letters begin many a text: BM for bitmaps and P1 to P6 for PPM count beside a suffix that is no other's
-    if suffix in PICTURE_SUFFIXES or start[:2] == b"BM" or _is_ppm(start):
+    if picture or start[:2] == b"BM" or _is_ppm(start):
         return "picture"
     if suffix == ".npy":
         return "points"

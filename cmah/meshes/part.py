@@ -14,7 +14,13 @@ LEAST_OPACITY = 0.35
 
 
 class NoFaces(CmahError):
-    """A file that has points and no faces: a point cloud."""
+    """A file that has points and no faces: a point cloud.
+
+    Examples:
+        >>> raise NoFaces("scan.ply: no faces (it is a cloud of 9 points)")
+        Traceback (most recent call last):
+        cmah.meshes.part.NoFaces: scan.ply: no faces (it is a cloud of 9 points)
+    """
 
 
 @dataclass

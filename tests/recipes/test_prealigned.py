@@ -137,7 +137,7 @@ def test_zero_shot_reads_no_more_images_than_the_hash_is_fitted_to(toy, pair, tm
             embedded.extend(image.image_id for image in images)
             return super().embed(dataset, images, **options)
 
-    for user in ("cmah.recipes.two_tower_recipe", "cmah.runs.encoder"):
+    for user in ("cmah.recipes.two_tower_recipe", "cmah.runs.dataset_encoder"):
         monkeypatch.setattr(f"{user}.ImageEmbedder", Counting)
     settings = [*pair, "training.epochs=0", "training.validation_views=1", "training.held_out=0"]
     train(toy, tmp_path / "run", recipe="prealigned", settings=settings)
