@@ -32,7 +32,7 @@ class Fractions(click.ParamType):
 
 
 def _check_elevations(elevations: tuple[float, ...]) -> None:
-    from cmah.preparing.prepare_log import check_elevations
+    from cmah.preparing.prepare_parameters import check_elevations
 
     check_elevations(elevations)
 

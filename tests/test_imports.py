@@ -23,6 +23,7 @@ GROUND = (
     "cache",
     "checks",
     "threads",
+    "worker_process",
     "workers",
     "progress",
     "compiling",

@@ -14,7 +14,8 @@ from cmah.errors import CmahError
 from cmah.files import write_skipped
 from cmah.preparing.announcements import count_shapes, lines_after, lines_before, lines_of_spoilt
 from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder, owner_of
-from cmah.preparing.prepare_log import LOG, Parameters, PrepareLog
+from cmah.preparing.prepare_log import LOG, PrepareLog
+from cmah.preparing.prepare_parameters import Parameters
 from cmah.preparing.prepared_tables import ASIDE, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
 from cmah.progress import progress
