@@ -163,8 +163,8 @@ def prepare(
     listed in OUT/skipped.csv.
     """
     import cmah
-    from cmah.files import read_skipped
     from cmah.preparing.prepared_tables import ids_in_table
+    from cmah.skipped_files import read_skipped
 
     before = ids_in_table(out)
     dataset = cmah.prepare(

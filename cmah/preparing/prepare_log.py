@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from cmah.errors import CmahError
-from cmah.files import atomic_path, locked, parse_json, read_json
+from cmah.files import atomic_path, locked
 from cmah.preparing.prepare_parameters import Parameters, as_options
+from cmah.reading import parse_json, read_json
 from cmah.workers import writing
 
 # ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
