@@ -12,12 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cmah.errors import CmahError
-
-if TYPE_CHECKING:
-    pass
 
 ABANDONED = 3600.0  # seconds after which the temporary file of a process that is dead here is no other machine's either
 
