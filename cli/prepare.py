@@ -32,7 +32,7 @@ class Fractions(click.ParamType):
 
 
 def _check_elevations(elevations: tuple[float, ...]) -> None:
-    from cmah.preparing.prepare_log import check_elevations
+    from cmah.preparing.prepare_parameters import check_elevations
 
     check_elevations(elevations)
 
@@ -163,8 +163,8 @@ def prepare(
     listed in OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
     """
     import cmah
-    from cmah.files import read_skipped
     from cmah.preparing.prepared_tables import ids_in_table
+    from cmah.skipped_files import read_skipped
 
     before = ids_in_table(out)
     dataset = cmah.prepare(

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from cmah.errors import CmahError
-from cmah.files import digest, read_json, sha256, write_json
+from cmah.files import digest, sha256, write_json
 from cmah.progress import say
+from cmah.reading import read_json
 
 FORMAT, VERSION = "cmah-digest", 1
 SETTLED = 2.0  # seconds after which a change of a file cannot leave its times as they are

@@ -15,7 +15,8 @@ from cmah.data.mesh_sources import split_source
 from cmah.demo_page import DIRECTIONS, Maps, map_lines, write_page
 from cmah.errors import CmahError
 from cmah.evaluation import evaluate
-from cmah.files import atomic_path, read_json, write_json
+from cmah.files import atomic_path, write_json
+from cmah.reading import read_json
 from cmah.search import HammingIndex
 
 # What the preset `tiny` needs to learn these shapes within minutes: a shallower network and more, smaller steps.

@@ -49,7 +49,7 @@ def write_page(
         The same searches as lines of text: the query's category, then each hit's with its distance.
 
     Examples:
-        >>> from cmah.files import read_json
+        >>> from cmah.reading import read_json
         >>> summary = read_json("demo/summary.json")
         >>> dataset = Dataset.read("demo/dataset")
         >>> first, *_ = write_page(

@@ -1,63 +1,22 @@
-"""Files written whole or not at all, folders locked, JSON, lists of skipped files, and arrays mapped from disk."""
+"""Files written whole or not at all, JSON among them; folders locked; digests."""
 
-import csv
 import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
-import stat
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cmah.errors import CmahError
-from cmah.file_names import readable_text, refuse_url
-from cmah.spreadsheets import guarded, unguarded
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ABANDONED = 3600.0  # seconds after which the temporary file of a process that is dead here is no other machine's either
-Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
-
-
-def require_file(path: str | Path, expected: str = "", error: type[CmahError] = CmahError) -> None:
-    """Refuse a path that is no ordinary file or may not be read: a pipe could keep its reader waiting for ever.
-
-    Args:
-        path: the file that is to be read.
-        expected: what is expected there, for the message.
-        error: class of the error.
-
-    Raises:
-        CmahError: of class `error`, if the file is missing or not to be read, or a folder, pipe or device.
-
-    Examples:
-        >>> require_file("chair.obj", "a mesh")
-        Traceback (most recent call last):
-        cmah.errors.CmahError: chair.obj: no such file (a mesh)
-    """
-    try:
-        ordinary = stat.S_ISREG(os.stat(path).st_mode)
-        what = "" if ordinary else "not a file"
-        if ordinary and not os.access(path, os.R_OK):
-            what = f"cannot be read ({os.strerror(errno.EACCES)})"
-    except (FileNotFoundError, NotADirectoryError):
-        what = "a link that leads nowhere" if os.path.islink(path) else "no such file"
-    except OSError as problem:
-        what = f"cannot be read ({problem.strerror})"
-    except ValueError:  # a NUL character in it
-        what = "no such file"
-    if what:
-        refuse_url(path, error)
-        raise error(f"{path}: {what}" + (f" ({expected})" if expected else ""))
 
 
 def require_replaceable(
@@ -282,55 +241,6 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        CmahError: if it is missing or not JSON, or an object has a key twice, of which one would be lost.
-
-    Examples:
-        >>> _ = Path("once.json").write_text('{"map": 0.75}')
-        >>> read_json("once.json")
-        {'map': 0.75}
-    """
-    require_file(path)
-    try:
-        return parse_json(Path(path).read_text(encoding="utf-8"), unique_keys=True)
-    except OSError as error:
-        raise CmahError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise CmahError(f"{path}: not a readable JSON file ({error})") from None
-
-
-def parse_json(text: str | bytes, *, unique_keys: bool = False) -> Any:
-    """The value of a JSON text.
-
-    Args:
-        text: the text, or its bytes.
-        unique_keys: refuse an object that has a key twice; else the last one counts.
-
-    Raises:
-        ValueError: whatever is wrong with the text, also where it is nested too deeply.
-
-    Examples:
-        >>> parse_json('{"a": [1, 2]}')
-        {'a': [1, 2]}
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_without_duplicates if unique_keys else None)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The entries of an object, each key of which may occur once."""
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
-    return entries
-
-
 def digest(value: Any) -> str:
     """A hash of a value of plain JSON types, as 32 hexadecimal digits.
 
@@ -351,94 +261,3 @@ def sha256(path: str | Path) -> str:
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
-    """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
-
-    What a spreadsheet would take for a formula is guarded (`cmah.spreadsheets`), and bytes of names that are no text
-    are written as \\xXX.
-
-    Examples:
-        >>> write_skipped("codes", [("a.obj", "no faces")])
-        >>> Path("codes/skipped.csv").read_text().splitlines()
-        ['path,reason', 'a.obj,no faces']
-    """
-    path = Path(folder) / "skipped.csv"
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = [[guarded(readable_text(cell)) for cell in row] for row in skipped]
-        csv.writer(file).writerows([("path", "reason"), *rows])
-
-
-def refuse_to_replace_skipped(folder: str | Path) -> None:
-    """Refuse to write FOLDER/skipped.csv over a file of another format.
-
-    Raises:
-        CmahError: if there is such a file.
-
-    Examples:
-        >>> _ = Path("skipped.csv").write_text("my own notes")
-        >>> refuse_to_replace_skipped(".")
-        Traceback (most recent call last):
-        cmah.errors.CmahError: skipped.csv: exists and is not such a file as is written here; ...
-    """
-    require_replaceable(Path(folder) / "skipped.csv", b"path,reason")
-
-
-def read_skipped(folder: str | Path) -> Skipped:
-    """The rows of FOLDER/skipped.csv; none if there is no such file.
-
-    Examples:
-        >>> write_skipped("shapes", [("a.obj", "no faces")])
-        >>> read_skipped("shapes")
-        [('a.obj', 'no faces')]
-    """
-    path = Path(folder) / "skipped.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [(unguarded(row["path"]), unguarded(row["reason"])) for row in csv.DictReader(file)]
-
-
-class MappedArrays:
-    """Arrays of .npy files, memory-mapped on first use; those used last stay open.
-
-    Args:
-        most: largest number of files that stay open.
-
-    Examples:
-        >>> import numpy as np
-        >>> np.save("points.npy", np.zeros((1024, 3), np.float32))
-        >>> arrays = MappedArrays()
-        >>> arrays(Path("points.npy")).shape, len(arrays)
-        ((1024, 3), 1)
-    """
-
-    def __init__(self, most: int = 256) -> None:
-        self.most = most
-        self._open: OrderedDict[Path, np.ndarray] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __call__(self, path: Path) -> "np.ndarray":
-        """The array of a file.
-
-        Raises:
-            OSError, ValueError, EOFError: if it cannot be read as an array.
-        """
-        if path not in self._open:
-            import numpy as np
-
-            self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
-            if len(self._open) > self.most:
-                self._open.popitem(last=False)
-        self._open.move_to_end(path)
-        return self._open[path]
-
-    def forget(self, path: Path) -> None:
-        """Close a file that is to be replaced."""
-        self._open.pop(path, None)

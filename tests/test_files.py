@@ -6,16 +6,8 @@ import os
 import pytest
 
 from cmah.errors import CmahError
-from cmah.files import (
-    atomic_path,
-    atomic_paths,
-    locked,
-    read_json,
-    require_file,
-    require_replaceable,
-    require_writable,
-    write_json,
-)
+from cmah.files import atomic_path, atomic_paths, locked, require_replaceable, require_writable, write_json
+from cmah.reading import read_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -39,35 +31,6 @@ def test_places_that_cannot_be_written(tmp_path, target):
     with pytest.raises(CmahError, match="cannot be written"):
         write_json(tmp_path / target, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
-
-
-def test_only_ordinary_files_are_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path, message in (
-        (tmp_path / "pipe", "not a file"),
-        (tmp_path, "not a file"),
-        (tmp_path / "x", "no such"),
-    ):
-        with pytest.raises(CmahError, match=message):
-            require_file(path)
-        with pytest.raises(CmahError, match=message):
-            read_json(path)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"a": 1, "b": {"c": 1, "d": 2, "c": 3}}',
-        "[" * 100_000,
-        "{",
-        "\x00",
-        "\ud800".encode("utf-8", "surrogatepass"),
-    ],
-)
-def test_json_that_is_none(tmp_path, text):
-    (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(CmahError, match="not a readable JSON file"):
-        read_json(tmp_path / "a.json")
 
 
 def test_inputs_foreign_files_links_and_pipes_are_not_written_over(tmp_path):
@@ -151,15 +114,6 @@ def test_files_and_folders_have_ordinary_permissions(tmp_path):
         os.umask(old)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "new" / "a.json").stat().st_mode & 0o777 == 0o644
-
-
-def test_a_file_that_may_not_be_read(tmp_path):
-    (tmp_path / "a.json").write_text("1")
-    (tmp_path / "a.json").chmod(0)
-    if os.access(tmp_path / "a.json", os.R_OK):
-        pytest.skip("root reads what no one may read")
-    with pytest.raises(CmahError, match=r"a\.json: cannot be read \(Permission denied\)"):
-        read_json(tmp_path / "a.json")
 
 
 def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):

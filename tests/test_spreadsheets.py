@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmah.files import read_skipped, write_skipped
+from cmah.skipped_files import read_skipped, write_skipped
 from cmah.spreadsheets import guarded, unguarded
 
 

@@ -13,7 +13,8 @@ from cmah.checks import as_int
 from cmah.codes.npz import NpzReader, read_npy
 from cmah.codes.vector_table import COLUMNS, as_text
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file, require_replaceable
+from cmah.files import atomic_path, require_replaceable
+from cmah.reading import require_file
 
 VERSION = 1
 

@@ -10,7 +10,8 @@ from cmah.codes.binary_codes import BinaryCodes, Embeddings
 from cmah.codes.npz import read_npy
 from cmah.codes.posthoc import HashMethod, PostHocHash, Sharing, fit_hash
 from cmah.errors import CmahError, CodesError
-from cmah.files import atomic_paths, require_file
+from cmah.files import atomic_paths
+from cmah.reading import require_file
 
 
 def hash_files(

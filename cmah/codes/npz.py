@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from cmah.errors import CodesError
-from cmah.files import require_file
+from cmah.reading import require_file
 
 # A member that unpacks to more than this, and to far more than lies in the file, is a bomb and not data.
 LARGE = 64 << 20

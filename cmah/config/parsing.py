@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from cmah.checks import shown
 from cmah.errors import ConfigError
-from cmah.files import require_file
+from cmah.reading import require_file
 
 C = TypeVar("C")
 LARGEST = 2**32 - 1  # no whole number among the settings of a run is larger

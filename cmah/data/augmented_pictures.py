@@ -17,7 +17,7 @@ from cmah.data.augmentation import (
 from cmah.data.dataset import Dataset, Image
 from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture, open_with_mask
 from cmah.errors import CmahError, CmahWarning
-from cmah.files import Skipped
+from cmah.skipped_files import Skipped
 
 
 class AugmentedPictures:

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from cmah.checks import shown
 from cmah.data.names import clean_name, clean_path
 from cmah.errors import CmahError
-from cmah.files import read_json, require_file
+from cmah.reading import read_json, require_file
 
 FORMAT, VERSIONS = "cmah-dataset", (1, 2)
 PATH_COLUMNS = ("points", "path", "mask")

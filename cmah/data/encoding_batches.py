@@ -13,7 +13,7 @@ from cmah.data.framing import WHOLE, Framing, PictureFile, open_picture, open_wi
 from cmah.data.object_masks import square_picture
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
-from cmah.files import Skipped
+from cmah.skipped_files import Skipped
 
 
 class ImageBatches:

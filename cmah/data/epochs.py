@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from cmah.errors import CmahError
-from cmah.files import Skipped
+from cmah.skipped_files import Skipped
 
 PREFETCH = 2  # batches that a worker prepares in advance
 # Random streams of one seed, so that the order of an epoch does not depend on what its samples draw

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from cmah.errors import CmahError
-from cmah.files import require_file
 from cmah.meshes import MESH_SUFFIXES
+from cmah.reading import require_file
 
 FileKind = Literal["picture", "mesh", "points"]
 # By these a file is taken for a picture where its bytes tell nothing, so that a broken one is told to be one

@@ -10,8 +10,8 @@ import PIL.Image
 
 from cmah.errors import CmahError, CodesError
 from cmah.file_names import readable_name
-from cmah.files import require_file
 from cmah.pixels import UnusablePixels, eight_bits
+from cmah.reading import require_file
 
 Picture = str | Path | PIL.Image.Image | np.ndarray
 

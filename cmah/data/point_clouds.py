@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from cmah.errors import CmahError
-from cmah.files import require_file
+from cmah.reading import require_file
 
 MAX_POINTS = 50_000_000
 # A cloud further from the origin than this many times its size is centred in float64, as float32 has 24 bits only

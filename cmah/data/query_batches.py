@@ -15,7 +15,7 @@ from cmah.data.dataset import Dataset, Image
 from cmah.data.epochs import SAMPLE_STREAM, EpochLoader, EpochOrder
 from cmah.data.shape_views import ViewsFrom, described, describing_views
 from cmah.errors import CmahError, CmahWarning, DatasetError
-from cmah.files import Skipped
+from cmah.skipped_files import Skipped
 
 SHAPE_STREAM, QUERY_VIEW_STREAM = 3, 4  # random streams beside those of `training_batches`
 

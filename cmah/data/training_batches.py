@@ -21,8 +21,9 @@ from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
 from cmah.errors import CmahError, CmahWarning, DatasetError
-from cmah.files import Skipped, digest
+from cmah.files import digest
 from cmah.progress import progress
+from cmah.skipped_files import Skipped
 
 
 class TrainingPairs(torch.utils.data.Dataset):

@@ -22,11 +22,13 @@ from cmah.devices import keep_freed_memory
 from cmah.errors import ConfigError, RunError
 from cmah.features.inference import BATCH, in_batches
 from cmah.features.shards import VERSION, Piece, Shard, Shards, pieces
-from cmah.files import MappedArrays, Skipped, digest, require_file
+from cmah.files import digest
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.pretrained.backbone_spec import BackboneSpec, weights_file
 from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.progress import Lines, progress
+from cmah.reading import MappedArrays, require_file
+from cmah.skipped_files import Skipped
 
 if TYPE_CHECKING:
     from cmah.models.pretrained.text_towers import TextEncoder

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from cmah.errors import CmahError
-from cmah.files import atomic_path, read_json, write_json
+from cmah.files import atomic_path, write_json
 from cmah.progress import Lines
+from cmah.reading import read_json
 
 FORMAT, VERSION = "cmah-embeddings", 1
 SHARD = 4096  # items of `in_shards`

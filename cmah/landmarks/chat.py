@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cmah.errors import CmahError
-from cmah.files import parse_json
+from cmah.reading import parse_json
 
 if TYPE_CHECKING:
     import openai

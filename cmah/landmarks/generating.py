@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmah.errors import CmahError
-from cmah.files import read_json, require_replaceable
+from cmah.files import require_replaceable
 from cmah.landmarks.chat import Chat, ChatError
 from cmah.landmarks.landmark_file import (
     FORMAT,
@@ -20,6 +20,7 @@ from cmah.landmarks.landmark_file import (
 )
 from cmah.landmarks.landmark_prompts import ask_for, clean, parse_answer, prompt
 from cmah.progress import progress
+from cmah.reading import read_json
 
 # an endpoint that is down is not asked about each of a hundred categories
 UNANSWERED = 3

@@ -19,7 +19,8 @@ from typing import Any
 
 from cmah.checks import shown
 from cmah.errors import CmahError
-from cmah.files import read_json, require_file, write_json
+from cmah.files import write_json
+from cmah.reading import read_json, require_file
 
 FORMAT, VERSION = "cmah-landmarks", 1
 SHIPPED = Path(__file__).with_name("landmarks.json")

@@ -13,9 +13,10 @@ import numpy as np
 
 from cmah.cache import tell_not_kept
 from cmah.errors import CmahError
-from cmah.files import MappedArrays, atomic_path, locked, write_json
+from cmah.files import atomic_path, locked, write_json
 from cmah.negatives.similarities import Views, tiles
 from cmah.progress import progress
+from cmah.reading import MappedArrays
 
 FORMAT, VERSION = "cmah-similarities", 1
 OPEN_FILES = 64

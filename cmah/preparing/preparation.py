@@ -11,14 +11,15 @@ from typing import Any
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.mesh_sources import printable, source_of
 from cmah.errors import CmahError
-from cmah.files import write_skipped
 from cmah.preparing.announcements import count_shapes, lines_after, lines_before, lines_of_spoilt
 from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder, owner_of
 from cmah.preparing.mesh_remarks import remarks_of, write_remarks
-from cmah.preparing.prepare_log import LOG, Parameters, PrepareLog
+from cmah.preparing.prepare_log import LOG, PrepareLog
+from cmah.preparing.prepare_parameters import Parameters
 from cmah.preparing.prepared_tables import ASIDE, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
 from cmah.progress import progress
+from cmah.skipped_files import write_skipped
 from cmah.workers import run_isolated, writing
 
 TASK = "cmah.preparing.shape_task:prepare_shape"

@@ -18,108 +18,21 @@ versions of cmah have neither, and no lines of folders.
 import json
 import math
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cmah.checks import shown
 from cmah.errors import CmahError
-from cmah.files import atomic_path, locked, parse_json, read_json
+from cmah.files import atomic_path, locked
+from cmah.preparing.prepare_parameters import Parameters, as_options
+from cmah.reading import parse_json, read_json
 from cmah.workers import writing
 
 # ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
 SHAPE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 LOG = "prepare.jsonl"
 FORMAT, VERSION = "cmah-prepare-log", 1
-
-
-USUAL: dict[str, Any] = {
-    "views": 12,
-    "image_size": 224,
-    "points": 10_000,
-    "up": "y",
-    "elevations": (20.0,),
-    "jitter": 0.0,
-    "seed": 0,
-}
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What the views and points depend on, beside the mesh files.
-
-    Attributes:
-        views: cameras around each shape.
-        image_size: side of a view, pixels.
-        points: points of each shape.
-        up: "y" or "z", the axis that points up in the files.
-        elevations: elevations of the cameras, degrees, taken in turn.
-        jitter: largest random deviation of azimuth and elevation, degrees.
-        seed: seed of points and jitter, together with the shape id.
-
-    Raises:
-        CmahError: if a value is out of range.
-
-    Examples:
-        >>> parameters = Parameters(12, 224, 10_000, "y", elevations=(20.0,), jitter=0.0, seed=0)
-        >>> parameters.to_json()["elevations"]
-        [20.0]
-        >>> Parameters(12, 224, 10_000, "x", elevations=(20.0,), jitter=0.0, seed=0)
-        Traceback (most recent call last):
-        cmah.errors.CmahError: up must be y or z, got 'x'
-    """
-
-    views: int
-    image_size: int
-    points: int
-    up: str
-    elevations: tuple[float, ...]
-    jitter: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("views", "image_size", "points"):
-            if getattr(self, name) < 1:
-                raise CmahError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.up not in {"y", "z"}:
-            raise CmahError(f"up must be y or z, got {self.up!r}")
-        check_elevations(self.elevations)
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any], earlier: Mapping[str, Any]) -> "Parameters":
-        """What is given, else what was before, else the usual values.
-
-        Raises:
-            CmahError: if a value is out of range.
-
-        Examples:
-            >>> Parameters.of({"views": 3}, {"views": 8, "points": 500})
-            Parameters(views=3, image_size=224, points=500, up='y', elevations=(20.0,), jitter=0.0, seed=0)
-        """
-        values = {**USUAL, **{key: value for key, value in earlier.items() if key in USUAL}, **given}
-        return cls(**{**values, "elevations": tuple(values["elevations"])})
-
-    def to_json(self) -> dict[str, Any]:
-        """The parameters as the log, the dataset and the workers get them."""
-        return {**asdict(self), "elevations": list(self.elevations)}
-
-
-def check_elevations(elevations: tuple[float, ...]) -> None:
-    """Refuse what cannot be the elevations of cameras.
-
-    Raises:
-        CmahError: unless there is one or more, each between -90 and 90 degrees.
-
-    Examples:
-        >>> check_elevations((10.0, 35.0))
-        >>> check_elevations((10.0, 90.0))
-        Traceback (most recent call last):
-        cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got 10.0, 90.0
-    """
-    if not elevations or any(not -90 < value < 90 for value in elevations):
-        raise CmahError(f"elevations must lie between -90 and 90 degrees, got {shown(list(elevations))}")
 
 
 class PrepareLog:
@@ -310,7 +223,7 @@ def open_log(out: Path, parameters: Parameters, overwrite: bool) -> Iterator[Pre
                 changes = [f"{key} {value} -> {wanted[key]}" for key, value in log.changed.items()]
                 raise CmahError(
                     f"{out}: was prepared with other parameters ({', '.join(changes)}); to add to it give "
-                    f"{_options(log.changed)}, or choose another folder, or --overwrite to make all of it anew"
+                    f"{as_options(log.changed)}, or choose another folder, or --overwrite to make all of it anew"
                 )
             log.outdated = True
         yield log
@@ -342,16 +255,6 @@ def _is_sound(entry: dict[str, Any]) -> bool:
         )
     texts = all(isinstance(entry.get(key, ""), str) for key in ("folder", "path"))
     return sound and texts and isinstance(entry["size"], int) and isinstance(entry["modified"], int)
-
-
-def _options(parameters: dict[str, Any]) -> str:
-    """Parameters as options of the command."""
-    texts = {
-        key: ",".join(f"{v:g}" for v in value) if isinstance(value, list) else value
-        for key, value in parameters.items()
-    }
-    names = {key: key.replace("_", "-").replace("elevations", "elevation") for key in parameters}
-    return " ".join(f"--{names[key]} {text}" for key, text in texts.items())
 
 
 def _header(line: str, out: Path) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from cmah.data.mesh_sources import printable, source_of
 from cmah.data.table_rows import REQUIRED_IMAGE_COLUMNS, SHAPE_COLUMNS, Image, RowReader, Shape
 from cmah.errors import DatasetError
 from cmah.preparing.folder_claims import UNKNOWN, owner_of
-from cmah.preparing.prepare_log import Parameters, PrepareLog
+from cmah.preparing.prepare_log import PrepareLog
+from cmah.preparing.prepare_parameters import Parameters
 from cmah.preparing.shape_ids import Source
 
 # dataset.json while all is made anew: until that is done there is no dataset, but its further keys are not lost

@@ -14,7 +14,8 @@ from cmah.checks import shown
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.preparing.preparation import Preparation
-from cmah.preparing.prepare_log import LOG, Parameters, earlier_parameters, open_log
+from cmah.preparing.prepare_log import LOG, earlier_parameters, open_log
+from cmah.preparing.prepare_parameters import Parameters
 from cmah.preparing.shape_ids import check_fractions, check_prefix, find_meshes
 from cmah.threads import available_cores
 from cmah.workers import writing

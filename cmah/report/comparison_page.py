@@ -7,7 +7,8 @@ from pathlib import Path
 from cmah.errors import RunError
 from cmah.evaluation import comparing
 from cmah.evaluation.comparing import Comparison
-from cmah.files import json_text, read_json, sha256
+from cmah.files import json_text, sha256
+from cmah.reading import read_json
 from cmah.report import page
 from cmah.report.example_searches import Pictures
 

@@ -13,9 +13,9 @@ import torch
 
 from cmah.data.dataset import Dataset, without_points
 from cmah.errors import CmahError, ConfigError, DatasetError, RunError
-from cmah.files import read_json
 from cmah.models.pretrained.text_towers import TextEncoder, ensembled, require_text
 from cmah.models.two_towers import TowersConfig
+from cmah.reading import read_json
 from cmah.runs.encoder import Encoder
 from cmah.runs.run_folder import RunFolder
 from cmah.vectors import unit_rows

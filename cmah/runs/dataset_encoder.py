@@ -14,10 +14,10 @@ from cmah.data.shape_views import ViewsFrom, described
 from cmah.errors import ConfigError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.shards import Shards
-from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 from cmah.runs.dataset_outputs import ShapeRows, image_outputs, shape_outputs
 from cmah.runs.model_codes import ModelCodes
+from cmah.skipped_files import Skipped
 
 
 class DatasetEncoder(ModelCodes):

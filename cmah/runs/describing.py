@@ -8,7 +8,7 @@ from typing import Any
 
 from cmah.codes import BinaryCodes, read_codes
 from cmah.errors import CmahError, DatasetError, RunError
-from cmah.files import parse_json, read_json, require_file
+from cmah.reading import parse_json, read_json, require_file
 from cmah.runs.metrics_log import read_metrics
 from cmah.search import HammingIndex
 from cmah.search.index_file import is_index

@@ -18,7 +18,6 @@ from cmah.data.framing import WHOLE, Framing
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, ConfigError
 from cmah.features.shards import Shards
-from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.runs.dataset_encoder import DatasetEncoder
@@ -27,6 +26,7 @@ from cmah.runs.given_inputs import Pictures, cloud_batches, picture_batches
 from cmah.runs.item_details import mesh_folders_of
 from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import RunFolder
+from cmah.skipped_files import Skipped
 
 
 class Encoder(DatasetEncoder):

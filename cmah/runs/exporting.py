@@ -14,10 +14,10 @@ from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
 from cmah.data.file_states import file_states, image_states
 from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import CmahError, DatasetError
-from cmah.files import Skipped, refuse_to_replace_skipped, write_skipped
 from cmah.runs.encoder import Encoder
 from cmah.runs.export_parts import export_parts, write_together
 from cmah.runs.run_folder import MODALITIES
+from cmah.skipped_files import Skipped, refuse_to_replace_skipped, write_skipped
 
 FEW = 10  # shapes, below which equal codes say little
 

@@ -14,9 +14,9 @@ from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
-from cmah.files import Skipped
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
+from cmah.skipped_files import Skipped
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save

@@ -10,7 +10,7 @@ from pathlib import Path
 from cmah.data.mesh_sources import mesh_folders
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import path_of_name, refuse_url
-from cmah.files import read_json, require_file
+from cmah.reading import read_json, require_file
 
 
 class ItemDetails:

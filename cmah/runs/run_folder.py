@@ -23,9 +23,10 @@ from cmah.config.parsing import build, merge, parse_assignments
 from cmah.config.schema import Config
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
 from cmah.file_names import refuse_url
-from cmah.files import read_json, write_json
+from cmah.files import write_json
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.pretrained.backbone_spec import weights_file
+from cmah.reading import read_json
 from cmah.recipes.recipe import Recipe
 from cmah.recipes.resolving import build_recipe, stored_config
 from cmah.runs.tensor_files import load_own_state, load_tensors

@@ -10,12 +10,12 @@ from cmah.codes import BinaryCodes
 from cmah.codes.file_hashing import read_embeddings
 from cmah.errors import CmahError
 from cmah.file_names import readable_text
-from cmah.files import Skipped
 from cmah.runs.item_search import ItemSearch
 from cmah.search.hit_records import QueryRecord
 from cmah.search.item_vectors import vectors_of_queries
 from cmah.search.reranking import Reranking
 from cmah.search.together import By
+from cmah.skipped_files import Skipped
 
 if TYPE_CHECKING:
     from cmah.runs.search_parts import SearchParts

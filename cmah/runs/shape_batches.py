@@ -11,8 +11,8 @@ from cmah.data.encoding_batches import ImageBatches, PointBatches
 from cmah.data.framing import WHOLE, Framing
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH
-from cmah.files import Skipped
 from cmah.models.encoder_model import EncoderModel
+from cmah.skipped_files import Skipped
 
 NO_VIEW = "no render that may be a view of it"
 

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cmah.errors import RunError
-from cmah.files import atomic_path, require_file
+from cmah.files import atomic_path
 from cmah.models.backbones import Frozen
+from cmah.reading import require_file
 
 T = TypeVar("T")
 

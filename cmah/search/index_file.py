@@ -15,7 +15,8 @@ import numpy as np
 
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
-from cmah.files import atomic_path, require_file, require_replaceable
+from cmah.files import atomic_path, require_replaceable
+from cmah.reading import require_file
 from cmah.search.blocks import CodeBlocks
 from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
-from cmah.files import atomic_path, require_file
+from cmah.files import atomic_path
 from cmah.progress import progress
+from cmah.reading import require_file
 from cmah.recipes.resolving import build_recipe
 from cmah.runs.metrics_log import read_metrics
 from cmah.runs.run_folder import RunFolder

@@ -12,9 +12,9 @@ from quick_meshes import SETTINGS, QuickWorkers, as_before_folders_were_recorded
 from cmah.data.dataset import Dataset
 from cmah.data.table_rows import Image, Shape
 from cmah.errors import CmahError
-from cmah.files import read_skipped
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
+from cmah.skipped_files import read_skipped
 
 ALL_TRAIN = (1.0, 0.0, 0.0)
 

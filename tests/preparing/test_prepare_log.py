@@ -7,7 +7,8 @@ import pytest
 
 from cmah.errors import CmahError
 from cmah.files import locked
-from cmah.preparing.prepare_log import LOG, Parameters, PrepareLog, open_log
+from cmah.preparing.prepare_log import LOG, PrepareLog, open_log
+from cmah.preparing.prepare_parameters import Parameters
 
 PARAMETERS = Parameters(3, 24, 64, "y", (0, 30.0), 0.0, 7)
 HEADER = (

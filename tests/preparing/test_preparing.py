@@ -16,9 +16,9 @@ from PIL import Image
 
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
-from cmah.files import read_skipped
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
+from cmah.skipped_files import read_skipped
 from cmah.synthetic import make_shapes
 from cmah.synthetic.solids import Model
 from cmah.synthetic.writing import write_off

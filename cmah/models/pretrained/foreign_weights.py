@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import RunError
-from cmah.files import require_file
+from cmah.reading import require_file
 
 
 def read_checkpoint(path: str | Path) -> Any:

@@ -1,0 +1,61 @@
+"""The lists of inputs that were left out: skipped.csv beside what was made of the others."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmah.file_names import readable_text
+from cmah.files import atomic_path, require_replaceable
+from cmah.spreadsheets import guarded, unguarded
+
+Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
+
+
+def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
+
+    What a spreadsheet would take for a formula is guarded (`cmah.spreadsheets`), and bytes of names that are no text
+    are written as \\xXX.
+
+    Examples:
+        >>> write_skipped("codes", [("a.obj", "no faces")])
+        >>> Path("codes/skipped.csv").read_text().splitlines()
+        ['path,reason', 'a.obj,no faces']
+    """
+    path = Path(folder) / "skipped.csv"
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        rows = [[guarded(readable_text(cell)) for cell in row] for row in skipped]
+        csv.writer(file).writerows([("path", "reason"), *rows])
+
+
+def refuse_to_replace_skipped(folder: str | Path) -> None:
+    """Refuse to write FOLDER/skipped.csv over a file of another format.
+
+    Raises:
+        CmahError: if there is such a file.
+
+    Examples:
+        >>> _ = Path("skipped.csv").write_text("my own notes")
+        >>> refuse_to_replace_skipped(".")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: skipped.csv: exists and is not such a file as is written here; ...
+    """
+    require_replaceable(Path(folder) / "skipped.csv", b"path,reason")
+
+
+def read_skipped(folder: str | Path) -> Skipped:
+    """The rows of FOLDER/skipped.csv; none if there is no such file.
+
+    Examples:
+        >>> write_skipped("shapes", [("a.obj", "no faces")])
+        >>> read_skipped("shapes")
+        [('a.obj', 'no faces')]
+    """
+    path = Path(folder) / "skipped.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [(unguarded(row["path"]), unguarded(row["reason"])) for row in csv.DictReader(file)]
