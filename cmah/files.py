@@ -102,8 +102,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path.parent, os.getpid())
+        temporary.touch()
+        mode = (
+            temporary.stat().st_mode
+        )  # that of ordinary files; safetensors would keep its files to their owner
         yield temporary
         with open(temporary, "rb") as file:
+            if os.fstat(file.fileno()).st_mode != mode:
+                os.fchmod(file.fileno(), mode & 0o777)
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
