@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from importlib import import_module
@@ -102,6 +103,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # --debug is accepted anywhere on the line
         sys.exit(run([argument for argument in arguments if argument != "--debug"]))
+    except SystemExit as error:
+        if error.code == STATUS:  # another Ctrl-C ends what is still being put away, without a word
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise
     except (cmah.CmahError, OSError, MemoryError, RuntimeError) as error:
         text = _explanation(error)
         if isinstance(error, OSError) and error.filename is None and _output_failed(error):

@@ -1,6 +1,7 @@
 """What the tests of the commands share."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,14 @@ from cmah.codes import BinaryCodes
 def no_progress(monkeypatch):
     """What a command prints does not depend on how busy the machine is."""
     monkeypatch.setattr("cmah.progress.INTERVALS", ((float("inf"), 30.0),))
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """A command that is stopped leaves Ctrl-C to the system, as its process ends."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

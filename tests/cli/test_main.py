@@ -172,18 +172,18 @@ def be_terminated() -> NoReturn:
     """What happens where a signal reaches the worker processes too: their end is an error in the main one."""
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGINT)  # the second one, right after the first, is the same wish
     raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
 
 
 def test_a_command_that_is_terminated_with_its_workers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
     monkeypatch.setattr(cli, "import_module", does(be_terminated))
     assert exit_status(["prepare", "a", "b"]) == 130
     assert capsys.readouterr().err == "stopped; cmah prepare a b goes on from here\n"
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == handlers
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 @pytest.mark.parametrize("written", [False, True])
