@@ -91,9 +91,9 @@ def _check_sheet(sheet: Path) -> None:
 @click.option(
     "--split-fractions",
     type=Fractions(),
-    default="0.8,0.1,0.1",
     callback=options.checked(_check_fractions),
-    help="Fractions of the shapes that go to train, val and test, unless folders of these names decide.",
+    help="Fractions of the shapes that go to train, val and test, unless folders of these names decide.  [default: "
+    "0.8,0.1,0.1]",
 )
 @click.option(
     "--jobs", "-j", type=click.IntRange(1), help="Number of worker processes.  [default: one for each core]"
@@ -144,7 +144,7 @@ def prepare(
     elevations: tuple[float, ...] | None,
     jitter: float | None,
     seed: int | None,
-    split_fractions: tuple[float, ...],
+    split_fractions: tuple[float, ...] | None,
     jobs: int | None,
     time_limit: float,
     memory_limit: float,
@@ -163,7 +163,7 @@ def prepare(
     listed in OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
     """
     import cmah
-    from cmah.preparing.prepared_tables import ids_in_table
+    from cmah.preparing.prepared_tables import earlier_fractions, ids_in_table
     from cmah.skipped_files import read_skipped
 
     before = ids_in_table(out)
@@ -194,7 +194,14 @@ def prepare(
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, before, skipped), indent=1, ensure_ascii=False))
     else:
-        _print_summary(dataset, out, before, skipped, sheet, evaluated=any(split_fractions[1:]))
+        _print_summary(
+            dataset,
+            out,
+            before,
+            skipped,
+            sheet,
+            evaluated=any((split_fractions or earlier_fractions(dataset.extra))[1:]),
+        )
 
 
 def _summary(

@@ -16,7 +16,7 @@ from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder
 from cmah.preparing.mesh_remarks import remarks_of, write_remarks
 from cmah.preparing.prepare_log import LOG, PrepareLog
 from cmah.preparing.prepare_parameters import Parameters
-from cmah.preparing.prepared_tables import ASIDE, merged, read_tables, rows_of
+from cmah.preparing.prepared_tables import ASIDE, earlier_fractions, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
 from cmah.progress import progress
 from cmah.skipped_files import write_skipped
@@ -236,16 +236,17 @@ class Preparation:
                     entry |= outcome.value
                 self.log.add({**entry, **place})
 
-    def write(self, fractions: tuple[float, ...]) -> Dataset:
+    def write(self, fractions: tuple[float, ...] | None = None) -> Dataset:
         """Write the tables, skipped.csv and remarks.csv, and remove what is to be removed.
 
         Args:
-            fractions: parts of train, val and test, for the meshes whose folders name no split.
+            fractions: parts of train, val and test, for the meshes whose folders name no split; None: as before.
 
         Raises:
             CmahError: if none of the given meshes can be used, or something cannot be written.
         """
         out, log, before = self.out, self.log, self.before
+        fractions = fractions or earlier_fractions(before.extra)
         made: dict[str, tuple[Shape, list[Image]]] = {}
         spoilt, left = [], []  # changed so that they cannot be used; of these, shapes whose files are left
         for folder, source in self.given:
@@ -270,7 +271,7 @@ class Preparation:
         ]
         gone += [name for name in spoilt if self.prune or name not in left]
         before.name = before.name or os.path.basename(os.path.abspath(self.meshes))
-        dataset = merged(out, before, made, gone, log, self.parameters)
+        dataset = merged(out, before, made, gone, log, self.parameters, fractions)
         shapes = {name: shape for name, (shape, _) in made.items()}
         self._say(lines_after(before, shapes, dataset, log, self.claim.path))
         write_remarks(out, remarks_of(dataset, log.entries))

@@ -12,14 +12,15 @@ from cmah.data.csv_tables import duplicates, read_header, read_table
 from cmah.data.dataset import Dataset
 from cmah.data.mesh_sources import printable, source_of
 from cmah.data.table_rows import REQUIRED_IMAGE_COLUMNS, SHAPE_COLUMNS, Image, RowReader, Shape
-from cmah.errors import DatasetError
+from cmah.errors import CmahError, DatasetError
 from cmah.preparing.folder_claims import UNKNOWN, owner_of
 from cmah.preparing.prepare_log import PrepareLog
 from cmah.preparing.prepare_parameters import Parameters
-from cmah.preparing.shape_ids import Source
+from cmah.preparing.shape_ids import Source, check_fractions
 
 # dataset.json while all is made anew: until that is done there is no dataset, but its further keys are not lost
 ASIDE = ".dataset.json"
+USUAL_FRACTIONS = (0.8, 0.1, 0.1)  # of train, val and test
 
 
 @dataclass
@@ -106,6 +107,22 @@ def is_view(image: Image) -> bool:
     return image.image_id == name and image.path == f"renders/{image.shape_id}/{image.view:02d}.jpg"
 
 
+def earlier_fractions(extra: Mapping[str, Any]) -> tuple[float, ...]:
+    """The parts of train, val and test that a dataset was prepared with, by the further keys of its dataset.json.
+
+    Examples:
+        >>> earlier_fractions({"prepared": {"split_fractions": [1, 0, 0]}}), earlier_fractions({})
+        ((1, 0, 0), (0.8, 0.1, 0.1))
+    """
+    prepared = extra.get("prepared")
+    fractions = prepared.get("split_fractions") if isinstance(prepared, Mapping) else None
+    try:
+        check_fractions(tuple(fractions or ()))
+    except (CmahError, TypeError):
+        return USUAL_FRACTIONS
+    return tuple(fractions or ())
+
+
 def rows_of(
     source: Source, folder: str, split: str, entry: Mapping[str, Any], before: Tables
 ) -> tuple[Shape, list[Image]]:
@@ -159,6 +176,7 @@ def merged(
     gone: Iterable[str],
     log: PrepareLog,
     parameters: Parameters,
+    fractions: tuple[float, ...] = USUAL_FRACTIONS,
 ) -> Dataset:
     """The dataset of what was made, and of what the tables had before.
 
@@ -171,6 +189,7 @@ def merged(
         gone: ids of the shapes that are left out. Photos of them stay, of no shape.
         log: of the dataset folder.
         parameters: of views and points.
+        fractions: parts of train, val and test; kept in dataset.json if they are not the usual ones.
 
     Examples:
         >>> mesh = Source(Path("/meshes/seat.obj"), "seat.obj", "seat.obj", "", "", size=9, modified=1)
@@ -217,7 +236,8 @@ def merged(
         if path in owners
     ]
     images = [image for shape in ordered for image in views.get(shape.shape_id, [])]
-    extra = {**before.extra, "prepared": {**parameters.to_json(), "folders": folders}}
+    splits = {} if fractions == USUAL_FRACTIONS else {"split_fractions": list(fractions)}
+    extra = {**before.extra, "prepared": {**parameters.to_json(), **splits, "folders": folders}}
     return Dataset(
         out, before.name, parameters.points, "y", parameters.image_size, ordered, [*images, *others], extra
     )

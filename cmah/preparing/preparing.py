@@ -33,7 +33,7 @@ def prepare(
     elevations: tuple[float, ...] | None = None,
     jitter: float | None = None,
     seed: int | None = None,
-    split_fractions: tuple[float, ...] = (0.8, 0.1, 0.1),
+    split_fractions: tuple[float, ...] | None = None,
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
     overwrite: bool = False,
@@ -67,7 +67,7 @@ def prepare(
         jitter: largest random deviation of azimuth and elevation, degrees, for each shape and view; 0: none.
         seed: seed of points and jitter, together with the shape id.
         split_fractions: parts of train, val and test, which sum to 1; the split of a shape follows from a hash of its
-            id, where no folder names it.
+            id, where no folder names it. None: as `out` was prepared before, else (0.8, 0.1, 0.1).
         time_limit: seconds after which a mesh is skipped.
         memory_limit: GiB beyond which a mesh is skipped, at least 0.5 (Embree alone reserves 0.13).
         overwrite: start anew, with all folders, where `out` holds a dataset made with other parameters.
@@ -107,7 +107,8 @@ def prepare(
     parameters = Parameters.of(asked, earlier_parameters(out) or {"up": up or "y"})
     if up not in (None, "y", "z"):
         raise CmahError(f"up must be y or z, got {shown(up)}")
-    check_fractions(split_fractions)
+    if split_fractions is not None:
+        check_fractions(split_fractions)
     check_prefix(prefix or "")
     if prune and Path(meshes).is_file():
         raise CmahError(

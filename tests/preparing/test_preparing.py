@@ -354,3 +354,13 @@ def test_what_is_not_given_is_as_before_and_each_folder_has_its_up_axis(tmp_path
     assert 3 < upright < 5
     assert 0.5 < lying < 2
     assert turned.points_per_shape == 60
+
+
+def test_the_parts_of_the_splits_are_remembered(tmp_path):
+    make_shapes(tmp_path / "meshes", 6, ["mug"])
+    options = {"views": 1, "image_size": 16, "points": 16, "jobs": 1}
+    splits = [
+        [shape.split for shape in prepare(tmp_path / "meshes", tmp_path / "out", **each, **options).shapes]
+        for each in ({"split_fractions": (0.0, 0.0, 1.0)}, {}, {"split_fractions": (1.0, 0.0, 0.0)}, {})
+    ]
+    assert splits == [["test"] * 6, ["test"] * 6, ["train"] * 6, ["train"] * 6]
