@@ -57,7 +57,12 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; Ctrl-C and SIGTERM end it with the exit status that shells expect."""
-        stopping = Stopping()
+
+        def line() -> str:
+            resume, kept = ctx.meta.get(CAN_RESUME, bool), ctx.meta.get(HAS_KEPT, lambda: True)
+            return stopped(ctx.meta[ARGUMENTS], resume=resume(), kept=kept())
+
+        stopping = Stopping(line)
         try:
             with stopping.watching():
                 return super().invoke(ctx)
@@ -68,8 +73,7 @@ class LazyGroup(click.Group):
             # an error after the signal is its consequence, such as that of a worker that got it too
             if not isinstance(error, KeyboardInterrupt) and stopping.since is None:
                 raise
-            resume, kept = ctx.meta.get(CAN_RESUME, bool), ctx.meta.get(HAS_KEPT, lambda: True)
-            say(stopped(ctx.meta[ARGUMENTS], resume=resume(), kept=kept()))
+            say(line())
             sys.exit(STATUS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -194,14 +194,8 @@ def prepare(
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, before, skipped), indent=1, ensure_ascii=False))
     else:
-        _print_summary(
-            dataset,
-            out,
-            before,
-            skipped,
-            sheet,
-            evaluated=any((split_fractions or earlier_fractions(dataset.extra))[1:]),
-        )
+        fractions = earlier_fractions(dataset.extra)
+        _print_summary(dataset, out, before, skipped, sheet, evaluated=any(fractions[1:]))
 
 
 def _summary(

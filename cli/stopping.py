@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -29,11 +29,15 @@ class Stopping:
     Python drops an exception that is raised in a `__del__` or while a process is forked, and one that is raised between
     taking a lock and giving it back may leave it taken. So it is raised elsewhere, and again until it has arrived.
 
+    Args:
+        line: what is said before the process is ended at once, by a second signal that comes much later.
+
     Attributes:
         since: when the first signal came, in seconds of the monotonic clock; None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, line: Callable[[], str] | None = None) -> None:
+        self.line = line
         self.since: float | None = None
         self._process = os.getpid()
 
@@ -62,6 +66,8 @@ class Stopping:
                 return
             self.since = now
         elif number != signal.SIGALRM and now - self.since > TWICE:  # ending takes too long for the user
+            if self.line is not None:
+                os.write(2, f"{self.line()}\n".encode(errors="backslashreplace"))
             signal.signal(number, signal.SIG_DFL)
             os.kill(self._process, number)
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
