@@ -1,5 +1,6 @@
 """Files and folders as queries: which files they are, what they are called, and what is refused."""
 
+import codecs
 import io
 import os
 import sys
@@ -50,6 +51,12 @@ def test_what_is_no_path_is_refused(wrong):
         query_files(wrong)
 
 
+@pytest.mark.parametrize("wrong", ["", ["toys/c.png", ""]])
+def test_an_empty_path_is_not_the_current_folder(folder, wrong):
+    with pytest.raises(CmahError, match="a file is an empty path, expected"):
+        query_files(wrong)
+
+
 def test_meshes_have_the_ids_that_prepare_gives_them(folder):
     def ids(given, prepared=()):
         return [file.shape_id for file in query_files(given, prepared)[0] if file.path.suffix == ".obj"]
@@ -86,6 +93,8 @@ def test_lists_of_files(tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_bytes(data)
     expected = ["a.jpg", "b c.jpg", os.fsdecode(b"caf\xe9.jpg")]
     assert read_list(tmp_path / "list.txt") == expected
+    (tmp_path / "marked.txt").write_bytes(codecs.BOM_UTF8 + data)
+    assert read_list(tmp_path / "marked.txt") == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert read_list("-") == expected
     (tmp_path / "list.txt").write_bytes(b"\n")
