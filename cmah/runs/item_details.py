@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cmah.data.mesh_sources import mesh_folders
 from cmah.data.names import clean_cell, clean_name, existing_form
-from cmah.data.table_rows import IMAGE_COLUMNS, SHAPE_COLUMNS
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import path_of_name, refuse_url
 from cmah.reading import read_json, require_file
+
+CLEANED = ("shape_id", "image_id", "category", "points", "path")  # what is taken of the columns of a dataset
 
 
 class ItemDetails:
@@ -145,7 +146,7 @@ def _cleaned(header: list[str], row: list[str]) -> dict[str, str]:
     """The cells by column, as `Dataset.read` takes them: further columns, such as "source", as they are."""
     cells = [*row, *[""] * (len(header) - len(row))]
     return {
-        name: clean_cell(name, cell) if name in (*SHAPE_COLUMNS, *IMAGE_COLUMNS) else cell
+        name: clean_cell(name, cell) if name in CLEANED else cell
         for name, cell in zip(header, cells, strict=False)
     }
 

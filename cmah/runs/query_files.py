@@ -71,8 +71,8 @@ def query_files(
             refuse_url(given)
             path = Path(given)
             if path.is_dir():
-                inside = _inside(path)
-                lines.append(f"{readable_name(path)}: {_counted(inside)}")
+                inside, lost = _inside(path)
+                lines.append(f"{readable_name(path)}: {_counted(inside)}{lost}")
                 taken += [_query_file(path / relative, prepared, relative) for relative in inside]
             else:
                 taken.append(_query_file(path, prepared))
@@ -106,9 +106,9 @@ def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str
     return QueryFile(path, name, shape_id)
 
 
-def _inside(folder: Path) -> list[str]:
-    """The pictures and meshes in a folder, as paths within it with "/", in order."""
-    found = []
+def _inside(folder: Path) -> tuple[list[str], str]:
+    """The pictures and meshes in a folder, as paths within it with "/", in order; and what is named so and is none."""
+    found, lost = [], 0
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         stems = {Path(name).stem for name in names}
@@ -116,13 +116,19 @@ def _inside(folder: Path) -> list[str]:
             path = Path(parent) / name
             if path.stem.removesuffix("_mask") in stems - {path.stem}:
                 continue
-            if not name.startswith(".") and (is_picture(path) or is_mesh(path)) and path.is_file():
+            if name.startswith(".") or not (is_picture(path) or is_mesh(path)):
+                continue
+            if path.is_file():
                 found.append(path.relative_to(folder).as_posix())
+            else:
+                lost += 1
+    left_out = f"; {lost:,} passed over (no ordinary file, or a link to none)" if lost else ""
     if not found:
         raise CmahError(
             f"{folder}: no pictures or meshes in it (expected *{', *'.join((*PICTURE_SUFFIXES, *MESH_SUFFIXES))})"
+            f"{left_out}"
         )
-    return sorted(found)
+    return sorted(found), left_out
 
 
 def _counted(names: Sequence[str]) -> str:
@@ -171,7 +177,9 @@ def read_list(path: str | Path) -> list[str]:
         data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:
         raise CmahError(f"{path}: cannot be read ({error.strerror})") from None
-    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")]
+    lines = [
+        os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    ]
     paths = [line for line in lines if line.strip()]
     if not paths or "\0" in "".join(paths):
         what = "standard input" if str(path) == "-" else path

@@ -95,7 +95,7 @@ def test_parts_of_something_else_are_not_used(toy_run, data, tmp_path, stop_afte
     elif change == "row":
         table = data / "images.csv"
         header, first, *others = table.read_text().splitlines()
-        table.write_text("\n".join([header, first.replace(",render", ",picture", 1), *others]))
+        table.write_text("\n".join([header, first.replace(",render,", ",picture,", 1), *others]))
         assert first != table.read_text().splitlines()[1]
     else:
         dataset = Dataset.read(data)

@@ -49,7 +49,8 @@ def test_cells_are_cleaned_as_the_dataset_reader_cleans_them(root):
         encoding="utf-8",
     )
     (root / "images.csv").write_text(
-        "image_id,shape_id,category,split,path,kind\n view ,caf\u00e9,,, photos/cafe\u0301.jpg ,photo\n", encoding="utf-8"
+        "image_id,shape_id,category,split,path,kind\n view ,caf\u00e9,,, photos/cafe\u0301.jpg ,photo\n",
+        encoding="utf-8",
     )
     (root / "photos" / "cafe\u0301.jpg").touch()
     details = ItemDetails(root)
