@@ -1,6 +1,7 @@
 """The `cmah` command: a group whose subcommands, one file each, are imported only when called."""
 
 import codecs
+import io
 import json
 import logging
 import os
@@ -142,6 +143,10 @@ def _prepare_output(debug: bool) -> None:
             OSError
         ):  # closed: a file that is opened later would take its place and receive what is printed
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:  # as it was closed
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is not None and sys.stderr is sys.__stderr__:
+        sys.stderr = _Messages(sys.stderr.buffer, encoding=sys.stderr.encoding, line_buffering=True)
     codecs.register_error("cmah", _escaped)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -149,6 +154,29 @@ def _prepare_output(debug: bool) -> None:
     if not debug:
         warnings.showwarning = _show_warning
         logging.getLogger().addHandler(logging.NullHandler())  # without any, Python prints what libraries log
+
+
+class _Messages(io.TextIOWrapper):
+    """Standard error where a message that cannot be written, as on a full disk, ends no job.
+
+    That its reader has gone still does, as with standard output.
+    """
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -169,7 +197,7 @@ def _output_failed(error: BaseException) -> bool:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    return frame is not None and frame.tb_frame.f_globals["__name__"].startswith("click.")
+    return frame is not None and frame.tb_frame.f_globals["__name__"].startswith(("click.", "cmah.cli."))
 
 
 def _close_output() -> None:

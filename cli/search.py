@@ -154,6 +154,7 @@ def search(
         raise click.BadParameter("expected a name that ends in .html", param_hint="--sheet")
     import sys
 
+    from cmah.errors import CmahError
     from cmah.file_names import readable_text
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_lines import CsvWriter, JsonWriter, TableWriter
@@ -162,33 +163,41 @@ def search(
     reranking = None
     if rerank_first is not None and rerank_by is not None and rerank_with is not None:
         reranking = Reranking.read(rerank_with, rerank_first, rerank_by)
-    writer = (JsonWriter if as_json else CsvWriter if as_csv else TableWriter)(sys.stdout.write)
+
+    def write(text: str) -> None:  # in this module, so that an error is known for one of standard output
+        sys.stdout.write(text)
+
+    writer = (JsonWriter if as_json else CsvWriter if as_csv else TableWriter)(write)
 
     def report(line: str) -> None:
         click.echo(line, err=True)
 
     skipped: list[tuple[str, str]] = []
-    if run is None:
-        search_codes(
-            index_path, str(codes_path), k or 10, radius=radius, together=way, per_shape=per_shape,
-            threads=threads, up=up, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
-            rerank_queries=rerank_queries, report=report, write=writer.add,
-        )  # fmt: skip
-    else:
-        every = list(files)
-        if file_list is not None:
-            from cmah.runs.query_files import read_list
+    try:
+        if run is None:
+            search_codes(
+                index_path, str(codes_path), k or 10, radius=radius, together=way, per_shape=per_shape,
+                threads=threads, up=up, database=database, dataset=dataset, sheet=sheet, reranking=reranking,
+                rerank_queries=rerank_queries, report=report, write=writer.add,
+            )  # fmt: skip
+        else:
+            every = list(files)
+            if file_list is not None:
+                from cmah.runs.query_files import read_list
 
-            every += read_list(file_list)
-        from cmah.runs.search_parts import SearchParts
+                every += read_list(file_list)
+            from cmah.runs.search_parts import SearchParts
 
-        parts = SearchParts()
-        shared[HAS_KEPT] = lambda: parts.kept
-        _, skipped = search_files(
-            index_path, run, every, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
-            up=up, device=device, workers=workers, verify=verify, database=database, dataset=dataset, sheet=sheet,
-            reranking=reranking, report=report, write=writer.add, parts=parts,
-        )  # fmt: skip
+            parts = SearchParts()
+            shared[HAS_KEPT] = lambda: parts.kept
+            _, skipped = search_files(
+                index_path, run, every, k or 10, radius=radius, together=way, per_shape=per_shape, threads=threads,
+                up=up, device=device, workers=workers, verify=verify, database=database, dataset=dataset, sheet=sheet,
+                reranking=reranking, report=report, write=writer.add, parts=parts,
+            )  # fmt: skip
+    except CmahError as error:
+        writer.fail(str(error))
+        raise
     # an ordinary search prints what it printed before there were others
     ways: dict[str, object] = {}
     if together or per_shape or reranking:
@@ -197,6 +206,7 @@ def search(
         ways |= {"rerank": rerank_first, "rerank_by": rerank_by}
     listed = [{"file": file, "reason": readable_text(reason)} for file, reason in skipped]
     writer.end({"skipped": listed, **({"mode": ways} if ways else {})})
+    sys.stdout.flush()
     if sheet:
         click.echo(f"sheet: {sheet}", err=True)
 

@@ -35,6 +35,22 @@ def shown(value: object) -> str:
     return known.get(type(value), f"an object of type {type(value).__name__}")
 
 
+def check_up(up: object) -> None:
+    """Refuse what is no up axis of meshes and point clouds.
+
+    Raises:
+        CmahError: unless it is "y" or "z".
+
+    Examples:
+        >>> check_up("z")
+        >>> check_up("x")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: up is 'x', expected 'y' or 'z'
+    """
+    if not (isinstance(up, str) and up in ("y", "z")):
+        raise CmahError(f"up is {shown(up)}, expected 'y' or 'z'")
+
+
 def as_int(value: object, name: str, error: type[CmahError] = CodesError) -> int:
     """`value` as an int, however large.
 

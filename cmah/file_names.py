@@ -11,11 +11,14 @@ from cmah.errors import CmahError
 # a scheme, and what is left of "//" where the text has been made a path
 _URL = re.compile(r"(?:https?|ftps?|s3|gs|hf|file|data):/", re.IGNORECASE)
 
+# they turn the direction of the text around them, so that a name reads as another
+_TURNING = "\u202a-\u202e\u2066-\u2069"
+
 
 def readable_name(path: str | Path) -> str:
     """The path as text that can be printed on a line and written as UTF-8.
 
-    A path that cannot (its bytes are no UTF-8, or it has control characters) is given as the `file:` URL of its
+    A path that cannot (its bytes are no UTF-8, or it has characters that control or turn the text) is given as the `file:` URL of its
     absolute path, in which each such byte is %XX. So the file can be found again: by `path_of_name`, and by whatever
     reads URLs.
 
@@ -26,7 +29,10 @@ def readable_name(path: str | Path) -> str:
         'file:///photos/caf%E9.jpg'
     """
     text = str(path)
-    if text.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
+    if text.isprintable() or not (
+        any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
+        or re.search(f"[{_TURNING}]", text)
+    ):
         return text
     try:
         return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(text)))
@@ -56,6 +62,7 @@ def readable_text(text: str) -> str:
         'caf\\\\xe9.jpg: no such file'
     """
     escaped = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found.group()) - 0xDC00:02x}", text)
+    escaped = re.sub(f"[{_TURNING}]", lambda found: f"\\u{ord(found.group()):04x}", escaped)
     return escaped.encode(errors="backslashreplace").decode()
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cmah.checks import shown
-from cmah.data.names import clean_name, clean_path
+from cmah.data.names import clean_cell, clean_name
 from cmah.errors import CmahError
 from cmah.reading import read_json, require_file
 
 FORMAT, VERSIONS = "cmah-dataset", (1, 2)
-PATH_COLUMNS = ("points", "path", "mask")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Called with a fault of the row that is being read
 Fault = Callable[[str], None]
@@ -203,7 +202,7 @@ def read_table(
                 )
             if not any(row):  # blank rows of a spreadsheet
                 continue
-            cells = {name: _clean(name, row[place]) for name, place in meant}
+            cells = {name: clean_cell(name, row[place]) for name, place in meant}
             items.append(
                 (row_number, make(cells, {name: row[place] for name, place in further}, notes.append))
             )
@@ -212,11 +211,6 @@ def read_table(
     except csv.Error as error:
         faults.append(f"{path}: row {row_number + 1}: not readable as CSV ({error})")
     return items
-
-
-def _clean(column: str, cell: str) -> str:
-    """A cell with a meaning as it is compared."""
-    return clean_path(cell) if column in PATH_COLUMNS else clean_name(cell)
 
 
 def check_text(cells: dict[str, str], fault: Fault) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 # zero-width space, word joiner, byte order mark, soft hyphen: not seen, and left by copying from web pages
 UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
 USUAL_SPLITS = ("train", "val", "test")
+PATH_COLUMNS = ("points", "path", "mask")
 
 
 def clean_name(cell: str) -> str:
@@ -30,6 +31,16 @@ def clean_path(cell: str) -> str:
         'points/seat.npy'
     """
     return cell.strip(" \t\u00a0\ufeff")
+
+
+def clean_cell(column: str, cell: str) -> str:
+    """A cell of a column with a meaning as it is compared.
+
+    Examples:
+        >>> clean_cell("category", " flat "), clean_cell("path", " cafe\u0301.jpg") == "cafe\u0301.jpg"
+        ('flat', True)
+    """
+    return clean_path(cell) if column in PATH_COLUMNS else clean_name(cell)
 
 
 def existing_form(path: Path) -> Path:

@@ -186,6 +186,9 @@ def shape_id_in(folders: Sequence[Mapping[str, str]], path: str | Path) -> str |
     """
     file = str(real_path(path))
     folder, within = split_source(printable(file), folders)
+    if folder is None:  # a folder of meshes may have become a link to where it has been moved
+        moved = [{**each, "path": printable(os.path.realpath(each["path"]))} for each in folders]
+        folder, within = split_source(printable(file), moved)
     relative = file[len(file) - len(within) :]  # as it was before characters were replaced
     parts = relative.split("/")
     if (

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmah.checks import check_up
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.framing import WHOLE, Framing
@@ -187,7 +188,7 @@ class Encoder(DatasetEncoder):
             (codes with `kinds` "photo" or "shape", and (path, reason) of the files that could not be read), in order.
 
         Raises:
-            CmahError: if something given is no path, or two meshes have one id.
+            CmahError: if something given is no path, two meshes have one id, or `up` is no axis.
 
         Examples:
             >>> codes, _ = Encoder.load("demo/run").encode_files("demo/meshes/chair")
@@ -246,6 +247,7 @@ class Encoder(DatasetEncoder):
             embeddings: give them too, else None.
             keep: where outputs are kept while they are computed, see `encoded_files`.
         """
+        check_up(up)
         encoded = encoded_files(
             self, files, self.framing, up, workers=workers, label=label, embeddings=embeddings, keep=keep
         )

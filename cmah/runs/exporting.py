@@ -196,12 +196,12 @@ def left_out(whole: Dataset, data: Dataset) -> str:
 
 def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -> list[Any]:
     """What changes with whatever the outputs of an export depend on."""
-    shapes = [[shape.shape_id, *file_states(data, [shape.points])] for shape in data.shapes]
+    shapes = [[*vars(shape).values(), *file_states(data, [shape.points])] for shape in data.shapes]
     return [
         *encoder.key,
         framing.key,
         per_view,
-        [image.image_id for image in data.images],
+        [[*vars(image).values()] for image in data.images],
         image_states(data, data.images),
         shapes,
     ]

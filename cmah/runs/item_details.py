@@ -8,9 +8,12 @@ import csv
 from pathlib import Path
 
 from cmah.data.mesh_sources import mesh_folders
+from cmah.data.names import clean_cell, clean_name, existing_form
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import path_of_name, refuse_url
 from cmah.reading import read_json, require_file
+
+CLEANED = ("shape_id", "image_id", "category", "points", "path")  # what is taken of the columns of a dataset
 
 
 class ItemDetails:
@@ -66,8 +69,10 @@ class ItemDetails:
             self.missing.add(name)
             return ""
         if "image_id" in row:
-            return str(self.files / row["path"])
-        return row.get("source") or (str(self.files / row["points"]) if row.get("points") else "")
+            return str(existing_form(self.files / row["path"]))
+        if source := row.get("source"):
+            return source
+        return str(existing_form(self.files / row["points"])) if row.get("points") else ""
 
     def _row(self, name: str) -> dict[str, str] | None:
         return self._shapes.get(name) or self._images.get(name)
@@ -137,15 +142,25 @@ def _file_root(root: Path) -> Path:
     return root / files if isinstance(files, str) else root
 
 
+def _cleaned(header: list[str], row: list[str]) -> dict[str, str]:
+    """The cells by column, as `Dataset.read` takes them: further columns, such as "source", as they are."""
+    cells = [*row, *[""] * (len(header) - len(row))]
+    return {
+        name: clean_cell(name, cell) if name in CLEANED else cell
+        for name, cell in zip(header, cells, strict=False)
+    }
+
+
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
     """The rows of a table that has these columns."""
     try:
         require_file(path)
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, restval="")
-            if not {*columns} <= {*(rows.fieldnames or ())}:
+            rows = csv.reader(file)
+            header = [clean_name(name) for name in next(rows, [])]
+            if not {*columns} <= {*header}:
                 raise DatasetError([f"{path}: row 1: expected the columns {', '.join(columns)}"])
-            return [*rows]
+            return [_cleaned(header, row) for row in rows if any(row)]
     except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, CmahError):
             raise

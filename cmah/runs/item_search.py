@@ -130,12 +130,14 @@ class ItemSearch:
         if not named:
             return None
         try:
-            return ItemDetails(named)
+            details = ItemDetails(named)
         except DatasetError as error:
             self.report(
                 f"categories and paths of hits are not known: {file} names its dataset, but {error}; give --dataset"
             )
             return None
+        self.report(f"paths and categories of hits: from {named} (named by {file})")
+        return details
 
     def category_of(self, name: str) -> str:
         """The category of an item or query by its id or path; "" if unknown."""

@@ -1,5 +1,6 @@
 """The files that are encoded or searched for: pictures, meshes and clouds, named one by one or by their folder."""
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,7 @@ def query_files(
         (the files; (path, reason) of what is a URL or an empty folder; a line for each folder on what is in it).
 
     Raises:
-        CmahError: if something given is no path.
+        CmahError: if something given is no path, or an empty one.
 
     Examples:
         >>> Path("toys/chair").mkdir(parents=True, exist_ok=True)
@@ -70,8 +71,8 @@ def query_files(
             refuse_url(given)
             path = Path(given)
             if path.is_dir():
-                inside = _inside(path)
-                lines.append(f"{readable_name(path)}: {_counted(inside)}")
+                inside, lost = _inside(path)
+                lines.append(f"{readable_name(path)}: {_counted(inside)}{lost}")
                 taken += [_query_file(path / relative, prepared, relative) for relative in inside]
             else:
                 taken.append(_query_file(path, prepared))
@@ -88,6 +89,8 @@ def _each(files: Files) -> Iterable[str | Path]:
     for path in given:
         if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
             raise CmahError(f"a file is {type(path).__name__}, expected a path: text or pathlib.Path")
+        if not os.fspath(path):  # which Path takes for the current folder
+            raise CmahError("a file is an empty path, expected the path of a file or folder")
         yield path if isinstance(path, str) else Path(path)
 
 
@@ -103,9 +106,9 @@ def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str
     return QueryFile(path, name, shape_id)
 
 
-def _inside(folder: Path) -> list[str]:
-    """The pictures and meshes in a folder, as paths within it with "/", in order."""
-    found = []
+def _inside(folder: Path) -> tuple[list[str], str]:
+    """The pictures and meshes in a folder, as paths within it with "/", in order; and what is named so and is none."""
+    found, lost = [], 0
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         stems = {Path(name).stem for name in names}
@@ -113,13 +116,19 @@ def _inside(folder: Path) -> list[str]:
             path = Path(parent) / name
             if path.stem.removesuffix("_mask") in stems - {path.stem}:
                 continue
-            if not name.startswith(".") and (is_picture(path) or is_mesh(path)) and path.is_file():
+            if name.startswith(".") or not (is_picture(path) or is_mesh(path)):
+                continue
+            if path.is_file():
                 found.append(path.relative_to(folder).as_posix())
+            else:
+                lost += 1
+    left_out = f"; {lost:,} passed over (no ordinary file, or a link to none)" if lost else ""
     if not found:
         raise CmahError(
             f"{folder}: no pictures or meshes in it (expected *{', *'.join((*PICTURE_SUFFIXES, *MESH_SUFFIXES))})"
+            f"{left_out}"
         )
-    return sorted(found)
+    return sorted(found), left_out
 
 
 def _counted(names: Sequence[str]) -> str:
@@ -153,7 +162,8 @@ def read_list(path: str | Path) -> list[str]:
     """The paths of a list of files, one a line; empty lines are passed over.
 
     Args:
-        path: a text file, or "-" for standard input. Bytes that are no UTF-8 are kept as they are.
+        path: a text file, or "-" for standard input. Bytes that are no UTF-8 are kept as they are; a byte order mark
+            is passed over.
 
     Raises:
         CmahError: if it cannot be read, or names no file.
@@ -167,7 +177,9 @@ def read_list(path: str | Path) -> list[str]:
         data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:
         raise CmahError(f"{path}: cannot be read ({error.strerror})") from None
-    lines = [os.fsdecode(line.removesuffix(b"\r")) for line in data.split(b"\n")]
+    lines = [
+        os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    ]
     paths = [line for line in lines if line.strip()]
     if not paths or "\0" in "".join(paths):
         what = "standard input" if str(path) == "-" else path

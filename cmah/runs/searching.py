@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmah.checks import check_up
 from cmah.codes import BinaryCodes
 from cmah.codes.file_hashing import read_embeddings
 from cmah.errors import CmahError
@@ -92,6 +93,7 @@ def search_files(
         >>> records[0]["hits"][0]["distance"]
         0
     """
+    check_up(up)
     remark = report or (lambda line: None)
     search = ItemSearch(
         index,
@@ -190,6 +192,7 @@ def search_codes(
         >>> {record["hits"][0]["distance"] for record in records}
         {0}
     """
+    check_up(up)
     queries, embeddings = BinaryCodes.load(codes), None
     search = ItemSearch(
         index, database, dataset, sheet, radius, together, per_shape, reranking, k,

@@ -41,6 +41,9 @@ class HitWriter(ABC):
     def end(self, rest: Mapping[str, Any] | None = None) -> None:  # noqa: B027, most have nothing to end
         """Write what comes after the hits; `rest` is what JSON has beside them."""
 
+    def fail(self, reason: str) -> None:  # noqa: B027, as `end`
+        """Write what makes the text whole where the search ended after some hits, such as at a sheet; `reason` says why."""
+
 
 class TableWriter(HitWriter):
     """A line for each query, and below it a line for each hit: rank, id, distance, category, path.
@@ -124,7 +127,7 @@ class CsvWriter(HitWriter):
 
 
 class JsonWriter(HitWriter):
-    """One JSON object: "queries", the records, and then what `end` is given. It is whole once `end` has been called.
+    """One JSON object: "queries", the records, and then what `end` is given. It is whole once `end` or `fail` has been called.
 
     Examples:
         >>> pieces = []
@@ -153,6 +156,11 @@ class JsonWriter(HitWriter):
             self.write(f",\n {json.dumps(key)}: ")
             self._value(value, 1)
         self.write("\n}\n")
+
+    def fail(self, reason: str) -> None:
+        """Write the rest of an object that was begun, with the key "error" in place of what `end` is given."""
+        if self._begun:
+            self.end({"error": reason})
 
     def _value(self, value: Any, depth: int) -> None:
         """Write a value piece by piece, indented as it is within the whole object; text has no line breaks in JSON."""

@@ -195,7 +195,7 @@ def iter_records(
 
 
 def _slices(queries: int, k: int, items: int, radius: int | None, together: By | None) -> Iterator[slice]:
-    """The queries that are searched for at a time: as many as have at most `AT_ONCE` hits, but one at least."""
+    """The queries that are searched for at a time: at most `AT_ONCE` hits, and what fits, but one at least."""
     if together is not None:
         yield slice(0, queries)
         return
@@ -205,8 +205,13 @@ def _slices(queries: int, k: int, items: int, radius: int | None, together: By |
     ):  # most have far fewer than all items, and many queries at a time are searched sooner
         room = available_bytes()
         step = max(step, min(RADIUS_AT_ONCE, (room or 0) // 4 // (RECORD * max(1, items))))
-    for first in range(0, queries, step):
-        yield slice(first, min(first + step, queries))
+    first = 0
+    while first < queries:
+        here = step
+        if radius is None and (room := available_bytes()) is not None:  # asked anew, as it changes
+            here = max(1, min(step, room // 2 // (RECORD * max(1, k))))
+        yield slice(first, min(first + here, queries))
+        first += here
 
 
 def refuse_radius(radius: int | None, together: bool, per_shape: bool, reranked: bool = False) -> None:

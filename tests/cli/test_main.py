@@ -228,6 +228,33 @@ def test_closed_streams_are_not_taken_for_a_file(tmp_path: Path) -> None:
         assert len(cmah.HammingIndex.open(index, verify=True)) == 2
 
 
+def test_a_search_without_a_standard_output(tmp_path: Path) -> None:
+    np.save(tmp_path / "signs.npy", np.ones((2, 8), np.int8))
+    codes = cmah.BinaryCodes.load(tmp_path / "signs.npy")
+    codes.save(tmp_path / "codes.npz")
+    index = cmah.HammingIndex(8)
+    index.add(codes)
+    index.save(tmp_path / "a.cmah")
+    search = f"search {tmp_path / 'a.cmah'} --codes {tmp_path / 'codes.npz'}"
+    done = as_process(f"{search} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    for form in ("", "--json"):
+        done = as_process(f"{search} {form} > /dev/full")
+        assert (done.returncode, done.stderr) == (2, "Error: standard output: No space left on device\n")
+
+
+def test_messages_that_cannot_be_written_end_no_job(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys\nfrom cmah.cli import main as cli\nfrom cmah.progress import say\n"
+        "cli._prepare_output(False)\nfor i in range(9): say('x' * 5000)\nprint('done')\n"
+    )
+    run = f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} 2> /dev/full"
+    done = subprocess.run(["bash", "-c", run], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert as_process(f"info {tmp_path / 'none'} 2> /dev/full").returncode == 2
+
+
 def test_names_that_the_locale_cannot_print(tmp_path: Path) -> None:
     folder = tmp_path / "chairs→"
     folder.mkdir()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.errors import CmahError
 from cmah.file_names import path_of_name
 from cmah.search import HammingIndex
 from cmah.search.reranking import Reranking, rerank
@@ -68,6 +69,19 @@ def test_sheet(call, files, dataset):
     assert 'class="tile good"' in page
     assert 'class="tile bad"' in page
     assert "data:image/png" in page  # s5 has no render: its points are drawn
+
+
+def test_json_is_whole_where_the_sheet_fails(call, files, dataset, monkeypatch):
+    def fail(self, note):
+        raise CmahError("o.html: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("cmah.runs.hit_sheet.HitSheet.write", fail)
+    call("index", files / "shape.npz", files / "s.cmah")
+    common = ("search", files / "s.cmah", "--codes", files / "image.npz", "--dataset", dataset)
+    status, out, err = call(*common, "--sheet", files / "o.html", "--json")
+    record = json.loads(out)
+    assert (status, err.splitlines()[-1]) == (2, f"Error: {record['error']}")
+    assert (len(record["queries"]), list(record)) == (15, ["queries", "error"])
 
 
 def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
@@ -356,7 +370,8 @@ def test_hits_have_category_and_path_where_a_code_file_names_its_dataset(call, f
     common = ("search", files / "s.cmah", "--codes", files / "image.npz", "-k", 2)
     status, out, err = call(*common, "--json")
     hits = [hit for query in json.loads(out)["queries"] for hit in query["hits"]]
-    assert (status, err) == (0, "")
+    source = f"paths and categories of hits: from {dataset} (named by {files / 'image.npz'})\n"
+    assert (status, err) == (0, source)
     assert list(hits[0]) == ["rank", "id", "distance", "position", "category", "path"]
     for hit in hits:
         assert hit["category"] == ("chair", "lamp")[int(hit["id"][1:]) % 2]
@@ -366,7 +381,7 @@ def test_hits_have_category_and_path_where_a_code_file_names_its_dataset(call, f
     _, out, _ = call(*common)
     assert out.splitlines()[1].endswith(f"  {hits[0]['path']}")
     status, _, err = call(*common, "--sheet", "o.html")
-    assert (status, err) == (0, "sheet: o.html\n")
+    assert (status, err) == (0, f"{source}sheet: o.html\n")
 
     # a dataset of other items, and one that is gone: one remark, and the hits all the same
     (dataset / "shapes.csv").write_text("shape_id,category,split,points\ns1,lamp,,points/s1.npy\n")
@@ -375,7 +390,7 @@ def test_hits_have_category_and_path_where_a_code_file_names_its_dataset(call, f
     assert [hit["id"] for query in json.loads(out)["queries"] for hit in query["hits"]] == [
         h["id"] for h in hits
     ]
-    assert (status, len(err.splitlines())) == (0, 1)
+    assert (status, len(err.splitlines())) == (0, 2)
     assert "items among the hits are not in" in err
     dataset.rename(files / "moved")
     status, out, err = call(*common, "--json")

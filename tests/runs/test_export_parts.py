@@ -77,7 +77,7 @@ def test_a_stopped_export_goes_on_to_the_same_bytes(toy_run, data, tmp_path, sto
     assert files(out) == files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("change", ["run", "image", "points", "framing"])
+@pytest.mark.parametrize("change", ["run", "image", "points", "framing", "row"])
 def test_parts_of_something_else_are_not_used(toy_run, data, tmp_path, stop_after, change):
     out, run = tmp_path / "codes", shutil.copytree(toy_run, tmp_path / "run")
     stop_after(6)
@@ -92,6 +92,11 @@ def test_parts_of_something_else_are_not_used(toy_run, data, tmp_path, stop_afte
         weights.write_bytes(content)
     elif change == "framing":
         options = {"background": "remove"}
+    elif change == "row":
+        table = data / "images.csv"
+        header, first, *others = table.read_text().splitlines()
+        table.write_text("\n".join([header, first.replace(",render,", ",picture,", 1), *others]))
+        assert first != table.read_text().splitlines()[1]
     else:
         dataset = Dataset.read(data)
         os.utime(data / (dataset.images[0].path if change == "image" else dataset.shapes[0].points), (1, 1))

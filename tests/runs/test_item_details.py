@@ -43,6 +43,25 @@ def test_what_is_known_of_each_kind_of_item(root):
     assert (details.category("none"), details.path("none"), details.missing) == ("", "", {"none"})
 
 
+def test_cells_are_cleaned_as_the_dataset_reader_cleans_them(root):
+    (root / "shapes.csv").write_text(
+        " shape_id ,category\u00a0,split,points, source\n caf\u0065\u0301 , flat ,test, points/a.npy ,/m/ x.obj\n\nb,,,\n",
+        encoding="utf-8",
+    )
+    (root / "images.csv").write_text(
+        "image_id,shape_id,category,split,path,kind\n view ,caf\u00e9,,, photos/cafe\u0301.jpg ,photo\n",
+        encoding="utf-8",
+    )
+    (root / "photos" / "cafe\u0301.jpg").touch()
+    details = ItemDetails(root)
+    assert (details.category("caf\u00e9"), details.path("caf\u00e9")) == ("flat", "/m/ x.obj")
+    assert (details.category("view"), details.path("view")) == (
+        "flat",
+        str(root.resolve() / "photos/cafe\u0301.jpg"),
+    )
+    assert (details.category("b"), details.path("b")) == ("", "")
+
+
 def test_files_of_the_dataset_have_their_category(root, monkeypatch):
     monkeypatch.chdir(root)
     details = ItemDetails(root)

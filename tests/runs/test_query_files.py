@@ -1,5 +1,6 @@
 """Files and folders as queries: which files they are, what they are called, and what is refused."""
 
+import codecs
 import io
 import os
 import sys
@@ -44,9 +45,24 @@ def test_one_or_many_of_any_kind_in_the_order_given(folder):
     assert refused[1][1].endswith("a URL, expected a path; download it first")
 
 
+def test_what_is_no_file_in_a_folder_is_counted(folder):
+    os.mkfifo("toys/pipe.png")
+    Path("toys/b/gone.obj").symlink_to("nowhere.obj")
+    Path("empty/gone.png").symlink_to("nowhere.png")
+    _, refused, lines = query_files(["toys", "empty"])
+    assert lines == ["toys: 3 pictures and 1 mesh; 2 passed over (no ordinary file, or a link to none)"]
+    assert refused[0][1].endswith("; 1 passed over (no ordinary file, or a link to none)")
+
+
 @pytest.mark.parametrize("wrong", [7, None, b"a.jpg", [7], ["a.jpg", b"b.jpg"]])
 def test_what_is_no_path_is_refused(wrong):
     with pytest.raises(CmahError, match=r"expected a path"):
+        query_files(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", ["toys/c.png", ""]])
+def test_an_empty_path_is_not_the_current_folder(folder, wrong):
+    with pytest.raises(CmahError, match="a file is an empty path, expected"):
         query_files(wrong)
 
 
@@ -81,11 +97,23 @@ def test_ids_equal_those_of_prepare_whatever_the_files_are_called(folder):
     assert ids == [source.shape_id for source in sources]
 
 
+def test_ids_of_meshes_whose_folder_has_become_a_link(folder):
+    prepared = [{"path": f"{folder.resolve()}/toys", "prefix": ""}]
+    Path("toys").rename("moved")
+    Path("toys").symlink_to("moved", target_is_directory=True)
+    for given in ("toys/b", "toys/b/a.obj", "moved/b/a.obj", (folder / "toys/b/a.obj").resolve()):
+        assert [file.shape_id for file in query_files(given, prepared)[0] if is_mesh(file.path)] == [
+            "b.a.obj"
+        ]
+
+
 def test_lists_of_files(tmp_path, monkeypatch):
     data = b"a.jpg\r\n\n  \nb c.jpg\ncaf\xe9.jpg"
     (tmp_path / "list.txt").write_bytes(data)
     expected = ["a.jpg", "b c.jpg", os.fsdecode(b"caf\xe9.jpg")]
     assert read_list(tmp_path / "list.txt") == expected
+    (tmp_path / "marked.txt").write_bytes(codecs.BOM_UTF8 + data)
+    assert read_list(tmp_path / "marked.txt") == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert read_list("-") == expected
     (tmp_path / "list.txt").write_bytes(b"\n")

@@ -48,6 +48,15 @@ def test_codes_give_the_hits_of_the_index(files):
             ]
 
 
+def test_an_unknown_up_axis_is_refused(files):
+    for search in (
+        lambda: search_codes(files / "items.cmah", files / "queries.npz", up="x"),
+        lambda: search_files(files / "items.cmah", "no run", ["a.obj"], up=None),
+    ):
+        with pytest.raises(CmahError, match="^up is .*, expected 'y' or 'z'"):
+            search()
+
+
 def test_files_of_a_run(toy_run, toy, files):
     from cmah.runs.encoder import Encoder
 

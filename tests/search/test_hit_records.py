@@ -18,6 +18,25 @@ from cmah.search.hit_records import (
 )
 
 
+def test_fewer_queries_at_a_time_where_there_is_little_memory(monkeypatch):
+    codes, queries = clustered(400, 24), clustered(40, 24, 1)
+    index = HammingIndex(24)
+    index.add(codes)
+    expected = search_records(index, queries, 300, threads=1)
+    sizes, search = [], HammingIndex.search
+
+    def counted(self, part, *given, **options):
+        sizes.append(len(part))
+        return search(self, part, *given, **options)
+
+    monkeypatch.setattr(HammingIndex, "search", counted)
+    for room, most in ((2_000_000, 4), (1000, 1), (None, 40)):
+        monkeypatch.setattr("cmah.search.hit_records.available_bytes", lambda room=room: room)
+        sizes.clear()
+        assert search_records(index, queries, 300, threads=1) == expected
+        assert (max(sizes), sum(sizes)) == (most, 40)
+
+
 @pytest.mark.parametrize("limit", [{"k": 3}, {"radius": 5}])
 def test_records_are_what_slow_search_gives(limit):
     codes, queries = clustered(40, 24), clustered(4, 24, 1)
