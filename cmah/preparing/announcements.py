@@ -111,7 +111,8 @@ def lines_after(
         if owned and other != folder and not os.path.isdir(other):
             # perhaps moved to where its shapes have other ids: they would be in the dataset twice
             command = shlex.join(["cmah", "prepare", other, str(dataset.root), "--prune"])
-            yield f"{count_shapes(owned)} of {other} stay{'s' * (len(owned) == 1)}, although it is no longer there; {command} removes them"
+            stay = "stays" if len(owned) == 1 else "stay"
+            yield f"{count_shapes(owned)} of {other} {stay}, although it is no longer there; {command} removes them"
         waiting = [
             name
             for name, entry in log.entries.items()
