@@ -71,7 +71,7 @@ def hash_(
     import json
 
     from cmah.codes.file_hashing import hash_files
-    from cmah.codes.split_counts import TRAINING, counts_in_words, split_counts
+    from cmah.codes.split_counts import counts_in_words, is_training, split_counts
 
     if fitted is not None and any(value is not None for value in (bits, method, sharing, seed)):
         raise click.UsageError("--with brings its own --bits, --method, --sharing and --seed")
@@ -99,7 +99,7 @@ def hash_(
         count
         for codes in rows
         for name, count in split_counts(codes.splits).items()
-        if name not in (TRAINING, "")
+        if name and not is_training(name)
     )
     if fitted is None and unseen:
         click.echo(

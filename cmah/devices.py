@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from cmah.checks import shown
 from cmah.errors import ConfigError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of glibc's mallopt
@@ -25,8 +26,8 @@ def chosen_device(name: str) -> torch.device:
         >>> chosen_device("cpu")
         device(type='cpu')
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
-        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
+        raise ConfigError(f"device {shown(name)}: expected auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if name != "cpu" and torch.cuda.is_available() else 0
     if name.startswith("cuda") and int(name[5:] or 0) >= count:
         raise ConfigError(f"device {name!r}: no such device on this machine, which has {count} CUDA devices")

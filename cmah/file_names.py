@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from cmah.checks import shown
 from cmah.errors import CmahError
 
 # a scheme, and what is left of "//" where the text has been made a path
@@ -13,6 +14,30 @@ _URL = re.compile(r"(?:https?|ftps?|s3|gs|hf|file|data):/", re.IGNORECASE)
 
 # they turn the direction of the text around them, so that a name reads as another
 _TURNING = "\u202a-\u202e\u2066-\u2069"
+
+
+def as_path(path: object, error: type[CmahError] = CmahError) -> Path:
+    """The path of a file or folder that was given.
+
+    Args:
+        path: a text or a path.
+        error: class of the error.
+
+    Raises:
+        CmahError: of class `error`, for anything else: a number would be taken for an open file.
+
+    Examples:
+        >>> as_path("photos/chair.jpg").name
+        'chair.jpg'
+        >>> as_path(3)
+        Traceback (most recent call last):
+        cmah.errors.CmahError: the path is 3, expected a text or a path
+    """
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str):
+        raise error(f"the path is {shown(path)}, expected a text or a path")
+    return Path(path)
 
 
 def readable_name(path: str | Path) -> str:

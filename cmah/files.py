@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cmah.errors import CmahError
+from cmah.file_names import as_path
 
 ABANDONED = 3600.0  # seconds after which the temporary file of a process that is dead here is no other machine's either
 
@@ -38,7 +39,7 @@ def require_replaceable(
         Traceback (most recent call last):
         cmah.errors.CmahError: letter.txt: exists and is not such a file as is written here; ...
     """
-    path = Path(path)
+    path = as_path(path)
     if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
         raise CmahError(f"{path}: is read here, expected another name to write")
     if path.is_file():
@@ -146,7 +147,7 @@ def atomic_paths(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
 
 def _replaced(path: str | Path) -> Path:
     """The ordinary file that is to be written: the one behind a link, which itself stays."""
-    path = Path(path)
+    path = as_path(path)
     if os.path.islink(path):
         path = _target(path)
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):

@@ -12,7 +12,7 @@ def test_devices_that_are_there():
     assert chosen_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["", "gpu", "meta", "mps", "cpu:1", "cuda:x", "cuda:-1", "Auto"])
+@pytest.mark.parametrize("name", ["", "gpu", "meta", "mps", "cpu:1", "cuda:x", "cuda:-1", "Auto", 3, None])
 def test_other_names(name):
     with pytest.raises(ConfigError, match="expected auto, cpu, cuda or cuda:N"):
         chosen_device(name)

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from cmah.codes import BinaryCodes
+from cmah.codes.posthoc import PostHocHash
+from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.file_names import path_of_name, readable_name, readable_text, refuse_url
+from cmah.search import HammingIndex
+
+CODES = BinaryCodes.from_bits([[0, 1, 1]])
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,20 @@ def test_what_only_looks_like_a_url_is_a_path(tmp_path, monkeypatch):
     Path("s3:").mkdir()
     Path("s3:/a.jpg").touch()
     refuse_url("s3:/a.jpg")
+
+
+@pytest.mark.parametrize("path", [None, 3, True, b"codes.npz", ["codes.npz"]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        HammingIndex.open,
+        HammingIndex(bits=8).save,
+        CODES.save,
+        BinaryCodes.load,
+        Dataset.read,
+        PostHocHash.load,
+    ],
+)
+def test_what_is_no_path_is_refused_wherever_one_is_expected(call, path):
+    with pytest.raises(CmahError, match=r"the path is .*, expected a text or a path"):
+        call(path)

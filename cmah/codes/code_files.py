@@ -13,6 +13,7 @@ from cmah.checks import as_int
 from cmah.codes.npz import NpzReader, read_npy
 from cmah.codes.vector_table import COLUMNS, as_text
 from cmah.errors import CodesError
+from cmah.file_names import as_path
 from cmah.files import atomic_path, require_replaceable
 from cmah.reading import require_file
 
@@ -39,7 +40,7 @@ def read_members(path: str | Path) -> np.ndarray | dict[str, Any]:
         >>> members["bits"], members["packed"].tolist(), members["ids"].tolist()
         (3, [[96]], ['chair'])
     """
-    path = Path(path)
+    path = as_path(path, CodesError)
     require_file(path, error=CodesError)
     try:
         with open(path, "rb") as file:

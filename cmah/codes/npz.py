@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from cmah.errors import CodesError
+from cmah.file_names import as_path
 from cmah.reading import require_file
 
 # A member that unpacks to more than this, and to far more than lies in the file, is a bomb and not data.
@@ -49,7 +50,7 @@ def read_npy(path: str | Path) -> np.ndarray:
             ...
         cmah.errors.CodesError: objects.npy: not a readable .npy file (it holds pickled Python objects, ...)
     """
-    path = Path(path)
+    path = as_path(path, CodesError)
     require_file(path, error=CodesError)
     try:
         with open(path, "rb") as file:
@@ -76,7 +77,7 @@ class NpzReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = as_path(path, CodesError)
         require_file(self.path, error=CodesError)
         try:
             with zipfile.ZipFile(self.path) as archive:

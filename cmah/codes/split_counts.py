@@ -9,6 +9,16 @@ TRAINING = "train"  # the split that training sees
 USUAL = (TRAINING, "val", "test")
 
 
+def is_training(split: str) -> bool:
+    """Whether a split is the one that training sees, by whatever letters: "train" or "training".
+
+    Examples:
+        >>> is_training("Train"), is_training("TRAINING"), is_training("test")
+        (True, True, False)
+    """
+    return split.casefold() in (TRAINING, "training")
+
+
 def split_counts(splits: np.ndarray | None) -> dict[str, int]:
     """How many rows state each split: train, val and test first, then others by name, then "" for none.
 

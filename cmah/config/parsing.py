@@ -62,12 +62,14 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     Values stay strings; `build` reads them by the type of the field.
 
     Raises:
-        ConfigError: if a string has no "=".
+        ConfigError: if a string has no "=", or it is one string in place of a list.
 
     Examples:
         >>> parse_assignments(["training.lr=1e-4", "training.epochs=5"])
         {'training': {'lr': '1e-4', 'epochs': '5'}}
     """
+    if isinstance(assignments, str) or not all(isinstance(each, str) for each in assignments):
+        raise ConfigError(f'settings are {shown(assignments)}, expected a list such as ["training.lr=1e-4"]')
     nested: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")

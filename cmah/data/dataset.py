@@ -41,7 +41,7 @@ from cmah.data.table_rows import (
     Shape,
 )
 from cmah.errors import CmahError, CmahWarning, DatasetError
-from cmah.file_names import refuse_url
+from cmah.file_names import as_path, refuse_url
 from cmah.files import atomic_path
 from cmah.progress import progress
 
@@ -96,7 +96,7 @@ class Dataset:
         Raises:
             DatasetError: with every fault found, by file and row (row 1 is the header, as in a spreadsheet).
         """
-        root = Path(root)
+        root = as_path(root)
         if not root.is_dir():
             refuse_url(root)
             raise DatasetError([f"{root}: no such folder (expected a dataset folder with dataset.json)"])

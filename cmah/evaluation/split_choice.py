@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cmah.checks import shown
-from cmah.codes.split_counts import TRAINING, counts_in_words
+from cmah.codes.split_counts import counts_in_words, is_training
 from cmah.errors import CodesError
 
 ALL = "all"  # stands for every split
@@ -44,7 +44,7 @@ def as_splits(splits: str | Sequence[str] | None) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in named))
     if len(names) > 1 and ALL in names:
         raise CodesError(f"splits {','.join(names)}: all stands for every split, expected it alone")
-    if len(names) > 1 and TRAINING in names:
+    if any(map(is_training, names)) and not all(map(is_training, names)):
         raise CodesError(
             f"splits {','.join(names)}: items that were trained on and others do not mix; expected train or others "
             "alone, or all, which measures everything"
@@ -75,7 +75,7 @@ def choose_splits(
 
     Raises:
         CodesError: if there are training items only and nothing was asked for, if several other splits could be meant,
-            or if no row is of a split that was asked for.
+            if no row is of a split that was asked for, or if names differ by case alone and not all is measured.
 
     Examples:
         >>> choose_splits({"train": 38, "val": 4, "test": 4}, {"train": 38, "val": 4, "test": 4})
@@ -90,8 +90,16 @@ def choose_splits(
     there = {**query, **database}
     if not there:
         return None
-    if asked in ((), (ALL,)):
-        return asked or _default(query, database, files)
+    if asked == (ALL,):
+        return asked
+    alike = sorted(name for name in there if name.casefold() in {o.casefold() for o in there if o != name})
+    if alike:
+        raise CodesError(
+            f"{' and '.join(files)}: splits {shown(alike)} differ by case alone, expected one spelling; --splits all "
+            "measures everything"
+        )
+    if not asked:
+        return _default(query, database, files)
     for name in asked:
         if name not in there:
             known = "; ".join(_listed(*pair) for pair in zip(files, (query, database), strict=True))
@@ -112,7 +120,7 @@ def _default(query: Counts, database: Counts, files: tuple[str, str]) -> tuple[s
                 return (name,)
         if NONE in database or not database:
             return (NONE,)
-    others = [name for name in decisive if name not in (NONE, TRAINING)]
+    others = [name for name in decisive if name != NONE and not is_training(name)]
     if len(others) == 1:
         return (others[0],)
     if others:

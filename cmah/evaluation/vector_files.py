@@ -10,7 +10,7 @@ import numpy as np
 from cmah.checks import as_ints
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.codes.npz import read_npy
-from cmah.codes.split_counts import TRAINING, counts_in_words, split_counts
+from cmah.codes.split_counts import counts_in_words, is_training, split_counts
 from cmah.errors import CodesError
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.split_choice import choose_splits, rows_of, splits_in_words
@@ -51,7 +51,7 @@ class VectorFile:
     @property
     def training(self) -> int:
         """How many of the measured rows are of the training split."""
-        return split_counts(self.vectors.splits).get(TRAINING, 0)
+        return sum(count for name, count in split_counts(self.vectors.splits).items() if is_training(name))
 
     def truncated(self, bits: int | None) -> Vectors:
         """The codes cut to `bits`; None, and embeddings, leave them as they are.

@@ -1,11 +1,13 @@
 """What prepare says of shapes that stay, go, move or wait, one line for each."""
 
+import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cmah.data.dataset import Dataset
 from cmah.data.table_rows import Shape
-from cmah.preparing.folder_claims import UNKNOWN, Claim
+from cmah.preparing.folder_claims import UNKNOWN, Claim, owner_of
 from cmah.preparing.prepare_log import PrepareLog
 from cmah.preparing.prepared_tables import Tables, is_view
 
@@ -103,7 +105,14 @@ def lines_after(
     )
     if alone:
         yield f"{alone} images of removed shapes stay in images.csv, as images of no shape"
+    owners = {shape.shape_id: owner_of(shape, log) for shape in dataset.shapes}
     for other in log.folders:
+        owned = [name for name, owner in owners.items() if owner == other]
+        if owned and other != folder and not os.path.isdir(other):
+            # perhaps moved to where its shapes have other ids: they would be in the dataset twice
+            command = shlex.join(["cmah", "prepare", other, str(dataset.root), "--prune"])
+            stay = "stays" if len(owned) == 1 else "stay"
+            yield f"{count_shapes(owned)} of {other} {stay}, although it is no longer there; {command} removes them"
         waiting = [
             name
             for name, entry in log.entries.items()

@@ -26,7 +26,7 @@ from typing import Any
 from cmah.errors import CmahError
 from cmah.files import atomic_path, locked
 from cmah.preparing.prepare_parameters import Parameters, as_options
-from cmah.reading import parse_json, read_json
+from cmah.reading import parse_json, read_json, require_file
 from cmah.workers import writing
 
 # ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
@@ -164,6 +164,7 @@ def earlier_parameters(out: Path) -> dict[str, Any]:
         ('y', {})
     """
     try:
+        require_file(out / LOG)  # of a pipe nothing would ever come
         with open(out / LOG, encoding="utf-8", errors="replace") as file:
             header = _header(file.readline(), out)
         return Parameters.of({}, header).to_json()

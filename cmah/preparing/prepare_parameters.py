@@ -1,10 +1,10 @@
 """The parameters of `prepare`: what the views and points of a dataset depend on, beside the mesh files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cmah.checks import shown
+from cmah.checks import as_int, shown
 from cmah.errors import CmahError
 
 USUAL: dict[str, Any] = {
@@ -52,11 +52,14 @@ class Parameters:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("views", "image_size", "points"):
-            if getattr(self, name) < 1:
-                raise CmahError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.up not in {"y", "z"}:
-            raise CmahError(f"up must be y or z, got {self.up!r}")
+        for name, least in (("views", 1), ("image_size", 1), ("points", 1), ("seed", 0)):
+            value = as_int(getattr(self, name), name, CmahError)
+            if value < least:
+                raise CmahError(f"{name} must be at least {least}, got {value}")
+            object.__setattr__(self, name, value)  # no integer of NumPy, which JSON lacks
+        check_number(self.jitter, "jitter")
+        if self.up not in ("y", "z"):
+            raise CmahError(f"up must be y or z, got {shown(self.up)}")
         check_elevations(self.elevations)
 
     @classmethod
@@ -71,11 +74,31 @@ class Parameters:
             Parameters(views=3, image_size=224, points=500, up='y', elevations=(20.0,), jitter=0.0, seed=0)
         """
         values = {**USUAL, **{key: value for key, value in earlier.items() if key in USUAL}, **given}
-        return cls(**{**values, "elevations": tuple(values["elevations"])})
+        angles = values["elevations"]
+        if isinstance(angles, str) or not isinstance(angles, Iterable):
+            raise CmahError(f"elevations are {shown(angles)}, expected a list of numbers such as [20]")
+        return cls(**{**values, "elevations": tuple(angles)})
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as the log, the dataset and the workers get them."""
         return {**asdict(self), "elevations": list(self.elevations)}
+
+
+def check_number(value: object, name: str) -> None:
+    """Refuse what is no number from 0 up.
+
+    Raises:
+        CmahError: unless it is one, below 1,000,000.
+
+    Examples:
+        >>> check_number(2.5, "jitter")
+        >>> check_number("2.5", "jitter")
+        Traceback (most recent call last):
+        cmah.errors.CmahError: jitter must be a number from 0 to below 1,000,000, got '2.5'
+    """
+    # NaN is none either
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise CmahError(f"{name} must be a number from 0 to below 1,000,000, got {shown(value)}")
 
 
 def check_elevations(elevations: tuple[float, ...]) -> None:
@@ -90,7 +113,10 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
         Traceback (most recent call last):
         cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got 10.0, 90.0
     """
-    if not elevations or any(not -90 < value < 90 for value in elevations):
+    if not elevations or any(
+        isinstance(value, bool) or not isinstance(value, int | float) or not -90 < value < 90
+        for value in elevations
+    ):
         raise CmahError(f"elevations must lie between -90 and 90 degrees, got {shown(list(elevations))}")
 
 

@@ -48,7 +48,7 @@ def read_tables(out: Path) -> Tables:
     """Read what is there of the three tables.
 
     Raises:
-        DatasetError: if a table that is there has faults, which would be lost with what stands beside them.
+        DatasetError: if a table has faults, or is gone from a whole dataset: what else it had would be lost.
 
     Examples:
         >>> tables = read_tables(Path("demo/dataset"))
@@ -63,6 +63,12 @@ def read_tables(out: Path) -> Tables:
     for file in ("dataset.json", ASIDE):
         if (out / file).is_file():
             version, header = read_header(out / file, faults)
+            faults += [
+                f"{out / table}: is gone, and with it rows that prepare alone could not write again; put it back, or "
+                "prepare into a new folder"
+                for table in ("shapes.csv", "images.csv")
+                if not (out / table).is_file()
+            ]
             break
     rows = RowReader(version)
     shapes, images = [], []

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from cmah.checks import shown
+from cmah.checks import as_int, shown
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
+from cmah.file_names import as_path
 from cmah.preparing.preparation import Preparation
 from cmah.preparing.prepare_log import LOG, earlier_parameters, open_log
-from cmah.preparing.prepare_parameters import Parameters
+from cmah.preparing.prepare_parameters import Parameters, check_number
 from cmah.preparing.shape_ids import check_fractions, check_prefix, find_meshes
 from cmah.threads import available_cores
 from cmah.workers import writing
@@ -94,12 +95,12 @@ def prepare(
     for package in ("mapbox_earcut", "embreex", "PIL"):
         if find_spec(package) is None:
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-    out = Path(out)
+    meshes, out = as_path(meshes), as_path(out)
     given = {
         "views": views,
         "image_size": image_size,
         "points": points,
-        "elevations": None if elevations is None else tuple(elevations),
+        "elevations": elevations,
         "jitter": jitter,
         "seed": seed,
     }
@@ -109,22 +110,19 @@ def prepare(
         raise CmahError(f"up must be y or z, got {shown(up)}")
     if split_fractions is not None:
         check_fractions(split_fractions)
-    check_prefix(prefix or "")
-    if prune and Path(meshes).is_file():
+    check_prefix("" if prefix is None else prefix)
+    if prune and meshes.is_file():
         raise CmahError(
             f"{meshes}: one file; expected a folder, whose meshes that are gone are to be removed by prune"
         )
-    for name, value in (
-        ("jitter", parameters.jitter),
-        ("time_limit", time_limit),
-        ("memory_limit", memory_limit),
-    ):
-        if not value < 1e6:  # nor is NaN
-            raise CmahError(f"{name} must be a number below 1,000,000, got {value}")
+    check_number(time_limit, "time_limit")
+    check_number(memory_limit, "memory_limit")
+    if jobs is not None and as_int(jobs, "jobs", CmahError) < 1:
+        raise CmahError(f"jobs must be at least 1, got {jobs}")
     # with prune a folder may be given all of whose meshes are gone, if the dataset knows it
     found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file())
     with open_log(out, parameters, overwrite) as log, _work_folder(out):
-        preparation = Preparation(Path(meshes), out, log, parameters, report, up=up, overwrite=overwrite)
+        preparation = Preparation(meshes, out, log, parameters, report, up=up, overwrite=overwrite)
         preparation.plan(found, prefix, prune=prune)
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}
         preparation.make(jobs or available_cores(), **limits)

@@ -162,8 +162,8 @@ def check_prefix(prefix: str) -> None:
         Traceback (most recent call last):
         cmah.errors.CmahError: prefix 'my scans': expected up to 40 letters (a-z), digits, _ and -
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", prefix):
-        raise CmahError(f"prefix {prefix!r}: expected up to 40 letters (a-z), digits, _ and -")
+    if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9_-]{0,40}", prefix):
+        raise CmahError(f"prefix {shown(prefix)}: expected up to 40 letters (a-z), digits, _ and -")
 
 
 def shape_id_in(folders: Sequence[Mapping[str, str]], path: str | Path) -> str | None:
@@ -222,7 +222,8 @@ def check_fractions(fractions: tuple[float, ...]) -> None:
         Traceback (most recent call last):
         cmah.errors.CmahError: split fractions must be three numbers that sum to 1 ..., got 0.8, 0.1, 0.2
     """
-    if len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
+    numbers = isinstance(fractions, list | tuple) and all(isinstance(each, int | float) for each in fractions)
+    if not numbers or len(fractions) != 3 or min(fractions) < 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise CmahError(
             f"split fractions must be three numbers that sum to 1 (train, val, test), got {shown(fractions)}"
         )

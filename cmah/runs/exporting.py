@@ -1,5 +1,6 @@
 """From a trained run and a dataset to files of codes or embeddings."""
 
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cmah.checks import as_int, shown
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.code_files import Format, refuse_to_replace
 from cmah.config.schema import DataConfig
@@ -14,6 +16,7 @@ from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
 from cmah.data.file_states import file_states, image_states
 from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import CmahError, DatasetError
+from cmah.file_names import as_path
 from cmah.runs.encoder import Encoder
 from cmah.runs.export_parts import export_parts, write_together
 from cmah.runs.run_folder import MODALITIES
@@ -78,11 +81,12 @@ def export(
         >>> str(image), str(shape), skipped
         ('exported/image.npz', 'exported/shape.npz', [])
     """
+    out = as_path(out)
+    _check_types(format, workers)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     whole, data = data, data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
     framing = _framing(encoder.framing, crop, crop_margin, background)
-    out = Path(out)
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
@@ -218,6 +222,14 @@ def _refuse_to_replace(
         if format != "npz":
             refuse_to_replace(path.with_suffix(beside), format=format)
     refuse_to_replace_skipped(out)
+
+
+def _check_types(format: object, workers: object) -> None:
+    """Refuse what is no format or number before anything is read."""
+    formats = typing.get_args(Format)
+    if format not in formats:
+        raise CmahError(f"format is {shown(format)}, expected one of {', '.join(formats)}")
+    as_int(workers, "workers", CmahError)
 
 
 def _framing(

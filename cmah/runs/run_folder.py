@@ -22,7 +22,7 @@ from cmah.codes.posthoc import PostHocHash
 from cmah.config.parsing import build, merge, parse_assignments
 from cmah.config.schema import Config
 from cmah.errors import CmahError, CodesError, ConfigError, RunError
-from cmah.file_names import refuse_url
+from cmah.file_names import as_path, refuse_url
 from cmah.files import write_json
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.pretrained.backbone_spec import weights_file
@@ -66,7 +66,7 @@ class RunFolder:
                 it was trained with.
             ConfigError: if its settings, or those given, are not known to this version.
         """
-        self.path, self.verify = Path(path), verify
+        self.path, self.verify = as_path(path, RunError), verify
         self.stored = _read_stored(self.path)
         self.trained = stored_config(self.stored, str(self.path / "config.json"))
         self.config = _changed(self.trained, settings) if settings else self.trained

@@ -15,6 +15,7 @@ import numpy as np
 
 from cmah.codes.binary_codes import MAX_BITS
 from cmah.errors import CodesError
+from cmah.file_names import as_path
 from cmah.files import atomic_path, require_replaceable
 from cmah.reading import require_file
 from cmah.search.blocks import CodeBlocks
@@ -178,7 +179,7 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
         >>> content.blocks.bits, content.blocks.width, content.tables.size
         (64, 8, 0)
     """
-    path = Path(path)
+    path = as_path(path, CodesError)
     require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
         with open(path, "rb") as file:

@@ -11,6 +11,7 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.devices import chosen_device
 from cmah.errors import ConfigError, RunError
+from cmah.file_names import as_path
 from cmah.files import atomic_path, locked
 from cmah.recipes.resolving import build_recipe, differences, given_settings, load_recipe, make_config
 from cmah.runs.run_folder import RunFolder
@@ -73,7 +74,7 @@ def train(
         >>> RunFolder(run).config.model.bits
         (16, 32)
     """
-    out, chosen = Path(out), chosen_device(device)
+    out, chosen = as_path(out), chosen_device(device)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     origin = {"path": str(data.root.resolve()), "name": data.name, "checksum": data.checksum()}
     if (out / "dataset.json").exists():

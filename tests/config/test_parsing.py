@@ -53,3 +53,9 @@ def test_assignment_without_equals():
 
 def test_merge_is_deep():
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}, "d": 4}) == {"a": {"b": 1, "c": 3}, "d": 4}
+
+
+@pytest.mark.parametrize("settings", ["training.lr=1e-4", ["training.lr=1e-4", 3]])
+def test_settings_that_are_no_list_of_texts(settings):
+    with pytest.raises(ConfigError, match="expected a list such as"):
+        parse_assignments(settings)

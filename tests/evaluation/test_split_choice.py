@@ -24,6 +24,7 @@ FULL = {"train": 38, "val": 4, "test": 4}
         ({"photos": 3, "train": 2}, FULL, ("photos",)),
         ({}, {"photos": 3, "train": 2}, ("photos",)),
         ({"test": 2, "": 3}, {"": 4}, ("test",)),
+        ({"Train": 5, "Held": 2}, {}, ("Held",)),
         ({}, {}, None),
     ],
 )
@@ -38,6 +39,9 @@ def test_the_default(query, database, chosen):
         ({"": 9}, {"train": 8}, (), "d: 8 train, nothing but what was trained on"),
         ({"a": 1, "b": 2}, {"a": 1}, (), "q: 1 a, 2 b: say which to measure, such as --splits a, or --splits all"),
         (FULL, {"x": 1, "": 3}, ("tset",), r"no row is of split 'tset' \(q: 38 train, 4 val, 4 test; d: 1 x, 3 wi"),
+        ({"TRAIN": 9}, {"Training": 8}, (), "q: 9 TRAIN, nothing but what was trained on"),
+        ({"test": 9}, {"Test": 8}, (), "q and d: splits 'Test', 'test' differ by case alone"),
+        ({"test": 9}, {"Test": 8}, ("test",), "q and d: splits 'Test', 'test' differ by case alone"),
         (FULL, {}, ("a",), "d: names no splits"),
     ],
 )  # fmt: skip
@@ -49,6 +53,7 @@ def test_what_cannot_be_chosen(query, database, asked, message):
 def test_what_is_asked_for():
     assert choose_splits(FULL, FULL, ("all",)) == ("all",)
     assert choose_splits({}, {}, ("all",)) is None
+    assert choose_splits({"test": 9}, {"Test": 8}, ("all",)) == ("all",)
     assert choose_splits({}, {}, ("test",)) is None  # files without splits are whole
     assert choose_splits(FULL, {"x": 1}, ("val", "x")) == ("val", "x")
     assert choose_splits({"train": 1}, {}, ("train",)) == ("train",)
@@ -58,6 +63,7 @@ def test_what_is_asked_for():
     ("splits", "message"),
     [
         (["train", "test"], "do not mix"),
+        (["Training", "test"], "do not mix"),
         (["all", "test"], "all stands for every split"),
         ([""], "^splits are '', expected names"),
         (3, "splits are 3, expected names"),

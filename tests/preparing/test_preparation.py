@@ -293,6 +293,26 @@ def test_prune_of_a_folder_that_is_gone_or_empty(
     assert tree(tmp_path / "out") == before
 
 
+def test_shapes_of_a_folder_that_moved_a_level_deeper_are_told_and_can_leave(
+    call: Any, a: Path, b: Path, tmp_path: Path, lines: list[str]
+) -> None:
+    call(a)
+    call(b)
+    (tmp_path / "all").mkdir()
+    for folder in (a, b):
+        folder.rename(tmp_path / "all" / folder.name)
+    assert len(call(tmp_path / "all").shapes) == 10
+    assert lines == [
+        f"{count} shapes of {folder} stay, although it is no longer there; cmah prepare {folder} {tmp_path}/out "
+        "--prune removes them"
+        for folder, count in ((a, 3), (b, 2))
+    ]
+    call(a, prune=True)
+    call(b, prune=True)
+    assert len(call(tmp_path / "all").shapes) == 5
+    assert lines == []
+
+
 def test_a_mesh_that_is_broken_now_keeps_its_shape_until_prune(
     call: Any, a: Path, b: Path, tmp_path: Path, lines: list[str]
 ) -> None:
@@ -357,6 +377,17 @@ def test_a_damaged_table_is_refused_rather_than_replaced(call: Any, a: Path, tmp
         file.write("torn,row\n")
     before = tree(tmp_path / "out")
     with pytest.raises(CmahError, match=r"images\.csv: row 8: 2 cells"):
+        call(a)
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("table", ["images.csv", "shapes.csv"])
+def test_a_table_that_is_gone_is_refused(call: Any, a: Path, b: Path, tmp_path: Path, table: str) -> None:
+    call(a)
+    call(b)
+    (tmp_path / "out" / table).unlink()
+    before = tree(tmp_path / "out")
+    with pytest.raises(CmahError, match=rf"out/{table}: is gone"):
         call(a)
     assert tree(tmp_path / "out") == before
 

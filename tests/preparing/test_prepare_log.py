@@ -1,13 +1,14 @@
 """The log of `prepare`: its header, its damaged lines, and that one process at a time writes it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from cmah.errors import CmahError
 from cmah.files import locked
-from cmah.preparing.prepare_log import LOG, PrepareLog, open_log
+from cmah.preparing.prepare_log import LOG, PrepareLog, earlier_parameters, open_log
 from cmah.preparing.prepare_parameters import Parameters
 
 PARAMETERS = Parameters(3, 24, 64, "y", (0, 30.0), 0.0, 7)
@@ -146,4 +147,14 @@ def test_nothing_is_prepared_where_the_files_lie_elsewhere(tmp_path: Path, overw
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     (out / "dataset.json").write_text("{")  # a file that is no dataset says nothing, and is written anew
     with open_log(out, PARAMETERS, overwrite):
+        pass
+
+
+def test_a_pipe_in_the_place_of_the_log_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOG)  # opening it would wait for ever
+    assert earlier_parameters(tmp_path) == {}
+    with (
+        pytest.raises(CmahError, match="was not made by prepare"),
+        open_log(tmp_path, PARAMETERS, overwrite=True),
+    ):
         pass

@@ -300,12 +300,32 @@ def test_what_is_not_a_dataset_folder_is_left_alone(meshes: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"views": 0}, {"up": "x"}, {"elevations": (95.0,)}, {"split_fractions": (1, 1, 1)}]
+    ("name", "wrong"),
+    [
+        *(("views", value) for value in (0, "3", 2.5, True)),
+        *(("jobs", value) for value in (0, "2", 1.5)),
+        *(("elevations", value) for value in ((95.0,), 20, "20", ("20",), ())),
+        *(("split_fractions", value) for value in ((1, 1, 1), 1, ("1", 0, 0))),
+        *(("jitter", value) for value in (-1, "1", float("nan"))),
+        *(("prefix", value) for value in (3, 0, "a b")),
+        ("up", "x"),
+        ("up", 3),
+        ("points", True),
+        ("seed", -1),
+        ("image_size", "24"),
+        ("time_limit", "60"),
+    ],
 )
-def test_wrong_parameters(meshes: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(CmahError, match="must"):
-        prepare(meshes, tmp_path / "out", **wrong)
+def test_wrong_parameters(meshes: Path, tmp_path: Path, name: str, wrong: Any) -> None:
+    with pytest.raises(CmahError, match=f"^{name.replace('_', '.')} "):
+        prepare(meshes, tmp_path / "out", **{name: wrong})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("paths", [(None, "out"), (3, "out"), ("meshes", None), ("meshes", 3)])
+def test_what_is_no_path_is_refused(paths: tuple[Any, Any]) -> None:
+    with pytest.raises(CmahError, match=r"the path is (None|3), expected a text or a path"):
+        prepare(*paths)
 
 
 @pytest.mark.slow

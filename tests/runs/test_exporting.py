@@ -206,3 +206,11 @@ def test_images_are_framed_as_in_training_unless_told(cars, toy_run, tmp_path):
     picture = data.file(data.images[2].path)
     by_file = [Encoder.load(run).encode_files([picture])[0].packed for run in (toy_run, framed)]
     np.testing.assert_array_equal(*by_file)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("format", "x"), ("format", 3), ("workers", "2"), ("workers", True)]
+)
+def test_wrong_types_are_told_before_anything_is_read(tmp_path, name, wrong):
+    with pytest.raises(CmahError, match=f"^{name} is "):
+        export("no-run", "no-dataset", tmp_path, **{name: wrong})

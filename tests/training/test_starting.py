@@ -3,7 +3,7 @@
 import pytest
 from toy_dataset import MICRO, make_toy
 
-from cmah.errors import ConfigError, RunError
+from cmah.errors import CmahError, ConfigError, RunError
 from cmah.runs.metrics_log import read_metrics
 from cmah.training.starting import train
 
@@ -45,3 +45,9 @@ def test_few_shapes_take_more_epochs_unless_told(toy):
     assert enough_steps(config, many, lines.append) is config
     untrained = make_config("cmah", "tiny", assignments=["training.epochs=0"])
     assert enough_steps(untrained, data, lines.append) is untrained
+
+
+def test_what_is_no_path_is_refused(tmp_path):
+    for paths in ((None, tmp_path), (3, tmp_path), (tmp_path, None), (tmp_path, 3)):
+        with pytest.raises(CmahError, match="expected a text or a path"):
+            train(*paths)
