@@ -47,7 +47,9 @@ def require_replaceable(
         with open(path, "rb") as file:
             beginning = file.read(1 << 16)
         if not any(each in beginning for each in marks):
-            raise CmahError(f"{path}: exists and is not such a file as is written here; choose another name")
+            raise CmahError(
+                f"{path}: exists and is not such a file as is written here; choose another name, or remove it"
+            )
     require_writable(path)
 
 

@@ -16,7 +16,7 @@ from cmah.evaluation.averaging import FIRST_HIT
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.evaluating import evaluate
 from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
-from cmah.evaluation.measured_rows import measured_in_words, measured_record
+from cmah.evaluation.measured_rows import doubts, measured_in_words, measured_record
 from cmah.evaluation.protocol import Protocol, as_protocol
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.report_numbers import Report
@@ -46,7 +46,7 @@ class Comparison:
         protocol: the rules.
         inputs: the paths that were given, under their names in the record: "query" and "database", or "folders".
         kind: the kind of the images that were measured, None for all.
-        warnings: why numbers of different methods do not compare.
+        warnings: why numbers say little, or those of different methods do not compare.
 
     Examples:
         >>> result = evaluate_files("demo/codes/image.npz", "demo/codes/shape.npz", bits=[16, 64])
@@ -98,6 +98,7 @@ class Comparison:
             **self.inputs,
             "kind": self.kind,
             **measured_record(self.files),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
             "results": [{**_who(each), **each.report.to_dict()} for each in self.evaluations],
             "costs": [
                 {**_who(each), "bits": each.report.rules.width, "map": cost}
@@ -182,7 +183,9 @@ def evaluate_files(
     evaluations = measure(
         files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of, voxels=voxels
     )
-    return Comparison(evaluations, [files], protocol, {"query": str(query), "database": str(database)}, kind)
+    warnings = doubts([files], by_category=protocol.relevance == "category", both=both)
+    inputs: dict[str, str | list[str]] = {"query": str(query), "database": str(database)}
+    return Comparison(evaluations, [files], protocol, inputs, kind, warnings)
 
 
 def compare_folders(
@@ -225,11 +228,11 @@ def compare_folders(
     pairs = [files_of(Path(folder)) for folder in folders]
     names = names_of([Path(folder) for folder in folders])
     evaluations: list[Evaluation] = []
-    warnings = []
     wanted = as_splits(splits)
     files = [read_pair(*pair, kind, splits=wanted) for pair in pairs]
     _require_named(wanted, files)
     _require_same_splits(names, files)
+    warnings = doubts(files, names, by_category=protocol.relevance == "category", both=True)
     for name, pair in zip(names, files, strict=True):
         if not same_items(files[0], pair):
             warnings.append(f"{name} holds other items than {names[0]}: their numbers do not compare")

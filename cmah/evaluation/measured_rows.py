@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from cmah.codes import BinaryCodes
 from cmah.evaluation.split_choice import ALL, splits_in_words
 from cmah.evaluation.vector_files import FilePair, VectorFile
+
+FEW = 10  # queries or items, below which numbers say little
 
 
 def measured_in_words(files: Sequence[FilePair], names: Sequence[str] = ()) -> list[str]:
@@ -56,6 +61,55 @@ def measured_record(files: Sequence[FilePair]) -> dict[str, Any]:
         for file in pair
     ]
     return {"splits": {"measured": list(splits), "files": counts}}
+
+
+def doubts(
+    files: Sequence[FilePair], names: Sequence[str] = (), *, by_category: bool = True, both: bool = False
+) -> list[str]:
+    """Why the numbers say little: items of one category only, few queries or items, or few different codes.
+
+    Args:
+        files: queries and database of each method.
+        names: of the methods; none for one pair.
+        by_category: whether an item is relevant if it is of the query's category.
+        both: whether the queries are a database too.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> codes = VectorFile(Path("x.npz"), BinaryCodes.from_bits([[0, 1]] * 20, categories=["mug"] * 20))
+        >>> doubts([(codes, codes)])
+        ['all 20 items are of one category, so that every ranking is right: nothing is measured']
+    """
+    methods: dict[str, list[str]] = {}
+    for pair, name in zip(files, names or [""] * len(files), strict=True):
+        texts = [_one_category(file) for file in (pair if both else pair[1:])] if by_category else []
+        counts = [len(file.vectors) for file in pair]
+        if min(counts) < FEW:
+            texts.append(f"only {counts[0]} queries and {counts[1]} items: the numbers say little")
+        texts += [_few_codes(file) for file in (pair if both else pair[1:])]
+        for text in filter(None, dict.fromkeys(texts)):
+            methods.setdefault(text, []).append(name)
+    return [
+        text if len(of) == len(files) else f"{', '.join(dict.fromkeys(of))}: {text}"
+        for text, of in methods.items()
+    ]
+
+
+def _one_category(database: VectorFile) -> str:
+    """That all items of a database are of one category; "" if they are not, or have none."""
+    categories, count = database.vectors.categories, len(database.vectors)
+    if categories is None or categories.ndim > 1 or len(np.unique(categories)) != 1 or not categories[0]:
+        return ""
+    return f"all {count} items are of one category, so that every ranking is right: nothing is measured"
+
+
+def _few_codes(database: VectorFile) -> str:
+    """That most items of a database share their code with others although there are codes enough, else ""."""
+    codes = database.vectors
+    if not isinstance(codes, BinaryCodes) or len(codes) < FEW or 2.0**codes.bits <= 4 * len(codes):
+        return ""
+    different = len(np.unique(codes.packed, axis=0))
+    return f"{different} different codes among {len(codes)} items" if 2 * different < len(codes) else ""
 
 
 def _text(query: VectorFile, database: VectorFile) -> str:

@@ -75,6 +75,7 @@ def inputs_of_meshes(
     views: int = 0,
     size: int = 0,
     up_axis: str = "y",
+    sampling: Sequence[dict[str, Any]] = (),
     jobs: int = 1,
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
@@ -87,6 +88,8 @@ def inputs_of_meshes(
         views: number of views of each, as `views_of_mesh` renders them; 0 for none.
         size: side of the views in pixels.
         up_axis: "y" or "z", the axis that points up in the files.
+        sampling: for each mesh how its points are sampled otherwise: `points`, and `seed` and `root` as in
+            `point_sampling.write_points`.
         jobs: number of processes.
         time_limit: seconds for each mesh.
         memory_limit: GiB that a process may take.
@@ -114,6 +117,7 @@ def inputs_of_meshes(
                 "views": views,
                 "size": size,
                 "up": up_axis,
+                **(sampling[i] if sampling else {}),
             }
             for i, name in enumerate(names)
         )

@@ -20,7 +20,7 @@ def write_inputs(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `path` of the mesh; `out`, what the names of the .npy files begin with; `points`, `views`, `size` and `up`
-            as there.
+            as there; optional: `seed` and `root` as in `write_points`.
 
     Returns:
         Nothing: an empty dictionary. Of a PLY file without faces the points are those that it has.

@@ -102,7 +102,8 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
     """What a worker process does for `points_of_mesh`.
 
     Args:
-        task: `path` of the mesh; `out`, the .npy file to write (float32); `points`, how many; `up`, "y" or "z".
+        task: `path` of the mesh; `out`, the .npy file to write (float32); `points`, how many; `up`, "y" or "z";
+            optional: `seed` as in `sample_points`, by default 0, and `root` as in `load_mesh`.
 
     Returns:
         Nothing: an empty dictionary.
@@ -116,5 +117,6 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape
         (50, 6)
     """
-    write_array(task["out"], sample_points(load_mesh(task["path"], task["up"]), task["points"], 0))
+    mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
+    write_array(task["out"], sample_points(mesh, task["points"], task.get("seed", 0)))
     return {}

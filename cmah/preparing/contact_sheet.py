@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from cmah.data.dataset import Dataset
 from cmah.data.images import encoded, fit_square, load_image
@@ -11,6 +12,7 @@ from cmah.errors import CmahError
 from cmah.files import atomic_path, require_replaceable
 
 LINE = 14  # pixels of a heading
+MARK = "cmah contact sheet"  # comment in the file, by which a sheet is told from someone's picture
 
 
 def check_sheet_name(path: str | Path) -> None:
@@ -30,19 +32,19 @@ def check_sheet_name(path: str | Path) -> None:
 
 
 def refuse_to_replace(path: str | Path) -> None:
-    """Refuse to write a sheet over a file that is no picture.
+    """Refuse to write a sheet over a file that is none, such as a photo, or that bears no mark of being one.
 
     Raises:
         CmahError: if there is such a file.
 
     Examples:
         >>> refuse_to_replace("new.png")
-        >>> _ = Path("notes.png").write_text("not a picture")
-        >>> refuse_to_replace("notes.png")
+        >>> Image.new("RGB", (3, 2)).save("photo.png")
+        >>> refuse_to_replace("photo.png")
         Traceback (most recent call last):
-        cmah.errors.CmahError: notes.png: ...
+        cmah.errors.CmahError: photo.png: exists and is not such a file as is written here; ...
     """
-    require_replaceable(path, (b"\x89PNG", b"\xff\xd8\xff"))
+    require_replaceable(path, MARK.encode())
 
 
 def write_contact_sheet(
@@ -62,7 +64,7 @@ def write_contact_sheet(
         The number of shapes on the sheet.
 
     Raises:
-        CmahError: if no shape has an image, or the file name is not that of a picture.
+        CmahError: if no shape has an image, the file name is not that of a picture, or there is another file.
 
     Examples:
         Rows of 5 shapes, each with two views of 32 pixels and a gap of 4:
@@ -74,6 +76,7 @@ def write_contact_sheet(
         340
     """
     check_sheet_name(path)
+    refuse_to_replace(path)
     images_of = dataset.views()
     shown = [(shape, images) for shape in dataset.shapes if (images := images_of[shape.shape_id])]
     if not shown:
@@ -96,5 +99,10 @@ def write_contact_sheet(
             sheet.paste(Image.fromarray(strip), (column * (views * tile + 4), top + LINE + row * tile))
         top += heights[name]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded(sheet, "PNG" if temporary.suffix.lower() == ".png" else "JPEG"))
+        if temporary.suffix.lower() == ".png":
+            text = PngInfo()
+            text.add_text("Comment", MARK)
+            temporary.write_bytes(encoded(sheet, "PNG", pnginfo=text))
+        else:
+            temporary.write_bytes(encoded(sheet, "JPEG", comment=MARK.encode()))
     return len(keep)

@@ -16,6 +16,7 @@ from cmah.checks import check_up
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
 from cmah.data.framing import WHOLE, Framing
+from cmah.data.mesh_sources import mesh_folders
 from cmah.devices import chosen_device
 from cmah.errors import CmahError, ConfigError
 from cmah.features.shards import Shards
@@ -24,7 +25,7 @@ from cmah.models.view_attention import ViewAttention
 from cmah.runs.dataset_encoder import DatasetEncoder
 from cmah.runs.file_encoding import encoded_files
 from cmah.runs.given_inputs import Pictures, cloud_batches, picture_batches
-from cmah.runs.item_details import mesh_folders_of
+from cmah.runs.item_details import prepared_of
 from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import RunFolder
 from cmah.skipped_files import Skipped
@@ -90,6 +91,16 @@ class Encoder(DatasetEncoder):
         return cls(model, chosen, folder.space(model), folder.fitted_hash(model), framing, dataset)
 
     @cached_property
+    def prepared(self) -> Mapping[str, Any]:
+        """What the run's dataset was prepared from and how, see `prepared_of`; empty if it is gone, or made otherwise.
+
+        Examples:
+            >>> Encoder.load("demo/run").prepared["seed"]
+            0
+        """
+        return prepared_of(self.dataset) if self.dataset else {}
+
+    @property
     def mesh_folders(self) -> Sequence[Mapping[str, str]]:
         """The folders of meshes that the run's dataset was prepared from, each with "path" and "prefix".
 
@@ -99,7 +110,7 @@ class Encoder(DatasetEncoder):
             >>> Encoder.load("demo/run").mesh_folders
             [...]
         """
-        return mesh_folders_of(self.dataset) if self.dataset else []
+        return mesh_folders(self.prepared)
 
     def encode_images(self, images: Pictures, **columns: Any) -> BinaryCodes:
         """Codes of pictures of any size, with more columns such as `ids`.
@@ -174,7 +185,9 @@ class Encoder(DatasetEncoder):
         it has no box, nothing is cropped to one.
 
         The ids of the codes are the paths as given. That of a mesh is the one that `prepare` gives it: by its path
-        within a folder from which the run's dataset was prepared, or within the folder that is given here.
+        within a folder from which the run's dataset was prepared, or within the folder that is given here. Where the
+        run sees points, meshes of the folders from which its dataset was prepared get the codes that exporting that
+        dataset gives, if `up` is as it was there.
 
         Args:
             paths: a path of a file or of a folder, or any number of them. A folder stands for all pictures and meshes
@@ -249,7 +262,15 @@ class Encoder(DatasetEncoder):
         """
         check_up(up)
         encoded = encoded_files(
-            self, files, self.framing, up, workers=workers, label=label, embeddings=embeddings, keep=keep
+            self,
+            files,
+            self.framing,
+            up,
+            workers=workers,
+            label=label,
+            embeddings=embeddings,
+            keep=keep,
+            prepared=self.prepared,
         )
         lengths = self.model.code_lengths
         columns: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Batches of files of any kind as a model takes them, read by worker processes in bounded memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,17 +11,19 @@ from torch import Tensor
 from cmah.data.encoding_batches import ImageBatches
 from cmah.data.file_kinds import FileKind, kind_of_file
 from cmah.data.framing import WHOLE, Framing, PictureFile
+from cmah.data.mesh_sources import mesh_folders, printable, real_path, split_source
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
+from cmah.preparing.shape_ids import shape_id_in, stable_hash
 from cmah.skipped_files import Skipped
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save
 MOST_WORKERS = 8
-SAMPLED = 4  # times as many points as the model takes are sampled on a mesh
+SAMPLED = 4  # times as many points as the model takes are sampled on a mesh that no dataset holds
 
 Modality = Literal["image", "shape"]
 
@@ -54,6 +56,7 @@ class FileBatches:
         framing: Framing = WHOLE,
         up: str = "y",
         workers: int | None = None,
+        prepared: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -64,7 +67,10 @@ class FileBatches:
             up: "y" or "z", the up axis of meshes and point clouds.
             workers: processes that read; None: one per core, up to 8, and for few files none but those that meshes are
                 always read in.
+            prepared: `prepared` of the dataset.json of the run's dataset. On meshes that lie in its folders the points
+                are sampled that `prepare` has sampled, so that their codes are those of the dataset.
         """
+        self.prepared = prepared or {}
         self.files, self.model, self.framing, self.up = files, model, framing, up
         few = 0 if len(files) < FEW else min(available_cores(), MOST_WORKERS)
         self.workers = few if workers is None else workers
@@ -120,19 +126,34 @@ class FileBatches:
         if not meshes:
             return
         model = self.model
+        sampling = [self._sampling(self.files[i]) for i in meshes] if model.points else []
         results = inputs_of_meshes(
             [self.files[i] for i in meshes],
             points=SAMPLED * model.points,
             views=model.views,
             size=model.image_size,
             up_axis=self.up,
+            sampling=sampling,
             jobs=max(1, self.workers),
         )
         for place, arrays in results:
             if isinstance(arrays, CmahError):
                 self.skipped.append((meshes[place], str(arrays)))
             else:
+                if "points" in arrays and sampling[place]:  # as the dataset's file holds them
+                    arrays["points"] = arrays["points"].astype(np.float16).astype(np.float32)
                 yield meshes[place], self._mesh(arrays)
+
+    def _sampling(self, path: Path) -> dict[str, Any]:
+        """How `shape_task.prepare_shape` samples the points of a mesh; nothing for one that was not prepared."""
+        folders = mesh_folders(self.prepared)
+        points, seed = self.prepared.get("points"), self.prepared.get("seed")
+        shape_id = shape_id_in(folders, path)
+        if shape_id is None or not all(type(value) is int and value >= 0 for value in (points, seed)):
+            return {}
+        folder, _ = split_source(printable(str(real_path(path))), folders)
+        assert folder is not None
+        return {"points": points, "seed": [seed, stable_hash(shape_id), 0], "root": folder["path"]}
 
     def _cloud(self, path: Path) -> dict[str, Tensor]:
         if self.model.views:

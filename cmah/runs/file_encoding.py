@@ -1,6 +1,6 @@
 """Files of any kind to codes and embeddings: read in whatever order is fastest, kept in the order of the files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ def encoded_files(
     label: str = "",
     embeddings: bool = False,
     keep: Shards | None = None,
+    prepared: Mapping[str, Any] | None = None,
 ) -> EncodedFiles:
     """Encode files; a part of their outputs is in memory at a time.
 
@@ -61,6 +62,7 @@ def encoded_files(
         embeddings: give embeddings too.
         keep: where outputs are kept while they are computed, and taken from if they are there; they must be of this
             model, these files and these settings.
+        prepared: see `FileBatches`.
 
     Examples:
         >>> from pathlib import Path
@@ -82,7 +84,7 @@ def encoded_files(
     skipped: list[tuple[int, str]] = []
 
     def compute(begin: int, end: int) -> Iterator[Piece]:
-        batches = FileBatches(paths[begin:end], model, framing, up, workers)
+        batches = FileBatches(paths[begin:end], model, framing, up, workers, prepared)
         return _in_order(encoder, batches, begin, end)
 
     bar = progress(range(len(files)), label, unit=" files") if label else None

@@ -6,8 +6,8 @@ not show.
 
 import csv
 from pathlib import Path
+from typing import Any
 
-from cmah.data.mesh_sources import mesh_folders
 from cmah.data.names import clean_cell, clean_name, existing_form
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import path_of_name, refuse_url
@@ -99,21 +99,24 @@ class ItemDetails:
         return self._all_images
 
 
-def mesh_folders_of(root: str | Path) -> list[dict[str, str]]:
-    """The folders of meshes that a dataset was prepared from, each with "path" and "prefix".
+def prepared_of(root: str | Path) -> dict[str, Any]:
+    """What a dataset was prepared from and how: `prepared` of its dataset.json, such as "folders", "points" and "seed".
 
     Args:
-        root: the dataset folder; one that is not there, or was made otherwise, gives none.
+        root: the dataset folder; one that is not there, or was made otherwise, gives an empty dictionary.
 
     Examples:
-        >>> mesh_folders_of("no such folder")
-        []
+        >>> prepared_of("no such folder")
+        {}
+        >>> prepared_of("demo/dataset")["seed"]
+        0
     """
     try:
         header = read_json(Path(root) / "dataset.json")
     except CmahError:
-        return []
-    return mesh_folders(header.get("prepared") if isinstance(header, dict) else None)
+        return {}
+    prepared = header.get("prepared") if isinstance(header, dict) else None
+    return prepared if isinstance(prepared, dict) else {}
 
 
 def dataset_of_run(run: str | Path) -> str:

@@ -122,7 +122,9 @@ def search_files(
     from cmah.runs.file_batches import FEW
 
     keeping = (
-        parts.of([*encoder.key, up], paths) if parts is not None and len(paths) >= FEW else nullcontext()
+        parts.of([*encoder.key, up, dict(encoder.prepared)], paths)
+        if parts is not None and len(paths) >= FEW
+        else nullcontext()
     )
     with keeping as keep:
         queries, embeddings, skipped = encoder.encode_queries(

@@ -37,7 +37,7 @@ def test_files_both_ways(folders):
     image, shape = map(BinaryCodes.load, files)
     assert result.evaluations[1].report.values == evaluate(image, shape, protocol=protocol).values
     record = result.record()
-    assert list(record) == ["query", "database", "kind", "results", "costs"]
+    assert list(record) == ["query", "database", "kind", "warnings", "results", "costs"]
     assert (record["query"], record["database"]) == tuple(map(str, files))
     assert [each["direction"] for each in record["results"]] == [WAYS[0], WAYS[0], WAYS[1], WAYS[1]]
     assert evaluate_files(*map(str, files), protocol=protocol, both=True).record() == record
@@ -50,7 +50,7 @@ def test_folders_stand_side_by_side(folders):
         f"{m}: {way}" for way in WAYS for m in ("one", "two")
     ]
     assert result.record()["folders"] == [str(folder) for folder in folders]
-    assert result.warnings == []
+    assert result.warnings == ["only 9 queries and 9 items: the numbers say little"]
     with pytest.raises(CodesError, match="the folder is given twice"):
         compare_folders([folders[0], folders[0]])
 

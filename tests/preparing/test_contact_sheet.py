@@ -30,3 +30,18 @@ def test_contact_sheet(prepared: Path, tmp_path: Path) -> None:
     assert write_contact_sheet(dataset, tmp_path / "sheet.jpg", limit=5) == 5
     with pytest.raises(CmahError, match="png"):
         write_contact_sheet(dataset, tmp_path / "sheet.txt")
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.jpg", "sheet.jpeg"])
+def test_sheets_replace_sheets_and_no_other_picture(prepared: Path, tmp_path: Path, name: str) -> None:
+    dataset, path = Dataset.read(prepared), tmp_path / name
+    for _ in range(2):
+        write_contact_sheet(dataset, path, limit=2)
+    photo = Image.open(path)
+    photo.load()
+    photo.info.clear()
+    photo.save(path)
+    before = path.read_bytes()
+    with pytest.raises(CmahError, match="choose another name, or remove it"):
+        write_contact_sheet(dataset, path, limit=2)
+    assert path.read_bytes() == before

@@ -267,9 +267,10 @@ def test_ids_of_meshes_are_those_of_prepare(encoder, tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(mesh)
     assert encoder.encode_files(tmp_path / "a")[0].ids.tolist() == ["chair.x.obj"]
-    monkeypatch.setattr(encoder, "mesh_folders", [{"path": str(tmp_path.resolve()), "prefix": "all"}])
+    folders = [{"path": str(tmp_path.resolve()), "prefix": "all"}]
+    monkeypatch.setattr(encoder, "prepared", {"folders": folders})
     assert encoder.encode_files(tmp_path / "a/chair/x.obj")[0].ids.tolist() == ["all.a.chair.x.obj"]
-    monkeypatch.setattr(encoder, "mesh_folders", [])
+    monkeypatch.setattr(encoder, "prepared", {})
     with pytest.raises(CmahError, match=r"x\.obj and .*x\.obj both have the id chair\.x\.obj"):
         encoder.encode_files([tmp_path / "a", tmp_path / "b"])
 

@@ -2,10 +2,15 @@
 
 import numpy as np
 import PIL.Image
+import pytest
 import torch
 
+from cmah.codes import BinaryCodes
+from cmah.preparing.preparing import prepare
 from cmah.runs.encoder import Encoder
+from cmah.runs.exporting import export
 from cmah.runs.file_batches import FileBatches
+from cmah.synthetic import make_shapes
 
 
 def test_files_are_told_by_their_bytes_and_ply_clouds_are_clouds(tmp_path, toy_run):
@@ -40,3 +45,25 @@ def test_a_cloud_with_a_hole_in_its_numbers_is_refused(tmp_path, toy_run):
     batches = FileBatches([tmp_path / "a.ply"], Encoder.load(toy_run, device="cpu").model)
     assert list(batches) == []
     assert "point 1 has a value that is not finite" in batches.skipped[0][1]
+
+
+@pytest.mark.parametrize("prefix", ["", "old"])
+def test_a_prepared_mesh_has_the_code_that_its_dataset_has(tmp_path, toy_run, prefix):
+    make_shapes(tmp_path / "meshes", 3, ["chair", "mug"])
+    out = tmp_path / "data"
+    prepare(
+        tmp_path / "meshes", out, jobs=1, views=1, image_size=16, points=50, seed=7, prefix=prefix or None
+    )
+    _, shapes, _ = export(toy_run, out, tmp_path / "codes")
+    exported = BinaryCodes.load(shapes)
+    encoder = Encoder.load(toy_run)
+    encoder.dataset = str(out)
+    codes, skipped = encoder.encode_files(tmp_path / "meshes")
+    assert skipped == []
+    order = [exported.ids.tolist().index(name) for name in codes.ids.tolist()]
+    assert np.array_equal(codes.packed, exported.packed[order])
+    # alone, and named by another path
+    one = tmp_path / "meshes" / "chair" / ".." / "mug"
+    assert np.array_equal(encoder.encode_files(one)[0].packed, codes.packed[3:])
+    encoder = Encoder.load(toy_run)  # whose dataset was not prepared from them
+    assert not np.array_equal(encoder.encode_files(tmp_path / "meshes")[0].packed, codes.packed)

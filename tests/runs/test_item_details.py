@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from cmah.data.mesh_sources import mesh_folders
 from cmah.errors import CmahError, DatasetError
-from cmah.runs.item_details import ItemDetails, mesh_folders_of
+from cmah.runs.item_details import ItemDetails, prepared_of
 
 
 @pytest.fixture
@@ -110,10 +111,10 @@ def test_no_dataset(tmp_path):
 
 
 def test_folders_of_meshes(root):
-    assert mesh_folders_of(root) == mesh_folders_of(root / "none") == []
+    assert prepared_of(root) == prepared_of(root / "none") == {}
     header = {"prepared": {"folders": [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]}}
     (root / "dataset.json").write_text(json.dumps(header))
-    assert mesh_folders_of(root) == [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]
+    assert mesh_folders(prepared_of(root)) == [{"path": "/a", "prefix": ""}, {"path": "/b", "prefix": "new"}]
     for wrong in (
         '{"prepared": {"folders": 7}}',
         '{"prepared": [1]}',
@@ -121,4 +122,4 @@ def test_folders_of_meshes(root):
         '{"prepared": {"folders": [7]}}',
     ):
         (root / "dataset.json").write_text(wrong)
-        assert mesh_folders_of(root) == []
+        assert mesh_folders(prepared_of(root)) == []
