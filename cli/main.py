@@ -144,9 +144,10 @@ def _prepare_output(debug: bool) -> None:
         ):  # closed: a file that is opened later would take its place and receive what is printed
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:  # as it was closed
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-    if sys.stderr is not None and sys.stderr is sys.__stderr__:
-        sys.stderr = _Messages(sys.stderr.buffer, encoding=sys.stderr.encoding, line_buffering=True)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, open as long as the process
+    messages = sys.__stderr__
+    if isinstance(messages, io.TextIOWrapper) and sys.stderr is messages:
+        sys.stderr = _Messages(messages.buffer, encoding=messages.encoding, line_buffering=True)
     codecs.register_error("cmah", _escaped)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -43,9 +43,9 @@ def as_path(path: object, error: type[CmahError] = CmahError) -> Path:
 def readable_name(path: str | Path) -> str:
     """The path as text that can be printed on a line and written as UTF-8.
 
-    A path that cannot (its bytes are no UTF-8, or it has characters that control or turn the text) is given as the `file:` URL of its
-    absolute path, in which each such byte is %XX. So the file can be found again: by `path_of_name`, and by whatever
-    reads URLs.
+    A path that cannot (its bytes are no UTF-8, or it has characters that control or turn the text) is given as the
+    `file:` URL of its absolute path, in which each such byte is %XX. So the file can be found again: by `path_of_name`,
+    and by whatever reads URLs.
 
     Examples:
         >>> readable_name("photos/chair.jpg")

@@ -16,7 +16,14 @@ CODES = BinaryCodes.from_bits([[0, 1, 1]])
 
 
 @pytest.mark.parametrize(
-    "name", [b"caf\xe9.jpg", b"two\nlines %41.jpg", b"tab\t\xff#?.jpg", "é%20.jpg".encode()]
+    "name",
+    [
+        b"caf\xe9.jpg",
+        b"two\nlines %41.jpg",
+        b"tab\t\xff#?.jpg",
+        "a\u202egpj.exe".encode(),
+        "é%20.jpg".encode(),
+    ],
 )
 def test_a_file_is_found_again_by_its_readable_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -30,6 +37,7 @@ def test_a_file_is_found_again_by_its_readable_name(name, tmp_path, monkeypatch)
 
 def test_what_no_file_can_be_called_is_still_readable():
     assert readable_name("\ud800.jpg") == "\\ud800.jpg"
+    assert readable_text("a\u202egpj.exe") == "a\\u202egpj.exe"
     assert readable_text("\ud800 \udce9 é") == "\\ud800 \\xe9 é"
 
 

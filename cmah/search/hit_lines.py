@@ -42,7 +42,7 @@ class HitWriter(ABC):
         """Write what comes after the hits; `rest` is what JSON has beside them."""
 
     def fail(self, reason: str) -> None:  # noqa: B027, as `end`
-        """Write what makes the text whole where the search ended after some hits, such as at a sheet; `reason` says why."""
+        """Write what makes the text whole where the search ended after some hits; `reason` says why."""
 
 
 class TableWriter(HitWriter):
@@ -127,7 +127,9 @@ class CsvWriter(HitWriter):
 
 
 class JsonWriter(HitWriter):
-    """One JSON object: "queries", the records, and then what `end` is given. It is whole once `end` or `fail` has been called.
+    """One JSON object: "queries", the records, and then what `end` is given.
+
+    It is whole once `end` or `fail` has been called.
 
     Examples:
         >>> pieces = []

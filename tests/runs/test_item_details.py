@@ -46,7 +46,8 @@ def test_what_is_known_of_each_kind_of_item(root):
 
 def test_cells_are_cleaned_as_the_dataset_reader_cleans_them(root):
     (root / "shapes.csv").write_text(
-        " shape_id ,category\u00a0,split,points, source\n caf\u0065\u0301 , flat ,test, points/a.npy ,/m/ x.obj\n\nb,,,\n",
+        " shape_id ,category\u00a0,split,points, source\n"
+        " caf\u0065\u0301 , flat ,test, points/a.npy ,/m/ x.obj\n\nb,,,\n",
         encoding="utf-8",
     )
     (root / "images.csv").write_text(

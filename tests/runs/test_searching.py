@@ -53,7 +53,7 @@ def test_an_unknown_up_axis_is_refused(files):
         lambda: search_codes(files / "items.cmah", files / "queries.npz", up="x"),
         lambda: search_files(files / "items.cmah", "no run", ["a.obj"], up=None),
     ):
-        with pytest.raises(CmahError, match="^up is .*, expected 'y' or 'z'"):
+        with pytest.raises(CmahError, match=r"^up is .*, expected 'y' or 'z'"):
             search()
 
 
