@@ -9,6 +9,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from cmah.checks import shown
 from cmah.errors import CmahError
 
+# characters that turn the direction of writing: a name with them is read as another one
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # a scheme, and what is left of "//" where the text has been made a path
 _URL = re.compile(r"(?:https?|ftps?|s3|gs|hf|file|data):/", re.IGNORECASE)
 
@@ -40,9 +42,9 @@ def as_path(path: object, error: type[CmahError] = CmahError) -> Path:
 def readable_name(path: str | Path) -> str:
     """The path as text that can be printed on a line and written as UTF-8.
 
-    A path that cannot (its bytes are no UTF-8, or it has control characters) is given as the `file:` URL of its
-    absolute path, in which each such byte is %XX. So the file can be found again: by `path_of_name`, and by whatever
-    reads URLs.
+    A path that cannot (its bytes are no UTF-8, or it has characters that control or turn the line) is given as the
+    `file:` URL of its absolute path, in which each such byte is %XX. So the file can be found again: by
+    `path_of_name`, and by whatever reads URLs.
 
     Examples:
         >>> readable_name("photos/chair.jpg")
@@ -51,7 +53,9 @@ def readable_name(path: str | Path) -> str:
         'file:///photos/caf%E9.jpg'
     """
     text = str(path)
-    if text.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
+    if text.isprintable() or not (
+        _TURNING.search(text) or any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
+    ):
         return text
     try:
         return "file://" + quote_from_bytes(os.fsencode(os.path.abspath(text)))

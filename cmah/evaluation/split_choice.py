@@ -40,7 +40,7 @@ def as_splits(splits: str | Sequence[str] | None) -> tuple[str, ...]:
         [splits] if isinstance(splits, str) else list(splits) if isinstance(splits, Sequence) else [splits]
     )
     if not all(isinstance(name, str) and name.strip() for name in named):
-        raise CodesError(f"splits are {splits!r}, expected names such as test, or all")
+        raise CodesError(f"splits are {shown(splits)}, expected names such as test, or all")
     names = tuple(dict.fromkeys(name.strip() for name in named))
     if len(names) > 1 and ALL in names:
         raise CodesError(f"splits {','.join(names)}: all stands for every split, expected it alone")

@@ -70,8 +70,9 @@ def query_files(
             refuse_url(given)
             path = Path(given)
             if path.is_dir():
-                inside = _inside(path)
-                lines.append(f"{readable_name(path)}: {_counted(inside)}")
+                inside, odd = _inside(path)
+                more = f"; {odd} passed over (no files: pipes, links that lead nowhere)" if odd else ""
+                lines.append(f"{readable_name(path)}: {_counted(inside)}{more}")
                 taken += [_query_file(path / relative, prepared, relative) for relative in inside]
             else:
                 taken.append(_query_file(path, prepared))
@@ -103,9 +104,9 @@ def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str
     return QueryFile(path, name, shape_id)
 
 
-def _inside(folder: Path) -> list[str]:
-    """The pictures and meshes in a folder, as paths within it with "/", in order."""
-    found = []
+def _inside(folder: Path) -> tuple[list[str], int]:
+    """The pictures and meshes in a folder, as paths within it with "/", in order; and how many are no files."""
+    found, odd = [], 0
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         stems = {Path(name).stem for name in names}
@@ -113,13 +114,17 @@ def _inside(folder: Path) -> list[str]:
             path = Path(parent) / name
             if path.stem.removesuffix("_mask") in stems - {path.stem}:
                 continue
-            if not name.startswith(".") and (is_picture(path) or is_mesh(path)) and path.is_file():
+            if name.startswith(".") or not (is_picture(path) or is_mesh(path)):
+                continue
+            if path.is_file():
                 found.append(path.relative_to(folder).as_posix())
+            else:
+                odd += 1
     if not found:
         raise CmahError(
             f"{folder}: no pictures or meshes in it (expected *{', *'.join((*PICTURE_SUFFIXES, *MESH_SUFFIXES))})"
         )
-    return sorted(found)
+    return sorted(found), odd
 
 
 def _counted(names: Sequence[str]) -> str:

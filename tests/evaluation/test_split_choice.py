@@ -65,7 +65,7 @@ def test_what_is_asked_for():
         (["train", "test"], "do not mix"),
         (["Training", "test"], "do not mix"),
         (["all", "test"], "all stands for every split"),
-        ([""], "expected names"),
+        ([""], "^splits are '', expected names"),
         (3, "splits are 3, expected names"),
         (["test", 3], "expected names"),
         ([], None),
