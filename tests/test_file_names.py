@@ -81,3 +81,13 @@ def test_what_only_looks_like_a_url_is_a_path(tmp_path, monkeypatch):
 def test_what_is_no_path_is_refused_wherever_one_is_expected(call, path):
     with pytest.raises(CmahError, match=r"the path is .*, expected a text or a path"):
         call(path)
+
+
+def test_names_that_turn_the_direction_of_writing_are_given_as_addresses(tmp_path):
+    for char in "\u202e\u2067":
+        name = readable_name(tmp_path / f"gpj{char}.exe")
+        assert char not in name
+        assert path_of_name(name) == tmp_path / f"gpj{char}.exe"
+    assert (
+        readable_name("\u0646\u0645\u06cc\u200c.jpg") == "\u0646\u0645\u06cc\u200c.jpg"
+    )  # Persian needs its joiners

@@ -64,6 +64,8 @@ class VectorTable:
             if values is None:
                 continue
             texts = array_of(values, name)
+            if texts.dtype.kind == "O" and None in (items := texts.ravel().tolist()):
+                raise CodesError(f"{name}: row {items.index(None)} is None, expected text")
             if name == "ids" and texts.dtype.kind in "iu":
                 texts = _as_numbers(texts)
             elif texts.dtype.kind != "U":

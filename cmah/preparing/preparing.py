@@ -4,6 +4,7 @@ Beside the dataset, OUT holds `skipped.csv` (path, reason) if any mesh was skipp
 which an interrupted run goes on (cmah.preparing.prepare_log).
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from cmah.checks import as_int, shown
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.file_names import as_path
+from cmah.preparing.mesh_remarks import FILE
 from cmah.preparing.preparation import Preparation
 from cmah.preparing.prepare_log import LOG, earlier_parameters, open_log
 from cmah.preparing.prepare_parameters import Parameters, check_number
@@ -122,6 +124,11 @@ def prepare(
     # with prune a folder may be given all of whose meshes are gone, if the dataset knows it
     found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file())
     with open_log(out, parameters, overwrite) as log, _work_folder(out):
+        for name in ("skipped.csv", FILE, "shapes.csv", "images.csv", "dataset.json"):
+            if os.path.lexists(out / name) and not (out / name).is_file():
+                raise CmahError(
+                    f"{out / name}: not a file, expected one or none, as this is written at the end"
+                )
         preparation = Preparation(meshes, out, log, parameters, report, up=up, overwrite=overwrite)
         preparation.plan(found, prefix, prune=prune)
         limits = {"time_limit": time_limit, "memory_limit": memory_limit}

@@ -8,6 +8,7 @@ from typing import Any
 
 from cmah.codes import BinaryCodes, read_codes
 from cmah.errors import CmahError, DatasetError, RunError
+from cmah.preparing.prepare_log import LOG
 from cmah.reading import parse_json, read_json, require_file
 from cmah.runs.metrics_log import read_metrics
 from cmah.search import HammingIndex
@@ -47,6 +48,10 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
         return _dataset(path, check)
     if path.is_dir():
         if not (path / "config.json").exists():
+            if (path / LOG).is_file():
+                raise CmahError(
+                    f"{path}: prepare was stopped here; the same cmah prepare goes on and makes the dataset"
+                )
             raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
         return _run(path)
     require_file(path, "expected a dataset, a run, a code file or an index")

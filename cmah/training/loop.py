@@ -177,6 +177,11 @@ class TrainingLoop:
             folder = RunFolder.create(self.out, self.config, origin)
             save_tensors(folder.weights, own_state(self.recipe.network), {"epoch": 0})
         records = [record for record in records if record["epoch"] <= self.progress.epoch]
+        if len(records) < self.progress.epoch:
+            self.report(
+                f"{self.out / 'metrics.jsonl'}: has records of {len(records)} of the {self.progress.epoch} epochs "
+                "trained; those that are gone are missing from the curves too"
+            )
         text = "".join(json.dumps(record) + "\n" for record in records)
         with atomic_path(self.out / "metrics.jsonl") as temporary:
             temporary.write_text(text, encoding="utf-8")

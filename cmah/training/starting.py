@@ -86,11 +86,11 @@ def train(
         folder = RunFolder(out, verify=verify)
         resolved = folder.config
         other = differences(resolved, recipe, preset, config, settings, overrides)
-        if len(other) == 1 and other[0].startswith("training.epochs = "):
-            other, given = [], given_settings(config, overrides, settings)
-            resolved = with_epochs(folder, int(given["training"]["epochs"]))
+        if conflicts := [each for each in other if not each.startswith("training.epochs = ")]:
+            raise ConfigError(f"{out}: was started with other settings: {'; '.join(conflicts)}")
         if other:
-            raise ConfigError(f"{out}: was started with other settings: {'; '.join(other)}")
+            given = given_settings(config, overrides, settings)
+            resolved = with_epochs(folder, int(given["training"]["epochs"]))
         if folder.stored["dataset"]["checksum"] != origin["checksum"]:
             raise RunError(f"{out}: was started on other data than {data.root} (checksums differ)")
     else:

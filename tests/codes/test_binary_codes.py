@@ -177,3 +177,9 @@ def test_truncate():
 def test_refusals(make, message):
     with pytest.raises(CodesError, match=message):
         make()
+
+
+@pytest.mark.parametrize("column", ["ids", "categories", "splits"])
+def test_none_in_a_column_is_refused_rather_than_a_text(column):
+    with pytest.raises(CodesError, match=f"^{column}: row 1 is None, expected text"):
+        BinaryCodes.from_bits([[0], [1]], **{column: ["a", None]})

@@ -14,6 +14,7 @@ from cmah.data.table_rows import Image, Shape
 from cmah.errors import CmahError
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
+from cmah.runs.describing import describe
 from cmah.skipped_files import read_skipped
 
 ALL_TRAIN = (1.0, 0.0, 0.0)
@@ -430,3 +431,29 @@ def test_other_parameters_make_all_folders_anew(
     dataset = call(a, views=2, overwrite=True, prune=True)
     assert ids(dataset) == [*A_IDS[:2], "b.mug.one.obj", "b.mug.two.obj"]
     assert not (out / "renders/lamp.one.obj").exists()
+
+
+@pytest.mark.parametrize("name", ["skipped.csv", "remarks.csv"])
+def test_a_folder_where_a_list_is_to_be_written_is_refused_before_the_work(
+    call: Any, a: Path, b: Path, tmp_path: Path, workers: QuickWorkers, name: str
+) -> None:
+    call(a)
+    (tmp_path / "out" / name).mkdir()
+    with pytest.raises(CmahError, match=rf"out/{name}: not a file"):
+        call(b)
+    assert workers.made == []
+
+
+def test_a_dataset_that_is_being_made_anew_is_told_as_stopped(
+    call: Any, a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(a)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cmah.preparing.preparation.run_isolated", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call(a, views=3, overwrite=True)
+    with pytest.raises(CmahError, match="out: prepare was stopped here; the same cmah prepare goes on"):
+        describe(tmp_path / "out")

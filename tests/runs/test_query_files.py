@@ -121,3 +121,17 @@ def test_lists_of_files(tmp_path, monkeypatch):
         read_list(tmp_path / "list.txt")
     with pytest.raises(CmahError, match=r"none\.txt: cannot be read \(No such file"):
         read_list(tmp_path / "none.txt")
+
+
+def test_pipes_and_links_that_lead_nowhere_are_counted(tmp_path):
+    for name in ("a.jpg", "b.obj"):
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.obj").symlink_to("nowhere.obj")
+    (tmp_path / "link.txt").symlink_to("nowhere.txt")  # not asked for by its suffix
+    taken, refused, lines = query_files(tmp_path)
+    assert [file.path.name for file in taken] == ["a.jpg", "b.obj"]
+    assert (refused, lines) == (
+        [],
+        [f"{tmp_path}: 1 picture and 1 mesh; 2 passed over (no ordinary file, or a link to none)"],
+    )

@@ -13,6 +13,8 @@ def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
         train(toy, toy_run, settings=MICRO)
     with pytest.raises(ConfigError, match=r"other settings: training\.lr = 0\.001, not 0\.5$"):
         train(toy, toy_run, settings=[*MICRO, "training.lr=0.5"], resume=True)
+    with pytest.raises(ConfigError, match=r"other settings: training\.lr = 0\.001, not 0\.5$"):
+        train(toy, toy_run, settings=[*MICRO, "training.epochs=99", "training.lr=0.5"], resume=True)
     with pytest.raises(ConfigError, match=r"other settings: recipe cmah, not prealigned"):
         train(toy, toy_run, recipe="prealigned", resume=True)
     train(toy, toy_run, recipe="cmah", settings=["training.epochs=6"], resume=True)  # a part that agrees
@@ -51,3 +53,15 @@ def test_what_is_no_path_is_refused(tmp_path):
     for paths in ((None, tmp_path), (3, tmp_path), (tmp_path, None), (tmp_path, 3)):
         with pytest.raises(CmahError, match="expected a text or a path"):
             train(*paths)
+
+
+def test_records_that_are_gone_are_told(toy, tmp_path):
+    settings = [*MICRO, "training.epochs=2", "training.min_lr=1e-3"]
+    run = train(toy, tmp_path / "run", settings=settings)
+    lines = []
+    train(toy, run, resume=True, report=lines.append)
+    assert not any("records" in line for line in lines)
+    (run / "metrics.jsonl").write_text("")
+    train(toy, run, settings=["training.epochs=3"], resume=True, report=lines.append)
+    told = f"{run}/metrics.jsonl: has records of 0 of the 2 epochs trained"
+    assert any(line.startswith(told) for line in lines)
