@@ -99,7 +99,7 @@ def test_info(call, files, dataset):
     [
         (("info", "/dev/null"), "/dev/null: not a file"),
         (("info", "nothing"), "nothing: no such file"),
-        (("info", "."), "neither a dataset"),
+        (("info", ".."), "neither a dataset"),
     ],
 )
 def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message):
