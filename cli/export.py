@@ -1,11 +1,13 @@
 """cmah export: codes of a dataset's images and shapes from a run."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cmah.cli import options
+from cmah.cli.stopping import HAS_KEPT
 
 if TYPE_CHECKING:
     from cmah.codes import BinaryCodes, Embeddings
@@ -88,6 +90,7 @@ def export(
     Writes image.npz and shape.npz: codes at every trained length in one file, with the ids, categories, kinds and
     splits of their rows, so that cmah eval can keep to the split that training has not seen.
     """
+    click.get_current_context().meta[HAS_KEPT] = lambda: any(out.glob(".export/*/*.np[yz]"))
     import json
 
     import cmah
@@ -127,9 +130,9 @@ def export(
     for path, rows in ((image, queries), (shape, items)):
         click.echo(f"{path}: {_content(rows)}")
     if len(queries) and options.has_evaluated_split(queries, items):
-        click.echo(f"next: cmah eval --query {image} --database {shape} --both")
+        click.echo(f"next: cmah eval --query {quote(str(image))} --database {quote(str(shape))} --both")
     if not embeddings:
-        click.echo(f"  or: cmah index {shape} {out / 'shapes.cmah'}")
+        click.echo(f"  or: cmah index {quote(str(shape))} {quote(str(out / 'shapes.cmah'))}")
 
 
 def _content(rows: "BinaryCodes | Embeddings") -> str:

@@ -1,6 +1,7 @@
 """cmah hash: codes from embeddings of any origin, without training."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -108,14 +109,15 @@ def hash_(
             "--with",
             err=True,
         )
+    quoted = [quote(str(path)) for path in paths]
     labelled = all(codes.categories is not None for codes in rows)
     instances = all(codes.shape_ids is not None for codes in rows)
     evaluated = len(files) > 1 and options.has_evaluated_split(rows[0], rows[1])
     if evaluated and fit.sharing != "nothing" and labelled:
-        click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both")
+        click.echo(f"next: cmah eval --query {quoted[0]} --database {quoted[1]} --both")
     elif evaluated and fit.sharing != "nothing" and instances:
-        click.echo(f"next: cmah eval --query {paths[0]} --database {paths[1]} --both --relevance instance")
+        click.echo(f"next: cmah eval --query {quoted[0]} --database {quoted[1]} --both --relevance instance")
     else:
         click.echo(
-            f"next: cmah index {paths[-1]} OUT.cmah; evaluating needs .npz files with `categories` or `shape_ids`"
+            f"next: cmah index {quoted[-1]} OUT.cmah; evaluating needs .npz files with `categories` or `shape_ids`"
         )

@@ -1,6 +1,7 @@
 """cmah index: an index file from a code file."""
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -45,5 +46,5 @@ def index(codes: Path, out: Path, bits: int | None, kind: str, as_json: bool) ->
     else:
         click.echo(f"{out}: {count} codes of {table.bits} bits, {size} bytes")
         click.echo(
-            f"next: cmah search {out} --codes QUERIES.npz (or --run RUN photo.jpg chair.obj cloud.npy)"
+            f"next: cmah search {quote(str(out))} --codes QUERIES.npz (or --run RUN photo.jpg chair.obj cloud.npy)"
         )

@@ -21,7 +21,7 @@ SHOWN = 3  # faults of a kind
 @click.option("--all", "every", is_flag=True, help="List every fault, not only the first three of each kind.")
 @click.option("--json", "as_json", is_flag=True, help="Print the description, with every fault, as JSON.")
 def info(path: Path, verify: bool, check: bool, every: bool, as_json: bool) -> None:
-    """Describe PATH: a dataset folder, a run folder, a code or embedding file, or an index.
+    """Describe PATH: a dataset folder, a run folder, a code or embedding file or a folder of them, or an index.
 
     What is wrong with a dataset or a run is counted and listed: rows of its tables, and files that are not there.
     """

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -158,7 +159,7 @@ def _print_coverage(coverage: "Coverage", asked: bool, as_json: bool) -> None:
     if asked:
         click.echo(f"{len(covered)} of {len(covered) + len(missing)} categories have landmarks")
     if missing:
-        options = " ".join(f'--category "{name}"' for name in missing[:3])
+        options = " ".join(f"--category {quote(name)}" for name in missing[:3])
         options += " …" if len(missing) > 3 else ""
         click.echo(f"without: {_first_names(missing)}")
         click.echo(

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -212,7 +213,7 @@ def _summary(
         "dataset": str(out),
         "shapes": len(dataset.shapes),
         "images": len(dataset.images),
-        "categories": len({shape.category for shape in dataset.shapes}),
+        "categories": len({shape.category for shape in dataset.shapes} - {""}),
         "splits": dict(sorted(Counter(shape.split for shape in dataset.shapes).items())),
         "added": len(now - before),
         "kept": len(now & before),
@@ -236,7 +237,7 @@ def _print_summary(
 
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
-    categories = len({shape.category for shape in dataset.shapes})
+    categories = len({shape.category for shape in dataset.shapes} - {""})
     click.echo(
         f"{out}: {len(dataset.shapes)} shapes ({parts}) of {categories} categories, {len(dataset.images)} views"
     )
@@ -267,4 +268,4 @@ def _print_summary(
             "no shapes to test on, as so few all fell to train; --split-fractions 0.5,0,0.5 gives more",
             err=True,
         )
-    click.echo(f"next: cmah train {out} --out RUN (--preset tiny without a GPU)")
+    click.echo(f"next: cmah train {quote(str(out))} --out RUN (--preset tiny without a GPU)")

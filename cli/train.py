@@ -1,6 +1,7 @@
 """cmah train: a recipe on a dataset folder."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -155,7 +156,7 @@ def train(
         records = read_metrics(out)
         click.echo(json.dumps({"run": str(out), **(records[-1] if records else {})}))
     else:
-        click.echo(f"wrote {out}; next: cmah export {out} {dataset} --out CODES")
+        click.echo(f"wrote {out}; next: cmah export {quote(str(out))} {quote(str(dataset))} --out CODES")
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

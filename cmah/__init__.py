@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cmah.codes import BinaryCodes as BinaryCodes
     from cmah.errors import CmahError as CmahError
     from cmah.preparing.preparing import prepare as prepare
+    from cmah.runs.encoder import Encoder as Encoder
     from cmah.runs.exporting import export as export
     from cmah.search import HammingIndex as HammingIndex
     from cmah.search import MultiIndex as MultiIndex
@@ -27,6 +28,7 @@ _HOME = {
     "HammingIndex": "cmah.search",
     "MultiIndex": "cmah.search",
     "CmahError": "cmah.errors",
+    "Encoder": "cmah.runs.encoder",
     "prepare": "cmah.preparing.preparing",
     "train": "cmah.training.starting",
     "export": "cmah.runs.exporting",
@@ -34,6 +36,7 @@ _HOME = {
 __all__ = [
     "BinaryCodes",
     "CmahError",
+    "Encoder",
     "HammingIndex",
     "MultiIndex",
     "__version__",

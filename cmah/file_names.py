@@ -9,7 +9,6 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from cmah.checks import shown
 from cmah.errors import CmahError
 
-# characters that turn the direction of writing: a name with them is read as another one
 # a scheme, and what is left of "//" where the text has been made a path
 _URL = re.compile(r"(?:https?|ftps?|s3|gs|hf|file|data):/", re.IGNORECASE)
 

@@ -241,3 +241,11 @@ assert (hits.distances[:, 0] == 0).all()
 evaluate(codes, codes)
 """
     assert not loaded(code, tmp_path) & {"torch", "torchvision", "timm", "trimesh", "safetensors"}
+
+
+def test_the_encoder_is_fetched_on_first_use() -> None:
+    import cmah
+    from cmah.runs.encoder import Encoder
+
+    assert "Encoder" in dir(cmah)
+    assert cmah.Encoder is Encoder

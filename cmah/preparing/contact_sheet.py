@@ -1,9 +1,11 @@
 """A picture of what a dataset holds: a few views of each shape, by category."""
 
+import importlib.util
+import unicodedata
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from cmah.data.dataset import Dataset
@@ -92,8 +94,10 @@ def write_contact_sheet(
     heights = {name: LINE + tile * -(-len(strips) // per_row) for name, strips in rows.items()}
     sheet = Image.new("RGB", (per_row * (views * tile + 4), sum(heights.values())), "white")
     draw, top = ImageDraw.Draw(sheet), 0
+    font = _font()
     for name, strips in sorted(rows.items()):
-        draw.text((4, top), f"{name or '(no category)'}  {len(strips)}", fill="black")
+        heading = _heading(name or "(no category)", f"  {len(strips)}", sheet.width - 8, font)
+        draw.text((4, top), heading, fill="black", font=font)
         for number, strip in enumerate(strips):
             row, column = divmod(number, per_row)
             sheet.paste(Image.fromarray(strip), (column * (views * tile + 4), top + LINE + row * tile))
@@ -106,3 +110,30 @@ def write_contact_sheet(
         else:
             temporary.write_bytes(encoded(sheet, "JPEG", comment=MARK.encode()))
     return len(keep)
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _font() -> Font:
+    """A font for headings: that of matplotlib, which has most alphabets, else Pillow's, which has English letters."""
+    package = importlib.util.find_spec("matplotlib")
+    if package is not None and package.origin:
+        try:
+            path = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+            return ImageFont.truetype(str(path), LINE - 3)
+        except (OSError, ImportError):  # there is none, or Pillow was built without FreeType
+            pass
+    return ImageFont.load_default()
+
+
+def _heading(name: str, count: str, width: int, font: Font) -> str:
+    """A name, cut with "…" where it does not fit, and a count; without the accents that the font has not."""
+    name = unicodedata.normalize("NFC", name)
+    if not (isinstance(font, ImageFont.FreeTypeFont) and font.getname()[0] == "DejaVu Sans"):
+        parts = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
+        name = "".join(c for c in parts if not unicodedata.combining(c)).encode("ascii", "replace").decode()
+    cut, dots = name, "…" if isinstance(font, ImageFont.FreeTypeFont) else "..."
+    while cut and font.getlength(text := (cut if cut == name else cut.rstrip() + dots) + count) > width:
+        cut = cut[:-1]
+    return text if cut else dots + count

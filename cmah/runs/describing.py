@@ -14,17 +14,21 @@ from cmah.runs.metrics_log import read_metrics
 from cmah.search import HammingIndex
 from cmah.search.index_file import is_index
 
+CODE_FILES = tuple(f"{modality}{of}.npz" for of in ("", "_embeddings") for modality in ("image", "shape"))
+
 
 def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> dict[str, Any]:
     """Describe a path in plain data, as `cmah info --json` prints it; loads no torch.
 
     Args:
-        path: a dataset folder, a run folder, a code or embedding file, or an index.
+        path: a dataset folder, a run folder, a code or embedding file or a folder of them as exporting writes it, or an
+            index.
         verify: check every checksum of an index, which reads all of it.
         check: open every file that a dataset names, instead of only looking whether it is there.
 
     Returns:
-        "what" ("dataset", "run", "binary codes", "embeddings" or "index") and the entries of that format; under
+        "what" ("dataset", "run", "binary codes", "embeddings", "folder of code files" or "index") and the entries of
+        that format, of a folder of code files those of each file under its name; under
         "faults" all that is wrong with a dataset or a run, one line each, if anything is, or if `check` is on. Where
         the tables of a dataset have faults, there are no further entries.
 
@@ -47,12 +51,18 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
     if is_dataset:
         return _dataset(path, check)
     if path.is_dir():
+        files = [path / name for name in CODE_FILES if (path / name).exists()]
         if not (path / "config.json").exists():
             if (path / LOG).is_file():
                 raise CmahError(
                     f"{path}: prepare was stopped here; the same cmah prepare goes on and makes the dataset"
                 )
-            raise CmahError(f"{path}: neither a dataset (dataset.json) nor a run (config.json)")
+            if not files:
+                raise CmahError(
+                    f"{path}: neither a dataset (dataset.json), a run (config.json) nor a folder of code files "
+                    f"({', '.join(CODE_FILES[:2])})"
+                )
+            return {"what": "folder of code files"} | {file.name: _codes(file) for file in files}
         return _run(path)
     require_file(path, "expected a dataset, a run, a code file or an index")
     return _index(path, verify) if is_index(path) else _codes(path)

@@ -1,6 +1,7 @@
 """cmah export says what it encoded and wrote, and what it left out."""
 
 import json
+import shlex
 
 import pytest
 from click.testing import CliRunner
@@ -127,3 +128,29 @@ def test_what_is_encoded_is_told_in_a_few_lines(call, toy_run, tmp_path):
 def test_mistakes_end_with_one_line(call, toy_run, toy, tmp_path, option):
     status, _, err = call("export", toy_run, toy, "--out", tmp_path, *option)
     assert (status, f"Invalid value for '{option[0]}'" in err.splitlines()[-1]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"), [(None, "starts anew"), ("image-000000000.npy", "goes on from here")]
+)
+def test_stopped_with_or_without_anything_kept(call, monkeypatch, tmp_path, part, expected):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cmah.export", stop, raising=False)
+    folder = tmp_path / ".export/key"
+    folder.mkdir(parents=True)
+    if part:
+        (folder / part).touch()
+    status, _, err = call("export", "run", "data", "--out", tmp_path)
+    assert (status, err) == (130, f"stopped; cmah export run data --out {tmp_path} {expected}\n")
+
+
+def test_paths_of_the_next_command_are_quoted(call, toy, toy_run, tmp_path):
+    folder = tmp_path / "Läufe neu"
+    status, out, _ = call("export", toy_run, toy, "--out", folder, "--workers", 0)
+    assert status == 0
+    for line in out.splitlines()[-2:]:
+        assert f"'{folder}/shape.npz'" in line
+    status, out, _ = call(*shlex.split(out.splitlines()[-1].partition(": cmah ")[2]))
+    assert (status, f"cmah search '{folder}/shapes.cmah' --codes" in out) == (0, True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cmah.codes import BinaryCodes
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -97,7 +99,7 @@ def test_info(call, files, dataset):
     [
         (("info", "/dev/null"), "/dev/null: not a file"),
         (("info", "nothing"), "nothing: no such file"),
-        (("info", "."), "neither a dataset"),
+        (("info", ".."), "neither a dataset"),
     ],
 )
 def test_mistakes_end_with_one_line(call, files, monkeypatch, arguments, message):
@@ -163,3 +165,16 @@ def test_a_damaged_run(call, toy_run, tmp_path):
     assert "row 1: expected the record of an epoch" in lines[1]
     weights.write_bytes(b"\xff" * 16)
     assert f"{weights}: not a readable safetensors file" in call("info", run)[2]
+
+
+def test_a_folder_of_code_files(call, tmp_path):
+    assert "nor a folder of code files" in call("info", tmp_path)[2]
+    for name, count in (("image", 3), ("shape", 2)):
+        BinaryCodes.from_bits([[0, 1]] * count, modality=name).save(tmp_path / f"{name}.npz")
+    found = json.loads(call("info", tmp_path, "--json")[1])
+    assert list(found) == ["what", "image.npz", "shape.npz"]
+    assert found["image.npz"] == json.loads(call("info", tmp_path / "image.npz", "--json")[1])
+    assert found["shape.npz"]["rows"] == 2
+    lines = call("info", tmp_path)[1].splitlines()
+    assert "image.npz" in lines
+    assert sum(line.startswith("  bits") for line in lines) == 2

@@ -52,7 +52,7 @@ def test_coverage(call, toy):
     assert (status, "airplane" in out, len(out.splitlines())) == (0, True, 85)
     status, out, _ = call("landmarks", "--category", "TV", "--category", "wombat", "--category", "wom_bat 2")
     assert (status, "1 of 3 categories" in out, "without: wombat, wom bat 2" in out) == (0, True, True)
-    assert '--category "wombat"' in out
+    assert "--category wombat --category 'wom bat 2' --prompts" in out
     status, out, _ = call("landmarks", "--dataset", toy, "--json")
     found = json.loads(out)
     assert status == 0

@@ -271,3 +271,13 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
         capsys.readouterr().err == f"Error: {out / 'new'}: cannot be used as a folder (Permission denied)\n"
     )
     out.chmod(0o755)
+
+
+def test_no_category_is_none_of_the_categories(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my data"
+    assert run(put(tmp_path / "a", top="1", x_1="2"), out, *SMALL) == 0
+    told = capsys.readouterr().out
+    assert "of 1 categories" in told
+    assert f"next: cmah train '{out}' --out RUN" in told

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
-from cmah.preparing.contact_sheet import write_contact_sheet
+from cmah.preparing.contact_sheet import _font, _heading, write_contact_sheet
 from cmah.preparing.preparing import prepare
 from cmah.synthetic import make_shapes
 
@@ -45,3 +45,16 @@ def test_sheets_replace_sheets_and_no_other_picture(prepared: Path, tmp_path: Pa
     with pytest.raises(CmahError, match="choose another name, or remove it"):
         write_contact_sheet(dataset, path, limit=2)
     assert path.read_bytes() == before
+
+
+def test_headings_show_umlauts_and_fit() -> None:
+    own, pillow = _font(), ImageFont.load_default()
+    assert bytes(own.getmask("ü")) != bytes(own.getmask("\uffff"))  # no box
+    assert _heading("Stu\u0308hle", "  3", 500, own) == "Stühle  3"
+    assert _heading("Stühle groß 椅", "  3", 500, pillow) == "Stuhle gross ?  3"
+    for font in (own, pillow):
+        for width in range(40, 200, 7):
+            heading = _heading("Bürostühle mit Rollen", "  12", width, font)
+            assert font.getlength(heading) <= width
+            assert heading.endswith(("…  12", "Rollen  12"))
+    assert _heading("Bürostühle", "  12", 3, own) == "…  12"
