@@ -180,7 +180,7 @@ def refuse_to_replace(path: str | Path, inputs: Iterable[str | Path] = ()) -> No
         >>> refuse_to_replace("hash.npz")
         Traceback (most recent call last):
             ...
-        cmah.errors.CmahError: hash.npz: exists and is not such a file as is written here; choose another name
+        cmah.errors.CmahError: hash.npz: exists and is not such a file as is written here; ...
     """
     require_replaceable(path, (b"projections.npy", b"means.npy"), inputs)
 

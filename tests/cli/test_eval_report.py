@@ -14,6 +14,8 @@ from cmah.codes import write_codes as write_code_file
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.evaluation import evaluate
 
+FEW = "Warning: only 6 queries and 6 items: the numbers say little\n"
+
 
 def write_codes(folder, seed, names="abcdef", prefixes=(4, 8)):
     rng = np.random.default_rng(seed)
@@ -94,14 +96,14 @@ def test_json_alone_on_standard_output(call, files):
     status, out, err = call("eval", *pair(files / "one/codes"), "--report", files / "out", "--json", "-")
     assert status == 0
     assert json.loads(out) == json.loads((files / "out/report.json").read_text())
-    assert err.startswith("report: ")
+    assert err.splitlines()[-1].startswith("report: ")
     assert "<img" not in (files / "out/index.html").read_text(encoding="utf-8")  # no dataset, no pictures
 
 
 def test_compare(call, files):
     folders = files / "one/codes", files / "two/codes"
     status, out, err = call("eval", "--compare", *folders, "--bootstrap", 0, "--json", files / "c.json")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, FEW)
     record = json.loads((files / "c.json").read_text())
     assert record["folders"] == [str(folder) for folder in folders]
     rows = [(r["name"], r["direction"], r["rules"]["width"]) for r in record["results"]]
@@ -136,14 +138,14 @@ def test_compare_with_embeddings(call, files):
             files / "floats" / f"{modality}_embeddings.npz",
         )
     status, out, err = call("eval", "--compare", files / "one/codes", files / "floats", "--bootstrap", 0)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, FEW)
     assert re.search(r"^floats: image -> shape +8 floats ", out, re.MULTILINE)
 
 
 def test_compare_warns_of_other_items(call, files):
     status, _, err = call("eval", "--compare", files / "one/codes", files / "other", "--bootstrap", 0)
     assert status == 0
-    assert err == "Warning: other holds other items than codes: their numbers do not compare\n"
+    assert err == FEW + "Warning: other holds other items than codes: their numbers do not compare\n"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,9 @@ def test_what_else_is_refused(toy, run):
         return str(caught.value)
 
     assert "has trained 2 epochs already, expected --epochs 2 or more" in refused("training.epochs=1")
-    assert "was started with other settings: training.epochs" in refused("training.epochs=4", "training.lr=1")
+    assert "was started with other settings: training.lr = 0.001, not 1" in refused(
+        "training.epochs=4", "training.lr=1"
+    )
     path = run / "config.json"
     stored = json.loads(path.read_text())
     stored["training"]["validate_every"] = 5
