@@ -88,8 +88,8 @@ class _WithFinder(AbstractContextManager[Any]):
 
     def __call__(self, wheel: Any, *arguments: Any) -> None:
         self.strategy(wheel, *arguments)
-        wheel.writestr("_cmah_editable.py", FINDER)
-        wheel.writestr("_cmah_editable.pth", "import _cmah_editable\n")
+        wheel.writestr("_cmah_finder.py", FINDER)
+        wheel.writestr("_cmah_finder.pth", "import _cmah_finder\n")
 
     def __exit__(self, *_: object) -> None:
         pass  # that of setuptools warns of the folders that are taken care of here
