@@ -64,5 +64,18 @@ def kind_of_file(path: str | Path) -> FileKind:
     raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)")
 
 
+def kind_or_fault(path: str | Path) -> FileKind | CmahError:
+    """What `kind_of_file` says of a file, or why it says nothing.
+
+    Examples:
+        >>> kind_or_fault("demo/meshes/mug/mug_000.obj"), str(kind_or_fault("none.jpg"))
+        ('mesh', 'none.jpg: no such file (expected a picture)')
+    """
+    try:
+        return kind_of_file(path)
+    except CmahError as error:
+        return error
+
+
 def _is_ppm(start: bytes) -> bool:
     return start[:1] == b"P" and start[1:2] in b"123456" and start[2:3].isspace()

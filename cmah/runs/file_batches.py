@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cmah.data.encoding_batches import ImageBatches
-from cmah.data.file_kinds import FileKind, kind_of_file
+from cmah.data.file_kinds import FileKind, kind_or_fault
 from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.mesh_sources import mesh_folders, printable, real_path, split_source
 from cmah.data.point_clouds import load_points_file, model_input
@@ -57,8 +57,9 @@ class FileBatches:
         up: str = "y",
         workers: int | None = None,
         prepared: Mapping[str, Any] | None = None,
+        kinds: Sequence[FileKind | CmahError] | None = None,
     ) -> None:
-        """Prepare; nothing is read yet.
+        """Prepare; no file is decoded yet.
 
         Args:
             files: pictures, meshes, and point clouds (.npy).
@@ -69,17 +70,17 @@ class FileBatches:
                 always read in.
             prepared: `prepared` of the dataset.json of the run's dataset. On meshes that lie in its folders the points
                 are sampled that `prepare` has sampled, so that their codes are those of the dataset.
+            kinds: what each file is, or why that cannot be told; None looks at the files.
         """
         self.prepared = prepared or {}
         self.files, self.model, self.framing, self.up = files, model, framing, up
         few = 0 if len(files) < FEW else min(available_cores(), MOST_WORKERS)
         self.workers = few if workers is None else workers
         self.skipped: list[tuple[int, str]] = []
-        self._kinds: list[FileKind | CmahError] = []
+        self._kinds = [kind_or_fault(path) for path in files] if kinds is None else kinds
 
     def __iter__(self) -> Iterator[tuple[Modality, Any, list[int]]]:
         self.skipped.clear()
-        self._kinds = [_kind_of(path) for path in self.files]
         yield from self._pictures()
         positions: list[int] = []
         shapes: list[dict[str, Tensor]] = []
@@ -190,14 +191,6 @@ def cloud_tensor(points: np.ndarray, model: EncoderModel) -> Tensor:
         (1, 512, 3)
     """
     return torch.from_numpy(model_input(points, model.points, model.colours))[None]
-
-
-def _kind_of(path: Path) -> FileKind | CmahError:
-    """What a file is, or why that cannot be told."""
-    try:
-        return kind_of_file(path)
-    except CmahError as error:
-        return error
 
 
 def _stacked(shapes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from cmah.features.shards import Piece, Shards, each_shard
 from cmah.progress import progress
 from cmah.runs.file_batches import FileBatches, Modality
 from cmah.runs.model_codes import ModelCodes
-from cmah.runs.query_files import QueryFile, is_mesh, is_picture
+from cmah.runs.query_files import QueryFile
 
 
 @dataclass
@@ -75,16 +75,17 @@ def encoded_files(
     """
     model = encoder.model
     # in the order in which they are read: pictures, point clouds, meshes
-    order = sorted(range(len(files)), key=lambda i: (not is_picture(files[i].path), is_mesh(files[i].path)))
-    paths = [files[i].path for i in order]
-    pictures = sum(is_picture(path) for path in paths)
+    order = sorted(range(len(files)), key=lambda i: (files[i].kind != "picture", files[i].kind == "mesh"))
+    paths, read_as = [files[i].path for i in order], [files[i].kind for i in order]
+    pictures = read_as.count("picture")
     packed = np.zeros((len(files), (model.code_lengths[-1] + 7) // 8), np.uint8)
     width = model.embeddings(np.zeros((0, model.width), np.float32)).shape[1] if embeddings else 0
     vectors = np.zeros((len(files), width), np.float32)
     skipped: list[tuple[int, str]] = []
 
     def compute(begin: int, end: int) -> Iterator[Piece]:
-        batches = FileBatches(paths[begin:end], model, framing, up, workers, prepared)
+        kinds = read_as[begin:end]
+        batches = FileBatches(paths[begin:end], model, framing, up, workers, prepared, kinds)
         return _in_order(encoder, batches, begin, end)
 
     bar = progress(range(len(files)), label, unit=" files") if label else None
@@ -100,7 +101,7 @@ def encoded_files(
         skipped += [(order[position], reason) for position, reason in left_out]
     lost = {position for position, _ in skipped}
     kept = [i for i in range(len(files)) if i not in lost]
-    kinds = ["photo" if is_picture(files[i].path) else "shape" for i in kept]
+    kinds = ["photo" if files[i].kind == "picture" else "shape" for i in kept]
     return EncodedFiles(kept, kinds, packed[kept], vectors[kept] if embeddings else None, sorted(skipped))
 
 

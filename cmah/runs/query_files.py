@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmah.data.file_kinds import PICTURE_SUFFIXES, kind_of_file
+from cmah.data.file_kinds import PICTURE_SUFFIXES, FileKind, kind_or_fault
 from cmah.errors import CmahError
 from cmah.file_names import readable_name, refuse_url
 from cmah.meshes import MESH_SUFFIXES
@@ -24,15 +24,17 @@ class QueryFile:
         path: the file.
         name: what it is called in results: `readable_name` of the path as given.
         shape_id: of a mesh, the id that `prepare` gives it where that is known, else its name.
+        kind: what it is, or why that cannot be told.
 
     Examples:
-        >>> QueryFile(Path("toys/chair/a.obj"), "toys/chair/a.obj", "chair.a.obj").shape_id
+        >>> QueryFile(Path("toys/chair/a.obj"), "toys/chair/a.obj", "chair.a.obj", "mesh").shape_id
         'chair.a.obj'
     """
 
     path: Path
     name: str
     shape_id: str
+    kind: FileKind | CmahError
 
 
 def query_files(
@@ -96,14 +98,11 @@ def _each(files: Files) -> Iterable[str | Path]:
 
 def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str | None = None) -> QueryFile:
     name = readable_name(path)
-    try:
-        mesh = kind_of_file(path) == "mesh"
-    except CmahError:  # said when the file is read
-        mesh = False
-    if not mesh:
-        return QueryFile(path, name, name)
+    kind = kind_or_fault(path)
+    if kind != "mesh":
+        return QueryFile(path, name, name, kind)
     shape_id = shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
-    return QueryFile(path, name, shape_id)
+    return QueryFile(path, name, shape_id, kind)
 
 
 def _inside(folder: Path) -> tuple[list[str], str]:

@@ -67,3 +67,14 @@ def test_a_prepared_mesh_has_the_code_that_its_dataset_has(tmp_path, toy_run, pr
     assert np.array_equal(encoder.encode_files(one)[0].packed, codes.packed[3:])
     encoder = Encoder.load(toy_run)  # whose dataset was not prepared from them
     assert not np.array_equal(encoder.encode_files(tmp_path / "meshes")[0].packed, codes.packed)
+
+
+def test_a_picture_of_any_name_is_a_photo(tmp_path, toy_run):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    names = ["photo.png", "photo", "photo.obj", "photo.npy"]
+    for name in names:
+        PIL.Image.fromarray(picture).save(tmp_path / name, format="PNG")
+    codes, skipped = Encoder.load(toy_run, device="cpu").encode_files([tmp_path / name for name in names])
+    assert skipped == []
+    assert codes.kinds.tolist() == ["photo"] * 4
+    assert len(np.unique(codes.packed, axis=0)) == 1
