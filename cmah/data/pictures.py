@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from cmah.data.dataset import Dataset
+from cmah.data.file_kinds import kind_of_file
 from cmah.data.images import fit_square, load_image
 from cmah.data.point_clouds import load_points_file
 from cmah.errors import CmahError
-from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.point_sampling import points_of_mesh
 
 SIDE = 176  # pixels of a picture in the page
+MOST_DRAWN = 6000  # points
 PREFERRED = ("render", "picture", "photo")  # kinds of images, the one that shows a shape best first
 
 
@@ -76,16 +77,20 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
         >>> picture_of_file("demo/no_such.obj")
         ''
     """
-    suffix = Path(path).suffix.lower()
     try:
-        if suffix == ".npy":
-            points = load_points_file(path)
-            return picture_of_points(points[:, [0, 2, 1]] * [1, 1, -1] if up == "z" else points)
-        if suffix in MESH_SUFFIXES:
-            return picture_of_points(points_of_mesh(path, 6000, up))
+        kind = kind_of_file(path)
+        if kind == "points":
+            return _picture_of_some(load_points_file(path, up))
+        if kind == "mesh":
+            return _picture_of_some(points_of_mesh(path, MOST_DRAWN, up))
         return picture_of_image(load_image(path))
     except CmahError:
         return ""
+
+
+def _picture_of_some(points: np.ndarray) -> str:
+    """The picture of evenly chosen points of a cloud: each is drawn by itself."""
+    return picture_of_points(points[:: -(-len(points) // MOST_DRAWN)])
 
 
 class DatasetPictures:

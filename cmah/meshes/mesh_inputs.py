@@ -2,13 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from cmah.errors import CmahError
-from cmah.meshes.mesh_arrays import write_array
-from cmah.meshes.mesh_loading import z_up_to_y_up
 from cmah.meshes.part import NoFaces
-from cmah.meshes.ply import ply_points
 from cmah.meshes.point_sampling import warm_up, write_points
 
 # `warm_up` is called in each worker, by its name in this module
@@ -23,7 +18,7 @@ def write_inputs(task: dict[str, Any]) -> dict[str, Any]:
             as there; optional: `seed` and `root` as in `write_points`.
 
     Returns:
-        Nothing: an empty dictionary. Of a PLY file without faces the points are those that it has.
+        Nothing: an empty dictionary.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -35,21 +30,12 @@ def write_inputs(task: dict[str, Any]) -> dict[str, Any]:
         ({}, (9, 6))
     """
     if task["points"]:
-        points = f"{task['out']}.points.npy"
-        try:
-            write_points({**task, "out": points})
-        except NoFaces as error:
-            if task["views"]:
-                raise CmahError(
-                    f"{error}, and this model sees shapes by their views; expected a mesh"
-                ) from None
-            cloud = ply_points(task["path"])
-            if not np.isfinite(cloud).all():
-                row = int(np.flatnonzero(~np.isfinite(cloud).all(axis=1))[0])
-                raise CmahError(f"{task['path']}: point {row} has a value that is not finite") from None
-            write_array(points, z_up_to_y_up(cloud) if task["up"] == "z" else cloud)
+        write_points({**task, "out": f"{task['out']}.points.npy"})
     if task["views"]:
         from cmah.meshes.view_rendering import write_views  # here, since who samples points needs no renderer
 
-        write_views({**task, "out": f"{task['out']}.views.npy"})
+        try:
+            write_views({**task, "out": f"{task['out']}.views.npy"})
+        except NoFaces as error:
+            raise CmahError(f"{error}, and this model sees shapes by their views; expected a mesh") from None
     return {}

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from cmah.errors import CmahError
 from cmah.meshes.mesh import Mesh, surface_colours
 from cmah.meshes.mesh_arrays import array_of_mesh, write_array
-from cmah.meshes.mesh_loading import load_mesh
+from cmah.meshes.mesh_loading import load_mesh, z_up_to_y_up
+from cmah.meshes.part import NoFaces
+from cmah.meshes.ply import ply_points
 
 # opacity below which a point lies in a hole; glass is never less opaque than 0.35 (mesh_files.LEAST_OPACITY)
 HOLE = 0.3
@@ -106,7 +109,7 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
             optional: `seed` as in `sample_points`, by default 0, and `root` as in `load_mesh`.
 
     Returns:
-        Nothing: an empty dictionary.
+        Nothing: an empty dictionary. Of a PLY file without faces, all points that it has are written.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -117,6 +120,19 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape
         (50, 6)
     """
-    mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
-    write_array(task["out"], sample_points(mesh, task["points"], task.get("seed", 0)))
+    try:
+        mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
+        points = sample_points(mesh, task["points"], task.get("seed", 0))
+    except NoFaces:
+        points = _cloud(task["path"], task["up"])
+    write_array(task["out"], points)
     return {}
+
+
+def _cloud(path: str, up_axis: str) -> np.ndarray:
+    """All points of a file without faces, y up."""
+    points = ply_points(path)
+    if not np.isfinite(points).all():
+        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+        raise CmahError(f"{path}: point {row} has a value that is not finite")
+    return z_up_to_y_up(points) if up_axis == "z" else points

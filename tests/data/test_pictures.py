@@ -52,3 +52,11 @@ def test_single_point_and_unreadable_files(tmp_path):
     upright, lying = picture_of_file(tmp_path / "cloud.npy"), picture_of_file(tmp_path / "cloud.npy", up="z")
     assert upright.startswith("data:image/png")
     assert upright != lying
+
+
+def test_the_picture_of_a_query_does_not_depend_on_its_name(tmp_path):
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "photo.obj", format="PNG")
+    assert picture_of_file(tmp_path / "photo.obj").startswith("data:image/jpeg")
+    header = "ply\nformat ascii 1.0\nelement vertex 3\n" + "".join(f"property float {c}\n" for c in "xyz")
+    (tmp_path / "cloud.ply").write_text(header + "end_header\n0 0 0\n1 0 0\n0 2 0\n")
+    assert picture_of_file(tmp_path / "cloud.ply").startswith("data:image/png")
