@@ -1,4 +1,4 @@
-"""The lists of inputs that were left out: skipped.csv beside what was made of the others."""
+"""Lists of paths with what is said of each: skipped.csv, the inputs that were left out, and others like it."""
 
 import csv
 from collections.abc import Sequence
@@ -22,13 +22,7 @@ def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> Non
         >>> Path("codes/skipped.csv").read_text().splitlines()
         ['path,reason', 'a.obj,no faces']
     """
-    path = Path(folder) / "skipped.csv"
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = [[guarded(readable_text(cell)) for cell in row] for row in skipped]
-        csv.writer(file).writerows([("path", "reason"), *rows])
+    write_path_list(Path(folder) / "skipped.csv", "reason", skipped)
 
 
 def refuse_to_replace_skipped(folder: str | Path) -> None:
@@ -54,8 +48,38 @@ def read_skipped(folder: str | Path) -> Skipped:
         >>> read_skipped("shapes")
         [('a.obj', 'no faces')]
     """
-    path = Path(folder) / "skipped.csv"
+    return read_path_list(Path(folder) / "skipped.csv", "reason")
+
+
+def write_path_list(path: Path, column: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Write a CSV of paths, whole or not at all; without rows, remove an old one.
+
+    Args:
+        path: the file.
+        column: name of the second column.
+        rows: (path, what is said of it) of each.
+
+    Examples:
+        >>> write_path_list(Path("remarks.csv"), "remark", [("a.obj", "texture not found")])
+        >>> read_path_list(Path("remarks.csv"), "remark")
+        [('a.obj', 'texture not found')]
+    """
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        cells = [[guarded(readable_text(cell)) for cell in row] for row in rows]
+        csv.writer(file).writerows([("path", column), *cells])
+
+
+def read_path_list(path: Path, column: str) -> list[tuple[str, str]]:
+    """The rows that `write_path_list` wrote; none if there is no such file.
+
+    Examples:
+        >>> read_path_list(Path("none.csv"), "remark")
+        []
+    """
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [(unguarded(row["path"]), unguarded(row["reason"])) for row in csv.DictReader(file)]
+        return [(unguarded(row["path"]), unguarded(row[column])) for row in csv.DictReader(file)]

@@ -1,6 +1,5 @@
 """What was lost of meshes that were accepted, such as a texture that was not found: `remarks.csv` and its counts."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmah.data.dataset import Dataset
-from cmah.file_names import readable_text
-from cmah.files import atomic_path
-from cmah.spreadsheets import guarded, unguarded
+from cmah.skipped_files import read_path_list, write_path_list
 
 FILE = "remarks.csv"
 Remarks = Sequence[tuple[str, str]]  # path of a mesh and what was lost of it, one row for each loss
@@ -43,13 +40,7 @@ def write_remarks(folder: str | Path, remarks: Remarks) -> None:
         >>> Path("shapes/remarks.csv").read_text().splitlines()
         ['path,remark', 'a.obj,texture not found (wood.png)']
     """
-    path = Path(folder) / FILE
-    if not remarks:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = [[guarded(readable_text(cell)) for cell in row] for row in remarks]
-        csv.writer(file).writerows([("path", "remark"), *rows])
+    write_path_list(Path(folder) / FILE, "remark", remarks)
 
 
 def read_remarks(folder: str | Path) -> list[tuple[str, str]]:
@@ -60,11 +51,7 @@ def read_remarks(folder: str | Path) -> list[tuple[str, str]]:
         >>> read_remarks("shapes")
         [('a.obj', 'texture not found (wood.png)')]
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [(unguarded(row["path"]), unguarded(row["remark"])) for row in csv.DictReader(file)]
+    return read_path_list(Path(folder) / FILE, "remark")
 
 
 def counts_of(remarks: Iterable[tuple[str, str]]) -> list[tuple[str, int]]:
