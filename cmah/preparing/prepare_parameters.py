@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cmah.checks import as_int, shown
+from cmah.checks import as_int, check_up, shown
 from cmah.errors import CmahError
 
 USUAL: dict[str, Any] = {
@@ -40,7 +40,7 @@ class Parameters:
         [20.0]
         >>> Parameters(12, 224, 10_000, "x", elevations=(20.0,), jitter=0.0, seed=0)
         Traceback (most recent call last):
-        cmah.errors.CmahError: up must be y or z, got 'x'
+        cmah.errors.CmahError: up is 'x', expected 'y' or 'z'
     """
 
     views: int
@@ -58,8 +58,7 @@ class Parameters:
                 raise CmahError(f"{name} must be at least {least}, got {value}")
             object.__setattr__(self, name, value)  # no integer of NumPy, which JSON lacks
         check_number(self.jitter, "jitter")
-        if self.up not in ("y", "z"):
-            raise CmahError(f"up must be y or z, got {shown(self.up)}")
+        check_up(self.up)
         check_elevations(self.elevations)
 
     @classmethod

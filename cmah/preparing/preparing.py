@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from cmah.checks import as_int, shown
+from cmah.checks import as_int, check_up
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.file_names import as_path
@@ -108,8 +108,8 @@ def prepare(
     }
     asked = {key: value for key, value in given.items() if value is not None}
     parameters = Parameters.of(asked, earlier_parameters(out) or {"up": up or "y"})
-    if up not in (None, "y", "z"):
-        raise CmahError(f"up must be y or z, got {shown(up)}")
+    if up is not None:
+        check_up(up)
     if split_fractions is not None:
         check_fractions(split_fractions)
     check_prefix("" if prefix is None else prefix)
