@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -197,3 +198,31 @@ class _Pictures(torch.utils.data.Dataset):
         except CmahError as error:
             return None, str(error)
         return square.transpose(2, 0, 1), ""
+
+
+def with_left_out(batches: Any, count: int) -> Iterator[tuple[Any, list[int], list[tuple[int, str]], int]]:
+    """Batches with what was left out before each of them, by position.
+
+    Args:
+        batches: yields (inputs, positions) in order; its `skipped` holds, at each moment, (name, reason) of the items
+            that were left out so far.
+        count: number of items.
+
+    Yields:
+        (inputs, positions, (position, reason) of what was left out, position up to which all is told); last what was
+        left out behind the last batch, without inputs.
+
+    Examples:
+        >>> clouds = PointBatches([Path("none.npy")], points=8, batch_size=2)
+        >>> list(with_left_out(clouds, 1))
+        [(None, [], [(0, 'none.npy: no such file (expected ...)')], 1)]
+    """
+    told = at = 0
+    for inputs, positions in batches:
+        reasons = [reason for _, reason in batches.skipped[told:]]
+        told, stop = len(batches.skipped), at + len(positions) + len(reasons)
+        missing = sorted(set(range(at, stop)) - set(positions))
+        yield inputs, positions, list(zip(missing, reasons, strict=True)), stop
+        at = stop
+    reasons = [reason for _, reason in batches.skipped[told:]]
+    yield None, [], list(zip(range(at, count), reasons, strict=True)), count

@@ -20,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import DTypeLike
 
+from cmah.data.encoding_batches import with_left_out
 from cmah.errors import CmahError
 from cmah.files import atomic_path, write_json
 from cmah.progress import Lines
@@ -256,16 +257,9 @@ def pieces(batches: Any, begin: int, end: int, encode: Callable[[Any], np.ndarra
         >>> [(len(rows), left_out, end) for rows, left_out, end in pieces(clouds, 4, 5, np.asarray)]
         [(0, [(4, 'none.npy: no such file (expected ...)')], 5)]
     """
-    told, at = 0, begin
-    for inputs, positions in batches:
-        rows = encode(inputs)
-        reasons = [reason for _, reason in batches.skipped[told:]]
-        told, stop = len(batches.skipped), at + len(positions) + len(reasons)
-        missing = sorted(set(range(at, stop)) - {begin + position for position in positions})
-        yield rows, list(zip(missing, reasons, strict=True)), stop
-        at = stop
-    reasons = [reason for _, reason in batches.skipped[told:]]
-    yield np.zeros((0, 0), np.float32), list(zip(range(at, end), reasons, strict=True)), end
+    for inputs, _, left_out, stop in with_left_out(batches, end - begin):
+        rows = np.zeros((0, 0), np.float32) if inputs is None else encode(inputs)
+        yield rows, [(begin + position, reason) for position, reason in left_out], begin + stop
 
 
 def in_shards(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmah.data.encoding_batches import ImageBatches
+from cmah.data.encoding_batches import ImageBatches, with_left_out
 from cmah.data.file_kinds import FileKind, kind_or_fault
 from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.mesh_sources import mesh_folders, printable, real_path, split_source
@@ -18,7 +18,6 @@ from cmah.features.inference import BATCH
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
 from cmah.preparing.shape_ids import shape_id_in, stable_hash
-from cmah.skipped_files import Skipped
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save
@@ -99,18 +98,10 @@ class FileBatches:
         batches = ImageBatches(
             pictures, self.model.image_size, BATCH, self.workers, self.framing, self.model.masks
         )
-        at = told = 0
-        for batch, positions in batches:
-            stop = at + len(positions) + len(batches.skipped) - told
-            missing = sorted({*range(at, stop)} - {*positions})
-            self._leave_out([places[i] for i in missing], batches.skipped[told:])
-            at, told = stop, len(batches.skipped)
-            yield "image", batch["image"], [places[i] for i in positions]
-        self._leave_out(places[at:], batches.skipped[told:])
-
-    def _leave_out(self, positions: list[int], skipped: Skipped) -> None:
-        """Note pictures that could not be read, as soon as that is known."""
-        self.skipped += [(i, reason) for i, (_, reason) in zip(positions, skipped, strict=True)]
+        for batch, positions, left_out, _ in with_left_out(batches, len(places)):
+            self.skipped += [(places[i], reason) for i, reason in left_out]
+            if batch is not None:
+                yield "image", batch["image"], [places[i] for i in positions]
 
     def _shapes(self) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """The position and the tensors of each mesh and point cloud."""
