@@ -139,9 +139,9 @@ def search(
 ) -> None:
     """Search INDEX for the items nearest to each query by Hamming distance.
 
-    The queries are FILES (photos, meshes, or point clouds as .npy), which the networks of --run encode, or the codes of
-    the file --codes. A folder among FILES stands for all pictures and meshes in it and below it. Stopped while it
-    encodes many files, it goes on when called again.
+    The queries are FILES (photos, meshes, or point clouds as .npy or .ply), which the networks of --run encode, or the
+    codes of the file --codes. A folder among FILES stands for all pictures and meshes in it and below it. Stopped while
+    it encodes many files, it goes on when called again.
     """
     shared = click.get_current_context().meta
     shared[HAS_KEPT] = bool  # nothing yet

@@ -96,7 +96,7 @@ def test_json_alone_on_standard_output(call, files):
     status, out, err = call("eval", *pair(files / "one/codes"), "--report", files / "out", "--json", "-")
     assert status == 0
     assert json.loads(out) == json.loads((files / "out/report.json").read_text())
-    assert err.splitlines()[-1].startswith("report: ")
+    assert err.startswith(f"{FEW}report: ")
     assert "<img" not in (files / "out/index.html").read_text(encoding="utf-8")  # no dataset, no pictures
 
 
