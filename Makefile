@@ -24,10 +24,10 @@ test-fast: .venv/.dev ## the quick tests, on all cores: less than a minute on tw
 test-lowest: build/lowest/.installed ## the tests of the light half with the lowest versions of its packages that are allowed
 	$(LOWEST)/pytest -q --disable-warnings $(LIGHT_TESTS)
 
-check: .venv/.dev types docs ## formatting, lint, types of the installed wheel and of experiments/, direction of imports, the site
+check: .venv/.dev types docs ## formatting, lint, types of the installed wheel and of experiments/, direction of imports, the tree of the docs, the site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pytest -q tests/test_imports.py
+	$(BIN)/pytest -q tests/test_imports.py tests/test_architecture.py
 
 types: build/.installed ## mypy over the installed wheel and experiments/
 	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable wheel/bin/python -p cmah
