@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 WORD = cgutils.ir.IntType(64)
 EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
-PATIENCE = 64  # codes looked at for nothing, per query and chunk, beyond which wide groups do not pay
+PATIENCE = 4  # codes looked at for nothing, per query and chunk, beyond which larger groups do not pay
 
 
 def lanes_of_processor() -> int:
@@ -36,8 +36,23 @@ def lanes_of_processor() -> int:
         >>> lanes_of_processor() in (2, 4, 8)
         True
     """
-    features = cpu_target.target_context.codegen().magic_tuple()[2]
+    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
     return 8 if "+avx512f" in features else 4 if "+avx2" in features else 2
+
+
+def shape_of(bits: int, size: int) -> tuple[tuple[int, ...], ...]:
+    """The tuples that tell `scan` by their lengths for what to be compiled: `groups`, `size`, `levels` and `lanes`.
+
+    Args:
+        bits: of all words of a code.
+        size: bits of a group, 2 or more; with 3 or less, only codes within the limit are looked at.
+
+    Examples:
+        >>> [len(part) for part in shape_of(64, 4)[:3]]  # 16 groups of 4 bits, limits up to 2^5
+        [16, 4, 5]
+    """
+    levels = (bits // 2 - 1).bit_length()  # nearly all limits are less than half of the bits
+    return tuple((0,) * count for count in (-(-bits // size), size, levels, lanes_of_processor()))
 
 
 class _Planes:
@@ -53,10 +68,10 @@ class _Planes:
     def _at(self, address: Any, kind: Any) -> Any:
         return self.builder.inttoptr(address, kind.as_pointer())
 
-    def load(self, address: Any, offset: int = 0) -> Any:
-        """The plane at an address, which is a multiple of its size."""
+    def load(self, address: Any, offset: int = 0, *, anywhere: bool = False) -> Any:
+        """The plane at an address, which is a multiple of its size unless it may be anywhere."""
         plane = self.builder.load(self._at(self.builder.add(address, WORD(offset)), self.type))
-        plane.align = self.size
+        plane.align = 1 if anywhere else self.size
         return plane
 
     def store(self, plane: Any, address: Any, offset: int = 0) -> None:
@@ -120,7 +135,7 @@ def _transpose(typing_context, source, target, words, lanes):  # type: ignore[no
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         planes = _Planes(context, builder, signature.args[3])
-        rows = [planes.load(arguments[0], planes.size * row) for row in range(bits)]
+        rows = [planes.load(arguments[0], planes.size * row, anywhere=True) for row in range(bits)]
         half = bits // 2
         while half > 0:
             ones = (1 << 64) // ((1 << half) + 1)  # half ones, half zeros, half ones, …
@@ -186,7 +201,9 @@ def _any_nearer(typing_context, table, row, start, far, groups, size, levels, la
         planes = _Planes(context, builder, signature.args[7])
         groups, size, levels = (len(argument) for argument in signature.args[4:7])
         table, row, start, far = arguments[:4]
-        waiting = [[] for _ in range(levels)]  # planes to be added up, by the power of two that they stand for
+        waiting = [
+            [] for _ in range(levels)
+        ]  # planes to be added up, by the power of two that they stand for
         beyond = [planes.ir.Constant(planes.type, None)]  # carries out of the top
 
         def add(level, plane):  # type: ignore[no-untyped-def]
@@ -328,7 +345,7 @@ def _filter(
 
 @njit(cache=True, nogil=True)
 def _begin_at(start: np.ndarray, i: int, limit: int) -> None:
-    """The bits of 2^levels - limit, each as a word of all ones or zeros."""
+    """The bits of 2^levels - limit, each as a word of all ones or zeros, for a limit of 1 or more."""
     levels = start.shape[1]
     value = max(0, (1 << levels) - limit)
     for level in range(levels):
@@ -366,7 +383,35 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     entries: np.ndarray,
     used: int,
 ) -> tuple[np.ndarray, int, int]:
-    """As `hamming.scan`, of full blocks."""
+    """As `hamming.scan`, of full blocks and for limits that the adders can count to.
+
+    Args:
+        blocks: unsigned [blocks, words, codes], all full; codes is a power of two, 64 or more.
+        begin: position of the first code of `blocks`.
+        query: unsigned [q, words], of the same width.
+        groups: tuple with as many items as there are groups; see `shape_of`, also for the next three.
+        size: tuple with as many items as a group has bits.
+        levels: tuple with as many items as the adders have levels.
+        lanes: tuple with as many items as a vector has words of 64 bits.
+        k: as in `hamming.scan`, as are the others.
+        limit: int64 [q], changed; none may be greater than 2^levels.
+        counts: int64 [q, bits + 2], changed; [q, 0] where k is EVERY.
+        entries: int64 [room, 3]; room for two vectors or more.
+        used: how many entries there are.
+
+    Returns:
+        `entries`, maybe larger; how many are used; how many blocks were scanned. The last ones are left out where they
+        do not fill a vector, and all from where too many codes are looked at for nothing.
+
+    Examples:
+        >>> blocks = np.arange(8 * 64, dtype=np.uint16).reshape(8, 1, 64)  # 512 codes of 16 bits
+        >>> query, limit = np.array([[5]], np.uint16), np.array([2])
+        >>> blocks.flags.writeable = query.flags.writeable = False
+        >>> counts, entries = np.zeros((1, 0), np.int64), np.empty((1024, 3), np.int64)
+        >>> entries, used, done = scan(blocks, 0, query, *shape_of(16, 4), EVERY, limit, counts, entries, 0)
+        >>> entries[:used, 0].tolist(), done  # 5 and what differs from it in one bit
+        ([1, 4, 5, 7, 13, 21, 37, 69, 133, 261], 8)
+    """
     words, codes = blocks.shape[1:]
     n_lanes, n_groups = len(lanes), len(groups)
     in_chunk = 64 * n_lanes
@@ -374,7 +419,9 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     q, bits = len(query), words * word_bits
     together = max(1, in_chunk // codes)  # blocks of a chunk
     parts = max(1, codes // in_chunk)  # chunks of a block
-    planes = _aligned(n_groups * len(size) * n_lanes)  # zeros after the last bit, so that all groups have as many
+    planes = _aligned(
+        n_groups * len(size) * n_lanes
+    )  # zeros after the last bit, so that all groups have as many
     planes[:] = 0
     raw = planes[: bits * n_lanes].view(query.dtype).reshape(bits, in_chunk // word_bits)
     table = _aligned((n_groups * 2 * n_lanes) << len(size))
@@ -398,7 +445,7 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
         still = kept
         if still == 0:
             return entries, used, len(blocks)
-        if misses > PATIENCE * (compared + 4 * q):
+        if misses > PATIENCE * (compared + 16 * q):  # a few at the beginning tell nothing yet
             break
         for part in range(parts):
             _bit_planes(blocks, b, part, lanes, raw)
@@ -411,7 +458,9 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
                     lanes,
                 )
             compared += still
-            some = _filter(table_at, rows_at, start_at, far_at, active, still, near, groups, size, levels, lanes)
+            some = _filter(
+                table_at, rows_at, start_at, far_at, active, still, near, groups, size, levels, lanes
+            )
             for a in range(some):
                 i = near[a]
                 if used + in_chunk > len(entries):
