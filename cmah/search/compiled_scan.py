@@ -76,3 +76,18 @@ def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[tupl
     if len(queries) < FEW or (k or 0) >= MANY:
         return [small]
     return [bitsliced.shape_of(bits, LARGE), small]
+
+
+def first_shape(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> tuple[tuple[int, ...], ...] | None:
+    """The form of the scan over bit planes that `scan_tile` begins with on full blocks; None where it counts bits.
+
+    Examples:
+        >>> import numpy as np
+        >>> blocks = np.empty((20_000, 1, 512), np.uint64)  # 10 M codes of 64 bits
+        >>> first_shape(blocks, np.empty((1, 1), np.uint64), k=10) is None
+        True
+        >>> groups, size, _, _ = first_shape(blocks, np.empty((256, 1), np.uint64), k=10)
+        >>> len(groups) * len(size) >= 64  # all bits are in a group
+        True
+    """
+    return next(iter(_shapes(blocks, queries, k)), None)

@@ -48,15 +48,7 @@ def scan(
     scan_tile = compiled(len(packed) * len(blocks) * blocks.width) or numpy_scan.scan_tile
     queries = blocks.as_words(packed)
     q, n = len(queries), len(blocks)
-    # Work is cut into tiles of queries and parts of the codes. Many queries are shared out among the threads; of
-    # few queries each goes over all codes, which are shared out instead.
-    per_thread = max(1, min(threads, q * n * blocks.width // WORTH_A_THREAD))
-    parts = per_thread if q < FEW * per_thread else 1
-    side_by_side = per_thread if parts == 1 else 1
-    rounds = -(-q // (TILE * side_by_side))
-    tile = (
-        -(-q // max(1, rounds * side_by_side)) or 1
-    )  # all of the same size, so that no thread waits for another
+    per_thread, parts, tile = shares(q, n, blocks.width, threads)
     tail = blocks.last_block
     full = len(blocks.full_blocks)
     cuts = [full * p // parts for p in range(parts + 1)]
@@ -71,6 +63,34 @@ def scan(
     tiles = range(0, q, tile)
     results = in_threads([partial(task, first, part) for first in tiles for part in range(parts)], per_thread)
     return stacked([_merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
+
+
+def shares(q: int, n: int, width: int, threads: int) -> tuple[int, int, int]:
+    """How the work of a scan is cut into tiles of queries and parts of the codes.
+
+    Many queries are shared out among the threads; of few queries each goes over all codes, which are shared out
+    instead.
+
+    Args:
+        q: number of queries.
+        n: number of codes.
+        width: bytes per code.
+        threads: how many there are.
+
+    Returns:
+        How many threads work, into how many parts the codes are cut, and how many queries a tile has.
+
+    Examples:
+        >>> shares(256, 1_000_000, 8, threads=2), shares(1, 1_000_000, 8, threads=2)
+        ((2, 1, 128), (1, 1, 1))
+    """
+    at_work = max(1, min(threads, q * n * width // WORTH_A_THREAD))
+    parts = at_work if q < FEW * at_work else 1
+    side_by_side = at_work if parts == 1 else 1
+    rounds = -(-q // (TILE * side_by_side))
+    # all tiles of the same size, so that no thread waits for another
+    tile = -(-q // max(1, rounds * side_by_side)) or 1
+    return at_work, parts, tile
 
 
 def _merged(parts: list[ScanResult], k: int | None) -> ScanResult:
