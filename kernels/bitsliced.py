@@ -14,7 +14,7 @@ of them. Codes come in word planes (see `hamming`); those of a chunk are rearran
 The loops release the interpreter's lock and start no threads of their own. They expect a little-endian machine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
@@ -187,6 +187,45 @@ def _tabulate(typing_context, source, stride, table, size, lanes):  # type: igno
     return types.none(types.int64, types.int64, types.int64, size, lanes), generate
 
 
+def _carries(
+    counts: Iterable[tuple[Any, Any]],
+    start: Iterable[Any],
+    levels: int,
+    full_adder: Callable[[Any, Any, Any], tuple[Any, Any]],
+    both: Callable[[Any, Any], Any],
+) -> list[Any]:
+    """Add up planes by carry-save adders: the carries out of the top.
+
+    Args:
+        counts: the planes of the low and of the high bit of each number.
+        start: the planes of the number to begin at, from its lowest bit on.
+        levels: how many bits the adders count.
+        full_adder: the planes of the sum and of the carry of three planes.
+        both: the carry of two planes, the sum of which nobody needs.
+    """
+    waiting: list[list[Any]] = [[] for _ in range(levels)]  # by the power of two that they stand for
+    beyond = []
+
+    def add(level: int, plane: Any) -> None:
+        if level == levels:
+            beyond.append(plane)
+            return
+        waiting[level].append(plane)
+        if len(waiting[level]) == 3:
+            total, carry = full_adder(*waiting[level])
+            waiting[level] = [total]
+            add(level + 1, carry)
+
+    for low, high in counts:
+        add(0, low)
+        add(1, high)
+    for level, plane in enumerate(start):
+        add(level, plane)
+        if len(waiting[level]) == 2:
+            add(level + 1, both(*waiting[level]))
+    return beyond
+
+
 @intrinsic
 def _any_nearer(typing_context, table, row, start, far, groups, size, levels, lanes):  # type: ignore[no-untyped-def]
     """Which codes of a chunk are not nearer to a query than its limit; whether any are nearer.
@@ -201,31 +240,19 @@ def _any_nearer(typing_context, table, row, start, far, groups, size, levels, la
         planes = _Planes(context, builder, signature.args[7])
         groups, size, levels = (len(argument) for argument in signature.args[4:7])
         table, row, start, far = arguments[:4]
-        waiting = [
-            [] for _ in range(levels)
-        ]  # planes to be added up, by the power of two that they stand for
-        beyond = [planes.ir.Constant(planes.type, None)]  # carries out of the top
 
-        def add(level, plane):  # type: ignore[no-untyped-def]
-            if level == levels:
-                beyond.append(plane)
-                return
-            three = [*waiting[level], plane]
-            waiting[level] = three
-            if len(three) == 3:
-                waiting[level] = [planes.of_three(lambda a, b, c: a ^ b ^ c, *three)]
-                add(level + 1, planes.of_three(lambda a, b, c: (a & b) | ((a ^ b) & c), *three))
-
-        for group in range(groups):
+        def count_of(group):  # type: ignore[no-untyped-def]
             address = builder.add(table, planes.number(row, 2 * group, bits=16))
             begin = 2 * planes.size * group << size
-            add(0, planes.load(address, begin))
-            add(1, planes.load(address, begin + planes.size))
-        for level in range(levels):
-            add(level, planes.everywhere(planes.number(start, 8 * level, bits=64)))
-            if len(waiting[level]) == 2:
-                add(level + 1, builder.and_(*waiting[level]))
-        result = reduce(builder.or_, beyond)
+            return planes.load(address, begin), planes.load(address, begin + planes.size)
+
+        def full_adder(*three):  # type: ignore[no-untyped-def]
+            total = planes.of_three(lambda a, b, c: a ^ b ^ c, *three)
+            return total, planes.of_three(lambda a, b, c: (a & b) | ((a ^ b) & c), *three)
+
+        beginning = (planes.everywhere(planes.number(start, 8 * level, bits=64)) for level in range(levels))
+        beyond = _carries(map(count_of, range(groups)), beginning, levels, full_adder, builder.and_)
+        result = reduce(builder.or_, beyond, planes.ir.Constant(planes.type, None))
         planes.store(result, far)
         bits = builder.bitcast(builder.not_(result), planes.ir.IntType(8 * planes.size))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
@@ -494,3 +521,25 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
                     _begin_at(start, i, limit[i])
         done = b + together
     return entries, used, done
+
+
+def adders_of(shape: tuple[tuple[int, ...], ...]) -> int:
+    """How many full adders of planes a query takes for a chunk of codes: those that `_any_nearer` writes down.
+
+    Args:
+        shape: as `shape_of` gives it.
+
+    Examples:
+        >>> adders_of(shape_of(64, 4))
+        30
+    """
+    groups, _, levels, _ = shape
+    written = []
+
+    def full_adder(*three: Any) -> tuple[Any, Any]:
+        written.append(three)
+        return None, None
+
+    nothing = ((None, None) for _ in groups)
+    _carries(nothing, levels, len(levels), full_adder, lambda _, __: None)
+    return len(written)

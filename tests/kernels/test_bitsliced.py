@@ -134,3 +134,31 @@ def test_only_codes_within_the_limit_pass_small_groups(limit, lanes):
     passed = np.unpackbits(far.view(np.uint8), bitorder="little") == 0
     assert passed.tolist() == (sums < limit).tolist()
     assert some == passed.any()
+
+
+@pytest.mark.parametrize(("bits", "size"), [(8, 3), (16, 4), (64, 4), (128, 5), (1024, 3)])
+def test_adders_of_a_query(bits, size):
+    """The adders over Python's whole numbers, a bit for each of 64 codes: what they say, and how many there are."""
+    shape = bitsliced.shape_of(bits, size)
+    groups, levels = len(shape[0]), len(shape[2])
+    counts = np.random.default_rng(bits).binomial(3, 0.4, (groups, 64))
+    limit = int(np.median(counts.sum(axis=0)))
+    places = [1 << code for code in range(64)]
+    planes = [[int((row >> bit & 1) @ np.array(places, object)) for bit in (0, 1)] for row in counts]
+    begin = [-((1 << levels) - limit >> level & 1) & (1 << 64) - 1 for level in range(levels)]
+    done = []
+
+    def full_adder(a, b, c):
+        done.append("adder")
+        return a ^ b ^ c, (a & b) | (a & c) | (b & c)
+
+    beyond = bitsliced._carries(planes, begin, levels, full_adder, lambda a, b: a & b)
+    far = [any(plane >> code & 1 for plane in beyond) for code in range(64)]
+    assert far == (counts.sum(axis=0) >= limit).tolist()
+    assert len(set(far)) == 2
+    # of m planes of a level, an adder takes three and leaves one; a last pair gives a carry as well
+    adders, carries = 0, 0
+    for level in range(levels):
+        m = carries + 1 + groups * (level < 2)
+        adders, carries = adders + (m - 1) // 2, m // 2
+    assert len(done) == bitsliced.adders_of(shape) == adders
