@@ -1,15 +1,22 @@
-"""The most comparisons that a machine can make: the inner loop of an exact scan, and nothing around it.
+"""The most that a machine can do: the inner operations of an exact scan, and nothing around them.
 
-`cmah bench` sets the times of searches against it. It releases the interpreter's lock and starts no threads.
+`cmah bench` sets the times of searches against these loops. They release the interpreter's lock and start no threads.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-# The intrinsics are those of hamming.py: Numba's cache does not see edits in another file.
+CHAINS = (
+    5  # adders that do not wait for each other: enough to keep all units busy, and 16 registers hold them
+)
+STEPS = 8  # of each chain in a round
+
+# The intrinsics are those of hamming.py and the full adder is that of bitsliced.py, written down again: Numba's cache
+# does not see edits in another file.
 
 
 @intrinsic
@@ -69,3 +76,86 @@ def least_distances(
                     distance = _plus(distance, _differing(queries[i, w], block[w, j]))
                 nearest = _lesser(nearest, distance)
             least[i] = nearest
+
+
+@intrinsic
+def _rounds_of_adders(typing_context, planes, repeat, lanes):  # type: ignore[no-untyped-def]
+    """As `add_up`, with the address of the planes."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        ir, words = cgutils.ir, len(signature.args[2])
+        kind, number = ir.VectorType(ir.IntType(64), words), ir.IntType(32)
+        planes = builder.inttoptr(arguments[0], kind.as_pointer())
+        ternary = "+avx512f" in context.codegen().magic_tuple()[2].split(",") and words == 8
+        of_three = ir.FunctionType(kind, [kind] * 3 + [number])
+
+        def full_adder(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+            if ternary:
+                logic = builder.module.declare_intrinsic("llvm.x86.avx512.pternlog.q.512", (), of_three)
+                total, carry = (builder.call(logic, [a, b, c, number(table)]) for table in (0x96, 0xE8))
+                return total, carry
+            either = builder.xor(a, b)
+            return builder.xor(either, c), builder.or_(builder.and_(a, b), builder.and_(either, c))
+
+        places = [builder.gep(planes, [number(plane)]) for plane in range(2 * CHAINS + 2)]
+        first = [builder.load(place, align=8) for place in places]
+        rooms = [cgutils.alloca_once(builder, kind) for _ in range(2 * CHAINS)]  # they become registers
+        for room, plane in zip(rooms, first, strict=False):
+            builder.store(plane, room)
+        with cgutils.for_range(builder, arguments[1]):
+            state = [builder.load(room) for room in rooms]
+            for step in range(STEPS):
+                third = first[2 * CHAINS + step % 2]
+                made = [full_adder(state[2 * chain], state[2 * chain + 1], third) for chain in range(CHAINS)]
+                state = [plane for chain in range(CHAINS) for plane in (made[chain][0], made[chain - 1][1])]
+            for room, plane in zip(rooms, state, strict=True):
+                builder.store(plane, room)
+        for room, place in zip(rooms, places, strict=False):
+            builder.store(builder.load(room), place, align=8)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, types.int64, lanes), generate
+
+
+@njit(cache=True, nogil=True)
+def add_up(planes: np.ndarray, repeat: int, lanes: Any) -> None:
+    """Add three planes of bits, again and again, in registers: CHAINS x STEPS full adders a round.
+
+    Each chain has two planes. A step adds a third to them, the first and the second one in turn, the same for all
+    chains. The sum goes to the chain itself, the carry to the next one: with its own, the compiler finds shorter ways.
+
+    Args:
+        planes: uint64 [2 x CHAINS + 2, words], those of the chains and the two others; changed, as the chains go on
+            from where they are.
+        repeat: number of rounds.
+        lanes: a tuple with an item for each word of a plane, a power of two of them.
+
+    Examples:
+        >>> planes = np.zeros((2 * CHAINS + 2, 2), np.uint64)
+        >>> planes[-2] = 1  # added at each second step to sums and carries that are zeros at first
+        >>> add_up(planes, 1, (0, 0))
+        >>> planes[:4, 0].tolist()  # sum and carry of two chains
+        [1, 0, 1, 0]
+    """
+    _rounds_of_adders(planes.ctypes.data, repeat, lanes)
+
+
+@njit(cache=True, nogil=True)
+def chained(start: np.uint64, step: np.uint64, repeat: int) -> np.uint64:
+    """Operations that wait for each other, an addition and an xor each time: they tell how long two cycles are.
+
+    Args:
+        start: any word.
+        step: any word.
+        repeat: how often.
+
+    Returns:
+        What the last xor gives, as `start` becomes start ^ (start + step) each time.
+
+    Examples:
+        >>> int(chained(np.uint64(5), np.uint64(1), 2))  # 5 ^ 6 = 3, 3 ^ 4 = 7
+        7
+    """
+    for _ in range(repeat):
+        start ^= start + step
+    return start
