@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 import cmah
+from cmah.bench.kernel_choice import vector_features
 from cmah.bench.measuring import Case, Settings
 from cmah.files import atomic_path, require_replaceable
 
 _COLUMNS = (  # heading, width
     ("bits", 5), ("n", 11), ("k", 5), ("queries", 8), ("a query", 10), ("quartiles", 20), ("10^9/s", 8),
-    ("bytes", 7), ("popcount", 9), ("memory", 7),
+    ("bytes", 7), ("kernel", 10), ("compute", 9), ("memory", 7),
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": model.group(1).strip() if model else platform.processor() or platform.machine(),
         "vector_popcount": "avx512_vpopcntdq" in described.split(),
+        "vector_features": vector_features(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "versions": versions,
@@ -58,7 +60,7 @@ def heading(peers: Sequence[str]) -> str:
 
     Examples:
         >>> print(heading(["faiss"]))
-        bits  n  k  queries  a query  quartiles  10^9/s  bytes  popcount  memory  faiss ÷ ours
+        bits  n  k  queries  a query  quartiles  10^9/s  bytes  kernel  compute  memory  faiss ÷ ours
     """
     columns = [*_COLUMNS, *((f"{name} ÷ ours", len(name) + 9) for name in peers)]
     return "".join(name.rjust(width) for name, width in columns)
@@ -72,17 +74,17 @@ def line(case: Case, peers: Sequence[str]) -> str:
         >>> ours, peer = Timing(4e-5, 3e-5, 5e-5, 256, 64), Timing(4.4e-4, 4e-4, 5e-4, 256, 7)
         >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {"faiss": peer}, {}, 0.0)
         >>> print(line(case, ["faiss"]))
-        64  1,000,000  10  256  40 µs  30 µs-50 µs  25.00  8.00  -  -  11.0
+        64  1,000,000  10  256  40 µs  30 µs-50 µs  25.00  8.00  popcount  -  -  11.0
     """
     fractions = [
         f"{100 * case.fractions[name]:.0f} %{'*' if name == case.bound else ' '}" if case.fractions else "-"
-        for name in ("popcount", "memory")
+        for name in (case.kernel.ceiling, "memory")
     ]
     ours = case.ours
     cells = [
         str(case.bits), f"{case.n:,}", str(case.k), str(case.queries), duration(ours.seconds),
         f"{duration(ours.low)}-{duration(ours.high)}", f"{case.comparisons_per_second / 1e9:.2f}",
-        f"{case.bytes_per_object:.2f}", *fractions, *(f"{case.ratios[name]:.1f}" for name in peers),
+        f"{case.bytes_per_object:.2f}", case.kernel.short, *fractions, *(f"{case.ratios[name]:.1f}" for name in peers),
     ]  # fmt: skip
     widths = [width for _, width in _COLUMNS] + [len(name) + 9 for name in peers]
     return "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
@@ -113,9 +115,9 @@ def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
         >>> from cmah.bench.timing import Timing
         >>> ours = Timing(4e-5, 3e-5, 5e-5, 256, 64)
         >>> case = Case("random", 64, 1_000_000, 10, 256, 2, 8.0, 100_000, ours, {}, {}, 0.0)
-        >>> facts = {"processor": "CPU", "vector_popcount": True, "cores": 2, "versions": {"numpy": "2.3"}}
+        >>> facts = {"processor": "CPU", "vector_features": ["AVX2"], "cores": 2, "versions": {"numpy": "2.3"}}
         >>> rules([case], facts, seed=0).splitlines()[-2:]
-        ['CPU, AVX-512 VPOPCNTDQ, 2 threads of 2 cores; numpy 2.3', 'data: random, seed 0']
+        ['CPU, AVX2, 2 threads of 2 cores; numpy 2.3', 'data: random, seed 0']
     """
     case = cases[0]
     ways = {(name, timing.way) for case in cases for name, timing in case.peers.items()}
@@ -138,11 +140,11 @@ def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
             f"Given fewer queries per call, to bound their time: {', '.join(sorted(cut))} (see --json)."
         )
     if case.ceilings:
+        lines += _of_compute(cases)
         lines.append(
-            "popcount: share of the speed at which the threads xor, count and take the minimum of codes in the first "
-            "cache; memory: share of a call in which the codes could be read once; *: the lower of both ceilings."
+            "memory: share of a call in which the codes could be read once; *: the lower of both ceilings."
         )
-        if any(case.fractions["popcount"] > 1.05 for case in cases):
+        if any(case.fractions[case.kernel.ceiling] > 1.05 for case in cases):
             lines.append(
                 "Beyond 100 %: a query with k codes at distance 0 is done early, or the machine was not quiet."
             )
@@ -156,13 +158,35 @@ def rules(cases: Sequence[Case], machine: dict[str, Any], seed: int) -> str:
             f"Beware: {case.threads} threads were at worst {slowest:.2f} times as fast as one; other processes were "
             "at work, or some threads share a core."
         )
-    popcount = ", AVX-512 VPOPCNTDQ" if machine["vector_popcount"] else ""
+    processor = ", ".join([machine["processor"], *machine["vector_features"]])
     lines += [
-        f"{machine['processor']}{popcount}, {case.threads} threads of {machine['cores']} cores; {versions}",
+        f"{processor}, {case.threads} threads of {machine['cores']} cores; {versions}",
         *([f"faiss built with {machine['faiss_options']}"] if "faiss" in case.peers else []),
         f"data: {', '.join(dict.fromkeys(case.data for case in cases))}, seed {seed}",
     ]
     return "\n".join(fill(text, 110) for text in lines)
+
+
+def _of_compute(cases: Sequence[Case]) -> list[str]:
+    """What the column "compute" means, for each kernel that was used."""
+    lines = []
+    if any(case.kernel.ceiling == "popcount" for case in cases):
+        lines.append(
+            "popcount, compute: share of the speed at which the threads xor, count and take the minimum of codes in "
+            "the first cache."
+        )
+    logic = [case for case in cases if case.logic]
+    if logic:
+        names = ", ".join(dict.fromkeys(case.kernel.short for case in logic))
+        groups = ", ".join(dict.fromkeys(str(case.kernel.group) for case in logic))
+        best = max(logic, key=lambda case: case.logic["operations_per_second"])
+        lines.append(
+            f"{names} ({groups} bits looked up at a time), compute: share of the speed at which the threads do the "
+            "full adders of a query, on bit planes in registers; a thread does "
+            f"{best.logic['operations_per_second'] / 1e9:.2f} x 10^9 logic operations of {best.kernel.vector} bits a "
+            f"second, {best.logic['operations_per_cycle']:.1f} a cycle."
+        )
+    return lines
 
 
 def record(

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cmah.bench.ceilings import ceilings
+from cmah.bench.ceilings import ceilings, logic_rates
+from cmah.bench.kernel_choice import COUNTING, Kernel, chosen_kernel
 from cmah.bench.peers import Answer, Search, require_equal, variants
 from cmah.bench.timing import ROUNDS, Timing, affordable, in_turn, timed
 from cmah.bench.workload import Workload, make_workload
@@ -40,10 +41,12 @@ class Case:
         saved: number of codes in that file.
         ours: time of `HammingIndex.search`.
         peers: time of each peer.
-        ceilings: the least seconds per query, "popcount" for comparing n codes in a core's first cache, "memory" for
-            reading all codes once per call. Empty without Numba.
-        speedup: how many times as fast the threads reach the popcount ceiling as one of them; much less than
+        ceilings: the least seconds per query, "popcount" for comparing n codes in a core's first cache or, by bit
+            planes, "logic" for the full adders; "memory" for reading all codes once per call. Empty without Numba.
+        speedup: how many times as fast the threads reach the first of these ceilings as one of them; much less than
             their number where other processes are at work, or a core runs several. 0 without Numba.
+        kernel: what compares the codes.
+        logic: how fast a thread adds planes, as `logic_rates` gives it; empty for other kernels.
 
     Examples:
         >>> ours, peer = Timing(4e-5, 3e-5, 5e-5, 256, 64), Timing(4e-4, 4e-4, 5e-4, 256, 7)
@@ -65,6 +68,8 @@ class Case:
     peers: dict[str, Timing]
     ceilings: dict[str, float]
     speedup: float
+    kernel: Kernel = COUNTING
+    logic: dict[str, float] = field(default_factory=dict)
 
     @property
     def comparisons_per_second(self) -> float:
@@ -238,10 +243,11 @@ class Contest:
             chosen[name] = way, count
             parts = [batch.packed[:count] for batch in batches]
             calls[name] = partial(_call, ways[way], parts, k)
-        limits = ceilings(self.index._blocks, pool.packed, queries, self.threads)
+        kernel = chosen_kernel(self.index._blocks, pool.packed[:queries], k, self.threads)
+        limits = ceilings(self.index._blocks, pool.packed, queries, self.threads, kernel)
         times = in_turn(calls | {name: call for name, (call, _) in limits.items()}, rounds)
         least = {name: float(np.median(times[name])) * share for name, (_, share) in limits.items()}
-        alone = least.pop("one thread", 0.0)
+        alone, cycle = least.pop("one thread", 0.0), least.pop("cycle", 0.0)
         file_bytes, saved = self._saved_size()
         return Case(
             data=self.workload.name,
@@ -255,7 +261,9 @@ class Contest:
             ours=Timing.of(times["ours"], queries),
             peers={name: Timing.of(times[name], count, way) for name, (way, count) in chosen.items()},
             ceilings=least,
-            speedup=alone / least["popcount"] if least else 0.0,
+            speedup=alone / least[kernel.ceiling] if least else 0.0,
+            kernel=kernel,
+            logic=logic_rates(kernel, len(codes), self.threads, least["logic"], cycle) if cycle else {},
         )
 
     def _ours(self, queries: BinaryCodes, k: int) -> Answer:

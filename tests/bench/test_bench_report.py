@@ -1,8 +1,11 @@
 """The table, its rules and the picture of a benchmark."""
 
+from dataclasses import replace
+
 import pytest
 
 from cmah.bench import bench_report
+from cmah.bench.kernel_choice import Kernel
 from cmah.bench.measuring import Case, Settings, measure
 from cmah.bench.timing import Timing
 
@@ -35,7 +38,7 @@ def test_derived_numbers():
     assert case.bound == "popcount"
     line = bench_report.line(case, ["faiss"])
     assert line.split() == (
-        "64 1,000 10 4 2 µs 1 µs-3 µs 0.50 8.10 50 %* 5 % 4.0".split()  # noqa: SIM905
+        "64 1,000 10 4 2 µs 1 µs-3 µs 0.50 8.10 popcount 50 %* 5 % 4.0".split()  # noqa: SIM905
     )
     assert len(line) == len(bench_report.heading(["faiss"]))
     facts = bench_report.machine()
@@ -53,6 +56,35 @@ def test_derived_numbers():
     assert "2 threads were at worst 1.10 times as fast as one" in " ".join(
         bench_report.rules([busy], facts, 3).split()
     )
+
+
+def test_the_ceiling_that_fits_the_kernel_is_shown():
+    ours = Timing(2e-6, 1e-6, 3e-6, 4, 5)
+    planes = Case(
+        *("random", 64, 1000, 10, 4, 2, 8.1, 1000, ours, {}, {"logic": 1e-6, "memory": 1e-7}, 1.9),
+        Kernel("bit planes", 4, 256, 30),
+        {"adders_per_second": 1e9, "operations_per_second": 5e9, "operations_per_cycle": 3.96},
+    )
+    counting = replace(
+        planes, kernel=Kernel("popcount"), ceilings={"popcount": 1e-6, "memory": 1e-7}, logic={}
+    )
+    assert planes.bound == "logic"
+    assert bench_report.line(planes, []).split()[-5:] == ["planes/4", "50", "%*", "5", "%"]
+    for cases, heads in (
+        ([planes], ["planes/4"]),
+        ([counting], ["popcount"]),
+        ([counting, planes], ["planes/4", "popcount"]),
+    ):
+        facts = bench_report.machine() | {"processor": "CPU", "vector_features": ["AVX2", "NEON"]}
+        text = " ".join(bench_report.rules(cases, facts, 3).split())
+        named = {"planes/4": "planes/4 (4 bits looked up at a time)", "popcount": "popcount"}
+        assert [name for name, head in named.items() if f"{head}, compute: share" in text] == heads
+        assert ("does 5.00 x 10^9 logic operations of 256 bits a second, 4.0 a cycle." in text) == (
+            planes in cases
+        )
+        assert "CPU, AVX2, NEON, 2 threads" in text
+    early = replace(planes, ceilings={"logic": 4e-6, "memory": 1e-7})
+    assert "Beyond 100 %" in bench_report.rules([planes, early], facts, 3)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ def test_measured_cases():
         assert width * case.n < case.bytes_per_object * case.n <= width * case.n + 4096
         assert (case.data, case.queries, case.threads, case.ours.queries) == ("clustered", 5, 2, 5)
         assert set(case.ceilings) == {"popcount", "memory"}
+        assert (case.kernel.name, case.logic) == ("popcount", {})
         assert case.ceilings[case.bound] == max(case.ceilings.values()) > 0
         assert case.speedup > 0
         assert case.ours.low <= case.ours.seconds <= case.ours.high
@@ -77,6 +78,7 @@ def test_without_numba(monkeypatch):
     monkeypatch.setenv("CMAH_NO_NUMBA", "1")
     (case,) = measure(Settings(1, (24,), (100,), queries=3, peers=("numpy",), rounds=1))
     assert (case.ceilings, case.fractions, case.bound) == ({}, {}, "")
+    assert case.kernel.name == "NumPy"
     assert "NumPy did the work" in bench_report.rules([case], bench_report.machine(), 0)
     assert len(bench_report.line(case, ["numpy"])) == len(bench_report.heading(["numpy"]))
 
