@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numba import njit, types
 from slow_search import blocks_of, clustered, distances, found
 
 from cmah.kernels import bitsliced, hamming
@@ -162,3 +163,16 @@ def test_adders_of_a_query(bits, size):
         m = carries + 1 + groups * (level < 2)
         adders, carries = adders + (m - 1) // 2, m // 2
     assert len(done) == bitsliced.adders_of(shape) == adders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "size"), [(24, 4), (64, 3)])
+def test_adders_that_are_compiled(monkeypatch, bits, size):
+    shape, of_three, written = bitsliced.shape_of(bits, size), bitsliced._Planes.of_three, []
+    monkeypatch.setattr(
+        bitsliced._Planes, "of_three", lambda self, *asked: written.append(asked) or of_three(self, *asked)
+    )
+    place, numbers = types.int64, types.int64[::1]
+    tuples = [types.UniTuple(types.int64, len(part)) for part in shape]
+    njit(bitsliced._filter.py_func).compile((*[place] * 4, numbers, place, numbers, *tuples))
+    assert len(written) == 2 * bitsliced.adders_of(shape)  # a sum and a carry
