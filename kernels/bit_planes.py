@@ -67,6 +67,17 @@ class _Planes:
         zeros = self.ir.Constant(self.ir.VectorType(number, self.type.count), None)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
+    def any(self, plane: Any) -> Any:
+        """Whether any bit is set."""
+        bits = self.builder.bitcast(plane, self.ir.IntType(8 * self.size))
+        return self.builder.icmp_unsigned("!=", bits, bits.type(0))
+
+    def ones_in(self, plane: Any) -> Any:
+        """How many bits of each word are set."""
+        kind = self.ir.FunctionType(self.type, [self.type])
+        ones = self.builder.module.declare_intrinsic(f"llvm.ctpop.v{self.type.count}i64", (), kind)
+        return self.builder.call(ones, [plane])
+
     def of_three(self, function: Callable[[Any, Any, Any], Any], *planes: Any) -> Any:
         """A function of each bit of three planes: one instruction where the processor has ternary logic."""
         if not self.ternary:

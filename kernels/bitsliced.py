@@ -72,8 +72,7 @@ def _any_nearer(typing_context, table, row, start, far, groups, size, levels, la
         adders.finish()
         result = reduce(builder.or_, adders.beyond)
         planes.store(result, far)
-        bits = builder.bitcast(builder.not_(result), planes.ir.IntType(8 * planes.size))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
+        return planes.any(builder.not_(result))
 
     addresses = [types.int64] * 4
     return types.boolean(*addresses, groups, size, levels, lanes), generate
