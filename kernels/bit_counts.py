@@ -21,11 +21,12 @@ from cmah.kernels.bit_planes import (
     rows_of_queries,
 )
 
+Length = tuple[int, ...]  # only its length matters
 SIZE = 3  # bits of a group: with so few, the tables hold exact numbers
 LEAST = 3  # powers of two below which no part is passed over: asking costs more than counting
 
 
-def shape_of(bits: int) -> tuple[tuple[int, ...], ...]:
+def shape_of(bits: int) -> tuple[Length, Length, Length]:
     """The tuples that tell `count_codes` by their lengths for what to be compiled: `groups`, `cells` and `lanes`.
 
     Examples:
@@ -33,7 +34,7 @@ def shape_of(bits: int) -> tuple[tuple[int, ...], ...]:
         [22, 65]
     """
     padded = -(-bits // 8) * 8  # bits that a byte has beyond are 0 in all codes
-    return tuple((0,) * count for count in (-(-padded // SIZE), bits + 1, lanes_of_processor()))
+    return (0,) * -(-padded // SIZE), (0,) * (bits + 1), (0,) * lanes_of_processor()
 
 
 @intrinsic
@@ -53,7 +54,7 @@ def _count(typing_context, table, row, inside, counts, groups, cells, lanes):  #
         adders.finish()
         ones = [two[0] if two else None for two in adders.waiting]
 
-        def count(part, level, distance):  # type: ignore[no-untyped-def]
+        def count(part: Any, level: int, distance: int) -> None:
             """The codes of `part`, whose distances agree with `distance` in the bits from `level` on."""
             if distance >= n_cells:
                 return

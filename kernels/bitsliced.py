@@ -32,11 +32,13 @@ from cmah.kernels.bit_planes import (
     rows_of_queries,
 )
 
+Length = tuple[int, ...]  # only its length matters
+Shape = tuple[Length, Length, Length, Length]
 EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
 PATIENCE = 4  # codes looked at for nothing, per query and chunk, beyond which larger groups do not pay
 
 
-def shape_of(bits: int, size: int) -> tuple[tuple[int, ...], ...]:
+def shape_of(bits: int, size: int) -> Shape:
     """The tuples that tell `scan` by their lengths for what to be compiled: `groups`, `size`, `levels` and `lanes`.
 
     Args:
@@ -48,7 +50,7 @@ def shape_of(bits: int, size: int) -> tuple[tuple[int, ...], ...]:
         [16, 4, 5]
     """
     levels = (bits // 2 - 1).bit_length()  # nearly all limits are less than half of the bits
-    return tuple((0,) * count for count in (-(-bits // size), size, levels, lanes_of_processor()))
+    return (0,) * -(-bits // size), (0,) * size, (0,) * levels, (0,) * lanes_of_processor()
 
 
 @intrinsic

@@ -1,3 +1,4 @@
 from typing import Any
 
 ir: Any  # llvmlite.ir, which Numba brings along
+true_bit: Any
