@@ -14,33 +14,33 @@ of them. Codes come in word planes (see `hamming`); those of a chunk are rearran
 The loops release the interpreter's lock and start no threads of their own. They expect a little-endian machine.
 """
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-WORD = cgutils.ir.IntType(64)
+from cmah.kernels.bit_planes import (
+    _Adders,
+    _Planes,
+    _transpose,
+    aligned,
+    fill_table,
+    lanes_of_processor,
+    rows_of_queries,
+)
+
+Length = tuple[int, ...]  # only its length matters
+Shape = tuple[Length, Length, Length, Length]
 EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
 PATIENCE = 4  # codes looked at for nothing, per query and chunk, beyond which larger groups do not pay
 
 
-def lanes_of_processor() -> int:
-    """How many words of 64 bits a vector of this processor has.
-
-    Examples:
-        >>> lanes_of_processor() in (2, 4, 8)
-        True
-    """
-    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-    return 8 if "+avx512f" in features else 4 if "+avx2" in features else 2
-
-
-def shape_of(bits: int, size: int) -> tuple[tuple[int, ...], ...]:
+def shape_of(bits: int, size: int) -> Shape:
     """The tuples that tell `scan` by their lengths for what to be compiled: `groups`, `size`, `levels` and `lanes`.
 
     Args:
@@ -52,178 +52,7 @@ def shape_of(bits: int, size: int) -> tuple[tuple[int, ...], ...]:
         [16, 4, 5]
     """
     levels = (bits // 2 - 1).bit_length()  # nearly all limits are less than half of the bits
-    return tuple((0,) * count for count in (-(-bits // size), size, levels, lanes_of_processor()))
-
-
-class _Planes:
-    """Writes down operations on planes: one vector in each, of as many words as `lanes` has items."""
-
-    def __init__(self, context: Any, builder: Any, lanes: Any) -> None:
-        self.context, self.builder, self.ir = context, builder, cgutils.ir
-        self.type = cgutils.ir.VectorType(WORD, len(lanes))
-        self.size = 8 * len(lanes)
-        features = context.codegen().magic_tuple()[2].split(",")
-        self.ternary = "+avx512f" in features and len(lanes) == 8
-
-    def _at(self, address: Any, kind: Any) -> Any:
-        return self.builder.inttoptr(address, kind.as_pointer())
-
-    def load(self, address: Any, offset: int = 0, *, anywhere: bool = False) -> Any:
-        """The plane at an address, which is a multiple of its size unless it may be anywhere."""
-        plane = self.builder.load(self._at(self.builder.add(address, WORD(offset)), self.type))
-        plane.align = 1 if anywhere else self.size
-        return plane
-
-    def store(self, plane: Any, address: Any, offset: int = 0) -> None:
-        """Write a plane to an address, which is a multiple of its size."""
-        done = self.builder.store(plane, self._at(self.builder.add(address, WORD(offset)), self.type))
-        done.align = self.size
-
-    def number(self, address: Any, offset: int, bits: int) -> Any:
-        """The number of so many bits at an address, as a word."""
-        kind = self.ir.IntType(bits)
-        number = self.builder.load(self._at(self.builder.add(address, WORD(offset)), kind))
-        return self.builder.zext(number, WORD) if bits < 64 else number
-
-    def everywhere(self, word: Any) -> Any:
-        """A plane of equal words."""
-        number, undefined = self.ir.IntType(32), self.ir.Constant(self.type, self.ir.Undefined)
-        first = self.builder.insert_element(undefined, word, number(0))
-        zeros = self.ir.Constant(self.ir.VectorType(number, self.type.count), None)
-        return self.builder.shuffle_vector(first, undefined, zeros)
-
-    def of_three(self, function: Callable[[Any, Any, Any], Any], *planes: Any) -> Any:
-        """A function of each bit of three planes: one instruction where the processor has ternary logic."""
-        if not self.ternary:
-            return function(*(_Bits(self.builder, plane) for plane in planes)).plane
-        number = self.ir.IntType(32)
-        kind = self.ir.FunctionType(self.type, [self.type] * 3 + [number])
-        logic = self.builder.module.declare_intrinsic("llvm.x86.avx512.pternlog.q.512", (), kind)
-        # the instruction wants the values of the function for 000, 001, … 111 as the bits of a byte
-        return self.builder.call(logic, [*planes, number(function(0xF0, 0xCC, 0xAA) & 0xFF)])
-
-
-class _Bits:
-    """A plane with Python's operators on bits."""
-
-    def __init__(self, builder: Any, plane: Any) -> None:
-        self.builder, self.plane = builder, plane
-
-    def __and__(self, other: "_Bits") -> "_Bits":
-        return _Bits(self.builder, self.builder.and_(self.plane, other.plane))
-
-    def __or__(self, other: "_Bits") -> "_Bits":
-        return _Bits(self.builder, self.builder.or_(self.plane, other.plane))
-
-    def __xor__(self, other: "_Bits") -> "_Bits":
-        return _Bits(self.builder, self.builder.xor(self.plane, other.plane))
-
-    def __invert__(self) -> "_Bits":
-        return _Bits(self.builder, self.builder.not_(self.plane))
-
-
-@intrinsic
-def _transpose(typing_context, source, target, words, lanes):  # type: ignore[no-untyped-def]
-    """Turn a chunk's words number w into its bit planes: from one address to another.
-
-    There are as many planes as a word of the array `words` has bits. In each element of that many bits of the planes
-    lies a square matrix, of codes by bits. Its halves are swapped, then the halves of these, and so on (Warren,
-    "Hacker's Delight", section 7-3), for all elements at once. Afterwards bit r of element e of a plane belongs to
-    code r x (number of elements) + e.
-    """
-    bits = words.dtype.bitwidth
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        planes = _Planes(context, builder, signature.args[3])
-        rows = [planes.load(arguments[0], planes.size * row, anywhere=True) for row in range(bits)]
-        half = bits // 2
-        while half > 0:
-            ones = (1 << 64) // ((1 << half) + 1)  # half ones, half zeros, half ones, …
-            mask, shift = (planes.ir.Constant(planes.type, [n] * planes.type.count) for n in (ones, half))
-            for row in range(bits):
-                if row & half:
-                    continue
-                upper, lower = rows[row], rows[row + half]
-                change = builder.and_(builder.xor(builder.lshr(upper, shift), lower), mask)
-                rows[row] = builder.xor(upper, builder.shl(change, shift))
-                rows[row + half] = builder.xor(lower, change)
-            half //= 2
-        for row in range(bits):
-            planes.store(rows[row], arguments[1], planes.size * row)
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64, words, lanes), generate
-
-
-@intrinsic
-def _tabulate(typing_context, source, stride, table, size, lanes):  # type: ignore[no-untyped-def]
-    """How many bits of a group differ, for each value of a query, 3 at most.
-
-    The group's planes, as many as the tuple `size` has items, lie `stride` bytes apart from address `source` on. To
-    `table` go, for each value, the planes of the low and of the high bit of that number.
-    """
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        planes = _Planes(context, builder, signature.args[4])
-        address, stride, table = arguments[:3]
-        zero = planes.ir.Constant(planes.type, None)
-        counts = [(zero, zero)]
-        for _ in range(len(signature.args[3])):
-            plane = planes.load(address)
-            address = builder.add(address, stride)
-            counts = [
-                (
-                    planes.of_three(lambda low, high, bit: (low ^ bit) | (low & high), *count, differs),
-                    planes.of_three(lambda low, high, bit: high | (low & bit), *count, differs),
-                )
-                for differs in (plane, builder.not_(plane))  # from a query's 0, from its 1
-                for count in counts
-            ]
-        for value, count in enumerate(counts):
-            for place, plane in enumerate(count):
-                planes.store(plane, table, planes.size * (2 * value + place))
-        return context.get_dummy_value()
-
-    return types.none(types.int64, types.int64, types.int64, size, lanes), generate
-
-
-def _carries(
-    counts: Iterable[tuple[Any, Any]],
-    start: Iterable[Any],
-    levels: int,
-    full_adder: Callable[[Any, Any, Any], tuple[Any, Any]],
-    both: Callable[[Any, Any], Any],
-) -> list[Any]:
-    """Add up planes by carry-save adders: the carries out of the top.
-
-    Args:
-        counts: the planes of the low and of the high bit of each number.
-        start: the planes of the number to begin at, from its lowest bit on.
-        levels: how many bits the adders count.
-        full_adder: the planes of the sum and of the carry of three planes.
-        both: the carry of two planes, the sum of which nobody needs.
-    """
-    waiting: list[list[Any]] = [[] for _ in range(levels)]  # by the power of two that they stand for
-    beyond = []
-
-    def add(level: int, plane: Any) -> None:
-        if level == levels:
-            beyond.append(plane)
-            return
-        waiting[level].append(plane)
-        if len(waiting[level]) == 3:
-            total, carry = full_adder(*waiting[level])
-            waiting[level] = [total]
-            add(level + 1, carry)
-
-    for low, high in counts:
-        add(0, low)
-        add(1, high)
-    for level, plane in enumerate(start):
-        add(level, plane)
-        if len(waiting[level]) == 2:
-            add(level + 1, both(*waiting[level]))
-    return beyond
+    return (0,) * -(-bits // size), (0,) * size, (0,) * levels, (0,) * lanes_of_processor()
 
 
 @intrinsic
@@ -240,22 +69,14 @@ def _any_nearer(typing_context, table, row, start, far, groups, size, levels, la
         planes = _Planes(context, builder, signature.args[7])
         groups, size, levels = (len(argument) for argument in signature.args[4:7])
         table, row, start, far = arguments[:4]
-
-        def count_of(group):  # type: ignore[no-untyped-def]
-            address = builder.add(table, planes.number(row, 2 * group, bits=16))
-            begin = 2 * planes.size * group << size
-            return planes.load(address, begin), planes.load(address, begin + planes.size)
-
-        def full_adder(*three):  # type: ignore[no-untyped-def]
-            total = planes.of_three(lambda a, b, c: a ^ b ^ c, *three)
-            return total, planes.of_three(lambda a, b, c: (a & b) | ((a ^ b) & c), *three)
-
-        beginning = (planes.everywhere(planes.number(start, 8 * level, bits=64)) for level in range(levels))
-        beyond = _carries(map(count_of, range(groups)), beginning, levels, full_adder, builder.and_)
-        result = reduce(builder.or_, beyond, planes.ir.Constant(planes.type, None))
+        adders = _Adders(planes, levels)
+        adders.add_row(table, row, groups, size)
+        for level in range(levels):
+            adders.add(level, planes.everywhere(planes.number(start, 8 * level, bits=64)))
+        adders.finish()
+        result = reduce(builder.or_, adders.beyond)
         planes.store(result, far)
-        bits = builder.bitcast(builder.not_(result), planes.ir.IntType(8 * planes.size))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
+        return planes.any(builder.not_(result))
 
     addresses = [types.int64] * 4
     return types.boolean(*addresses, groups, size, levels, lanes), generate
@@ -293,14 +114,6 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _aligned(n: int) -> np.ndarray:
-    """Room for n words of 64 bits, at an address that every vector may have."""
-    room = np.empty(n + 8, dtype=np.uint64)
-    first = -room.ctypes.data % 64 // 8
-    return room[first : first + n]
-
-
-@njit(cache=True, nogil=True)
 def _bit_planes(blocks: np.ndarray, b: int, part: int, lanes: Any, raw: np.ndarray) -> None:
     """The bit planes of a chunk, part `part` of block b, or block b and those after it if these are smaller.
 
@@ -321,18 +134,6 @@ def _bit_planes(blocks: np.ndarray, b: int, part: int, lanes: Any, raw: np.ndarr
                     block, place = b + e // elements, row * elements + e % elements
                     raw[w * word_bits + row, e] = blocks[block, w, place]
         _transpose(source, target, raw, lanes)
-
-
-@njit(cache=True, nogil=True)
-def _rows_of_queries(query: np.ndarray, groups: int, size: int, lanes: int) -> np.ndarray:
-    """Where each query's value lies in each group's part of the table, in bytes: uint16 [q, groups]."""
-    word_bits = 8 * query.itemsize
-    rows = np.zeros((len(query), groups), dtype=np.uint16)
-    for i in range(len(query)):
-        for bit in range(query.shape[1] * word_bits):
-            one = (np.int64(query[i, bit // word_bits]) >> (bit % word_bits)) & 1
-            rows[i, bit % groups] += np.uint16(one << (bit // groups)) * np.uint16(16 * lanes)
-    return rows
 
 
 @njit(cache=True, nogil=True)
@@ -446,21 +247,20 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     q, bits = len(query), words * word_bits
     together = max(1, in_chunk // codes)  # blocks of a chunk
     parts = max(1, codes // in_chunk)  # chunks of a block
-    planes = _aligned(
+    planes = aligned(
         n_groups * len(size) * n_lanes
     )  # zeros after the last bit, so that all groups have as many
     planes[:] = 0
     raw = planes[: bits * n_lanes].view(query.dtype).reshape(bits, in_chunk // word_bits)
-    table = _aligned((n_groups * 2 * n_lanes) << len(size))
-    far = _aligned(q * n_lanes).reshape(q, n_lanes)
-    rows = _rows_of_queries(query, n_groups, len(size), n_lanes)
+    table = aligned((n_groups * 2 * n_lanes) << len(size))
+    far = aligned(q * n_lanes).reshape(q, n_lanes)
+    rows = rows_of_queries(query, n_groups, len(size), n_lanes)
     start = np.empty((q, len(levels)), dtype=np.uint64)
     for i in range(q):
         _begin_at(start, i, limit[i])
     ordered, near = np.empty(n_lanes, dtype=np.uint64), np.empty(q, dtype=np.int64)
     planes_at, table_at, far_at = planes.ctypes.data, table.ctypes.data, far.ctypes.data
     rows_at, start_at = rows.ctypes.data, start.ctypes.data
-    plane_bytes = 8 * n_lanes
     active, still = np.arange(q), q
     done, compared, misses = 0, 0, 0
     for b in range(0, len(blocks) - together + 1, together):
@@ -476,14 +276,7 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
             break
         for part in range(parts):
             _bit_planes(blocks, b, part, lanes, raw)
-            for group in range(n_groups):
-                _tabulate(
-                    planes_at + group * plane_bytes,
-                    n_groups * plane_bytes,
-                    table_at + ((2 * group * plane_bytes) << len(size)),
-                    size,
-                    lanes,
-                )
+            fill_table(planes_at, table_at, n_groups, size, lanes)
             compared += still
             some = _filter(
                 table_at, rows_at, start_at, far_at, active, still, near, groups, size, levels, lanes
@@ -523,8 +316,20 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     return entries, used, done
 
 
-def adders_of(shape: tuple[tuple[int, ...], ...]) -> int:
-    """How many full adders of planes a query takes for a chunk of codes: those that `_any_nearer` writes down.
+class _Counted:
+    """Stands in for `_Planes` and its builder: works on whole numbers, a bit for each code, and counts functions."""
+
+    def __init__(self) -> None:
+        self.builder, self.asked = self, 0
+        self.and_, self.xor = operator.and_, operator.xor
+
+    def of_three(self, function: Callable[[int, int, int], int], *planes: int) -> int:
+        self.asked += 1
+        return function(*planes)
+
+
+def adders_of(shape: Shape) -> int:
+    """How many full adders of planes a query takes for a chunk of codes, as `_any_nearer` writes them down.
 
     Args:
         shape: as `shape_of` gives it.
@@ -534,12 +339,12 @@ def adders_of(shape: tuple[tuple[int, ...], ...]) -> int:
         30
     """
     groups, _, levels, _ = shape
-    written = []
-
-    def full_adder(*three: Any) -> tuple[Any, Any]:
-        written.append(three)
-        return None, None
-
-    nothing = ((None, None) for _ in groups)
-    _carries(nothing, levels, len(levels), full_adder, lambda _, __: None)
-    return len(written)
+    counted = _Counted()
+    adders = _Adders(counted, len(levels))
+    for _ in groups:
+        adders.add(0, 0)
+        adders.add(1, 0)
+    for level in range(len(levels)):
+        adders.add(level, 0)
+    adders.finish()
+    return counted.asked // 2  # a sum and a carry

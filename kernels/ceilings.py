@@ -10,13 +10,14 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from cmah.kernels.bit_planes import WORD, _Adders, _Planes
+
 CHAINS = (
     5  # adders that do not wait for each other: enough to keep all units busy, and 16 registers hold them
 )
 STEPS = 8  # of each chain in a round
 
-# The intrinsics are those of hamming.py and the full adder is that of bitsliced.py, written down again: Numba's cache
-# does not see edits in another file.
+# The intrinsics are those of hamming.py.
 
 
 @intrinsic
@@ -83,23 +84,19 @@ def _rounds_of_adders(typing_context, planes, repeat, lanes):  # type: ignore[no
     """As `add_up`, with the address of the planes."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        ir, words = cgutils.ir, len(signature.args[2])
-        kind, number = ir.VectorType(ir.IntType(64), words), ir.IntType(32)
-        planes = builder.inttoptr(arguments[0], kind.as_pointer())
-        ternary = "+avx512f" in context.codegen().magic_tuple()[2].split(",") and words == 8
-        of_three = ir.FunctionType(kind, [kind] * 3 + [number])
+        planes = _Planes(context, builder, signature.args[2])
 
-        def full_adder(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
-            if ternary:
-                logic = builder.module.declare_intrinsic("llvm.x86.avx512.pternlog.q.512", (), of_three)
-                total, carry = (builder.call(logic, [a, b, c, number(table)]) for table in (0x96, 0xE8))
-                return total, carry
-            either = builder.xor(a, b)
-            return builder.xor(either, c), builder.or_(builder.and_(a, b), builder.and_(either, c))
+        def full_adder(*three: Any) -> tuple[Any, Any]:
+            adders = _Adders(planes, 1)
+            for plane in three:
+                adders.add(0, plane)
+            return adders.waiting[0][0], adders.beyond[0]
 
-        places = [builder.gep(planes, [number(plane)]) for plane in range(2 * CHAINS + 2)]
-        first = [builder.load(place, align=8) for place in places]
-        rooms = [cgutils.alloca_once(builder, kind) for _ in range(2 * CHAINS)]  # they become registers
+        places = [builder.add(arguments[0], WORD(planes.size * plane)) for plane in range(2 * CHAINS + 2)]
+        first = [planes.load(place, anywhere=True) for place in places]
+        rooms = [
+            cgutils.alloca_once(builder, planes.type) for _ in range(2 * CHAINS)
+        ]  # they become registers
         for room, plane in zip(rooms, first, strict=False):
             builder.store(plane, room)
         with cgutils.for_range(builder, arguments[1]):
@@ -111,7 +108,7 @@ def _rounds_of_adders(typing_context, planes, repeat, lanes):  # type: ignore[no
             for room, plane in zip(rooms, state, strict=True):
                 builder.store(plane, room)
         for room, place in zip(rooms, places, strict=False):
-            builder.store(builder.load(room), place, align=8)
+            planes.store(builder.load(room), place, anywhere=True)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64, lanes), generate

@@ -62,7 +62,7 @@ def scan_tile(
     return hamming.in_order(entries, used, limit, most, bits)
 
 
-def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[tuple[tuple[int, ...], ...]]:
+def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[bitsliced.Shape]:
     """The forms of the scan over bit planes to be tried, one after the other; none where it does not pay."""
     bits = 8 * queries.dtype.itemsize * queries.shape[1]
     work = blocks.nbytes * len(queries)
@@ -78,7 +78,7 @@ def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[tupl
     return [bitsliced.shape_of(bits, LARGE), small]
 
 
-def first_shape(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> tuple[tuple[int, ...], ...] | None:
+def first_shape(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> bitsliced.Shape | None:
     """The form of the scan over bit planes that `scan_tile` begins with on full blocks; None where it counts bits.
 
     Examples:

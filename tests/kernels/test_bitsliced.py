@@ -7,7 +7,7 @@ import pytest
 from numba import njit, types
 from slow_search import blocks_of, clustered, distances, found
 
-from cmah.kernels import bitsliced, hamming
+from cmah.kernels import bit_planes, bitsliced, hamming
 
 # bits, words of a vector, bits of a group: each word type, blocks larger and smaller than a vector, a last group with
 # fewer bits than the others. Each is compiled anew, so these stay few.
@@ -93,7 +93,7 @@ def test_bit_planes(bits, lanes):
     codes = min(blocks.codes_in_block, 64 * lanes)
     part = blocks.codes_in_block // codes - 1  # the last of the block
     elements = codes // word_bits
-    raw = bitsliced._aligned(bits * lanes).view(blocks.word).reshape(bits, -1)
+    raw = bit_planes.aligned(bits * lanes).view(blocks.word).reshape(bits, -1)
     bitsliced._bit_planes(full, 0, part, (0,) * lanes, raw)
     for code in range(64 * lanes):
         block, place = divmod(code, codes)
@@ -107,7 +107,7 @@ def test_bit_planes(bits, lanes):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
 def test_rows_of_queries(dtype):
     query = np.random.default_rng(0).integers(0, 256, (3, 16), dtype=np.uint8).view(dtype)
-    rows = bitsliced._rows_of_queries(query, 43, 3, 4)
+    rows = bit_planes.rows_of_queries(query, 43, 3, 4)
     word_bits = 8 * query.itemsize
     bits = [[int(row[b // word_bits]) >> b % word_bits & 1 for b in range(128)] for row in query]
     value = [[sum(row[b] << (b // 43) for b in range(g, 128, 43)) for g in range(43)] for row in bits]
@@ -122,12 +122,12 @@ def test_only_codes_within_the_limit_pass_small_groups(limit, lanes):
     groups, size, levels, width = shape_of(64, 3, lanes)
     random = np.random.default_rng(limit)
     counts = random.binomial(3, 0.25, (len(groups), 8, 64 * lanes))
-    table = bitsliced._aligned(len(groups) * 8 * 2 * lanes)
+    table = bit_planes.aligned(len(groups) * 8 * 2 * lanes)
     low, high = (np.packbits(counts >> bit & 1, axis=2, bitorder="little") for bit in (0, 1))
     table[:] = np.stack([low, high], axis=2).reshape(-1).view(np.uint64)
     values = random.integers(0, 8, len(groups))
     rows = (values * 16 * lanes).astype(np.uint16)
-    start, far, near = np.zeros((1, len(levels)), np.uint64), bitsliced._aligned(lanes), np.zeros(1, np.int64)
+    start, far, near = np.zeros((1, len(levels)), np.uint64), bit_planes.aligned(lanes), np.zeros(1, np.int64)
     bitsliced._begin_at(start, 0, limit)
     addresses = [array.ctypes.data for array in (table, rows, start, far)]
     some = bitsliced._filter(*addresses, np.zeros(1, np.int64), 1, near, groups, size, levels, width)
@@ -147,14 +147,15 @@ def test_adders_of_a_query(bits, size):
     places = [1 << code for code in range(64)]
     planes = [[int((row >> bit & 1) @ np.array(places, object)) for bit in (0, 1)] for row in counts]
     begin = [-((1 << levels) - limit >> level & 1) & (1 << 64) - 1 for level in range(levels)]
-    done = []
-
-    def full_adder(a, b, c):
-        done.append("adder")
-        return a ^ b ^ c, (a & b) | (a & c) | (b & c)
-
-    beyond = bitsliced._carries(planes, begin, levels, full_adder, lambda a, b: a & b)
-    far = [any(plane >> code & 1 for plane in beyond) for code in range(64)]
+    counted = bitsliced._Counted()
+    tree = bitsliced._Adders(counted, levels)
+    for low, high in planes:
+        tree.add(0, low)
+        tree.add(1, high)
+    for level, plane in enumerate(begin):
+        tree.add(level, plane)
+    tree.finish()
+    far = [any(plane >> code & 1 for plane in tree.beyond) for code in range(64)]
     assert far == (counts.sum(axis=0) >= limit).tolist()
     assert len(set(far)) == 2
     # of m planes of a level, an adder takes three and leaves one; a last pair gives a carry as well
@@ -162,7 +163,7 @@ def test_adders_of_a_query(bits, size):
     for level in range(levels):
         m = carries + 1 + groups * (level < 2)
         adders, carries = adders + (m - 1) // 2, m // 2
-    assert len(done) == bitsliced.adders_of(shape) == adders
+    assert counted.asked == 2 * bitsliced.adders_of(shape) == 2 * adders
 
 
 @pytest.mark.slow
