@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cmah.data.mesh_sources import PREPARE_LOG
 from cmah.errors import CmahError
 from cmah.files import atomic_path, locked
 from cmah.preparing.prepare_parameters import Parameters, as_options
@@ -31,7 +32,7 @@ from cmah.workers import writing
 
 # ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
 SHAPE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-LOG = "prepare.jsonl"
+LOG = PREPARE_LOG
 FORMAT, VERSION = "cmah-prepare-log", 1
 
 

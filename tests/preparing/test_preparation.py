@@ -11,7 +11,7 @@ from quick_meshes import SETTINGS, QuickWorkers, as_before_folders_were_recorded
 
 from cmah.data.dataset import Dataset
 from cmah.data.table_rows import Image, Shape
-from cmah.errors import CmahError
+from cmah.errors import CmahError, DatasetError
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
 from cmah.runs.describing import describe
@@ -457,3 +457,5 @@ def test_a_dataset_that_is_being_made_anew_is_told_as_stopped(
         call(a, views=3, overwrite=True)
     with pytest.raises(CmahError, match="out: prepare was stopped here; the same cmah prepare goes on"):
         describe(tmp_path / "out")
+    with pytest.raises(DatasetError, match="out: prepare was stopped here; the same cmah prepare goes on"):
+        Dataset.read(tmp_path / "out")
