@@ -1,7 +1,6 @@
 """cmah prepare: a dataset folder from a folder of meshes."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from shlex import quote
@@ -234,6 +233,7 @@ def _print_summary(
     evaluated: bool,
 ) -> None:
     from cmah.preparing.mesh_remarks import counts_of, read_remarks
+    from cmah.skipped_files import counts_of_reasons
 
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
@@ -248,11 +248,7 @@ def _print_summary(
         click.echo(f"added {added} shape{'s' * (added != 1)} to {len(before)}{gone}")
     if skipped:
         click.echo(f"{len(skipped)} skipped, listed in {out / 'skipped.csv'}:")
-        # numbers and quoted text differ from file to file: reasons are counted without them
-        reasons = Counter(
-            re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason)) for _, reason in skipped
-        )
-        for reason, count in reasons.most_common():
+        for reason, count in counts_of_reasons(reason for _, reason in skipped):
             click.echo(f"  {count:5d}  {reason}")
     remarks = read_remarks(out)
     if remarks:

@@ -19,7 +19,7 @@ from cmah.preparing.prepare_parameters import Parameters
 from cmah.preparing.prepared_tables import ASIDE, earlier_fractions, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
 from cmah.progress import progress
-from cmah.skipped_files import write_skipped
+from cmah.skipped_files import counts_of_reasons, general_reason, write_skipped
 from cmah.workers import run_isolated, writing
 
 TASK = "cmah.preparing.shape_task:prepare_shape"
@@ -261,7 +261,8 @@ class Preparation:
         write_skipped(out, self._left_out())
         if self.given and not made and not left:
             raise CmahError(
-                f"{self.meshes}: none of the {len(self.given)} meshes can be used; see {out / 'skipped.csv'}"
+                f"{self.meshes}: none of the {len(self.given)} meshes can be used: {self._commonest_reason()}; see "
+                f"{out / 'skipped.csv'}"
             )
         self._say(lines_of_spoilt(spoilt, left, self.claim.path, out / "skipped.csv", prune=self.prune))
         for name in self.missing if self.prune else ():
@@ -284,6 +285,13 @@ class Preparation:
         for folder in [path for path in log.folders if path not in used and not os.path.isdir(path)]:
             log.add({"folder": folder, "removed": True})
         return dataset
+
+    def _commonest_reason(self) -> str:
+        """Why most of the given meshes were skipped, as it is said of the first of these; and how many they are."""
+        reasons = [self.log.entries[source.shape_id]["skipped"] for _, source in self.given]
+        ((commonest, count), *_) = counts_of_reasons(reasons)
+        first = next(reason for reason in reasons if general_reason(reason) == commonest)
+        return printable(first) + (f" ({count} of {len(reasons)})" if count < len(reasons) else "")
 
     def _left_out(self) -> list[tuple[str, str]]:
         """Path and reason of every mesh that was skipped; paths within the folder, or absolute if there are several."""
