@@ -232,7 +232,7 @@ def _print_summary(
     *,
     evaluated: bool,
 ) -> None:
-    from cmah.preparing.mesh_remarks import counts_of, read_remarks
+    from cmah.preparing.mesh_remarks import counts_of, how_many, read_remarks
     from cmah.skipped_files import counts_of_reasons
 
     splits = Counter(shape.split for shape in dataset.shapes)
@@ -252,9 +252,7 @@ def _print_summary(
             click.echo(f"  {count:5d}  {reason}")
     remarks = read_remarks(out)
     if remarks:
-        meshes = len({path for path, _ in remarks})
-        lost = "lost something" if meshes == 1 else "lost something each"
-        click.echo(f"{meshes} of {len(dataset.shapes)} shapes {lost}, listed in {out / 'remarks.csv'}:")
+        click.echo(f"{how_many(remarks, len(dataset.shapes), 'shapes')}, listed in {out / 'remarks.csv'}:")
         for remark, count in counts_of(remarks):
             click.echo(f"  {count:5d}  {remark}")
     if sheet is not None:

@@ -13,6 +13,25 @@ from cmah.spreadsheets import guarded, unguarded
 Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
 
 
+class SkippedFiles(list[tuple[str, str]]):
+    """A list of (path, reason) of files that were left out, with what was lost of those that were not.
+
+    Attributes:
+        remarks: (path, what was lost of it), a row for each thing, such as a texture that was not found.
+
+    Examples:
+        >>> skipped = SkippedFiles([("a.obj", "a.obj: no faces")], [("b.obj", "texture not found (wood.png)")])
+        >>> skipped, skipped.remarks
+        ([('a.obj', 'a.obj: no faces')], [('b.obj', 'texture not found (wood.png)')])
+    """
+
+    def __init__(
+        self, skipped: Iterable[tuple[str, str]] = (), remarks: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(skipped)
+        self.remarks = list(remarks)
+
+
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
     """Write FOLDER/skipped.csv (path, reason), whole or not at all; if nothing was skipped, remove an old one.
 

@@ -109,7 +109,8 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
             optional: `seed` as in `sample_points`, by default 0, and `root` as in `load_mesh`.
 
     Returns:
-        Nothing: an empty dictionary. Of a PLY file without faces, all points that it has are written.
+        `remarks` on what of the mesh was lost, if anything was. Of a PLY file without faces, all points that it has are
+        written.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -122,11 +123,11 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
-        points = sample_points(mesh, task["points"], task.get("seed", 0))
+        points, told = sample_points(mesh, task["points"], task.get("seed", 0)), mesh.told
     except NoFaces:
-        points = _cloud(task["path"], task["up"])
+        points, told = _cloud(task["path"], task["up"]), {}
     write_array(task["out"], points)
-    return {}
+    return told
 
 
 def _cloud(path: str, up_axis: str) -> np.ndarray:

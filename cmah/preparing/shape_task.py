@@ -78,5 +78,4 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
         folder.parent.mkdir(exist_ok=True)
         os.rename(temporary, folder)
     angles = [[camera.azimuth, camera.elevation] for camera in cameras]
-    remarks = {"remarks": list(mesh.remarks)} if mesh.remarks else {}
-    return {"cameras": angles, "coloured": bool(mesh.coloured), **remarks}
+    return {"cameras": angles, "coloured": bool(mesh.coloured), **mesh.told}
