@@ -93,7 +93,7 @@ def lines_of_remarks(remarks: Remarks, total: int, where: str) -> list[str]:
 
     Examples:
         >>> lines_of_remarks([("a.obj", "texture not found (a.png)"), ("a.obj", "no material m")], 1, "")
-        ['a.obj: lost something: texture not found (a.png); no material m']
+        ['remark on a.obj: texture not found (a.png); no material m']
         >>> many = [(f"{i}.obj", f"texture not found ({i}.png)") for i in range(37)]
         >>> lines_of_remarks(many, 400, "all in remarks.csv")
         ['37 of 400 meshes lost something each: 37 texture not found; all in remarks.csv']
@@ -105,7 +105,7 @@ def lines_of_remarks(remarks: Remarks, total: int, where: str) -> list[str]:
         counts = ", ".join(f"{count:,} {remark}" for remark, count in counts_of(remarks))
         return [f"{how_many(remarks, total, 'meshes')}: {counts}; {where}"]
     return [
-        f"{path}: lost something: {'; '.join(each[:FEW_EACH])}"
+        f"remark on {path}: {'; '.join(each[:FEW_EACH])}"
         + (f"; and {len(each) - FEW_EACH} more" if len(each) > FEW_EACH else "")
         for path, each in of_mesh.items()
     ]

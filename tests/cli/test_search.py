@@ -127,11 +127,11 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         (files / name).write_text("v 0 0 0")
     search = ("search", files / "s.cmah", "--run", "R", "-k", 1)
     status, _, err = call(*search, *meshes[:2], "good.jpg", "bad.obj")
-    assert [line for line in err.splitlines() if "lost" in line] == [
-        f"{name}: lost something: texture not found (a.png)" for name in meshes[:2]
+    assert [line for line in err.splitlines() if "texture" in line] == [
+        f"remark on {name}: texture not found (a.png)" for name in meshes[:2]
     ]
     status, out, err = call(*search, *meshes, "good.jpg", "bad.obj", "--json")
-    assert [line for line in err.splitlines() if "lost" in line] == [
+    assert [line for line in err.splitlines() if "texture" in line] == [
         "12 of 12 meshes lost something each: 12 texture not found; --json lists each"
     ]
     assert json.loads(out)["remarks"] == [
