@@ -126,6 +126,7 @@ def test_the_codes_are_those_of_each_file_alone(folder, toy_run):
     ]
     assert np.array_equal(codes.packed, np.concatenate(alone))
     assert [name for name, _ in skipped] == ["f/x.png"]
+    assert skipped.remarks == [("f/mesh0.obj", "material library not found (lost.mtl)")]
     assert isinstance(codes, BinaryCodes)
 
 
