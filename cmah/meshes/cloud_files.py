@@ -32,7 +32,7 @@ def load_cloud(path: str | Path, up_axis: str = "y") -> np.ndarray:
     xyz, rgb = ply_points(path)
     finite = np.isfinite(xyz).all(axis=1)
     if not finite.all():
-        raise CmahError(f"{path}: a coordinate that is not finite (of point {int(finite.argmin())}, from 0)")
+        raise CmahError(f"{path}: point {int(finite.argmin())} has a value that is not finite")
     xyz = in_unit_sphere(xyz, path, "points")
     if up_axis == "z":
         xyz = z_up_to_y_up(xyz)
