@@ -281,5 +281,7 @@ def _print_summary(
     if dataset.images:
         click.echo(f"next: cmah train {quote(str(out))} --out RUN (--preset tiny without a GPU)")
     else:
-        click.echo("no shape has a view to train on: encode them by a run that was trained on other shapes, which")
+        click.echo(
+            "no shape has a view to train on: encode them by a run that was trained on other shapes, which"
+        )
         click.echo(f"sees points: cmah export RUN {quote(str(out))} --out CODES")

@@ -292,7 +292,9 @@ class Dataset:
                 points = load_points_file(self.file(shape.points))
                 # a shape that was a cloud from the start has no renders, and perhaps fewer points than are drawn
                 cloud = all(image.kind != "render" for image in views[shape.shape_id])
-                if len(points) != self.points_per_shape and not (cloud and len(points) < self.points_per_shape):
+                if len(points) != self.points_per_shape and not (
+                    cloud and len(points) < self.points_per_shape
+                ):
                     raise CmahError(
                         f"{shape.points}: {len(points)} points (dataset.json says {self.points_per_shape})"
                     )

@@ -66,9 +66,7 @@ def drawing_of_points(points: np.ndarray, side: int, azimuth: float = 35.0) -> n
     xyz /= max(float(np.linalg.norm(xyz, axis=1).max()), 1e-12)
     turn, elevation = np.radians(azimuth), np.radians(20)
     right = np.array([np.cos(turn), 0, -np.sin(turn)])
-    toward = np.array(
-        [np.sin(turn) * np.cos(elevation), np.sin(elevation), np.cos(turn) * np.cos(elevation)]
-    )
+    toward = np.array([np.sin(turn) * np.cos(elevation), np.sin(elevation), np.cos(turn) * np.cos(elevation)])
     up = np.cross(toward, right)
     depth = xyz @ toward
     order = np.argsort(depth)[::-1]  # from near to far

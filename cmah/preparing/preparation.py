@@ -257,8 +257,8 @@ class Preparation:
                 made[name] = rows_of(source, folder, split, entry, before)
             elif name in before.shapes:
                 spoilt.append(name)
-                there = name not in viewed or (out / "renders" / name).is_dir()
-                if (out / "points" / f"{name}.npy").is_file() and there:
+                whole = name not in viewed or (out / "renders" / name).is_dir()
+                if (out / "points" / f"{name}.npy").is_file() and whole:
                     left.append(name)
         write_skipped(out, self._left_out())
         if self.given and not made and not left:

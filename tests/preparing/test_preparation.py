@@ -540,7 +540,9 @@ def test_all_anew_with_clouds(call: Any, tmp_path: Path, workers: QuickWorkers) 
     assert cloud_state(dataset, "scan.one.obj") == (0, False, True)
 
 
-def test_pictures_that_somebody_put_where_the_views_of_a_cloud_would_lie_stay(call: Any, tmp_path: Path) -> None:
+def test_pictures_that_somebody_put_where_the_views_of_a_cloud_would_lie_stay(
+    call: Any, tmp_path: Path
+) -> None:
     a = put(tmp_path / "a", scan_one="cloud")
     dataset = call(a)
     mine = dataset.root / "renders/scan.one.obj/mine.jpg"
