@@ -161,7 +161,8 @@ def prepare(
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
     stopped, or adds what is new. Called for another folder, it adds its shapes to those of OUT, with the views
     and points that OUT was prepared with. Nothing leaves OUT without --prune. A .ply file without faces is a
-    cloud of points: a shape with points and no views. Meshes that cannot be used are listed in OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
+    cloud of points: a shape with points and no views. Meshes that cannot be used are listed in
+    OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
     """
     import cmah
     from cmah.preparing.prepared_tables import earlier_fractions, ids_in_table

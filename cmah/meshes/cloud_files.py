@@ -1,4 +1,4 @@
-"""Point clouds given as files of a mesh format, which have points and no faces: checked, upright, in the unit sphere."""
+"""Point clouds given as mesh files that have no faces: checked, turned upright, in the unit sphere."""
 
 from pathlib import Path
 

@@ -34,8 +34,8 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
             the mesh names is read, by default that of the mesh.
 
     Returns:
-        `cameras`, a list of [azimuth, elevation] in degrees, empty for a cloud; `coloured`, whether the mesh has colours; and `remarks` on
-        what of it was lost, if anything was.
+        `cameras`, a list of [azimuth, elevation] in degrees, empty for a cloud; `coloured`, whether the mesh has
+        colours; and `remarks` on what of it was lost, if anything was.
 
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.

@@ -27,7 +27,7 @@ def test_clouds_have_the_frame_of_meshes(tmp_path: Path, up: str) -> None:
 
 def test_a_survey_far_from_its_origin_keeps_its_form(tmp_path: Path) -> None:
     xyz = np.random.default_rng(0).normal(size=(200, 3))
-    far = load_cloud(write_cloud(tmp_path / "far.ply", xyz + [5_000_000, 400_000, 100]))
+    far = load_cloud(write_cloud(tmp_path / "far.ply", xyz + np.array([5e6, 4e5, 100])))
     near = load_cloud(write_cloud(tmp_path / "near.ply", xyz))
     np.testing.assert_allclose(far, near, atol=1e-6)
 

@@ -52,7 +52,7 @@ def test_a_cloud_with_a_hole_in_its_numbers_is_refused(tmp_path, toy_run):
 def test_a_prepared_cloud_has_the_code_that_its_dataset_has(tmp_path, toy_run, points):
     random = np.random.default_rng(0)
     for i in range(6):
-        write_cloud(tmp_path / f"scans/x/{i}.ply", random.normal(size=(points, 3)) + [5e6, 0, 0])
+        write_cloud(tmp_path / f"scans/x/{i}.ply", random.normal(size=(points, 3)) + 5e6)
     out = tmp_path / "data"
     prepare(tmp_path / "scans", out, jobs=1, views=1, image_size=16, points=50, seed=7, up="z")
     image, shapes, skipped = export(toy_run, out, tmp_path / "codes")
