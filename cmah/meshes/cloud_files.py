@@ -25,8 +25,8 @@ def load_cloud(path: str | Path, up_axis: str = "y") -> np.ndarray:
 
     Examples:
         >>> header = "ply\\nformat ascii 1.0\\nelement vertex 2\\n" + "".join(f"property double {c}\\n" for c in "xyz")
-        >>> _ = Path("pole.ply").write_text(header + "end_header\\n5 5 100\\n5 5 108\\n")
-        >>> load_cloud("pole.ply", up_axis="z").tolist()
+        >>> _ = Path("pole.ply").write_text(header + "end_header\\n5 100 5\\n5 108 5\\n")
+        >>> load_cloud("pole.ply").tolist()
         [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]]
     """
     xyz, rgb = ply_points(path)

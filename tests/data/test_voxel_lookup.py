@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cloud_samples import write_cloud
 
 from cmah.data.cloud_lookup import cloud_lookup
 from cmah.data.dataset import Dataset, Shape
@@ -51,6 +52,17 @@ def test_voxels_of_meshes(dataset):
     assert np.isnan(voxels.iou("a", "b"))
     assert lines == [f"no voxels of shape b: {dataset.root / 'meshes/b.obj'}: no such file"]
     assert "meets the mesh" in voxels.made
+
+
+@pytest.mark.slow
+def test_a_cloud_has_no_voxels_of_a_mesh(dataset):
+    write_cloud(dataset.root / "meshes/b.obj", np.eye(3))
+    lines = []
+    voxels = voxel_lookup(dataset, [dataset.root / "meshes"], resolution=16, warn=lines.append)
+    voxels.make(["a", "b"])
+    assert np.isnan(voxels.iou("a", "b"))
+    path = dataset.root / "meshes/b.obj"
+    assert lines == [f"no voxels of shape b: {path}: no faces (it is a cloud of 3 points)"]
 
 
 @pytest.mark.slow
