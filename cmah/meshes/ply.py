@@ -118,11 +118,11 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     return parts
 
 
-def ply_points(path: str | Path) -> np.ndarray:
+def ply_points(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Read the vertices of a PLY file as a point cloud, whether it has faces or not.
 
     Returns:
-        float32 [n, 6], xyz as in the file and rgb in 0..1, if its vertices have colours, else float32 [n, 3].
+        float64 [n, 3], xyz as in the file, and float32 [n, 3], rgb in 0..1, or None if its vertices have no colours.
 
     Raises:
         CmahError: if it cannot be read, or has no points.
@@ -131,8 +131,8 @@ def ply_points(path: str | Path) -> np.ndarray:
         >>> header = "ply\\nformat ascii 1.0\\nelement vertex 1\\n" + "".join(f"property float {c}\\n" for c in "xyz")
         >>> header += "".join(f"property uchar {c}\\n" for c in ("red", "green", "blue")) + "end_header\\n"
         >>> _ = Path("cloud.ply").write_text(header + "1 2 3 255 0 51\\n")
-        >>> ply_points("cloud.ply").round(3).tolist()
-        [[1.0, 2.0, 3.0, 1.0, 0.0, 0.20000000298023224]]
+        >>> [array.tolist() for array in ply_points("cloud.ply")]
+        [[[1.0, 2.0, 3.0]], [[1.0, 0.0, 0.20000000298023224]]]
     """
     path = Path(path)
     try:
@@ -141,12 +141,12 @@ def ply_points(path: str | Path) -> np.ndarray:
         raise CmahError(f"{path}: {error.strerror or error}") from None
     vertex = read_elements(path, data).elements.get("vertex")
     points = _columns(vertex, ("x", "y", "z"))
-    if vertex is None or points is None or len(points) == 0:
+    if vertex is not None and vertex.count == 0:
+        raise CmahError(f"{path}: no points (its element vertex is empty)")
+    if vertex is None or points is None:
         raise CmahError(f"{path}: no points (expected an element vertex with the properties x, y and z)")
     rgba = _rgba(vertex)
-    if rgba is None:
-        return points.astype(np.float32)
-    return np.concatenate([points.astype(np.float32), rgba[:, :3]], axis=1)
+    return points, None if rgba is None else rgba[:, :3]
 
 
 def _columns(element: Element | None, names: tuple[str, ...]) -> np.ndarray | None:

@@ -11,8 +11,8 @@
     {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker, …}
     {"shape_id": …, "removed": true}
 
-The lines of meshes also have the `folder`, its absolute path, and the `path` of the file within it; those of earlier
-versions of cmah have neither, and no lines of folders.
+A point cloud has no cameras. The lines of meshes also have the `folder`, its absolute path, and the `path` of the file
+within it; those of earlier versions of cmah have neither, and no lines of folders.
 """
 
 import json

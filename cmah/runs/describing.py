@@ -96,6 +96,9 @@ def _dataset(path: Path, check: bool) -> dict[str, Any]:
         "up axis": dataset.up_axis,
         "checksum": dataset.checksum(),
     }
+    views = dataset.views()
+    if alone := sum(not views[shape.shape_id] for shape in dataset.shapes):
+        description["shapes without images"] = alone
     faults = dataset.check_files() if check else dataset.absent_files()
     return description | ({"faults": faults} if check or faults else {})
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cloud_samples import write_cloud
 
 from cmah.data.cloud_lookup import cloud_lookup
 from cmah.data.dataset import Dataset, Shape
@@ -81,6 +82,16 @@ def test_what_a_mesh_names_is_read_within_its_folder_of_meshes(dataset, tmp_path
     voxels = voxel_lookup(dataset, [tmp_path / "one"], resolution=16, warn=lines.append)
     voxels.make(["a", "b"])
     assert (voxels.iou("a", "b"), lines) == (1, [])
+
+
+def test_a_cloud_has_no_voxels_of_a_mesh(dataset):
+    write_cloud(dataset.root / "meshes/b.obj", np.eye(3))
+    lines = []
+    voxels = voxel_lookup(dataset, [dataset.root / "meshes"], resolution=16, warn=lines.append)
+    voxels.make(["a", "b"])
+    assert np.isnan(voxels.iou("a", "b"))
+    path = dataset.root / "meshes/b.obj"
+    assert lines == [f"no voxels of shape b: {path}: no faces (it is a cloud of 3 points)"]
 
 
 @pytest.mark.slow

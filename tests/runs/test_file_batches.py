@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from cloud_samples import write_cloud
 
 from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset
@@ -51,6 +52,22 @@ def test_a_cloud_with_a_hole_in_its_numbers_is_refused(tmp_path, toy_run):
     batches = FileBatches([tmp_path / "a.ply"], Encoder.load(toy_run, device="cpu").model)
     assert list(batches) == []
     assert "point 1 has a value that is not finite" in batches.skipped[0][1]
+
+
+@pytest.mark.parametrize("points", [30, 50, 5000])  # as many as the dataset has, fewer, more
+def test_a_prepared_cloud_has_the_code_that_its_dataset_has(tmp_path, toy_run, points):
+    random = np.random.default_rng(0)
+    for i in range(6):
+        write_cloud(tmp_path / f"scans/x/{i}.ply", random.normal(size=(points, 3)) + 5e6)
+    out = tmp_path / "data"
+    prepare(tmp_path / "scans", out, jobs=1, views=1, image_size=16, points=50, seed=7, up="z")
+    image, shapes, skipped = export(toy_run, out, tmp_path / "codes")
+    assert (len(BinaryCodes.load(image)), skipped) == (0, [])
+    exported = BinaryCodes.load(shapes)
+    encoder = Encoder.load(toy_run)
+    encoder.dataset = str(out)
+    queries = encoder.encode_files(sorted((tmp_path / "scans/x").iterdir()), up="z")[0]
+    assert np.array_equal(queries.packed, exported.packed)
 
 
 @pytest.mark.parametrize("prefix", ["", "old"])
