@@ -107,7 +107,7 @@ def inputs_of_meshes(
         >>> print(results[1][1])
         demo/meshes/none.obj: ...
     """
-    names = [str(_followed(Path(path))) for path in paths]
+    names = [str(followed(Path(path))) for path in paths]
     wanted = [name for name, count in (("points", points), ("views", views)) if count]
     with tempfile.TemporaryDirectory() as folder:
         tasks = (
@@ -138,7 +138,16 @@ def inputs_of_meshes(
             outcomes.close()  # which ends the workers, before their folder goes
 
 
-def _followed(path: Path) -> Path:
-    """The file that a path leads to, beside which lies what it names; a link of another suffix is left as it is."""
+def followed(path: Path) -> Path:
+    """The file that a path leads to, beside which lies what it names; a link to another suffix is left as it is.
+
+    So links into a store of files without suffixes, as caches of downloads have, are read as what they are called.
+
+    Examples:
+        >>> Path("0a1b2c").touch()
+        >>> Path("seat.obj").symlink_to("0a1b2c")
+        >>> followed(Path("seat.obj")).name
+        'seat.obj'
+    """
     real = path.resolve()
     return real if real.suffix.lower() == path.suffix.lower() else path.absolute()

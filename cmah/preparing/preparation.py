@@ -11,6 +11,7 @@ from typing import Any
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.mesh_sources import printable, source_of
 from cmah.errors import CmahError
+from cmah.meshes.mesh_arrays import followed
 from cmah.preparing.announcements import count_shapes, lines_after, lines_before, lines_of_spoilt
 from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder, owner_of
 from cmah.preparing.mesh_remarks import remarks_of, write_remarks
@@ -213,7 +214,7 @@ class Preparation:
         tasks = [
             {
                 **shared,
-                "path": str(source.path.resolve()),
+                "path": str(followed(source.path)),
                 "shape_id": source.shape_id,
                 "up": self.log.up_of(place["folder"]),
                 "root": os.path.realpath(place["folder"]),

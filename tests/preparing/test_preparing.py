@@ -147,6 +147,17 @@ def test_kill_and_resume(meshes: Path, prepared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_links_into_a_store_of_files_without_suffixes(tmp_path: Path) -> None:
+    """As caches of downloads and of versioned data have them: a link's own name says what the file is."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/0a1b2c").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    (tmp_path / "meshes/flat").mkdir(parents=True)
+    (tmp_path / "meshes/flat/a.off").symlink_to(tmp_path / "store/0a1b2c")
+    dataset = prepare(tmp_path / "meshes", tmp_path / "out", jobs=1, **SMALL)
+    assert [shape.shape_id for shape in dataset.shapes] == ["flat.a.off"]
+
+
+@pytest.mark.slow
 def test_only_what_is_new_or_changed_is_made(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "meshes", tmp_path / "out"
     shutil.copytree(meshes, source)
