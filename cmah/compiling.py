@@ -13,14 +13,19 @@ Raises:
 """
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import caching
 from numba.core.caching import Cache
+
+from cmah import kernels
 
 
 def _use_own_folder() -> None:
@@ -46,6 +51,25 @@ def _keep_what_there_is_room_for() -> None:
     Cache.save_overload = save_overload
 
 
+def _compile_anew_after_an_edit_of_any_kernel() -> None:
+    """Let Numba look at all kernels for edits: it looks at a function's own file, and code of others is in it too."""
+    mixin = caching._SourceFileBackedLocatorMixin
+    own = mixin.get_source_stamp
+    sources = [path for path in kernels.__path__ if os.path.isdir(path)]
+
+    def get_source_stamp(self: Any) -> Any:
+        folder = os.path.dirname(self._py_file)
+        if not any(os.path.isdir(path) and os.path.samefile(path, folder) for path in sources):
+            return own(self)
+        stamp = hashlib.sha256()
+        for path in sorted(Path(folder).glob("*.py")):
+            stamp.update(path.read_bytes())
+        return stamp.hexdigest()
+
+    mixin.get_source_stamp = get_source_stamp
+
+
+_compile_anew_after_an_edit_of_any_kernel()
 _keep_what_there_is_room_for()
 try:
     # the smallest kernel: the verdict is the same for all of them, they lie in one folder

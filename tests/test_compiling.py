@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -65,3 +66,31 @@ def test_a_disk_without_room_costs_the_keeping_only():
     Cache.save_overload(
         SimpleNamespace(_guard_against_spurious_io_errors=nullcontext, _save_overload=full), 1, 2
     )
+
+
+@pytest.mark.slow
+def test_an_edit_of_one_kernel_has_all_compiled_anew(tmp_path):
+    """Numba itself looks at the file of a function only, and kernels have code of others in them."""
+    pytest.importorskip("numba")
+    from cmah import compiling, kernels
+
+    (folder,) = {path for path in kernels.__path__ if os.path.isdir(path)}
+    stamp = compiling.caching._SourceFileBackedLocatorMixin.get_source_stamp
+    ours, others = (
+        SimpleNamespace(_py_file=os.path.join(where, "hamming.py")) for where in (folder, tmp_path)
+    )
+    (tmp_path / "hamming.py").write_text("")
+    before = stamp(ours)
+    assert before == stamp(SimpleNamespace(_py_file=os.path.join(folder, "clouds.py")))
+    assert stamp(others) != before
+    copy = tmp_path / "kernels"
+    shutil.copytree(folder, copy)
+    (copy / "clouds.py").write_text("# edited")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling.kernels, "__path__", [str(copy)])
+        patch.setattr(compiling.caching._SourceFileBackedLocatorMixin, "get_source_stamp", lambda self: "own")
+        compiling._compile_anew_after_an_edit_of_any_kernel()
+        new = compiling.caching._SourceFileBackedLocatorMixin.get_source_stamp
+        edited = new(SimpleNamespace(_py_file=str(copy / "hamming.py")))
+        assert edited not in (before, "own")
+        assert new(others) == "own"

@@ -12,12 +12,15 @@ import numpy as np
 import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.codes import BinaryCodes
 from cmah.evaluation.relevance import Relation, Vectors
-from cmah.kernels import hamming, histograms
+from cmah.kernels import bit_counts, hamming, histograms
 from cmah.vectors import unit_rows
 
 Counts = tuple[np.ndarray, list[np.ndarray]]  # total int64 [c, levels]; relevant, the same for each relation
 CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a thread holds at a time
 TOGETHER = 256  # queries per chunk, if their histograms are small: they share the codes that the cache holds
+# Counting over bit planes pays from so many pairs of a query and an item on, as it is compiled first, for codes of at
+# most so many bits, and where an item is counted for so many queries of a chunk
+WORTH_PLANES, MOST_BITS, FEWEST = 1 << 30, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
 
 
@@ -73,21 +76,27 @@ class DistanceCounter:
         # where every item is a candidate, any order of them will do
         self.candidates = self.ordered[0] if candidates is None else self.ordered.pop()
         self.begin, self.end = _ranges(candidates, len(query), len(database))
+        self.worth_planes = query.bits <= MOST_BITS and len(query) * len(database) >= WORTH_PLANES
 
     def __call__(self, begin: int, end: int) -> Counts:
         """Counts of the queries `begin` to `end`."""
         query = self.query[begin:end]
         _, planes, skip = self.candidates
-        total = histograms.count_codes(
-            query, planes, self.begin[begin:end], self.end[begin:end], skip[begin:end], self.bits
-        )
+        total = self._count(query, planes, self.begin[begin:end], self.end[begin:end], skip[begin:end])
         relevant = [
-            histograms.count_codes(
-                query, planes, relation.begin[begin:end], relation.end[begin:end], skip[begin:end], self.bits
-            )
+            self._count(query, planes, relation.begin[begin:end], relation.end[begin:end], skip[begin:end])
             for relation, planes, skip in self.ordered
         ]
         return total, relevant
+
+    def _count(
+        self, query: np.ndarray, planes: np.ndarray, begin: np.ndarray, end: np.ndarray, skip: np.ndarray
+    ) -> np.ndarray:
+        """The codes `begin[i]` to `end[i]` at each distance from query i, int64 [q, width]."""
+        spread = (end.max() - begin.min()) if len(query) else 0
+        if self.worth_planes and (end - begin).sum() >= FEWEST * spread:
+            return bit_counts.count_codes(query, planes, begin, end, skip, *bit_counts.shape_of(self.bits))
+        return histograms.count_codes(query, planes, begin, end, skip, self.bits)
 
 
 class LevelCounter:

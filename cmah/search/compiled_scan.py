@@ -3,11 +3,18 @@
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.kernels import hamming
+from cmah.kernels import bitsliced, hamming
 from cmah.search.numpy_scan import ScanResult
 
 UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words per code for which a loop of its own is compiled
 ROOM = 4096  # entries that there is room for at first
+# Bit planes pay from so many queries on, which share the tables, by the lanes of the processor: the more there are, the
+# sooner are distances had. For 256 bits twice as many as for 128 and fewer are needed, and so on.
+FEWEST = {2: 16, 4: 8, 8: 32}
+MOST_BITS = 1024  # beyond, the tables do not fit into a core's second cache
+WORTH_TABLES = 64 << 20  # bytes to compare; below, compiling a second kernel takes longer than it ever saves
+SMALL, LARGE = 3, 4  # bits of a group: the large ones are looked up faster, and take longer to tabulate
+FEW, MANY = 64, 500  # queries and neighbours for which groups are small
 
 
 def scan_tile(
@@ -34,5 +41,39 @@ def scan_tile(
     queries = queries.view()  # read-only, as the blocks are: another mutability would be compiled anew
     queries.flags.writeable = False
     for blocks, begin in segments:
-        entries, used = hamming.scan(blocks, begin, n, queries, unrolled, most, limit, counts, entries, used)
+        codes, done = blocks.shape[2], 0
+        full = begin + blocks.shape[0] * codes <= n
+        shapes = _shapes(blocks, queries, k) if full else []
+        if shapes:
+            # limits from exact distances, without which nearly every code would be looked at
+            done = 0 if k is None else min(len(blocks), 1 + 4 * k // codes)
+            entries, used = hamming.scan(
+                blocks[:done], begin, n, queries, unrolled, most, limit, counts, entries, used
+            )
+        for shape in shapes:
+            _, _, levels, lanes = shape
+            if (len(blocks) - done) * codes >= 64 * len(lanes) and limit.max() <= 1 << len(levels):
+                entries, used, more = bitsliced.scan(
+                    blocks[done:], begin + done * codes, queries, *shape, most, limit, counts, entries, used
+                )
+                done += more
+        entries, used = hamming.scan(
+            blocks[done:], begin + done * codes, n, queries, unrolled, most, limit, counts, entries, used
+        )
     return hamming.in_order(entries, used, limit, most, bits)
+
+
+def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[bitsliced.Shape]:
+    """The forms of the scan over bit planes to be tried, one after the other; none where it does not pay."""
+    bits = 8 * queries.dtype.itemsize * queries.shape[1]
+    work = blocks.nbytes * len(queries)
+    small = bitsliced.shape_of(bits, SMALL)
+    if len(queries) < FEWEST[len(small[3])] * max(1, bits // 128) or bits > MOST_BITS or work < WORTH_TABLES:
+        return []
+    if (
+        k is not None and 16 * k > len(blocks) * blocks.shape[2]
+    ):  # most of the codes are neighbours at some time
+        return []
+    if len(queries) < FEW or (k or 0) >= MANY:
+        return [small]
+    return [bitsliced.shape_of(bits, LARGE), small]

@@ -10,10 +10,8 @@ from cmah.search.blocks import CodeBlocks
 from cmah.search.numpy_scan import ScanResult
 from cmah.threads import in_threads, thread_count
 
-TILE = 256  # queries that go over a block while it is in the cache
-FEW = (
-    16  # queries per thread; with fewer, threads share out the codes, and each code is read from memory once
-)
+TILE = 1024  # queries that go over a block while it is in the cache, at most
+FEW = 64  # queries per thread; with fewer, threads share out the codes, and each is read and rearranged once
 WORTH_A_THREAD = 4 << 20  # bytes to compare; less is done sooner than a thread is woken
 
 
@@ -54,7 +52,11 @@ def scan(
     # few queries each goes over all codes, which are shared out instead.
     per_thread = max(1, min(threads, q * n * blocks.width // WORTH_A_THREAD))
     parts = per_thread if q < FEW * per_thread else 1
-    tile = min(TILE, -(-q // (per_thread if parts == 1 else 1)) or 1)
+    side_by_side = per_thread if parts == 1 else 1
+    rounds = -(-q // (TILE * side_by_side))
+    tile = (
+        -(-q // max(1, rounds * side_by_side)) or 1
+    )  # all of the same size, so that no thread waits for another
     tail = blocks.last_block
     full = len(blocks.full_blocks)
     cuts = [full * p // parts for p in range(parts + 1)]

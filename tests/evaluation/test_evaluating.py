@@ -1,6 +1,7 @@
 """`evaluate` against a plain restatement: sort, walk down the ranking, average over random tie orders."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,6 +175,28 @@ def test_chunks_and_threads_do_not_matter(monkeypatch):
             for kind, columns in one.items():
                 for name, column in columns.items():
                     np.testing.assert_allclose(other[kind][name], column, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_counting_over_bit_planes_changes_nothing(monkeypatch):
+    from cmah.evaluation import histograms
+    from cmah.kernels import bit_counts
+
+    used = []
+
+    def count_codes(*arguments):
+        used.append(len(arguments[0]))
+        return bit_counts.count_codes(*arguments)
+
+    codes, query = random_codes(300, seed=3), random_codes(40, seed=4)
+    calls = [(query, codes, {}), (codes, codes, {"ties": "position"})]
+    before = [evaluate(q, database, **rules).to_dict() for q, database, rules in calls]
+    monkeypatch.setattr(histograms, "WORTH_PLANES", 1)
+    monkeypatch.setattr(
+        histograms, "bit_counts", SimpleNamespace(count_codes=count_codes, shape_of=bit_counts.shape_of)
+    )
+    assert [evaluate(q, database, **rules).to_dict() for q, database, rules in calls] == before
+    assert used
 
 
 def test_cosine_of_signs_ranks_as_hamming_does():

@@ -88,9 +88,9 @@ def test_work_is_shared_only_where_it_is_worth_it(monkeypatch):
 
     monkeypatch.setattr(scanning, "in_threads", in_threads)
     blocks = blocks_of(clustered(2048, 64))
-    queries = clustered(64, 64, 1).packed
+    queries = clustered(4 * scanning.FEW, 64, 1).packed
     with backend("numpy"):
-        scanning.scan(blocks, queries, 1, 64, threads=4)
+        scanning.scan(blocks, queries[:64], 1, 64, threads=4)
         monkeypatch.setattr(scanning, "WORTH_A_THREAD", 1 << 10)
         scanning.scan(blocks, queries[:1], 1, 64, threads=4)  # parts of the codes
         scanning.scan(blocks, queries, 1, 64, threads=4)  # parts of the queries
@@ -120,6 +120,65 @@ def test_calls_from_several_threads_at_once(monkeypatch, name):
         )
     for each, result in zip(queries * 3, results, strict=True):
         assert pairs(result) == [found(row, 20) for row in distances(each, codes)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize(("bits", "q"), [(16, 9), (64, 70), (320, 5)])
+def test_over_bit_planes(monkeypatch, bits, q, size):
+    """However small the work, and whatever the size of the groups: the results of a plain sort."""
+    pytest.importorskip("numba")
+    from cmah.kernels import bitsliced
+    from cmah.search import compiled_scan
+
+    calls = []
+
+    def shapes(blocks, queries, k):
+        calls.append(k)
+        return [bitsliced.shape_of(bits, size)]
+
+    monkeypatch.setattr(compiled_scan, "_shapes", shapes)
+    codes, queries = clustered(3000, bits), clustered(q, bits, 1)
+    rows, blocks = distances(queries, codes), blocks_of(codes)
+    with backend("compiled"):
+        for k, radius in (
+            (1, bits),
+            (10, bits),
+            (700, bits),
+            (None, 0),
+            (None, bits // 3),
+            (4, 3),
+            (None, bits),
+        ):
+            for threads in (1, 3):
+                result = scanning.scan(blocks, queries.packed, k, radius, threads)
+                assert pairs(result) == [found(row, k, radius) for row in rows]
+    assert calls
+
+
+@pytest.mark.parametrize(
+    ("bits", "n", "q", "k", "sizes"),
+    [
+        (64, 1_000_000, 256, 10, [4, 3]),
+        (64, 1_000_000, 40, 10, [3]),
+        (64, 1_000_000, 256, 1000, [3]),
+        (64, 1_000_000, 256, None, [4, 3]),
+        (64, 1_000_000, 1, 10, []),  # the tables would be for one query
+        (512, 1_000_000, 32, 10, []),
+        (64, 10_000, 256, 10, []),  # done before anything is compiled
+        (64, 1_000_000, 256, 100_000, []),
+        (2048, 1_000_000, 256, 10, []),  # tables too large for the cache
+    ],
+)
+def test_which_way_is_taken(bits, n, q, k, sizes):
+    pytest.importorskip("numba")
+    from cmah.search import compiled_scan
+
+    codes = CodeBlocks(bits).codes_in_block
+    one = np.zeros((1, bits // 64, codes), np.uint64)
+    blocks = np.broadcast_to(one, (n // codes, *one.shape[1:]))  # no memory
+    shapes = compiled_scan._shapes(blocks, np.zeros((q, bits // 64), np.uint64), k)
+    assert [len(shape[1]) for shape in shapes] == sizes
 
 
 IN_A_PROCESS_OF_ITS_OWN = """
