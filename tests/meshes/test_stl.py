@@ -25,7 +25,7 @@ def binary(header: bytes, attributes: list[int], count: int | None = None) -> by
     (f"solid a\n{FACETS}endsolid a\n", 1),
     (f"solid a\n{FACETS}{FACETS}endsolid a\nsolid vertex b\n{FACETS}endsolid\n", 3),
     (f"SOLID A\n{FACETS.upper()}ENDSOLID A\n", 1),
-    (f"solid\r\n{FACETS}".replace("\n", "\r"), 1),
+    (f"solid\r\n{FACETS}endsolid".replace("\n", "\r"), 1),
     (FACETS, 1),  # without the first line
     (" ".join(f"solid a\n{FACETS}{FACETS}endsolid a".split()), 2),  # all in one line
     (f"solid a\n{FACETS.replace('vertex 1.0 0.0 0.0', 'vertex +1.e0 .0 -0')}endsolid", 1),
