@@ -6,6 +6,8 @@ The files may be hostile: call this in a worker process (cmah.workers).
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.gltf import read_gltf
@@ -57,7 +59,8 @@ def read_parts(
     reader = {".obj": read_obj, ".off": read_off, ".ply": read_ply, ".stl": read_stl}.get(suffix, read_gltf)
     noted: list[str] = [] if remarks is None else remarks
     try:
-        return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
+        with np.errstate(all="ignore"):  # numbers beyond what a type holds are refused where they count
+            return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
     except CmahError as error:
         if str(error).startswith(f"{path}: "):
             raise

@@ -148,3 +148,11 @@ def test_hostile_files(shared: Path) -> None:
             assert np.isfinite(sample_points(load_mesh(path), 100, 0)).all()
         elif path.is_file():
             assert len(refusal(path)) < 250
+
+
+@pytest.mark.filterwarnings("error")
+def test_normals_of_any_size_do_no_harm(tmp_path: Path) -> None:
+    triangle = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 1e300 0\nvn 0 0 {}\nf 1/1/1 2/1/1 3/1/1\n"
+    for size in ("1e300", "-1e39", "1e-300", "nan"):
+        mesh = load_mesh(write(tmp_path / "a.obj", triangle.format(size)))
+        assert mesh.face_normals.tolist() == [[0, 0, 1]]
