@@ -110,10 +110,11 @@ def _text_parts(path: Path, text: bytes, remark: Callable[[str], None]) -> list[
     sizes = np.diff(np.concatenate([[0], ends]))
     if sizes.sum() < len(corner):
         raise CmahError(f"{path}: the last facet is cut off (expected endloop and endfacet)")
-    begun, ended = (len(lines.starting_with(word)) for word in (b"facet", b"endfacet"))
-    if begun > ended > 0:
-        raise CmahError(f"{path}: the last facet is cut off ({begun} begin, {ended} end)")
-    if len(lines.starting_with(b"solid")) and not len(lines.starting_with(b"endsolid")):
+    if lines.text.count(b"facet") != 2 * lines.text.count(b"endfacet"):  # or a name has such a word
+        begun, ended = (len(lines.starting_with(word)) for word in (b"facet", b"endfacet"))
+        if begun > ended > 0:
+            raise CmahError(f"{path}: the last facet is cut off ({begun} begin, {ended} end)")
+    if b"endsolid" not in lines.text and len(lines.starting_with(b"solid")):
         remark("the end of the solid is missing")
     points = values.reshape(-1, 3)
     faces, _ = triangulate(points, np.arange(len(points)), sizes[sizes > 0], remark)

@@ -61,7 +61,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     empty = int((~masks.any(axis=(1, 2))).sum())
     if empty:
         raise CmahError(
-            f"{task['path']}: nothing to be seen from {empty} of {len(masks)} views (it is too thin)"
+            f"{task['path']}: nothing to be seen from {empty} of {len(masks)} views (too thin, or transparent)"
         )
     # the views are renamed into place together, so that a half-written folder is never taken for a finished one
     folder, cloud = out / "renders" / shape_id, out / "points" / f"{shape_id}.npy"
