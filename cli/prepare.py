@@ -191,7 +191,11 @@ def prepare(
     if sheet is not None:
         from cmah.preparing.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(dataset, sheet)
+        if dataset.images:
+            write_contact_sheet(dataset, sheet)
+        else:
+            click.echo("no picture of the shapes: none of them has views", err=True)
+            sheet = None
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, before, skipped), indent=1, ensure_ascii=False))
     else:
