@@ -21,6 +21,9 @@ from cmah.meshes.stl import read_stl
 # longer remarks are cut, and more of them from one file are not kept
 REMARK_LENGTH = 120
 MOST_REMARKS = 40
+# the first bytes of formats, by which a file is read whatever it is called
+STARTS = {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply", b"solid ": ".stl",
+          **dict.fromkeys([b"OFF\n", b"OFF\r", b"OFF ", b"COFF", b"NOFF", b"STOFF", b"CNOFF", b"STCN"], ".off")}  # fmt: skip
 
 
 def read_parts(
@@ -77,8 +80,10 @@ def read_parts(
 def _format_of(path: Path) -> str:
     """The suffix of the format: by the first bytes where these tell, whatever the file is called."""
     with open(path, "rb") as file:
-        start = file.read(4)
-    return {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply"}.get(start, path.suffix.lower())
+        start = file.read(20)
+    if start.startswith(b"version https://git-"):
+        raise CmahError(f"{path}: a Git LFS pointer in place of the file (git lfs pull fetches it)")
+    return next((suffix for first, suffix in STARTS.items() if start.startswith(first)), path.suffix.lower())
 
 
 def _short_remarks(remarks: list[str]) -> Callable[[str], None]:
