@@ -23,7 +23,7 @@ REMARK_LENGTH = 120
 MOST_REMARKS = 40
 # the first bytes of formats, by which a file is read whatever it is called
 STARTS = {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply", b"solid ": ".stl",
-          **dict.fromkeys([b"OFF\n", b"OFF\r", b"OFF ", b"COFF", b"NOFF", b"STOFF", b"CNOFF", b"STCN"], ".off")}  # fmt: skip
+          **dict.fromkeys([b"OFF\n", b"OFF\r", b"OFF ", b"COFF", b"NOFF", b"STOFF", b"CNOFF"], ".off")}  # fmt: skip
 
 
 def read_parts(

@@ -76,7 +76,8 @@ def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
 
     Examples:
         >>> text = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl red\nf 1 2 3\n"
-        >>> (part,) = read_obj(Path("a.obj"), text, None, print)
+        >>> from cmah.meshes.mesh_resources import ConfinedResolver
+        >>> (part,) = read_obj(Path("a.obj"), text, ConfinedResolver("."), print)
         material not found (red)
         >>> part.faces.tolist()
         [[0, 1, 2]]

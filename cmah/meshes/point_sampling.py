@@ -130,7 +130,7 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def cloud_of_file(path: str, up_axis: str) -> np.ndarray:
-    """All points of a PLY file without faces, y up.
+    r"""All points of a PLY file without faces, y up.
 
     Returns:
         float32 [n, 6], xyz as in the file and rgb in 0..1, or float32 [n, 3].

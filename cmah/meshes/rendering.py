@@ -119,7 +119,7 @@ def render(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np
 
 
 def render_seen(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np.ndarray, list[Camera]]:
-    """Render views as `render` does; a camera that looks along a flat shape, and so sees nothing, is turned a little.
+    r"""Render views as `render` does; a camera that looks along a flat shape, and so sees nothing, is turned a little.
 
     Returns:
         Images uint8 [views, size, size, 3], masks uint8 [views, size, size], and the cameras as they were turned. A
