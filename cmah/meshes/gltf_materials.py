@@ -22,6 +22,7 @@ class Material:
         mode: "OPAQUE" (alpha has no effect), "MASK" (a hole where it is below the cutoff) or "BLEND".
         cutoff: for "MASK".
         glows: whether all of the colour is light that is emitted, which vertex colours do not dim.
+        bare: the factor where the texture has no coordinates, if it is another one.
 
     Examples:
         >>> glass = Material(np.array([1, 0, 0, 0.5]), None, "BLEND", 0.5)
@@ -36,6 +37,7 @@ class Material:
     mode: str
     cutoff: float
     glows: bool = False
+    bare: np.ndarray | None = None
 
     def colour(self, part: Part, vertex_rgba: np.ndarray | None, uv: np.ndarray | None) -> None:
         """Give a part its colours.
@@ -64,9 +66,10 @@ class Material:
             opacity = 1.0
             if part.vertex_rgba is not None:
                 part.vertex_rgba[:, 3] = 1
-        if self.factor is not None or opacity != 1:
+        factor = self.factor if self.bare is None or part.texture is not None else self.bare
+        if factor is not None or opacity != 1:
             rgba = np.ones(4, np.float32)
-            rgba[:3] = 1 if self.factor is None else encode_srgb(self.factor[:3])
+            rgba[:3] = 1 if factor is None else encode_srgb(factor[:3])
             rgba[3] = opacity
             part.face_rgba = np.broadcast_to(rgba, (len(part.faces), 4))
 
@@ -143,14 +146,15 @@ def _read(gltf: GltfFile, entry: dict[str, Any], where: str) -> Material:
     glows = light is not None and texture is None and (factor is None or not factor[:3].any())
     if light is not None and glows:
         factor, texture = np.append(light, 1 if factor is None else factor[3]), light_texture
-    elif light is not None:
+    bare = factor
+    if light is not None and not glows:
         factor, texture = with_light(gltf, factor, texture, light, light_texture)
     mode = entry.get("alphaMode", "OPAQUE")
     if mode not in ("OPAQUE", "MASK", "BLEND"):
         gltf.remark(f"alpha mode unknown ({str(mode)[:20]})")
         mode = "OPAQUE"
     cutoff = gltf.number(entry.get("alphaCutoff", 0.5), f"{where}: alphaCutoff")
-    return Material(factor, texture, mode, cutoff, glows)
+    return Material(factor, texture, mode, cutoff, glows, None if texture is None else bare)
 
 
 def _factor(gltf: GltfFile, holder: dict[str, Any], key: str, length: int, where: str) -> np.ndarray | None:

@@ -86,6 +86,11 @@ def test_what_cannot_be_added_is_remarked(tmp_path: Path, monkeypatch: pytest.Mo
     mesh = loaded(tmp_path, made)
     assert mesh.remarks == ("texture not found (gone.png)",)
     np.testing.assert_allclose(seen(mesh)[:3], np.array(DARK) / 255, atol=0.003)
+    made = glowing(None, BRIGHT, emissiveFactor=[1, 1, 1], rough={"baseColorFactor": [0.5, 0, 0, 1]})
+    del made.tree["meshes"][0]["primitives"][0]["attributes"]["TEXCOORD_0"]
+    mesh = loaded(tmp_path, made)
+    assert mesh.remarks == ("texture without its coordinates (TEXCOORD_0)",)
+    np.testing.assert_allclose(seen(mesh), [0.5 ** (1 / 2.2), 0, 0, 1], atol=1e-6)
     monkeypatch.setattr(gltf_emission, "MOST_COMPOSED", 0)
     mesh = loaded(tmp_path, glowing(DARK, BRIGHT, emissiveFactor=[1, 1, 1]))
     assert mesh.remarks == ("emitted light not shown",)
