@@ -191,11 +191,7 @@ def prepare(
     if sheet is not None:
         from cmah.preparing.contact_sheet import write_contact_sheet
 
-        if dataset.images:
-            write_contact_sheet(dataset, sheet)
-        else:
-            click.echo("no picture of the shapes: none of them has views", err=True)
-            sheet = None
+        write_contact_sheet(dataset, sheet)
     if as_json:
         click.echo(json.dumps(_summary(dataset, out, before, skipped), indent=1, ensure_ascii=False))
     else:

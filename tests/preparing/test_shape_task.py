@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-from cmah.cli.main import group
 from cmah.errors import CmahError
 from cmah.preparing.preparing import prepare
 from cmah.preparing.shape_task import prepare_shape
@@ -103,22 +101,3 @@ def test_clouds_beside_meshes(tmp_path: Path, jobs: int) -> None:
     assert changed == [
         (tmp_path / f"out/points/{name}.npy").stat().st_mtime_ns for name in ("a.ply", "b.off")
     ]
-
-
-def test_a_sheet_of_clouds_is_left_out(tmp_path: Path) -> None:
-    cloud(tmp_path, ["0 0 0", "1 0 0", "0 1 0"])
-    asked = [
-        "prepare",
-        str(tmp_path / "a.ply"),
-        str(tmp_path / "out"),
-        "--points",
-        "8",
-        "--views",
-        "2",
-        "-j",
-        "1",
-    ]
-    result = CliRunner().invoke(group, [*asked, "--sheet", str(tmp_path / "s.png")], prog_name="cmah")
-    assert result.exit_code == 0
-    assert "no picture of the shapes: none of them has views" in result.output
-    assert not (tmp_path / "s.png").exists()
