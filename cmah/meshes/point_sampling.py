@@ -124,27 +124,13 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
         mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
         points = sample_points(mesh, task["points"], task.get("seed", 0))
     except NoFaces:
-        points = cloud_of_file(task["path"], task["up"])
+        points = _cloud(task["path"], task["up"])
     write_array(task["out"], points)
     return {}
 
 
-def cloud_of_file(path: str, up_axis: str) -> np.ndarray:
-    r"""All points of a PLY file without faces, y up.
-
-    Returns:
-        float32 [n, 6], xyz as in the file and rgb in 0..1, or float32 [n, 3].
-
-    Raises:
-        CmahError: if it cannot be read, or has points that are not finite.
-
-    Examples:
-        >>> from pathlib import Path
-        >>> header = "ply\nformat ascii 1.0\nelement vertex 1\n" + "".join(f"property float {c}\n" for c in "xyz")
-        >>> _ = Path("cloud.ply").write_text(header + "end_header\n1 2 3\n")
-        >>> cloud_of_file("cloud.ply", "z").tolist()
-        [[1.0, 3.0, -2.0]]
-    """
+def _cloud(path: str, up_axis: str) -> np.ndarray:
+    """All points of a file without faces, y up."""
     points = ply_points(path)
     if not np.isfinite(points).all():
         row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])

@@ -320,15 +320,8 @@ def _is_finished(out: Path, source: Source, entry: dict[str, Any] | None) -> boo
         return False
     if "skipped" in entry:
         return not entry["lost"]
-    views = out / "renders" / source.shape_id
-    if not (out / "points" / f"{source.shape_id}.npy").is_file():
-        return False
-    # a point cloud has an empty folder
-    return (
-        (views / f"{len(entry['cameras']) - 1:02d}_mask.png").is_file()
-        if entry["cameras"]
-        else views.is_dir()
-    )
+    last = out / "renders" / source.shape_id / f"{len(entry['cameras']) - 1:02d}_mask.png"
+    return (out / "points" / f"{source.shape_id}.npy").is_file() and last.is_file()
 
 
 def _remove_files(out: Path, names: Iterable[str]) -> None:

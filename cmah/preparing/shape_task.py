@@ -13,15 +13,12 @@ from cmah.data.images import encoded
 from cmah.errors import CmahError
 from cmah.meshes import rendering
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.meshes.part import NoFaces
-from cmah.meshes.point_sampling import cloud_of_file, sample_points
+from cmah.meshes.point_sampling import sample_points
 from cmah.meshes.rendering import render_seen, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
 from cmah.workers import writing
 
 JPEG_QUALITY = 92
-# beyond this, differences of positions are lost in float32
-MAX_SIZE = 1e30
 warm_up = rendering.warm_up  # a worker process calls it
 
 
@@ -35,7 +32,7 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `cameras`, a list of [azimuth, elevation] in degrees; `coloured`, whether the mesh has colours; and `remarks` on
-        what of it was lost, if anything was. A point cloud (a PLY file without faces) has points and no cameras.
+        what of it was lost, if anything was.
 
     Raises:
         CmahError: if the mesh is refused, or invisible from every camera.
@@ -51,12 +48,9 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
         ['00.jpg', '00_mask.png', '01.jpg', '01_mask.png']
     """
     out, shape_id = Path(task["out"]), task["shape_id"]
+    mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
     # separate generators, so that jitter does not change the points
     seed = [task["seed"], stable_hash(shape_id)]
-    try:
-        mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
-    except NoFaces:
-        return _prepare_cloud(task, [*seed, 0])
     points = sample_points(mesh, task["points"], [*seed, 0])
     cameras = ring_of_cameras(
         task["views"], tuple(task["elevations"]), task["jitter"], np.random.default_rng([*seed, 1])
@@ -78,7 +72,12 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
             jpeg = encoded(Image.fromarray(image), "JPEG", quality=JPEG_QUALITY, subsampling=0)
             (temporary / f"{view:02d}.jpg").write_bytes(jpeg)
             (temporary / f"{view:02d}_mask.png").write_bytes(encoded(Image.fromarray(mask), "PNG"))
-    _write_points(points, temporary / "points.npy", cloud)
+    array = io.BytesIO()
+    np.save(array, points.astype(np.float16))
+    with writing(cloud):
+        (temporary / "points.npy").write_bytes(array.getbuffer())
+        cloud.parent.mkdir(exist_ok=True)
+        os.replace(temporary / "points.npy", cloud)
     with writing(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)
@@ -86,42 +85,3 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     angles = [[camera.azimuth, camera.elevation] for camera in cameras]
     remarks = {"remarks": list(mesh.remarks)} if mesh.remarks else {}
     return {"cameras": angles, "coloured": bool(mesh.coloured), **remarks}
-
-
-def _prepare_cloud(task: dict[str, Any], seed: list[int]) -> dict[str, Any]:
-    """As `prepare_shape`, for a PLY file without faces: its points, and an empty folder of views."""
-    out, shape_id = Path(task["out"]), task["shape_id"]
-    given = cloud_of_file(task["path"], task["up"])
-    low, high = given[:, :3].min(axis=0).astype(np.float64), given[:, :3].max(axis=0).astype(np.float64)
-    centred = given[:, :3] - (low + high) / 2
-    size = np.sqrt(np.einsum("nd,nd->n", centred, centred).max())
-    if not 0 < size < MAX_SIZE:
-        raise CmahError(f"{task['path']}: a cloud of {len(given)} points without extent, or too large")
-    points = given.copy()
-    points[:, :3] = centred / size
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(points))[: task["points"]]
-    more = generator.integers(
-        0, len(points), task["points"] - len(order)
-    )  # small clouds have points more than once
-    temporary = out / ".partial" / f"{shape_id}.{os.getpid()}"
-    folder = out / "renders" / shape_id
-    with writing(folder):
-        temporary.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    chosen = points[np.concatenate([order, more])]
-    _write_points(chosen, temporary / "points.npy", out / "points" / f"{shape_id}.npy")
-    temporary.rmdir()
-    remarks = ["no faces: points without views"]
-    return {"cameras": [], "coloured": points.shape[1] > 3, "remarks": remarks}
-
-
-def _write_points(points: np.ndarray, temporary: Path, path: Path) -> None:
-    """Write the points of a shape whole or not at all."""
-    array = io.BytesIO()
-    np.save(array, points.astype(np.float16))
-    with writing(path):
-        temporary.write_bytes(array.getbuffer())
-        path.parent.mkdir(exist_ok=True)
-        os.replace(temporary, path)
