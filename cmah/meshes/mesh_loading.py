@@ -54,8 +54,8 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
     parts = read_parts(path, root=root, remarks=remarks)
     if not any(len(part.faces) for part in parts):
         others = [
-            remark for remark in remarks if "not shown" in remark
-        ]  # such as lines, or free-form surfaces
+            remark for remark in remarks if "not shown" in remark or "not read" in remark
+        ]  # such as lines, free-form surfaces, or statements in capitals
         raise CmahError(f"{path}: no faces" + (f" ({'; '.join(others)})" if others else ""))
     for part in parts:
         if part.vertices.ndim != 2 or part.vertices.shape[1] != 3 or part.faces.shape[1] != 3:
@@ -209,10 +209,11 @@ def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill
     """Per-vertex values of all parts as float32 [v, width], `fill` in parts without any; None if no part has any."""
     if all(value is None for value in values):
         return None
-    blocks = [
-        np.full((count, width), fill, np.float32) if value is None else value.astype(np.float32)
-        for value, count in zip(values, counts, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # normals and texture coordinates of any size do no harm
+        blocks = [
+            np.full((count, width), fill, np.float32) if value is None else value.astype(np.float32)
+            for value, count in zip(values, counts, strict=True)
+        ]
     return np.concatenate(blocks)
 
 

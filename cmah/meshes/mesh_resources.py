@@ -64,9 +64,11 @@ class ConfinedResolver:
         Raises:
             FileNotFoundError: if it is missing, refused, or larger than 256 MiB.
         """
-        name = key.strip().strip('"').replace("\\", "/")
+        name = unquoted(key).replace("\\", "/")
+        # a comment behind the name, or what a URL asks for
+        plain = re.split(r"\s#|\?", name, maxsplit=1)[0].strip()
         with contextlib.suppress(OSError, ValueError):  # names too long, folders that may not be read
-            for candidate in dict.fromkeys((name, unquote(name))):
+            for candidate in dict.fromkeys((name, unquote(name), unquoted(plain), unquote(plain))):
                 if path := self._search(candidate):
                     return path.read_bytes()
         raise FileNotFoundError(key)
@@ -119,6 +121,19 @@ class ConfinedResolver:
             children = sorted(folder.iterdir(), reverse=True)
             self._names[folder] = {folded_name(child.name): child.name for child in children}
         return self._names[folder].get(folded_name(name))
+
+
+def unquoted(name: str) -> str:
+    """A name without blanks around it, and without quotation marks around that.
+
+    Examples:
+        >>> unquoted(' "my wood.png" '), unquoted("'oak'"), unquoted('6" plank')
+        ('my wood.png', 'oak', '6" plank')
+    """
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+        return name[1:-1].strip()
+    return name
 
 
 def open_texture(data: bytes, name: str) -> Image.Image:

@@ -8,7 +8,7 @@ import numpy as np
 from cmah.meshes import rendering
 from cmah.meshes.mesh_arrays import array_of_mesh, write_array
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.meshes.rendering import render, ring_of_cameras
+from cmah.meshes.rendering import render_seen, ring_of_cameras
 
 warm_up = rendering.warm_up  # a worker process calls it
 TASK = "cmah.meshes.view_rendering:write_views"
@@ -66,6 +66,6 @@ def write_views(task: dict[str, Any]) -> dict[str, Any]:
         ({}, (2, 16, 16, 3))
     """
     mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
-    images, _ = render(mesh, ring_of_cameras(task["views"]), task["size"])
+    images, *_ = render_seen(mesh, ring_of_cameras(task["views"]), task["size"])
     write_array(task["out"], images)
     return mesh.told

@@ -14,7 +14,7 @@ from cmah.errors import CmahError
 from cmah.meshes import rendering
 from cmah.meshes.cloud_files import drawn_points
 from cmah.meshes.point_sampling import mesh_or_cloud, sample_points
-from cmah.meshes.rendering import render, ring_of_cameras
+from cmah.meshes.rendering import render_seen, ring_of_cameras
 from cmah.preparing.shape_ids import stable_hash
 from cmah.workers import writing
 
@@ -61,9 +61,14 @@ def prepare_shape(task: dict[str, Any]) -> dict[str, Any]:
     cameras = ring_of_cameras(
         task["views"], tuple(task["elevations"]), task["jitter"], np.random.default_rng([*seed, 1])
     )
-    images, masks = render(mesh, cameras, task["image_size"])
+    images, masks, cameras = render_seen(mesh, cameras, task["image_size"])
     if not masks.any():
         raise CmahError(f"{task['path']}: nothing to be seen from any view")
+    empty = int((~masks.any(axis=(1, 2))).sum())
+    if empty:
+        raise CmahError(
+            f"{task['path']}: nothing to be seen from {empty} of {len(masks)} views (too thin, or transparent)"
+        )
     # the views are renamed into place together, so that a half-written folder is never taken for a finished one
     folder = out / "renders" / shape_id
     temporary = out / ".partial" / f"{shape_id}.{os.getpid()}"

@@ -169,7 +169,8 @@ def test_indices_that_cannot_be_are_refused(tmp_path: Path, faces: str, reason: 
 def test_faces_without_corners_and_data_at_the_end(tmp_path: Path) -> None:
     text = triangle("", "")
     assert "faces without vertices" in refusal(
-        write(tmp_path / "a.ply", text.replace("vertex_index", "corners"))
+        write(tmp_path / "a.ply", text.replace("vertex_index", "texcoord"))
     )
+    assert len(load_mesh(write(tmp_path / "c.ply", text.replace("vertex_index", "corners"))).faces) == 1
     mesh = load_mesh(write(tmp_path / "b.ply", text + "3 0 1 2\n"))
     assert mesh.remarks == ("data after the last element not read",)
