@@ -1,7 +1,6 @@
 """cmah prepare: a dataset folder from a folder of meshes."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from shlex import quote
@@ -160,8 +159,9 @@ def prepare(
     MESHES/<category>/**.{obj,off,ply,stl,glb,gltf}, a folder without categories, or one file. Folders named
     train, val or test below the category (as in ModelNet) set the split. Called again, it goes on where it
     stopped, or adds what is new. Called for another folder, it adds its shapes to those of OUT, with the views
-    and points that OUT was prepared with. Nothing leaves OUT without --prune. Meshes that cannot be used are
-    listed in OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
+    and points that OUT was prepared with. Nothing leaves OUT without --prune. A .ply file without faces is a
+    cloud of points: a shape with points and no views. Meshes that cannot be used are listed in
+    OUT/skipped.csv, and what others lost, such as a texture that was not found, in OUT/remarks.csv.
     """
     import cmah
     from cmah.preparing.prepared_tables import earlier_fractions, ids_in_table
@@ -209,10 +209,12 @@ def _summary(
     homes = [split_source(shape.extra.get("source", ""), folders)[0] for shape in dataset.shapes]
     counts = Counter(home["path"] for home in homes if home is not None)
     now = {shape.shape_id for shape in dataset.shapes}
+    clouds = _count_clouds(dataset)
     return {
         "dataset": str(out),
         "shapes": len(dataset.shapes),
         "images": len(dataset.images),
+        **({"points_only": clouds} if clouds else {}),
         "categories": len({shape.category for shape in dataset.shapes} - {""}),
         "splits": dict(sorted(Counter(shape.split for shape in dataset.shapes).items())),
         "added": len(now - before),
@@ -224,6 +226,12 @@ def _summary(
     }
 
 
+def _count_clouds(dataset: "Dataset") -> int:
+    """The number of shapes without any image."""
+    views = dataset.views()
+    return sum(bool(shape.points) and not views[shape.shape_id] for shape in dataset.shapes)
+
+
 def _print_summary(
     dataset: "Dataset",
     out: Path,
@@ -233,13 +241,16 @@ def _print_summary(
     *,
     evaluated: bool,
 ) -> None:
-    from cmah.preparing.mesh_remarks import counts_of, read_remarks
+    from cmah.preparing.mesh_remarks import counts_of, how_many, read_remarks
+    from cmah.skipped_files import counts_of_reasons
 
     splits = Counter(shape.split for shape in dataset.shapes)
     parts = ", ".join(f"{splits[name]} {name}" for name in ("train", "val", "test") if splits[name])
     categories = len({shape.category for shape in dataset.shapes} - {""})
+    clouds = _count_clouds(dataset)
+    alone = f"; {clouds} shape{' has' if clouds == 1 else 's have'} points only" if clouds else ""
     click.echo(
-        f"{out}: {len(dataset.shapes)} shapes ({parts}) of {categories} categories, {len(dataset.images)} views"
+        f"{out}: {len(dataset.shapes)} shapes ({parts}) of {categories} categories, {len(dataset.images)} views{alone}"
     )
     if before:
         now = {shape.shape_id for shape in dataset.shapes}
@@ -248,17 +259,11 @@ def _print_summary(
         click.echo(f"added {added} shape{'s' * (added != 1)} to {len(before)}{gone}")
     if skipped:
         click.echo(f"{len(skipped)} skipped, listed in {out / 'skipped.csv'}:")
-        # numbers and quoted text differ from file to file: reasons are counted without them
-        reasons = Counter(
-            re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason)) for _, reason in skipped
-        )
-        for reason, count in reasons.most_common():
+        for reason, count in counts_of_reasons(reason for _, reason in skipped):
             click.echo(f"  {count:5d}  {reason}")
     remarks = read_remarks(out)
     if remarks:
-        meshes = len({path for path, _ in remarks})
-        lost = "lost something" if meshes == 1 else "lost something each"
-        click.echo(f"{meshes} of {len(dataset.shapes)} shapes {lost}, listed in {out / 'remarks.csv'}:")
+        click.echo(f"{how_many(remarks, len(dataset.shapes), 'shapes')}, listed in {out / 'remarks.csv'}:")
         for remark, count in counts_of(remarks):
             click.echo(f"  {count:5d}  {remark}")
     if sheet is not None:
@@ -268,4 +273,10 @@ def _print_summary(
             "no shapes to test on, as so few all fell to train; --split-fractions 0.5,0,0.5 gives more",
             err=True,
         )
-    click.echo(f"next: cmah train {quote(str(out))} --out RUN (--preset tiny without a GPU)")
+    if dataset.images:
+        click.echo(f"next: cmah train {quote(str(out))} --out RUN (--preset tiny without a GPU)")
+    else:
+        click.echo(
+            "no shape has a view to train on: encode them by a run that was trained on other shapes, which"
+        )
+        click.echo(f"sees points: cmah export RUN {quote(str(out))} --out CODES")

@@ -1,12 +1,15 @@
 """cmah search: the nearest items of an index to photos, meshes, point clouds or codes."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cmah.cli import options
 from cmah.cli.stopping import HAS_KEPT
+
+if TYPE_CHECKING:
+    from cmah.skipped_files import SkippedFiles
 
 
 @click.command("search")
@@ -155,10 +158,10 @@ def search(
     import sys
 
     from cmah.errors import CmahError
-    from cmah.file_names import readable_text
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_lines import CsvWriter, JsonWriter, TableWriter
     from cmah.search.reranking import Reranking
+    from cmah.skipped_files import SkippedFiles
 
     reranking = None
     if rerank_first is not None and rerank_by is not None and rerank_with is not None:
@@ -172,7 +175,7 @@ def search(
     def report(line: str) -> None:
         click.echo(line, err=True)
 
-    skipped: list[tuple[str, str]] = []
+    skipped = SkippedFiles()
     try:
         if run is None:
             search_codes(
@@ -204,11 +207,19 @@ def search(
         ways = {"together": way, "per_shape": per_shape}
     if reranking:
         ways |= {"rerank": rerank_first, "rerank_by": rerank_by}
-    listed = [{"file": file, "reason": readable_text(reason)} for file, reason in skipped]
-    writer.end({"skipped": listed, **({"mode": ways} if ways else {})})
+    writer.end({**_left_out(skipped), **({"mode": ways} if ways else {})})
     sys.stdout.flush()
     if sheet:
         click.echo(f"sheet: {sheet}", err=True)
+
+
+def _left_out(skipped: "SkippedFiles") -> dict[str, list[dict[str, str]]]:
+    """What --json lists of files that were left out, and of meshes that lost something, if any did."""
+    from cmah.file_names import readable_text
+
+    listed = [{"file": file, "reason": readable_text(reason)} for file, reason in skipped]
+    lost = [{"file": file, "remark": readable_text(remark)} for file, remark in skipped.remarks]
+    return {"skipped": listed, **({"remarks": lost} if lost else {})}
 
 
 def _check_options(

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of these
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -22,8 +23,9 @@ class UnusablePixels(ValueError):
 def eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     """The picture in mode RGB or, where anything in it can be seen through, RGBA.
 
-    Grey of 9 to 16 bits keeps its highest 8. Pillow (13.0) clips such grey at 255, and compares the one transparent
-    colour of a PNG of 2, 4 or 16 bits with values of 8 bits.
+    Grey of 9 to 16 bits keeps its highest 8; how many a value has is what the file states (see `depth_of_values`).
+    Pillow (13.0) clips such grey at 255, and compares the one transparent colour of a PNG of 2, 4 or 16 bits with
+    values of 8 bits.
 
     Args:
         image: as Pillow opened it, decoded here: its format, tags and `info` tell what the values mean.
@@ -50,13 +52,40 @@ def eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     return image.convert("RGBA" if image.mode in ALPHA_MODES or key is not None else "RGB")
 
 
+def depth_of_values(image: PIL.Image.Image, highest: int) -> int:
+    """Of how many bits the values of a grey picture of more than 8 bits are: the largest such number is white.
+
+    Up to 16 bits that is what the file states, however dark the picture is. Pillow scales the values of PNM to 16 bits
+    whatever their maxval is. 32 bits are stated where a program keeps whole numbers of any scale: there, and where no
+    file states anything, it is 8, 16 or 31 bits, the fewest that hold the values.
+
+    Args:
+        image: of mode "I" or "I;16", as Pillow opened or made it.
+        highest: the highest of its values.
+
+    Examples:
+        >>> numbers = PIL.Image.fromarray(np.array([[0, 200]], np.int32))
+        >>> depth_of_values(numbers, 200), depth_of_values(numbers, 300), depth_of_values(numbers, 70_000)
+        (8, 16, 31)
+        >>> numbers.save("numbers.pgm")
+        >>> depth_of_values(PIL.Image.open("numbers.pgm"), 200)
+        16
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    stated = tags[BITS_PER_SAMPLE][0] if BITS_PER_SAMPLE in tags else 16 if image.format else 32
+    if image.mode != "I" or stated <= 16:
+        signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
+        return min(stated, 16) - signed
+    return 8 if highest < 1 << 8 else 16 if highest < 1 << 16 else 31
+
+
 def _from_deep_grey(image: PIL.Image.Image) -> PIL.Image.Image:
     """Grey of up to 16 bits, with the transparent value of a PNG."""
     values = np.asarray(image).astype(np.int64)
     tags: Any = getattr(image, "tag_v2", {})
-    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
-    depth = bits if 8 < bits < 16 else 16
-    if values.max(initial=0) >= 1 << depth or values.min(initial=0) < 0:
+    highest = int(values.max(initial=0))
+    depth = depth_of_values(image, highest)
+    if depth > 16 or highest >= 1 << depth or values.min(initial=0) < 0:
         raise UnusablePixels("pixels beyond 16 bits (expected 8 or 16 bits a channel)")
     grey = (values >> (depth - 8)).astype(np.uint8)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:

@@ -1,7 +1,9 @@
 """Lists of paths with what is said of each: skipped.csv, the inputs that were left out, and others like it."""
 
 import csv
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cmah.file_names import readable_text
@@ -9,6 +11,25 @@ from cmah.files import atomic_path, require_replaceable
 from cmah.spreadsheets import guarded, unguarded
 
 Skipped = list[tuple[str, str]]  # path (or id) and reason of each input that was left out
+
+
+class SkippedFiles(list[tuple[str, str]]):
+    """A list of (path, reason) of files that were left out, with what was lost of those that were not.
+
+    Attributes:
+        remarks: (path, what was lost of it), a row for each thing, such as a texture that was not found.
+
+    Examples:
+        >>> skipped = SkippedFiles([("a.obj", "a.obj: no faces")], [("b.obj", "texture not found (wood.png)")])
+        >>> skipped, skipped.remarks
+        ([('a.obj', 'a.obj: no faces')], [('b.obj', 'texture not found (wood.png)')])
+    """
+
+    def __init__(
+        self, skipped: Iterable[tuple[str, str]] = (), remarks: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(skipped)
+        self.remarks = list(remarks)
 
 
 def write_skipped(folder: str | Path, skipped: Sequence[tuple[str, str]]) -> None:
@@ -49,6 +70,30 @@ def read_skipped(folder: str | Path) -> Skipped:
         [('a.obj', 'no faces')]
     """
     return read_path_list(Path(folder) / "skipped.csv", "reason")
+
+
+def counts_of_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
+    """How often there is each reason for leaving something out, the most frequent first.
+
+    Args:
+        reasons: of each input one. Numbers, and what stands in brackets or behind ", got", differ from file to file:
+            they are counted without these.
+
+    Examples:
+        >>> counts_of_reasons(["no faces", "more than 60 s", "more than 90 s"])
+        [('more than N s', 2), ('no faces', 1)]
+    """
+    return Counter(general_reason(reason) for reason in reasons).most_common()
+
+
+def general_reason(reason: str) -> str:
+    """A reason without what differs from file to file.
+
+    Examples:
+        >>> general_reason("a face names vertex 7 (there are 6)")
+        'a face names vertex N'
+    """
+    return re.sub(r"\s*(\(|, got).*", "", re.sub(r"\d+", "N", reason))
 
 
 def write_path_list(path: Path, column: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -259,8 +259,6 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     for i in range(q):
         _begin_at(start, i, limit[i])
     ordered, near = np.empty(n_lanes, dtype=np.uint64), np.empty(q, dtype=np.int64)
-    planes_at, table_at, far_at = planes.ctypes.data, table.ctypes.data, far.ctypes.data
-    rows_at, start_at = rows.ctypes.data, start.ctypes.data
     active, still = np.arange(q), q
     done, compared, misses = 0, 0, 0
     for b in range(0, len(blocks) - together + 1, together):
@@ -276,6 +274,9 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
             break
         for part in range(parts):
             _bit_planes(blocks, b, part, lanes, raw)
+            # asked for in the loop: Numba frees an array after the last line that names it, whoever has its address
+            planes_at, table_at, far_at = planes.ctypes.data, table.ctypes.data, far.ctypes.data
+            rows_at, start_at = rows.ctypes.data, start.ctypes.data
             fill_table(planes_at, table_at, n_groups, size, lanes)
             compared += still
             some = _filter(

@@ -10,6 +10,7 @@ import pytest
 
 from cmah.data.images import load_image, load_image_and_alpha
 from cmah.errors import CmahError
+from cmah.meshes.mesh_resources import open_texture, texture_texels
 from cmah.pixels import eight_bits
 
 GREY, RGB = 0, 2  # colour types of PNG
@@ -35,12 +36,12 @@ def png(values, depth, colour, transparent=None):
     return data + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff(values, bits, photometric, pack="<u2"):
+def tiff(values, bits, photometric, pack="<u2", sample_format=1):
     """A grey TIFF of one strip, little endian."""
     data = values.astype(pack).tobytes()
     tags = [
         (256, values.shape[1]), (257, values.shape[0]), (258, bits), (259, 1), (262, photometric), (273, 0),
-        (277, 1), (278, values.shape[0]), (279, len(data)),
+        (277, 1), (278, values.shape[0]), (279, len(data)), (339, sample_format),
     ]  # fmt: skip
     offset = 8 + 2 + 12 * len(tags) + 4
     entries = b"".join(
@@ -76,6 +77,37 @@ def test_tiff_of_sixteen_bits(bits, photometric):
     image = eight_bits(PIL.Image.open(io.BytesIO(tiff(values, bits, photometric))))
     expected = np.array([0, 0, 1, 255])
     assert np.asarray(image)[0, :, 0].tolist() == (expected if photometric else 255 - expected).tolist()
+
+
+DARK = np.array([[0, 100, 255]])
+
+
+@pytest.mark.parametrize(
+    ("data", "white"),
+    [
+        (png(DARK, 16, GREY), 65535),
+        (tiff(DARK, 16, 1), 65535),
+        (tiff(DARK, 16, 1, "<i2", sample_format=2), 32767),
+        (tiff(DARK, 32, 1, "<u4"), 255),  # no scale is stated
+        (tiff(DARK, 32, 1, "<i4", sample_format=2), 255),
+        (b"P5 3 1 65535\n" + DARK.astype(">u2").tobytes(), 65535),
+        (b"P5 3 1 1023\n" + DARK.astype(">u2").tobytes(), 1023),
+        (b"P2 3 1 4095\n0 100 255\n", 4095),
+        (b"P2 3 1 255\n0 100 255\n", 255),
+    ],
+)
+def test_dark_pictures_are_of_the_depth_that_their_file_states(data, white):
+    image = PIL.Image.open(io.BytesIO(data))
+    expected = (DARK[0] / white * 255).astype(int)
+    assert np.abs(np.asarray(eight_bits(image))[0, :, 0] - expected).max() <= 1
+    texels = texture_texels(open_texture(data, "x"), "blend")
+    assert np.abs(texels[0, :, 0] - expected).max() <= 1
+
+
+def test_whole_numbers_without_a_file_are_of_the_smallest_scale_that_holds_them():
+    for highest, expected in ((255, [0, 100, 255]), (256, [0, 0, 1])):
+        image = PIL.Image.fromarray(np.array([[0, 100, highest]], np.int32))
+        assert np.asarray(eight_bits(image))[0, :, 0].tolist() == expected
 
 
 def test_pixels_beyond_sixteen_bits_are_refused(tmp_path):

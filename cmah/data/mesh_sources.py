@@ -1,7 +1,10 @@
 """Where the meshes of a prepared dataset lie: the folders that it was made from, and the path of each file in them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+
+PREPARE_LOG = "prepare.jsonl"  # in a dataset folder that `cmah prepare` made, or has begun to make
 
 
 def mesh_folders(prepared: object) -> list[dict[str, str]]:
@@ -94,3 +97,27 @@ def real_path(path: str | Path) -> Path:
     """
     path = Path(path)
     return path.parent.resolve() / path.name
+
+
+def why_unfinished(folder: str | Path) -> str:
+    """What to do about a folder where prepare ended before it wrote the dataset; "" if it did not.
+
+    Args:
+        folder: a folder.
+
+    Examples:
+        >>> Path("stopped").mkdir()
+        >>> Path("stopped/prepare.jsonl").touch()
+        >>> why_unfinished("stopped")
+        'stopped: prepare was stopped here; the same cmah prepare goes on and makes the dataset'
+        >>> why_unfinished("demo/dataset")
+        ''
+    """
+    log, header = (os.path.join(folder, name) for name in (PREPARE_LOG, "dataset.json"))
+    if not os.path.isfile(log) or os.path.lexists(header):
+        return ""
+    if os.path.isfile(os.path.join(folder, "skipped.csv")):
+        return (
+            f"{folder}: prepare was stopped here, or no mesh could be used (see skipped.csv); call it again"
+        )
+    return f"{folder}: prepare was stopped here; the same cmah prepare goes on and makes the dataset"

@@ -4,8 +4,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# zero-width space, word joiner, byte order mark, soft hyphen: not seen, and left by copying from web pages
-UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
+# zero-width space, word joiner, byte order mark, soft hyphen: not seen, and left by copying from web pages; marks of
+# the direction of writing: put before paths by the file dialogues of Windows
+DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+UNSEEN = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad" + DIRECTIONS))
 USUAL_SPLITS = ("train", "val", "test")
 PATH_COLUMNS = ("points", "path", "mask")
 
@@ -30,7 +32,7 @@ def clean_path(cell: str) -> str:
         >>> clean_path(" points/seat.npy ")
         'points/seat.npy'
     """
-    return cell.strip(" \t\u00a0\ufeff")
+    return cell.strip(" \t\u00a0\ufeff\u200b" + DIRECTIONS)
 
 
 def clean_cell(column: str, cell: str) -> str:

@@ -32,9 +32,7 @@ def picture_of_image(image: np.ndarray) -> str:
 
 
 def picture_of_points(points: np.ndarray) -> str:
-    """A point cloud, float [n, 3 or more], y up, seen from the front right and above, in a `data:` address.
-
-    Orthographic; near points are darker and hide those behind them.
+    """A point cloud, float [n, 3 or more], y up, as `drawing_of_points` draws it, in a `data:` address.
 
     Examples:
         >>> from PIL import Image
@@ -42,24 +40,47 @@ def picture_of_points(points: np.ndarray) -> str:
         >>> head, Image.open(io.BytesIO(base64.b64decode(data))).size
         ('data:image/png;base64', (176, 176))
     """
+    return _encoded(drawing_of_points(points, SIDE), "PNG")
+
+
+def drawing_of_points(points: np.ndarray, side: int, azimuth: float = 35.0) -> np.ndarray:
+    """A point cloud as it is seen from the front right and above, or from another side.
+
+    Orthographic; near points are darker and hide those behind them.
+
+    Args:
+        points: float [n, 3 or more], y up.
+        side: of the picture, pixels.
+        azimuth: from where it is seen, degrees: 0 looks from +z, 90 from +x.
+
+    Returns:
+        uint8 [side, side, 3].
+
+    Examples:
+        >>> drawing = drawing_of_points(np.eye(3), side=32)
+        >>> drawing.shape, int((drawing < 255).any(axis=2).sum())  # three points of four pixels
+        ((32, 32, 3), 12)
+    """
     xyz = np.asarray(points, dtype=np.float64)[:, :3]
     xyz = xyz - (xyz.min(axis=0) + xyz.max(axis=0)) / 2
     xyz /= max(float(np.linalg.norm(xyz, axis=1).max()), 1e-12)
-    azimuth, elevation = np.radians(35), np.radians(20)
-    right = np.array([np.cos(azimuth), 0, -np.sin(azimuth)])
-    toward = np.array(
-        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-    )
+    turn, elevation = np.radians(azimuth), np.radians(20)
+    right = np.array([np.cos(turn), 0, -np.sin(turn)])
+    toward = np.array([np.sin(turn) * np.cos(elevation), np.sin(elevation), np.cos(turn) * np.cos(elevation)])
     up = np.cross(toward, right)
-    column = np.round(SIDE / 2 + xyz @ right * (SIDE / 2 - 6)).astype(int)
-    line = np.round(SIDE / 2 - xyz @ up * (SIDE / 2 - 6)).astype(int)
     depth = xyz @ toward
+    order = np.argsort(depth)[::-1]  # from near to far
+    radius = side / 2 - min(6, side / 8)
+    column = np.round(side / 2 + (xyz @ right)[order] * radius).astype(int)
+    line = np.round(side / 2 - (xyz @ up)[order] * radius).astype(int)
     far, near = np.array([176, 196, 222]), np.array([28, 60, 110])
-    canvas = np.full((SIDE, SIDE, 3), 255, dtype=np.uint8)
-    for i in np.argsort(depth):  # from far to near
-        nearness = (depth[i] + 1) / 2
-        canvas[line[i] - 1 : line[i] + 1, column[i] - 1 : column[i] + 1] = far + nearness * (near - far)
-    return _encoded(canvas, "PNG")
+    shades = (far + (depth[order, None] + 1) / 2 * (near - far)).astype(np.uint8)
+    # each point covers four pixels, and each pixel shows the first of its points
+    pixels = (line[:, None] - [1, 1, 0, 0]) * side + column[:, None] - [1, 0, 1, 0]
+    shown, first = np.unique(pixels, return_index=True)
+    canvas = np.full((side * side, 3), 255, dtype=np.uint8)
+    canvas[shown] = shades[first // 4]
+    return canvas.reshape(side, side, 3)
 
 
 def picture_of_file(path: str | Path, up: str = "y") -> str:
@@ -90,7 +111,17 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
 
 def _picture_of_some(points: np.ndarray) -> str:
     """The picture of evenly chosen points of a cloud: each is drawn by itself."""
-    return picture_of_points(points[:: -(-len(points) // MOST_DRAWN)])
+    return picture_of_points(some_points(points))
+
+
+def some_points(points: np.ndarray) -> np.ndarray:
+    """Evenly chosen points of a cloud, [n, …], 6000 at most, to be drawn.
+
+    Examples:
+        >>> some_points(np.zeros((20_000, 3))).shape
+        (5000, 3)
+    """
+    return points[:: -(-len(points) // MOST_DRAWN)]
 
 
 class DatasetPictures:

@@ -89,7 +89,7 @@ def normalise(points: np.ndarray) -> np.ndarray:
 def fixed_subset(n: int, wanted: int) -> np.ndarray:
     """Indices int64 [wanted] into n points, always the same: evenly spaced, or repeated in turn if there are too few.
 
-    Files of points are in random order (`prepare` samples them so), and even spacing is as good as a random draw.
+    Points that `prepare` has drawn are in random order, and even spacing is as good as a random draw.
 
     Examples:
         >>> fixed_subset(10, 4).tolist(), fixed_subset(2, 4).tolist()

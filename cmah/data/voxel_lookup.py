@@ -54,20 +54,21 @@ def voxel_lookup(
     from cmah.meshes.mesh_voxels import grids_of_meshes  # clouds do without Embree
 
     files: dict[str, Path] = {}
+    roots: dict[str, Path] = {}
     shapes_by_id(several)  # refuses an id that two have
     for dataset, folder in zip(several, meshes, strict=True):
-        files |= _files_of(dataset, Path(folder))
+        files |= _files_of(dataset, Path(folder), roots)
 
     def grids_of(names: Sequence[str]) -> Iterable[tuple[str, np.ndarray]]:
         known = {name: files[name] for name in names if name in files}
-        return grids_of_meshes(known, resolution, jobs=available_cores(), warn=warn)
+        return grids_of_meshes(known, resolution, roots=roots, jobs=available_cores(), warn=warn)
 
     made = f"{resolution}^3 cells; full: where a line along an axis first meets the mesh, and what no such line reaches"
     return Voxels(grids_of, made)
 
 
-def _files_of(dataset: Dataset, folder: Path) -> dict[str, Path]:
-    """The mesh file of each shape that names one, whether or not it exists."""
+def _files_of(dataset: Dataset, folder: Path, roots: dict[str, Path]) -> dict[str, Path]:
+    """The mesh file of each shape that names one, whether or not it exists; `roots` takes the folders of meshes."""
     table, files, here = Path(dataset.root, "shapes.csv"), {}, False
     for shape in dataset.shapes:
         source = shape.extra.get("source", "")
@@ -77,11 +78,11 @@ def _files_of(dataset: Dataset, folder: Path) -> dict[str, Path]:
             check_path(within, "source", faults.append)
             if faults:
                 raise CmahError(f"{table}: row of {shape.shape_id!r}: {faults[0]}")
-            files[shape.shape_id] = folder / within
+            files[shape.shape_id], roots[shape.shape_id] = folder / within, folder
             if files[shape.shape_id].is_file():
                 here = True
             elif of_folder is not None and Path(source).is_file():
-                files[shape.shape_id] = Path(source)
+                files[shape.shape_id], roots[shape.shape_id] = Path(source), Path(of_folder["path"])
     if not here:
         raise CmahError(f"{folder}: has none of the meshes that the column source of {table} names")
     return files

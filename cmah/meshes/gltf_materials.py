@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from cmah.meshes.gltf_emission import with_light
 from cmah.meshes.gltf_file import GltfFile
+from cmah.meshes.gltf_masks import cut_by_opacity
 from cmah.meshes.gltf_textures import Texture, read_texture
 from cmah.meshes.part import LEAST_OPACITY, Part
 
@@ -19,6 +21,8 @@ class Material:
         texture: what it is multiplied with, or None.
         mode: "OPAQUE" (alpha has no effect), "MASK" (a hole where it is below the cutoff) or "BLEND".
         cutoff: for "MASK".
+        glows: whether all of the colour is light that is emitted, which vertex colours do not dim.
+        bare: the factor where the texture has no coordinates, if it is another one.
 
     Examples:
         >>> glass = Material(np.array([1, 0, 0, 0.5]), None, "BLEND", 0.5)
@@ -32,6 +36,8 @@ class Material:
     texture: Texture | None
     mode: str
     cutoff: float
+    glows: bool = False
+    bare: np.ndarray | None = None
 
     def colour(self, part: Part, vertex_rgba: np.ndarray | None, uv: np.ndarray | None) -> None:
         """Give a part its colours.
@@ -49,6 +55,8 @@ class Material:
             vertex_rgba = np.nan_to_num(vertex_rgba, nan=1.0).clip(0, 1)
             part.vertex_rgba = np.column_stack([encode_srgb(vertex_rgba[:, :3]), vertex_rgba[:, 3]])
             part.vertex_rgba = part.vertex_rgba.astype(np.float32)
+            if self.glows:
+                part.vertex_rgba[:, :3] = 1
         part.texture_alpha = {"BLEND": "blend", "MASK": "mask"}.get(self.mode, "ignore")
         if self.mode == "MASK":
             opacity = self._mask(part, opacity)
@@ -58,9 +66,10 @@ class Material:
             opacity = 1.0
             if part.vertex_rgba is not None:
                 part.vertex_rgba[:, 3] = 1
-        if self.factor is not None or opacity != 1:
+        factor = self.factor if self.bare is None or part.texture is not None else self.bare
+        if factor is not None or opacity != 1:
             rgba = np.ones(4, np.float32)
-            rgba[:3] = 1 if self.factor is None else encode_srgb(self.factor[:3])
+            rgba[:3] = 1 if factor is None else encode_srgb(factor[:3])
             rgba[3] = opacity
             part.face_rgba = np.broadcast_to(rgba, (len(part.faces), 4))
 
@@ -72,7 +81,7 @@ class Material:
                 opacity = float(alphas[0])  # as good as a part of the material's own
                 part.vertex_rgba[:, 3] = 1
             else:
-                part.vertex_rgba[:, 3] = alphas >= self.cutoff
+                cut_by_opacity(part, alphas, self.cutoff)
         if self.cutoff <= 0:
             part.texture_alpha = "ignore"
             return 1.0
@@ -89,7 +98,7 @@ class Material:
 def read_material(gltf: GltfFile, index: Any, where: str) -> Material:
     """A material by its index; the default one if that is None.
 
-    Emitted light counts where it is all that a material has: a black or undefined colour without a texture.
+    Emitted light is added to the colour. It is all of it if the colour is black, or not given at all.
 
     Args:
         gltf: the file.
@@ -133,17 +142,19 @@ def _read(gltf: GltfFile, entry: dict[str, Any], where: str) -> Material:
         factor = _factor(gltf, rough, "baseColorFactor", 4, where)
         texture = read_texture(gltf, rough, "baseColorTexture", where)
     light, light_texture = _emission(gltf, entry, where)
-    if light is not None and texture is None and (factor is None or not factor[:3].any()):
+    # a colour that is not given is white by the letter, and nothing where light is all that a file speaks of
+    glows = light is not None and texture is None and (factor is None or not factor[:3].any())
+    if light is not None and glows:
         factor, texture = np.append(light, 1 if factor is None else factor[3]), light_texture
-    elif light is not None:
-        gltf.remark("emitted light not shown")
+    bare = factor
+    if light is not None and not glows:
+        factor, texture = with_light(gltf, factor, texture, light, light_texture)
     mode = entry.get("alphaMode", "OPAQUE")
     if mode not in ("OPAQUE", "MASK", "BLEND"):
         gltf.remark(f"alpha mode unknown ({str(mode)[:20]})")
         mode = "OPAQUE"
-    return Material(
-        factor, texture, mode, gltf.number(entry.get("alphaCutoff", 0.5), f"{where}: alphaCutoff")
-    )
+    cutoff = gltf.number(entry.get("alphaCutoff", 0.5), f"{where}: alphaCutoff")
+    return Material(factor, texture, mode, cutoff, glows, None if texture is None else bare)
 
 
 def _factor(gltf: GltfFile, holder: dict[str, Any], key: str, length: int, where: str) -> np.ndarray | None:

@@ -199,6 +199,8 @@ def _instances(gltf: GltfFile, extension: dict[str, Any], where: str) -> np.ndar
                 gltf.fault(f"{where}: more than {MAX_INSTANCES // 10**6} million instances")
             gltf.spend(len(accessor.values))
             values[name] = accessor.floats()
+    if any("COLOR" in name for name in attributes):
+        gltf.remark("colours of instances not shown")
     if not values:
         return np.eye(4)[None]
     counts = {len(value) for value in values.values()}

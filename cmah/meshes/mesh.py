@@ -64,6 +64,17 @@ class Mesh:
     wraps: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int8))
     remarks: tuple[str, ...] = ()
 
+    @property
+    def told(self) -> dict[str, list[str]]:
+        """What a worker process adds to its answer: "remarks", if there are any.
+
+        Examples:
+            >>> from cmah.meshes.mesh_loading import load_mesh
+            >>> load_mesh("demo/meshes/mug/mug_000.obj").told
+            {}
+        """
+        return {"remarks": list(self.remarks)} if self.remarks else {}
+
 
 def surface_colours(mesh: Mesh, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
     r"""The colour of surface points: face colour x interpolated vertex colour x texture (bilinear).

@@ -75,38 +75,39 @@ def inputs_of_meshes(
     views: int = 0,
     size: int = 0,
     up_axis: str = "y",
-    sampling: Sequence[dict[str, Any]] = (),
+    settings: Sequence[dict[str, Any]] = (),
     jobs: int = 1,
     time_limit: float = 60.0,
     memory_limit: float = 4.0,
-) -> Iterator[tuple[int, dict[str, np.ndarray] | CmahError]]:
+) -> Iterator[tuple[int, dict[str, np.ndarray] | CmahError, list[str]]]:
     """Load meshes, sample their points and render their views, in processes that foreign files may crash or bloat.
 
     Args:
-        paths: the mesh files.
+        paths: the mesh files. One that is a link is read where it lies, as prepare does.
         points: number of points of each, as `points_of_mesh` samples them; 0 for none.
         views: number of views of each, as `views_of_mesh` renders them; 0 for none.
         size: side of the views in pixels.
         up_axis: "y" or "z", the axis that points up in the files.
-        sampling: for each mesh how its points are sampled otherwise: `points`, and `seed` and `root` as in
-            `point_sampling.write_points`.
+        settings: for each mesh what is otherwise: `points`, and `seed` and `root` as in `point_sampling.write_points`.
         jobs: number of processes.
         time_limit: seconds for each mesh.
         memory_limit: GiB that a process may take.
 
     Yields:
         Positions in `paths`, in the order in which they are done, each with the arrays that were asked for, "points"
-        float32 [points, 3 or 6] and "views" uint8 [views, size, size, 3], or why there are none.
+        float32 [points, 3 or 6] and "views" uint8 [views, size, size, 3], or why there are none; and remarks on what of
+        the mesh was lost.
 
     Examples:
         >>> paths = ["demo/meshes/mug/mug_000.obj", "demo/meshes/none.obj"]
-        >>> results = dict(inputs_of_meshes(paths, points=500, views=2, size=32))
-        >>> results[0]["points"].shape, results[0]["views"].shape
-        ((500, 6), (2, 32, 32, 3))
-        >>> print(results[1])
+        >>> results = sorted(inputs_of_meshes(paths, points=500, views=2, size=32))
+        >>> _, arrays, remarks = results[0]
+        >>> arrays["points"].shape, arrays["views"].shape, remarks
+        ((500, 6), (2, 32, 32, 3), [])
+        >>> print(results[1][1])
         demo/meshes/none.obj: ...
     """
-    names = [str(Path(path).absolute()) for path in paths]
+    names = [str(followed(Path(path))) for path in paths]
     wanted = [name for name, count in (("points", points), ("views", views)) if count]
     with tempfile.TemporaryDirectory() as folder:
         tasks = (
@@ -117,7 +118,7 @@ def inputs_of_meshes(
                 "views": views,
                 "size": size,
                 "up": up_axis,
-                **(sampling[i] if sampling else {}),
+                **(settings[i] if settings else {}),
             }
             for i, name in enumerate(names)
         )
@@ -126,12 +127,27 @@ def inputs_of_meshes(
             for outcome in outcomes:
                 i = outcome.index
                 if outcome.value is None:
-                    yield i, CmahError(f"{paths[i]}: {outcome.reason.removeprefix(names[i] + ': ')}")
+                    yield i, CmahError(f"{paths[i]}: {outcome.reason.removeprefix(names[i] + ': ')}"), []
                     continue
                 files = {name: Path(folder) / f"{i}.{name}.npy" for name in wanted}
                 arrays = {name: np.load(file, allow_pickle=False) for name, file in files.items()}
                 for file in files.values():
                     file.unlink()
-                yield i, arrays
+                yield i, arrays, outcome.value.get("remarks", [])
         finally:
             outcomes.close()  # which ends the workers, before their folder goes
+
+
+def followed(path: Path) -> Path:
+    """The file that a path leads to, beside which lies what it names; a link to another suffix is left as it is.
+
+    So links into a store of files without suffixes, as caches of downloads have, are read as what they are called.
+
+    Examples:
+        >>> Path("0a1b2c").touch()
+        >>> Path("seat.obj").symlink_to("0a1b2c")
+        >>> followed(Path("seat.obj")).name
+        'seat.obj'
+    """
+    real = path.resolve()
+    return real if real.suffix.lower() == path.suffix.lower() else path.absolute()

@@ -6,6 +6,8 @@ The files may be hostile: call this in a worker process (cmah.workers).
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from cmah.errors import CmahError
 from cmah.meshes import MESH_SUFFIXES
 from cmah.meshes.gltf import read_gltf
@@ -19,6 +21,9 @@ from cmah.meshes.stl import read_stl
 # longer remarks are cut, and more of them from one file are not kept
 REMARK_LENGTH = 120
 MOST_REMARKS = 40
+# the first bytes of formats, by which a file is read whatever it is called
+STARTS = {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply", b"solid ": ".stl",
+          **dict.fromkeys([b"OFF\n", b"OFF\r", b"OFF ", b"COFF", b"NOFF", b"STOFF", b"CNOFF"], ".off")}  # fmt: skip
 
 
 def read_parts(
@@ -57,7 +62,8 @@ def read_parts(
     reader = {".obj": read_obj, ".off": read_off, ".ply": read_ply, ".stl": read_stl}.get(suffix, read_gltf)
     noted: list[str] = [] if remarks is None else remarks
     try:
-        return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
+        with np.errstate(all="ignore"):  # numbers beyond what a type holds are refused where they count
+            return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
     except CmahError as error:
         if str(error).startswith(f"{path}: "):
             raise
@@ -74,8 +80,10 @@ def read_parts(
 def _format_of(path: Path) -> str:
     """The suffix of the format: by the first bytes where these tell, whatever the file is called."""
     with open(path, "rb") as file:
-        start = file.read(4)
-    return {b"glTF": ".glb", b"ply\n": ".ply", b"ply\r": ".ply"}.get(start, path.suffix.lower())
+        start = file.read(20)
+    if start.startswith(b"version https://git-"):
+        raise CmahError(f"{path}: a Git LFS pointer in place of the file (git lfs pull fetches it)")
+    return next((suffix for first, suffix in STARTS.items() if start.startswith(first)), path.suffix.lower())
 
 
 def _short_remarks(remarks: list[str]) -> Callable[[str], None]:

@@ -18,7 +18,7 @@ def write_inputs(task: dict[str, Any]) -> dict[str, Any]:
             as there; optional: `seed` and `root` as in `write_points`.
 
     Returns:
-        Nothing: an empty dictionary.
+        `remarks` on what of the mesh was lost, if anything was.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -29,13 +29,14 @@ def write_inputs(task: dict[str, Any]) -> dict[str, Any]:
         >>> write_inputs(task), np.load("mug.points.npy").shape
         ({}, (9, 6))
     """
+    remarks: list[str] = []
     if task["points"]:
-        write_points({**task, "out": f"{task['out']}.points.npy"})
+        remarks += write_points({**task, "out": f"{task['out']}.points.npy"}).get("remarks", [])
     if task["views"]:
         from cmah.meshes.view_rendering import write_views  # here, since who samples points needs no renderer
 
         try:
-            write_views({**task, "out": f"{task['out']}.views.npy"})
+            remarks += write_views({**task, "out": f"{task['out']}.views.npy"}).get("remarks", [])
         except NoFaces as error:
             raise CmahError(f"{error}, and this model sees shapes by their views; expected a mesh") from None
-    return {}
+    return {"remarks": list(dict.fromkeys(remarks))} if remarks else {}

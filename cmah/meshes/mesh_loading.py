@@ -54,8 +54,8 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
     parts = read_parts(path, root=root, remarks=remarks)
     if not any(len(part.faces) for part in parts):
         others = [
-            remark for remark in remarks if "not shown" in remark
-        ]  # such as lines, or free-form surfaces
+            remark for remark in remarks if "not shown" in remark or "not read" in remark
+        ]  # such as lines, free-form surfaces, or statements in capitals
         raise CmahError(f"{path}: no faces" + (f" ({'; '.join(others)})" if others else ""))
     for part in parts:
         if part.vertices.ndim != 2 or part.vertices.shape[1] != 3 or part.faces.shape[1] != 3:
@@ -65,7 +65,7 @@ def load_mesh(path: str | Path, up_axis: str = "y", *, root: str | Path | None =
         if part.faces.min() < 0 or part.faces.max() >= len(part.vertices):
             raise CmahError(f"{path}: a face names a vertex that is not in the file")
     parts = [_used_vertices(part) for part in parts]
-    vertices = _normalised(np.concatenate([part.vertices for part in parts]), path)
+    vertices = in_unit_sphere(np.concatenate([part.vertices for part in parts]), path)
     if up_axis == "z":
         vertices = z_up_to_y_up(vertices)
     counts = [len(part.vertices) for part in parts]
@@ -152,14 +152,30 @@ def _used_vertices(part: Part) -> Part:
     )
 
 
-def _normalised(vertices: np.ndarray, path: str | Path) -> np.ndarray:
-    """Float64 [v, 3] in the unit sphere about the centre of the bounding box."""
+def in_unit_sphere(vertices: np.ndarray, path: str | Path, called: str = "vertices") -> np.ndarray:
+    """Move the centre of the bounding box to the origin and the farthest vertex to distance 1.
+
+    Args:
+        vertices: float64 [v, 3].
+        path: of the file, for messages.
+        called: what they are called in messages.
+
+    Returns:
+        float64 [v, 3].
+
+    Raises:
+        CmahError: if they are not finite, all the same, or too large or small for their differences to be told.
+
+    Examples:
+        >>> in_unit_sphere(np.array([[3.0, 0, 0], [7, 0, 0]]), "a.obj").tolist()
+        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    """
     if not np.isfinite(vertices).all():
         raise CmahError(f"{path}: coordinates that are not finite numbers")
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     size, middle = float((high / 2 - low / 2).max()), high / 2 + low / 2
     if size == 0:
-        raise CmahError(f"{path}: no extent (all vertices lie in one point)")
+        raise CmahError(f"{path}: no extent (all {called} lie in one place)")
     if size < 1e-100 or size > 1e100 or np.abs(middle).max() / size > MAX_CENTRE_TO_SIZE:
         raise CmahError(
             f"{path}: coordinates too large or too small to be normalised (up to {np.abs(high).max():g})"
@@ -193,10 +209,11 @@ def _joined(values: list[np.ndarray | None], counts: list[int], width: int, fill
     """Per-vertex values of all parts as float32 [v, width], `fill` in parts without any; None if no part has any."""
     if all(value is None for value in values):
         return None
-    blocks = [
-        np.full((count, width), fill, np.float32) if value is None else value.astype(np.float32)
-        for value, count in zip(values, counts, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # normals and texture coordinates of any size do no harm
+        blocks = [
+            np.full((count, width), fill, np.float32) if value is None else value.astype(np.float32)
+            for value, count in zip(values, counts, strict=True)
+        ]
     return np.concatenate(blocks)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cmah.meshes.mesh_text import folded_name
-from cmah.pixels import eight_bits
+from cmah.pixels import depth_of_values, eight_bits
 
 RESOURCE_BYTES = 1 << 28
 TEXTURE_PIXELS = 1 << 26
@@ -64,9 +64,11 @@ class ConfinedResolver:
         Raises:
             FileNotFoundError: if it is missing, refused, or larger than 256 MiB.
         """
-        name = key.strip().strip('"').replace("\\", "/")
+        name = unquoted(key).replace("\\", "/")
+        # a comment behind the name, or what a URL asks for
+        plain = re.split(r"\s#|\?", name, maxsplit=1)[0].strip()
         with contextlib.suppress(OSError, ValueError):  # names too long, folders that may not be read
-            for candidate in dict.fromkeys((name, unquote(name))):
+            for candidate in dict.fromkeys((name, unquote(name), unquoted(plain), unquote(plain))):
                 if path := self._search(candidate):
                     return path.read_bytes()
         raise FileNotFoundError(key)
@@ -121,6 +123,19 @@ class ConfinedResolver:
         return self._names[folder].get(folded_name(name))
 
 
+def unquoted(name: str) -> str:
+    """A name without blanks around it, and without quotation marks around that.
+
+    Examples:
+        >>> unquoted(' "my wood.png" '), unquoted("'oak'"), unquoted('6" plank')
+        ('my wood.png', 'oak', '6" plank')
+    """
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+        return name[1:-1].strip()
+    return name
+
+
 def open_texture(data: bytes, name: str) -> Image.Image:
     """A picture that is not decoded yet; `name` is kept in its `info["file_path"]`, for remarks.
 
@@ -151,7 +166,7 @@ def texture_texels(image: Image.Image, alpha: str, cutoff: float = 0.5) -> np.nd
     """Decode a texture, at most 1,024 pixels a side.
 
     Grey of 16 bits keeps its high byte. Numbers of 32 bits and floating point are on the scale 0..1, 0..255 or
-    0..65535, the smallest that holds them.
+    0..65535, the smallest that holds them, where their file states none.
 
     Args:
         image: not yet decoded.
@@ -206,8 +221,8 @@ def _rgba8(image: Image.Image) -> Image.Image:
 def _full_scale(values: np.ndarray, image: Image.Image) -> float:
     """What stands for white among whole numbers of 32 bits and floating-point numbers."""
     highest = float(values.max())
-    if image.mode == "F" and highest <= 4:  # a little above 1 is light that is too bright
+    if image.mode == "I":
+        return (1 << depth_of_values(image, int(highest))) - 1
+    if highest <= 4:  # a little above 1 is light that is too bright
         return 1.0
-    if highest <= 255 and image.format not in {"PNG", "PPM"}:  # these give 16 bits as 32
-        return 255.0
-    return 65535.0 if highest <= 65535 else float(np.iinfo(np.int32).max)
+    return 255.0 if highest <= 255 else 65535.0 if highest <= 65535 else float(np.iinfo(np.int32).max)

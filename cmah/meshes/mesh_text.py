@@ -11,6 +11,8 @@ import numpy as np
 CONTINUED = re.compile(rb"\\[ \t]*\n")
 # what C libraries of Microsoft write for numbers that are none: 1.#QNAN, -1.#IND00, -nan(ind)
 NOT_A_NUMBER = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND|INF)\d*|nan\((?:snan|ind)\))", re.IGNORECASE)
+# Fortran's exponent: 1.5D+00
+D_EXPONENT = re.compile(rb"(?<=[\d.])[dD](?=[-+]?\d)")
 BLANKS = bytes(32 if code < 32 and code != 10 else code for code in range(256))
 BLANK, NEWLINE, HASH = 32, 10, 35
 PADDING = 16
@@ -107,21 +109,35 @@ def _ends_with_comment(text: bytes) -> bool:
 def numbers(text: bytes, count: int, dtype: Any = np.float64) -> np.ndarray | None:
     r"""All words of a text as numbers [count]; None if a word is not a number, or if there are not `count` of them.
 
+    Exponents may be written with D (Fortran). Commas are decimal ones (exporters that follow the country's settings)
+    if the text has no point, else they stand between the numbers.
+
     Examples:
         >>> numbers(b"1 -2.5\n1.e5", 3).tolist()
         [1.0, -2.5, 100000.0]
-        >>> numbers(b"1,5 2", 2) is None
+        >>> numbers(b"1,5 2", 2).tolist(), numbers(b"1.5, 2.0", 2).tolist(), numbers(b"1.5D-1", 1).tolist()
+        ([1.5, 2.0], [1.5, 2.0], [0.15])
+        >>> numbers(b"x 2", 2) is None
         True
     """
     if count == 0:
         return None if text.strip() else np.zeros(0, dtype)
+    values = _parsed(text, dtype)
+    if values is None and dtype is np.float64:
+        respelt = D_EXPONENT.sub(b"e", text).replace(b",", b" " if b"." in text else b".")
+        values = _parsed(respelt, dtype) if respelt != text else None
+    return values if values is not None and len(values) == count else None
+
+
+def _parsed(text: bytes, dtype: Any) -> np.ndarray | None:
+    """All words of a text as numbers, or None."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # NumPy warns where it meets what is not a number
         try:
             values: np.ndarray = np.fromstring(text, dtype, sep=" ")
         except (DeprecationWarning, ValueError):
             return None
-    return values if len(values) == count else None
+    return values
 
 
 class TextLines:

@@ -74,6 +74,7 @@ def grids_of_meshes(
     files: Mapping[str, Path],
     resolution: int = 128,
     *,
+    roots: Mapping[str, Path] | None = None,
     jobs: int = 1,
     warn: Callable[[str], None] | None = None,
     time_limit: float = 60.0,
@@ -84,6 +85,7 @@ def grids_of_meshes(
     Args:
         files: mesh files by name.
         resolution: cells along each axis.
+        roots: for meshes by name the folder outside which no file that they name is read; of others their own.
         jobs: number of processes.
         warn: called with a line of text for each mesh that cannot be used.
         time_limit: seconds after which a mesh is given up.
@@ -102,7 +104,12 @@ def grids_of_meshes(
     names = list(files)
     with tempfile.TemporaryDirectory() as folder:
         tasks = [
-            {"path": str(files[name]), "out": str(Path(folder) / f"{i}.npy"), "resolution": resolution}
+            {
+                "path": str(files[name]),
+                "out": str(Path(folder) / f"{i}.npy"),
+                "resolution": resolution,
+                **({"root": str(roots[name])} if roots and name in roots else {}),
+            }
             for i, name in enumerate(names)
         ]
         for outcome in run_isolated(TASK, tasks, jobs=jobs, time_limit=time_limit, memory_limit=memory_limit):
@@ -131,7 +138,8 @@ def write_grid(task: dict[str, Any]) -> dict[str, Any]:
     """What a worker process does for `grids_of_meshes`.
 
     Args:
-        task: `path` of the mesh; `out`, the .npy file to write (the grid, 8 cells a byte); `resolution`.
+        task: `path` of the mesh; `out`, the .npy file to write (the grid, 8 cells a byte); `resolution`; optional:
+            `root` as in `load_mesh`.
 
     Returns:
         Nothing: an empty dictionary.
@@ -145,5 +153,6 @@ def write_grid(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape  # 16^3 bits
         (512,)
     """
-    write_array(task["out"], np.packbits(mesh_grid(load_mesh(task["path"]), task["resolution"])))
+    mesh = load_mesh(task["path"], root=task.get("root"))
+    write_array(task["out"], np.packbits(mesh_grid(mesh, task["resolution"])))
     return {}

@@ -13,8 +13,10 @@ import numpy as np
 
 from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
+from cmah.meshes.mesh_resources import unquoted
 from cmah.meshes.mesh_text import TextLines, folded_name, joined_lines, plain_text, uneven_rows
-from cmah.meshes.mtl import Material, TextureShelf, read_mtl
+from cmah.meshes.mtl import Material, read_mtl
+from cmah.meshes.mtl_textures import TextureShelf
 from cmah.meshes.obj_faces import read_faces
 from cmah.meshes.obj_parts import ObjTables, ObjTriangles, parts_of
 from cmah.meshes.part import Part
@@ -53,6 +55,7 @@ OF_FREE_FORM = {
     "stech",
 }
 MOST_LIBRARIES, LONGEST_LINE = 100, 4096
+QUOTED = re.compile(r"""(?:"[^"]+"|'[^']+')""")
 ZBRUSH = re.compile(rb"^#MRGB[ ]+((?:[0-9a-fA-F]{8})+)", re.MULTILINE)
 
 
@@ -73,7 +76,8 @@ def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
 
     Examples:
         >>> text = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl red\nf 1 2 3\n"
-        >>> (part,) = read_obj(Path("a.obj"), text, None, print)
+        >>> from cmah.meshes.mesh_resources import ConfinedResolver
+        >>> (part,) = read_obj(Path("a.obj"), text, ConfinedResolver("."), print)
         material not found (red)
         >>> part.faces.tolist()
         [[0, 1, 2]]
@@ -107,6 +111,8 @@ def read_obj(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         sizes[owners],
         np.arange(len(owners)) - np.searchsorted(owners, owners),
     )
+    if names and not libraries and _had(files, f"{path.stem}.mtl"):  # exporters that forget to name it
+        libraries = [f"{path.stem}.mtl"]
     known = _materials(path, libraries, files, remark) if libraries else {}
     return parts_of(tables, cut, _chosen(distinct, known, remark), TextureShelf(files, remark), remark)
 
@@ -118,7 +124,7 @@ def _tables(
     values, counts = _numbers(path, lines, kinds["v"], b"v", 3)
     points = uneven_rows(values, counts, 3)
     rgba = None
-    coloured = counts >= 6
+    coloured = (counts == 6) | (counts == 7)
     if coloured.any():
         starts = (np.cumsum(counts) - counts)[coloured]
         given = np.full((int(coloured.sum()), 4), np.nan)
@@ -194,11 +200,11 @@ def _materials(
     """The materials of all libraries; of two with one name, the one that comes first."""
     names: list[str] = []
     for line in dict.fromkeys(libraries):
-        # several names, or one with blanks
-        parts = (
-            re.findall(r"\S.*?\.mtl(?=\s|$)", line[:LONGEST_LINE], re.IGNORECASE)
-            or line.split()[:MOST_LIBRARIES]
-        )
+        # several names, or one with blanks; some write each in quotation marks
+        text = line[:LONGEST_LINE]
+        parts = QUOTED.findall(text) if text[:1] in {'"', "'"} else []
+        parts = parts or re.findall(r"\S.*?\.mtl(?=\s|$)", text, re.IGNORECASE)
+        parts = parts or line.split()[:MOST_LIBRARIES]
         one = len(parts) == 1 or (not all(_had(files, name) for name in parts) and _had(files, line))
         names += [line] if one and len(parts) > 1 else parts
         if len(names) > MOST_LIBRARIES:
@@ -231,15 +237,17 @@ def _chosen(
     names: list[str], known: dict[str, Material], remark: Callable[[str], None]
 ) -> dict[int, Material]:
     """The material behind each number; -1 for faces that name none."""
-    folded = {folded_name(name): material for name, material in reversed(known.items())}
+    folded = {folded_name(unquoted(name)): material for name, material in reversed(known.items())}
     chosen: dict[int, Material] = {}
     for number, name in enumerate(names):
         plain = name.partition(" #")[0]  # a comment behind it
-        material = known.get(name) or known.get(plain) or folded.get(folded_name(plain))
+        material = known.get(name) or known.get(plain) or folded.get(folded_name(unquoted(plain)))
         if material is not None:
             chosen[number] = material
         elif name:
             remark(f"material not found ({name})")
     if not names and len(known) == 1:  # a library of one material that nothing names: other viewers take it
         chosen[-1] = next(iter(known.values()))
+    elif not names and known:
+        remark(f"materials that no face names ({len(known)})")
     return chosen

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from cmah.meshes.mesh_text import grouped
-from cmah.meshes.mtl import Material, TextureShelf
+from cmah.meshes.mtl import Material
+from cmah.meshes.mtl_textures import TextureShelf
 from cmah.meshes.part import DEFAULT_GREY, LEAST_OPACITY, Part
 
 

@@ -20,6 +20,7 @@ from cmah.meshes.polygons import triangulate
 
 # C: colours, N: normals, ST: texture coordinates, 4: a fourth coordinate, n: the number of dimensions follows
 HEADER = re.compile(rb"\s*((?:ST|C|N|4|n|st|c)*(?:OFF|off|Off))(?:\s+BINARY\b)?[ \t]*")
+COUNTS = re.compile(rb"\s*\d+\s+\d+\s+\d+(?=\s)")
 MOST_DIMENSIONS = 1000
 
 
@@ -109,6 +110,14 @@ def read_off(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         remark("colours of vertices not read (expected 3 or 4 numbers)")
     vertex_rgba, face_rgba = colours_in_01([given if coloured else np.zeros((0, 4)), faces.colours])
     face_rgba[np.isnan(faces.colours[:, 0])] = np.nan
+    if (
+        coloured and not np.isnan(face_rgba[:, 0]).all()
+    ):  # those of vertices are finer, unless they say nothing
+        if (vertex_rgba == 1).all():
+            coloured = False
+        else:
+            remark("colours of faces under those of vertices not shown")
+            face_rgba[:] = np.nan
     normals = table[:, header.coordinates : header.coordinates + 3] if header.normals else None
     return [
         Part(
@@ -150,6 +159,13 @@ def _text(path: Path, data: bytes, remark: Callable[[str], None]) -> tuple[_Head
             raise CmahError(f"{path}: expected the number of dimensions after nOFF")
         header.coordinates = int(dimensions[0]) + header.homogeneous
         full = full[1:]
+    if len(full):
+        start = int(lines.starts[full[0]])
+        broken = COUNTS.match(text, start) if lines.counts[full[0]] not in {2, 3} else None
+        if broken:  # lines may be broken anywhere
+            text = b" ".join(broken[0].split()) + b"\n" + text[broken.end() :]
+            lines = TextLines(b"\n" * lines.text.count(b"\n", 0, start) + text)
+            full = np.flatnonzero(lines.counts)
     counts = _counts(path, lines.line(int(full[0])) if len(full) else b"")
     vertex_count, face_count = counts
     full = full[1:]

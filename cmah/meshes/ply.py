@@ -29,8 +29,12 @@ TEXTURE_PAIRS = (
     ("texture_u", "texture_v"),
     ("texture_s", "texture_t"),
     ("tex_u", "tex_v"),
+    ("texcoord_u", "texcoord_v"),
+    ("tu", "tv"),
+    ("tx", "ty"),
 )
 CORNER_LISTS = ("vertex_indices", "vertex_index", "vertex_indexes", "vertices", "indices")
+CORNER_UV = ("texcoord", "texcoords", "texture_coordinates")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".tga")
 
 
@@ -91,13 +95,10 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     uv = _vertex_uv(vertex)
     if faces.uv is None and uv is not None:
         faces.uv = uv[faces.corners]
-    textured = np.full(len(owners), -1)
-    if pictures and faces.uv is not None:
-        textured = np.clip(faces.textures[owners], -1, len(pictures))
-        textured[np.isnan(faces.uv[triangles]).any(axis=(1, 2))] = -1
-        textured[np.array([picture is None for picture in [*pictures, None]])[textured]] = -1
-    elif any(picture is not None for picture in pictures):
-        remark("texture without its coordinates")
+    textured = _textured(faces, triangles, owners, pictures, remark)
+    edges = content.elements.get("edge")
+    if edges is not None and edges.count:
+        remark(f"lines not shown ({edges.count})")
     normals, rgba = _columns(vertex, ("nx", "ny", "nz")), _rgba(vertex)
     if rgba is not None and (textured >= 0).any():
         remark("colours of vertices under a texture not shown")
@@ -109,6 +110,8 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
             if faces.rgba is not None and (rgba is None or (rgba == 1).all()):
                 # those of vertices are finer, unless they are white all over and so say nothing
                 part.vertex_rgba, part.face_rgba = None, faces.rgba[owners[chosen]]
+            elif faces.rgba is not None:
+                remark("colours of faces under those of vertices not shown")
         else:
             part = Part(points[corners].reshape(-1, 3), np.arange(corners.size).reshape(-1, 3))
             part.normals = None if normals is None else normals[corners].reshape(-1, 3)
@@ -118,11 +121,32 @@ def read_ply(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
     return parts
 
 
-def ply_points(path: str | Path) -> np.ndarray:
+def _textured(
+    faces: _Faces,
+    triangles: np.ndarray,
+    owners: np.ndarray,
+    pictures: list[Image.Image | None],
+    remark: Callable[[str], None],
+) -> np.ndarray:
+    """The number of the texture of each triangle, int64 [t], -1 for none."""
+    if not pictures or faces.uv is None:
+        if any(picture is not None for picture in pictures):
+            remark("texture without its coordinates")
+        return np.full(len(owners), -1)
+    missing = int((faces.textures >= len(pictures)).sum())
+    if missing:
+        remark(f"texture not found (by its number, {missing} faces)")
+    textured = np.clip(faces.textures[owners], -1, len(pictures))
+    textured[np.isnan(faces.uv[triangles]).any(axis=(1, 2))] = -1
+    textured[np.array([picture is None for picture in [*pictures, None]])[textured]] = -1
+    return textured
+
+
+def ply_points(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Read the vertices of a PLY file as a point cloud, whether it has faces or not.
 
     Returns:
-        float32 [n, 6], xyz as in the file and rgb in 0..1, if its vertices have colours, else float32 [n, 3].
+        float64 [n, 3], xyz as in the file, and float32 [n, 3], rgb in 0..1, or None if its vertices have no colours.
 
     Raises:
         CmahError: if it cannot be read, or has no points.
@@ -131,8 +155,8 @@ def ply_points(path: str | Path) -> np.ndarray:
         >>> header = "ply\\nformat ascii 1.0\\nelement vertex 1\\n" + "".join(f"property float {c}\\n" for c in "xyz")
         >>> header += "".join(f"property uchar {c}\\n" for c in ("red", "green", "blue")) + "end_header\\n"
         >>> _ = Path("cloud.ply").write_text(header + "1 2 3 255 0 51\\n")
-        >>> ply_points("cloud.ply").round(3).tolist()
-        [[1.0, 2.0, 3.0, 1.0, 0.0, 0.20000000298023224]]
+        >>> [array.tolist() for array in ply_points("cloud.ply")]
+        [[[1.0, 2.0, 3.0]], [[1.0, 0.0, 0.20000000298023224]]]
     """
     path = Path(path)
     try:
@@ -141,12 +165,12 @@ def ply_points(path: str | Path) -> np.ndarray:
         raise CmahError(f"{path}: {error.strerror or error}") from None
     vertex = read_elements(path, data).elements.get("vertex")
     points = _columns(vertex, ("x", "y", "z"))
-    if vertex is None or points is None or len(points) == 0:
+    if vertex is not None and vertex.count == 0:
+        raise CmahError(f"{path}: no points (its element vertex is empty)")
+    if vertex is None or points is None:
         raise CmahError(f"{path}: no points (expected an element vertex with the properties x, y and z)")
     rgba = _rgba(vertex)
-    if rgba is None:
-        return points.astype(np.float32)
-    return np.concatenate([points.astype(np.float32), rgba[:, :3]], axis=1)
+    return points, None if rgba is None else rgba[:, :3]
 
 
 def _columns(element: Element | None, names: tuple[str, ...]) -> np.ndarray | None:
@@ -196,6 +220,8 @@ def _faces(path: Path, content: PlyContent, remark: Callable[[str], None]) -> _F
             return None
         return _Faces(np.full(len(strips), 3), strips.ravel(), None, np.zeros(len(strips), np.int64), None)
     name = next((name for name in CORNER_LISTS if name in face.lists), None)
+    if name is None and len(face.lists) == 1 and not set(CORNER_UV) & face.lists.keys():
+        name = next(iter(face.lists))
     if name is None:
         raise CmahError(f"{path}: faces without vertices (expected a list vertex_indices or vertex_index)")
     sizes, values = face.lists[name]
@@ -211,9 +237,10 @@ def _faces(path: Path, content: PlyContent, remark: Callable[[str], None]) -> _F
         np.zeros(face.count, np.int64) if number is None else np.nan_to_num(number, nan=-1).astype(np.int64)
     )
     uv = None
-    if "texcoord" in face.lists:
+    given_uv = next((face.lists[name] for name in CORNER_UV if name in face.lists), None)
+    if given_uv is not None:
         uv = np.full((len(corners), 2), np.nan, np.float32)
-        lengths, pairs = face.lists["texcoord"]
+        lengths, pairs = given_uv
         given = lengths == 2 * sizes  # faces without texture coordinates have an empty list
         ends, firsts = np.cumsum(sizes) - sizes, np.cumsum(lengths) - lengths
         places = runs(ends[given], sizes[given])
@@ -270,7 +297,7 @@ def _pictures(content: PlyContent, files: Any, remark: Callable[[str], None]) ->
     names = []
     for comment in content.comments:
         key, _, name = comment.partition(" ")
-        name = name.strip()
+        key, name = key.rstrip(":"), name.strip()
         if key.lower() == "texturefile" or (key.lower() == "texture" and name.lower().endswith(PICTURES)):
             names.append(name)
     opened: dict[str, Image.Image | None] = {}

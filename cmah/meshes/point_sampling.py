@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from cmah.errors import CmahError
+from cmah.meshes.cloud_files import drawn_points, load_cloud
 from cmah.meshes.mesh import Mesh, surface_colours
 from cmah.meshes.mesh_arrays import array_of_mesh, write_array
-from cmah.meshes.mesh_loading import load_mesh, z_up_to_y_up
+from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.part import NoFaces
-from cmah.meshes.ply import ply_points
 
 # opacity below which a point lies in a hole; glass is never less opaque than 0.35 (mesh_files.LEAST_OPACITY)
 HOLE = 0.3
@@ -109,7 +108,8 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
             optional: `seed` as in `sample_points`, by default 0, and `root` as in `load_mesh`.
 
     Returns:
-        Nothing: an empty dictionary. Of a PLY file without faces, all points that it has are written.
+        `remarks` on what of the mesh was lost, if anything was. Of a PLY file without faces as many of its points are
+        drawn by the seed; without a `seed`, all of them are written.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -120,19 +120,31 @@ def write_points(task: dict[str, Any]) -> dict[str, Any]:
         >>> np.load("mug.npy").shape
         (50, 6)
     """
-    try:
-        mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
-        points = sample_points(mesh, task["points"], task.get("seed", 0))
-    except NoFaces:
-        points = _cloud(task["path"], task["up"])
+    mesh = mesh_or_cloud(task)
+    if isinstance(mesh, Mesh):
+        points, told = sample_points(mesh, task["points"], task.get("seed", 0)), mesh.told
+    else:
+        points, told = drawn_points(mesh, task["points"], task["seed"]) if "seed" in task else mesh, {}
     write_array(task["out"], points)
-    return {}
+    return told
 
 
-def _cloud(path: str, up_axis: str) -> np.ndarray:
-    """All points of a file without faces, y up."""
-    points = ply_points(path)
-    if not np.isfinite(points).all():
-        row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
-        raise CmahError(f"{path}: point {row} has a value that is not finite")
-    return z_up_to_y_up(points) if up_axis == "z" else points
+def mesh_or_cloud(task: dict[str, Any]) -> Mesh | np.ndarray:
+    """The mesh of a task, or all points of a PLY file without faces, as `load_cloud` reads them.
+
+    Args:
+        task: `path` and `up`; optional: `root` as in `load_mesh`.
+
+    Raises:
+        CmahError: if it is refused.
+
+    Examples:
+        >>> type(mesh_or_cloud({"path": "demo/meshes/mug/mug_000.obj", "up": "y"})).__name__
+        'Mesh'
+    """
+    try:
+        return load_mesh(task["path"], task["up"], root=task.get("root"))
+    except NoFaces:
+        pass
+    # after the handler, which holds on to all that was read
+    return load_cloud(task["path"], task["up"])

@@ -25,6 +25,8 @@ LAMP_DIRECTION = np.array([-0.5, 0.7, 0.5], np.float32) / np.float32(
 # black surfaces reflect this much, or a black object would be a flat silhouette
 LEAST_REFLECTION = 0.05
 MAX_LAYERS = 12
+# degrees of azimuth and elevation by which a camera is turned that sees nothing
+TURNS = ((5.0, 0.0), (0.0, 5.0), (20.0, 10.0))
 RAYS_AT_ONCE = 1 << 17
 
 
@@ -114,6 +116,38 @@ def render(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np
     for view, camera in enumerate(cameras):
         images[view], masks[view] = _render_view(scene, mesh, camera.axes().astype(np.float32), size)
     return images, masks
+
+
+def render_seen(mesh: Mesh, cameras: list[Camera], size: int) -> tuple[np.ndarray, np.ndarray, list[Camera]]:
+    r"""Render views as `render` does; a camera that looks along a flat shape, and so sees nothing, is turned a little.
+
+    Returns:
+        Images uint8 [views, size, size, 3], masks uint8 [views, size, size], and the cameras as they were turned. A
+        view is empty only if the shape is too thin to be seen from there at all.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from cmah.meshes.mesh_loading import load_mesh
+        >>> _ = Path("sheet.off").write_text("OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n")
+        >>> _, masks, cameras = render_seen(load_mesh("sheet.off"), ring_of_cameras(4), 64)
+        >>> [camera.azimuth for camera in cameras], bool(masks.any(axis=(1, 2)).all())
+        ([0.0, 95.0, 180.0, 275.0], True)
+    """
+    images, masks = render(mesh, cameras, size)
+    cameras = list(cameras)
+    for azimuth, elevation in TURNS:
+        empty = np.flatnonzero(~masks.any(axis=(1, 2))).tolist()
+        if not empty:
+            break
+        turned = [
+            Camera((cameras[view].azimuth + azimuth) % 360, min(cameras[view].elevation + elevation, 89.0))
+            for view in empty
+        ]
+        again, covered = render(mesh, turned, size)
+        for view, camera, image, mask in zip(empty, turned, again, covered, strict=True):
+            if mask.any():
+                images[view], masks[view], cameras[view] = image, mask, camera
+    return images, masks, cameras
 
 
 def _render_view(

@@ -74,6 +74,8 @@ def _facet_colours(header: bytes, attributes: np.ndarray) -> np.ndarray | None:
     place = header.find(b"COLOR=")
     marked = attributes >> 15 == 1
     if place >= 0 and place + 10 <= len(header):
+        if not attributes.any():  # which were left empty
+            marked[:] = True
         # Magics: the colour of all is in the header, and facets without the mark have one of their own, red lowest
         rgba[:] = np.frombuffer(header[place + 6 : place + 10], np.uint8) / np.float32(255)
         rgba[~marked, :3] = channels[~marked]
@@ -108,6 +110,12 @@ def _text_parts(path: Path, text: bytes, remark: Callable[[str], None]) -> list[
     sizes = np.diff(np.concatenate([[0], ends]))
     if sizes.sum() < len(corner):
         raise CmahError(f"{path}: the last facet is cut off (expected endloop and endfacet)")
+    if lines.text.count(b"facet") != 2 * lines.text.count(b"endfacet"):  # or a name has such a word
+        begun, ended = (len(lines.starting_with(word)) for word in (b"facet", b"endfacet"))
+        if begun > ended > 0:
+            raise CmahError(f"{path}: the last facet is cut off ({begun} begin, {ended} end)")
+    if b"endsolid" not in lines.text and len(lines.starting_with(b"solid")):
+        remark("the end of the solid is missing")
     points = values.reshape(-1, 3)
     faces, _ = triangulate(points, np.arange(len(points)), sizes[sizes > 0], remark)
     return [Part(points, faces)]

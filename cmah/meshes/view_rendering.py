@@ -8,7 +8,7 @@ import numpy as np
 from cmah.meshes import rendering
 from cmah.meshes.mesh_arrays import array_of_mesh, write_array
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.meshes.rendering import render, ring_of_cameras
+from cmah.meshes.rendering import render_seen, ring_of_cameras
 
 warm_up = rendering.warm_up  # a worker process calls it
 TASK = "cmah.meshes.view_rendering:write_views"
@@ -52,10 +52,10 @@ def write_views(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `path` of the mesh; `out`, the .npy file to write (uint8); `views`, how many; `size`, their side in
-            pixels; `up`, "y" or "z".
+            pixels; `up`, "y" or "z"; optional: `root` as in `load_mesh`.
 
     Returns:
-        Nothing: an empty dictionary.
+        `remarks` on what of the mesh was lost, if anything was.
 
     Raises:
         CmahError: if the mesh is refused.
@@ -65,6 +65,7 @@ def write_views(task: dict[str, Any]) -> dict[str, Any]:
         >>> write_views(task), np.load("views.npy").shape
         ({}, (2, 16, 16, 3))
     """
-    images, _ = render(load_mesh(task["path"], task["up"]), ring_of_cameras(task["views"]), task["size"])
+    mesh = load_mesh(task["path"], task["up"], root=task.get("root"))
+    images, *_ = render_seen(mesh, ring_of_cameras(task["views"]), task["size"])
     write_array(task["out"], images)
-    return {}
+    return mesh.told

@@ -10,6 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from cmah.data.dataset import Dataset
 from cmah.data.images import encoded, fit_square, load_image
+from cmah.data.pictures import drawing_of_points, some_points
+from cmah.data.table_rows import Shape
 from cmah.errors import CmahError
 from cmah.files import atomic_path, require_replaceable
 
@@ -54,8 +56,10 @@ def write_contact_sheet(
 ) -> int:
     """Write a PNG or JPG with evenly spaced views of each shape, a heading for each category.
 
+    Shapes without images are drawn as clouds of points, seen from as many sides.
+
     Args:
-        dataset: a dataset with images of shapes.
+        dataset: a dataset with images or points of shapes.
         path: the picture to write.
         views: largest number of views of a shape.
         tile: side of a view, pixels.
@@ -66,7 +70,7 @@ def write_contact_sheet(
         The number of shapes on the sheet.
 
     Raises:
-        CmahError: if no shape has an image, the file name is not that of a picture, or there is another file.
+        CmahError: if no shape has an image or points, the file name is not that of a picture, or there is another file.
 
     Examples:
         Rows of 5 shapes, each with two views of 32 pixels and a gap of 4:
@@ -80,15 +84,17 @@ def write_contact_sheet(
     check_sheet_name(path)
     refuse_to_replace(path)
     images_of = dataset.views()
-    shown = [(shape, images) for shape in dataset.shapes if (images := images_of[shape.shape_id])]
+    shown = [shape for shape in dataset.shapes if images_of[shape.shape_id] or shape.points]
     if not shown:
-        raise CmahError(f"{dataset.root}: no shape has an image")
+        raise CmahError(f"{dataset.root}: no shape has an image or points")
     keep = np.unique(np.linspace(0, len(shown) - 1, min(limit, len(shown))).astype(int))
     rows: dict[str, list[np.ndarray]] = {}
     for position in keep:
-        shape, images = shown[position]
+        shape = shown[position]
+        images = images_of[shape.shape_id]
         chosen = np.unique(np.linspace(0, len(images), min(views, len(images)), endpoint=False).astype(int))
         tiles = [fit_square(load_image(dataset.file(images[i].path)), tile) for i in chosen]
+        tiles = tiles or _drawings(dataset, shape, views, tile)
         rows.setdefault(shape.category, []).append(np.concatenate(tiles, axis=1))
     per_row = max(1, width // (views * tile + 4))
     heights = {name: LINE + tile * -(-len(strips) // per_row) for name, strips in rows.items()}
@@ -110,6 +116,12 @@ def write_contact_sheet(
         else:
             temporary.write_bytes(encoded(sheet, "JPEG", comment=MARK.encode()))
     return len(keep)
+
+
+def _drawings(dataset: Dataset, shape: Shape, count: int, side: int) -> list[np.ndarray]:
+    """The points of a shape, uint8 [side, side, 3], from sides all round."""
+    points = some_points(dataset.load_points(shape))
+    return [drawing_of_points(points, side, 35 + 360 * view / count) for view in range(count)]
 
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -11,15 +11,16 @@ from typing import Any
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.mesh_sources import printable, source_of
 from cmah.errors import CmahError
+from cmah.meshes.mesh_arrays import followed
 from cmah.preparing.announcements import count_shapes, lines_after, lines_before, lines_of_spoilt
 from cmah.preparing.folder_claims import UNKNOWN, Claim, check_ids, claim_folder, owner_of
 from cmah.preparing.mesh_remarks import remarks_of, write_remarks
 from cmah.preparing.prepare_log import LOG, PrepareLog
 from cmah.preparing.prepare_parameters import Parameters
-from cmah.preparing.prepared_tables import ASIDE, earlier_fractions, merged, read_tables, rows_of
+from cmah.preparing.prepared_tables import ASIDE, earlier_fractions, is_view, merged, read_tables, rows_of
 from cmah.preparing.shape_ids import Source, find_meshes, split_of, with_prefix
 from cmah.progress import progress
-from cmah.skipped_files import write_skipped
+from cmah.skipped_files import counts_of_reasons, general_reason, write_skipped
 from cmah.workers import run_isolated, writing
 
 TASK = "cmah.preparing.shape_task:prepare_shape"
@@ -213,7 +214,7 @@ class Preparation:
         tasks = [
             {
                 **shared,
-                "path": str(source.path.resolve()),
+                "path": str(followed(source.path)),
                 "shape_id": source.shape_id,
                 "up": self.log.up_of(place["folder"]),
                 "root": os.path.realpath(place["folder"]),
@@ -248,6 +249,7 @@ class Preparation:
         out, log, before = self.out, self.log, self.before
         fractions = fractions or earlier_fractions(before.extra)
         made: dict[str, tuple[Shape, list[Image]]] = {}
+        viewed = {image.shape_id for image in before.images if is_view(image)}
         spoilt, left = [], []  # changed so that they cannot be used; of these, shapes whose files are left
         for folder, source in self.given:
             name, entry = source.shape_id, log.entries[source.shape_id]
@@ -256,12 +258,14 @@ class Preparation:
                 made[name] = rows_of(source, folder, split, entry, before)
             elif name in before.shapes:
                 spoilt.append(name)
-                if (out / "points" / f"{name}.npy").is_file() and (out / "renders" / name).is_dir():
+                whole = name not in viewed or (out / "renders" / name).is_dir()
+                if (out / "points" / f"{name}.npy").is_file() and whole:
                     left.append(name)
         write_skipped(out, self._left_out())
         if self.given and not made and not left:
             raise CmahError(
-                f"{self.meshes}: none of the {len(self.given)} meshes can be used; see {out / 'skipped.csv'}"
+                f"{self.meshes}: none of the {len(self.given)} meshes can be used: {self._commonest_reason()}; see "
+                f"{out / 'skipped.csv'}"
             )
         self._say(lines_of_spoilt(spoilt, left, self.claim.path, out / "skipped.csv", prune=self.prune))
         for name in self.missing if self.prune else ():
@@ -280,10 +284,21 @@ class Preparation:
         there = {shape.shape_id for shape in dataset.shapes}
         skipped = {name for name, entry in log.entries.items() if "skipped" in entry}
         _remove_files(out, (log.removed | skipped) - there)
+        listed = {os.path.dirname(image.path) for image in dataset.images}
+        for name, (_, views) in made.items():  # views that a mesh has left whose place a cloud has taken
+            if not views and f"renders/{name}" not in listed:
+                shutil.rmtree(out / "renders" / name, ignore_errors=True)
         used = {log.entries[name].get("folder") for name in log.entries.keys() - skipped}
         for folder in [path for path in log.folders if path not in used and not os.path.isdir(path)]:
             log.add({"folder": folder, "removed": True})
         return dataset
+
+    def _commonest_reason(self) -> str:
+        """Why most of the given meshes were skipped, as it is said of the first of these; and how many they are."""
+        reasons = [self.log.entries[source.shape_id]["skipped"] for _, source in self.given]
+        ((commonest, count), *_) = counts_of_reasons(reasons)
+        first = next(reason for reason in reasons if general_reason(reason) == commonest)
+        return printable(first) + (f" ({count} of {len(reasons)})" if count < len(reasons) else "")
 
     def _left_out(self) -> list[tuple[str, str]]:
         """Path and reason of every mesh that was skipped; paths within the folder, or absolute if there are several."""
@@ -319,9 +334,13 @@ def _is_finished(out: Path, source: Source, entry: dict[str, Any] | None) -> boo
     if entry is None or entry["size"] != source.size or entry["modified"] != source.modified:
         return False
     if "skipped" in entry:
-        return not entry["lost"]
-    last = out / "renders" / source.shape_id / f"{len(entry['cameras']) - 1:02d}_mask.png"
-    return (out / "points" / f"{source.shape_id}.npy").is_file() and last.is_file()
+        # earlier versions of cmah refused point clouds
+        cloud = entry["skipped"].startswith("no faces") and source.path.suffix.lower() == ".ply"
+        return not (entry["lost"] or cloud)
+    if not (out / "points" / f"{source.shape_id}.npy").is_file():
+        return False
+    views = len(entry["cameras"])  # none of a point cloud
+    return not views or (out / "renders" / source.shape_id / f"{views - 1:02d}_mask.png").is_file()
 
 
 def _remove_files(out: Path, names: Iterable[str]) -> None:

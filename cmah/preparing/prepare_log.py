@@ -11,8 +11,8 @@
     {"shape_id": …, "size": …, "modified": …, "skipped": reason, "lost": whether a crash or a limit ended the worker, …}
     {"shape_id": …, "removed": true}
 
-The lines of meshes also have the `folder`, its absolute path, and the `path` of the file within it; those of earlier
-versions of cmah have neither, and no lines of folders.
+A point cloud has no cameras. The lines of meshes also have the `folder`, its absolute path, and the `path` of the file
+within it; those of earlier versions of cmah have neither, and no lines of folders.
 """
 
 import json
@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cmah.data.mesh_sources import PREPARE_LOG
 from cmah.errors import CmahError
 from cmah.files import atomic_path, locked
 from cmah.preparing.prepare_parameters import Parameters, as_options
@@ -31,7 +32,7 @@ from cmah.workers import writing
 
 # ids name the folders and files that are removed with a shape: a foreign log must lead nowhere else
 SHAPE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-LOG = "prepare.jsonl"
+LOG = PREPARE_LOG
 FORMAT, VERSION = "cmah-prepare-log", 1
 
 

@@ -57,7 +57,8 @@ def prepare(
 
     Args:
         meshes: folder <category>/**.{obj,off,ply,stl,glb,gltf}; folders train, val, test below (or above) the
-            category set the split. Or one mesh file.
+            category set the split. Or one mesh file. A .ply file without faces is a cloud of points: its shape has
+            points and no views.
         out: the dataset folder to write.
         views: number of cameras; camera v has azimuth 360 / views x v degrees. This and what follows is, where None,
             as `out` was prepared before, and for a new one as the command has it: 12 views of 224 pixels at an

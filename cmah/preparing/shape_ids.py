@@ -184,6 +184,20 @@ def shape_id_in(folders: Sequence[Mapping[str, str]], path: str | Path) -> str |
         >>> shape_id_in(folders, "/photos/seat.jpg") is None
         True
     """
+    home = mesh_home(folders, path)
+    return None if home is None else with_prefix(home[0]["prefix"], shape_id_of(home[1]))
+
+
+def mesh_home(folders: Sequence[Mapping[str, str]], path: str | Path) -> tuple[Mapping[str, str], str] | None:
+    """The folder of a dataset's meshes in which a mesh lies, and its path within it; arguments as in `shape_id_in`.
+
+    Returns:
+        None where `shape_id_in` gives none.
+
+    Examples:
+        >>> mesh_home([{"path": "/meshes", "prefix": ""}], "/meshes/chair/seat.obj")
+        ({'path': '/meshes', 'prefix': ''}, 'chair/seat.obj')
+    """
     file = str(real_path(path))
     folder, within = split_source(printable(file), folders)
     if folder is None:  # a folder of meshes may have become a link to where it has been moved
@@ -197,7 +211,7 @@ def shape_id_in(folders: Sequence[Mapping[str, str]], path: str | Path) -> str |
         or any(part.startswith(".") or part == "__MACOSX" for part in parts)
     ):
         return None
-    return with_prefix(folder["prefix"], shape_id_of(relative))
+    return folder, relative
 
 
 def stable_hash(text: str) -> int:

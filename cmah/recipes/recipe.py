@@ -66,8 +66,10 @@ class Recipe(ABC):
 
     @classmethod
     def samples_of(cls, config: Config, data: Dataset) -> tuple[int, str]:
-        """How many samples an epoch goes over, before shapes are held out, and what they are: here shapes."""
-        return len(data.select(config.data.split).shapes), "shapes"
+        """How many samples an epoch goes over, before shapes are held out: here shapes, and only those with images."""
+        part = data.select(config.data.split)
+        pictured = {image.shape_id for image in part.images if image.kind in config.data.kinds}
+        return sum(shape.shape_id in pictured for shape in part.shapes), "shapes"
 
     @classmethod
     def follows_epochs(cls, config: Config) -> str:

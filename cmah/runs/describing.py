@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cmah.codes import BinaryCodes, read_codes
+from cmah.data.mesh_sources import why_unfinished
 from cmah.errors import CmahError, DatasetError, RunError
-from cmah.preparing.prepare_log import LOG
 from cmah.reading import parse_json, read_json, require_file
 from cmah.runs.metrics_log import read_metrics
 from cmah.search import HammingIndex
@@ -53,10 +53,8 @@ def describe(path: str | Path, *, verify: bool = False, check: bool = False) -> 
     if path.is_dir():
         files = [path / name for name in CODE_FILES if (path / name).exists()]
         if not (path / "config.json").exists():
-            if (path / LOG).is_file():
-                raise CmahError(
-                    f"{path}: prepare was stopped here; the same cmah prepare goes on and makes the dataset"
-                )
+            if unfinished := why_unfinished(path):
+                raise CmahError(unfinished)
             if not files:
                 raise CmahError(
                     f"{path}: neither a dataset (dataset.json), a run (config.json) nor a folder of code files "
@@ -98,6 +96,9 @@ def _dataset(path: Path, check: bool) -> dict[str, Any]:
         "up axis": dataset.up_axis,
         "checksum": dataset.checksum(),
     }
+    views = dataset.views()
+    if alone := sum(not views[shape.shape_id] for shape in dataset.shapes):
+        description["shapes without images"] = alone
     faults = dataset.check_files() if check else dataset.absent_files()
     return description | ({"faults": faults} if check or faults else {})
 

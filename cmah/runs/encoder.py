@@ -28,7 +28,7 @@ from cmah.runs.given_inputs import Pictures, cloud_batches, picture_batches
 from cmah.runs.item_details import prepared_of
 from cmah.runs.query_files import Files, QueryFile, query_files
 from cmah.runs.run_folder import RunFolder
-from cmah.skipped_files import Skipped
+from cmah.skipped_files import Skipped, SkippedFiles
 
 
 class Encoder(DatasetEncoder):
@@ -178,7 +178,7 @@ class Encoder(DatasetEncoder):
 
     def encode_files(
         self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
-    ) -> tuple[BinaryCodes, Skipped]:
+    ) -> tuple[BinaryCodes, SkippedFiles]:
         """Codes of files by their kind: pictures, meshes, or `.npy` point clouds.
 
         A picture is treated as those of the training were, as far as its file goes: its opacity is its mask, and since
@@ -188,6 +188,9 @@ class Encoder(DatasetEncoder):
         within a folder from which the run's dataset was prepared, or within the folder that is given here. Where the
         run sees points, meshes of the folders from which its dataset was prepared get the codes that exporting that
         dataset gives, if `up` is as it was there.
+
+        Other files that a mesh names, such as textures, are read if they lie in such a folder of meshes, else in the
+        folder that is given here, or of a file that is itself given in its own.
 
         Args:
             paths: a path of a file or of a folder, or any number of them. A folder stands for all pictures and meshes
@@ -199,14 +202,18 @@ class Encoder(DatasetEncoder):
 
         Returns:
             (codes with `kinds` "photo" or "shape", and (path, reason) of the files that could not be read), in order.
+            The list of the latter has an attribute `remarks`: (path, what was lost) of meshes that have codes all the
+            same, such as "texture not found (wood.png)".
 
         Raises:
             CmahError: if something given is no path, two meshes have one id, or `up` is no axis.
 
         Examples:
-            >>> codes, _ = Encoder.load("demo/run").encode_files("demo/meshes/chair")
+            >>> codes, skipped = Encoder.load("demo/run").encode_files("demo/meshes/chair")
             >>> codes.ids.tolist()[:2]
             ['...chair_000.obj', '...chair_001.glb']
+            >>> skipped, skipped.remarks
+            ([], [])
         """
         files, refused, _ = query_files(paths, self.mesh_folders)
         names = [file.shape_id for file in files]
@@ -218,7 +225,7 @@ class Encoder(DatasetEncoder):
 
     def codes_and_embeddings(
         self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
-    ) -> tuple[BinaryCodes, Embeddings, Skipped]:
+    ) -> tuple[BinaryCodes, Embeddings, SkippedFiles]:
         """Codes of files as `encode_files` gives, and embeddings of the same outputs.
 
         Examples:
@@ -247,7 +254,7 @@ class Encoder(DatasetEncoder):
         refused: Skipped | None = None,
         embeddings: bool = False,
         keep: Shards | None = None,
-    ) -> tuple[BinaryCodes, Embeddings | None, Skipped]:
+    ) -> tuple[BinaryCodes, Embeddings | None, SkippedFiles]:
         """Codes of files with the ids that are given, and embeddings of the same outputs where they are asked for.
 
         Args:
@@ -279,7 +286,10 @@ class Encoder(DatasetEncoder):
             "space": self.space,
         }
         codes = BinaryCodes.from_packed(encoded.packed, lengths[-1], lengths, **columns)
-        skipped = [*(refused or []), *((files[i].name, reason) for i, reason in encoded.skipped)]
+        skipped = SkippedFiles(
+            [*(refused or []), *((files[i].name, reason) for i, reason in encoded.skipped)],
+            [(files[i].name, remark) for i, remark in encoded.remarks],
+        )
         if encoded.vectors is None:
             return codes, None, skipped
         return codes, Embeddings(embeddings=encoded.vectors, **columns), skipped

@@ -11,13 +11,13 @@ from torch import Tensor
 from cmah.data.encoding_batches import ImageBatches, with_left_out
 from cmah.data.file_kinds import FileKind, kind_or_fault
 from cmah.data.framing import WHOLE, Framing, PictureFile
-from cmah.data.mesh_sources import mesh_folders, printable, real_path, split_source
+from cmah.data.mesh_sources import mesh_folders
 from cmah.data.point_clouds import load_points_file, model_input
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
 from cmah.meshes.mesh_arrays import inputs_of_meshes
 from cmah.models.encoder_model import EncoderModel
-from cmah.preparing.shape_ids import shape_id_in, stable_hash
+from cmah.preparing.shape_ids import mesh_home, shape_id_of, stable_hash, with_prefix
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save
@@ -35,6 +35,7 @@ class FileBatches:
 
     Attributes:
         skipped: (position, reason) of each file that could not be read so far.
+        remarks: (position, what was lost) of the meshes that were read so far, a row for each thing.
 
     Examples:
         >>> from cmah.runs.run_folder import RunFolder
@@ -57,6 +58,7 @@ class FileBatches:
         workers: int | None = None,
         prepared: Mapping[str, Any] | None = None,
         kinds: Sequence[FileKind | CmahError] | None = None,
+        roots: Sequence[Path | None] = (),
     ) -> None:
         """Prepare; no file is decoded yet.
 
@@ -70,16 +72,21 @@ class FileBatches:
             prepared: `prepared` of the dataset.json of the run's dataset. On meshes that lie in its folders the points
                 are sampled that `prepare` has sampled, so that their codes are those of the dataset.
             kinds: what each file is, or why that cannot be told; None looks at the files.
+            roots: of each file the folder outside which nothing is read that a mesh names, such as textures; None, or
+                no list: the one in which it lies. Of meshes in folders of `prepared` it is that folder.
         """
         self.prepared = prepared or {}
         self.files, self.model, self.framing, self.up = files, model, framing, up
         few = 0 if len(files) < FEW else min(available_cores(), MOST_WORKERS)
         self.workers = few if workers is None else workers
+        self.roots = roots
         self.skipped: list[tuple[int, str]] = []
+        self.remarks: list[tuple[int, str]] = []
         self._kinds = [kind_or_fault(path) for path in files] if kinds is None else kinds
 
     def __iter__(self) -> Iterator[tuple[Modality, Any, list[int]]]:
         self.skipped.clear()
+        self.remarks.clear()
         yield from self._pictures()
         positions: list[int] = []
         shapes: list[dict[str, Tensor]] = []
@@ -118,34 +125,37 @@ class FileBatches:
         if not meshes:
             return
         model = self.model
-        sampling = [self._sampling(self.files[i]) for i in meshes] if model.points else []
+        settings = [self._settings(i) for i in meshes]
         results = inputs_of_meshes(
             [self.files[i] for i in meshes],
             points=SAMPLED * model.points,
             views=model.views,
             size=model.image_size,
             up_axis=self.up,
-            sampling=sampling,
+            settings=settings,
             jobs=max(1, self.workers),
         )
-        for place, arrays in results:
+        for place, arrays, remarks in results:
+            self.remarks += [(meshes[place], remark) for remark in remarks]
             if isinstance(arrays, CmahError):
                 self.skipped.append((meshes[place], str(arrays)))
             else:
-                if "points" in arrays and sampling[place]:  # as the dataset's file holds them
+                if "points" in arrays and "seed" in settings[place]:  # as the dataset's file holds them
                     arrays["points"] = arrays["points"].astype(np.float16).astype(np.float32)
                 yield meshes[place], self._mesh(arrays)
 
-    def _sampling(self, path: Path) -> dict[str, Any]:
-        """How `shape_task.prepare_shape` samples the points of a mesh; nothing for one that was not prepared."""
-        folders = mesh_folders(self.prepared)
+    def _settings(self, position: int) -> dict[str, Any]:
+        """How prepare has read a mesh and sampled its points; of one that was not prepared the root alone."""
+        home = mesh_home(mesh_folders(self.prepared), self.files[position])
+        if home is None:
+            root = self.roots[position] if self.roots else None
+            return {} if root is None else {"root": str(root)}
+        folder, within = home
         points, seed = self.prepared.get("points"), self.prepared.get("seed")
-        shape_id = shape_id_in(folders, path)
-        if shape_id is None or not all(type(value) is int and value >= 0 for value in (points, seed)):
-            return {}
-        folder, _ = split_source(printable(str(real_path(path))), folders)
-        assert folder is not None
-        return {"points": points, "seed": [seed, stable_hash(shape_id), 0], "root": folder["path"]}
+        if not self.model.points or not all(type(value) is int and value >= 0 for value in (points, seed)):
+            return {"root": folder["path"]}
+        shape_id = with_prefix(folder["prefix"], shape_id_of(within))
+        return {"root": folder["path"], "points": points, "seed": [seed, stable_hash(shape_id), 0]}
 
     def _cloud(self, path: Path) -> dict[str, Tensor]:
         if self.model.views:

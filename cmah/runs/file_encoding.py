@@ -11,6 +11,7 @@ from cmah.errors import CmahError
 from cmah.features.shards import Piece, Shards, each_shard
 from cmah.progress import progress
 from cmah.runs.file_batches import FileBatches, Modality
+from cmah.runs.kept_remarks import KeptRemarks
 from cmah.runs.model_codes import ModelCodes
 from cmah.runs.query_files import QueryFile
 
@@ -25,9 +26,10 @@ class EncodedFiles:
         packed: codes, uint8 [n, bytes].
         vectors: embeddings, float32 [n, d]; None where they were not asked for.
         skipped: (position, reason) of each file that has no row, ascending.
+        remarks: (position, what was lost) of meshes that have one, ascending, a row for each thing.
 
     Examples:
-        >>> EncodedFiles([1], ["photo"], np.zeros((1, 8), np.uint8), None, [(0, "a.jpg: no such file")]).kept
+        >>> EncodedFiles([1], ["photo"], np.zeros((1, 8), np.uint8), None, [(0, "a.jpg: no such file")], []).kept
         [1]
     """
 
@@ -36,6 +38,7 @@ class EncodedFiles:
     packed: np.ndarray
     vectors: np.ndarray | None
     skipped: list[tuple[int, str]]
+    remarks: list[tuple[int, str]]
 
 
 def encoded_files(
@@ -77,16 +80,24 @@ def encoded_files(
     # in the order in which they are read: pictures, point clouds, meshes
     order = sorted(range(len(files)), key=lambda i: (files[i].kind != "picture", files[i].kind == "mesh"))
     paths, read_as = [files[i].path for i in order], [files[i].kind for i in order]
+    roots = [files[i].root for i in order]
     pictures = read_as.count("picture")
     packed = np.zeros((len(files), (model.code_lengths[-1] + 7) // 8), np.uint8)
     width = model.embeddings(np.zeros((0, model.width), np.float32)).shape[1] if embeddings else 0
     vectors = np.zeros((len(files), width), np.float32)
     skipped: list[tuple[int, str]] = []
+    remarks = KeptRemarks(None if keep is None else keep.folder)
 
     def compute(begin: int, end: int) -> Iterator[Piece]:
         kinds = read_as[begin:end]
-        batches = FileBatches(paths[begin:end], model, framing, up, workers, prepared, kinds)
-        return _in_order(encoder, batches, begin, end)
+        batches = FileBatches(
+            paths[begin:end], model, framing, up, workers, prepared, kinds, roots[begin:end]
+        )
+        told = 0
+        for piece in _in_order(encoder, batches, begin, end):
+            remarks.add([(begin + position, remark) for position, remark in batches.remarks[told:]])
+            told = len(batches.remarks)
+            yield piece
 
     bar = progress(range(len(files)), label, unit=" files") if label else None
     for first, count, rows, left_out in each_shard(keep, "file", len(files), model.width, compute, bar):
@@ -102,7 +113,11 @@ def encoded_files(
     lost = {position for position, _ in skipped}
     kept = [i for i in range(len(files)) if i not in lost]
     kinds = ["photo" if files[i].kind == "picture" else "shape" for i in kept]
-    return EncodedFiles(kept, kinds, packed[kept], vectors[kept] if embeddings else None, sorted(skipped))
+    of_file = {order[position]: remarks.of(position) for position in range(pictures, len(files))}
+    told = [(i, remark) for i in kept for remark in of_file.get(i, ())]
+    return EncodedFiles(
+        kept, kinds, packed[kept], vectors[kept] if embeddings else None, sorted(skipped), told
+    )
 
 
 def _in_order(encoder: ModelCodes, batches: FileBatches, begin: int, end: int) -> Iterator[Piece]:

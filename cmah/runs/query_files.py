@@ -25,6 +25,8 @@ class QueryFile:
         name: what it is called in results: `readable_name` of the path as given.
         shape_id: of a mesh, the id that `prepare` gives it where that is known, else its name.
         kind: what it is, or why that cannot be told.
+        root: the folder that was given and in which it was found, outside which nothing is read that a mesh names; None
+            for a file that was itself given: the folder in which it lies.
 
     Examples:
         >>> QueryFile(Path("toys/chair/a.obj"), "toys/chair/a.obj", "chair.a.obj", "mesh").shape_id
@@ -35,6 +37,7 @@ class QueryFile:
     name: str
     shape_id: str
     kind: FileKind | CmahError
+    root: Path | None = None
 
 
 def query_files(
@@ -75,7 +78,7 @@ def query_files(
             if path.is_dir():
                 inside, lost = _inside(path)
                 lines.append(f"{readable_name(path)}: {_counted(inside)}{lost}")
-                taken += [_query_file(path / relative, prepared, relative) for relative in inside]
+                taken += [_query_file(path, prepared, relative) for relative in inside]
             else:
                 taken.append(_query_file(path, prepared))
         except CmahError as error:
@@ -96,13 +99,15 @@ def _each(files: Files) -> Iterable[str | Path]:
         yield path if isinstance(path, str) else Path(path)
 
 
-def _query_file(path: Path, prepared: Sequence[Mapping[str, str]], relative: str | None = None) -> QueryFile:
+def _query_file(given: Path, prepared: Sequence[Mapping[str, str]], relative: str = "") -> QueryFile:
+    """A file that was given, or one within a folder that was."""
+    path, root = (given / relative, given) if relative else (given, None)
     name = readable_name(path)
     kind = kind_or_fault(path)
     if kind != "mesh":
-        return QueryFile(path, name, name, kind)
+        return QueryFile(path, name, name, kind, root)
     shape_id = shape_id_in(prepared, path) or (shape_id_of(relative) if relative else name)
-    return QueryFile(path, name, shape_id, kind)
+    return QueryFile(path, name, shape_id, kind, root)
 
 
 def _inside(folder: Path) -> tuple[list[str], str]:

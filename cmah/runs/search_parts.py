@@ -53,7 +53,8 @@ class SearchParts:
 
         Args:
             key: changes with whatever else the encoded values depend on; JSON can hold it.
-            files: in their order; their paths, sizes and times count.
+            files: those that are encoded, in their order, and others that these may name; their paths, sizes and times
+                count.
         """
         states = [state_of(os.path.abspath(path), path) for path in files]
         root = cache_folder() / FOLDER

@@ -16,7 +16,7 @@ from cmah.search.hit_records import QueryRecord
 from cmah.search.item_vectors import vectors_of_queries
 from cmah.search.reranking import Reranking
 from cmah.search.together import By
-from cmah.skipped_files import Skipped
+from cmah.skipped_files import SkippedFiles
 
 if TYPE_CHECKING:
     from cmah.runs.search_parts import SearchParts
@@ -43,7 +43,7 @@ def search_files(
     report: Callable[[str], None] | None = None,
     write: Callable[[QueryRecord], None] | None = None,
     parts: "SearchParts | None" = None,
-) -> tuple[list[QueryRecord], Skipped]:
+) -> tuple[list[QueryRecord], SkippedFiles]:
     """Encode photos, meshes and point clouds with a run and search an index for them.
 
     Args:
@@ -68,15 +68,15 @@ def search_files(
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
             those of the queries, and for "attention" the weight, are the run's.
         workers: processes that read the files, see `Encoder.encode_files`.
-        report: called with a line for each file that is skipped, each folder, and other remarks.
+        report: called with a line for each file that is skipped, each folder, what meshes lost, and other remarks.
         write: called with the record of each query, one after the other; none is kept then, which bounds the memory,
             and the list that is returned is empty.
         parts: where what is encoded of many files is kept until the search has succeeded, so that the same search,
             called again after it was stopped, goes on; None keeps nothing.
 
     Returns:
-        The hits of each file that could be read, and (path, reason) of the others. The queries are named by their paths
-        (see `cmah.file_names.readable_name`).
+        The hits of each file that could be read, and (path, reason) of the others, with what was lost of meshes as
+        their `remarks`. The queries are named by their paths (see `cmah.file_names.readable_name`).
 
     Raises:
         CmahError: if no file could be read, an input cannot be used, or there are more hits than there is memory for.
@@ -119,10 +119,12 @@ def search_files(
     if reranking is not None and reranking.by == "attention" and reranking.weight is None:
         search.reranking = replace(reranking, weight=encoder.attention_weight())
     paths, names = [file.path for file in queries_of], [file.name for file in queries_of]
+    from cmah.preparing.mesh_remarks import lines_of_remarks
+    from cmah.runs.beside_meshes import beside_meshes
     from cmah.runs.file_batches import FEW
 
     keeping = (
-        parts.of([*encoder.key, up, dict(encoder.prepared)], paths)
+        parts.of([*encoder.key, up, dict(encoder.prepared)], [*paths, *beside_meshes(queries_of)])
         if parts is not None and len(paths) >= FEW
         else nullcontext()
     )
@@ -144,6 +146,10 @@ def search_files(
             raise CmahError(f"none of the {given} files could be read")
         if skipped:
             remark(f"{len(skipped):,} of {given:,} files were skipped")
+        left_out = {name for name, _ in skipped}
+        meshes = [file for file in queries_of if file.kind == "mesh" and file.name not in left_out]
+        for line in lines_of_remarks(skipped.remarks, len(meshes), "--json lists each"):
+            remark(readable_text(line))
         return search.go(queries, embeddings, k, threads, up, write), skipped
 
 

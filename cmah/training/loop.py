@@ -21,6 +21,7 @@ from cmah.recipes.resolving import build_recipe
 from cmah.runs.metrics_log import read_metrics
 from cmah.runs.run_folder import RunFolder
 from cmah.runs.tensor_files import checksum, load_own_state, load_tensors, own_state, save_tensors
+from cmah.skipped_files import Skipped
 from cmah.training.fitting import fit_codes
 from cmah.training.optimisation import (
     learning_rate,
@@ -33,6 +34,7 @@ from cmah.training.plotting import plot_curves
 from cmah.training.training_part import training_part
 from cmah.training.validation import Validator, hold_out
 
+MOST_LINES = 5  # of the same reason
 FEW = 30  # held-out shapes, below which their mAP says little
 
 
@@ -52,6 +54,29 @@ class Progress:
     since_best: int = 0  # validations
     sums: dict[str, float] = field(default_factory=dict)  # of losses over the current epoch's batches
     seconds: float = 0.0  # of training so far, over all its processes
+
+
+def lines_of_left_out(skipped: Skipped) -> list[str]:
+    """What is said of shapes and images that are left out: a line each, or one for many of the same reason.
+
+    Examples:
+        >>> lines_of_left_out([("seat", "no image of kind render")])
+        ['left out seat: no image of kind render']
+        >>> lines_of_left_out([(f"scan{i}", "no image of kind render") for i in range(200)])
+        ['left out 200 (first: scan0): no image of kind render']
+    """
+    names_of: dict[str, list[str]] = {}
+    for name, reason in dict.fromkeys(skipped):
+        names_of.setdefault(reason, []).append(name)
+    return [
+        line
+        for reason, names in names_of.items()
+        for line in (
+            [f"left out {len(names)} (first: {names[0]}): {reason}"]
+            if len(names) > MOST_LINES
+            else [f"left out {name}: {reason}" for name in names]
+        )
+    ]
 
 
 class TrainingLoop:
@@ -99,8 +124,8 @@ class TrainingLoop:
         if len(self.pairs) < 2:
             raise RunError(f"{data.root}: split {config.data.split!r} has fewer than two shapes with images")
         self.batches = len(self.loader)
-        for name, reason in dict.fromkeys(self.pairs.skipped):
-            report(f"left out {name}: {reason}")
+        for line in lines_of_left_out(self.pairs.skipped):
+            report(line)
         self.validator: Validator | None = None
         if held_out:
             by = self.recipe.chosen_by

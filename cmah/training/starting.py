@@ -128,7 +128,7 @@ def enough_steps(config: Config, data: Dataset, report: Callable[[str], None]) -
     training = config.training
     samples, unit = load_recipe(config.recipe).samples_of(config, data)
     batches = training.batches(samples)
-    if not training.epochs or training.epochs * batches >= LEAST_STEPS:
+    if not training.epochs or not samples or training.epochs * batches >= LEAST_STEPS:
         return config
     epochs = -(-LEAST_STEPS // batches)
     report(

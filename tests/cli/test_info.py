@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmah.codes import BinaryCodes
+from cmah.data.dataset import Dataset
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -41,6 +42,17 @@ def test_faults_are_listed_by_file_and_row(call, damaged):
     assert lines[2] == f"Error: {damaged}: 2 of its files or rows are at fault"
     status, out, _ = call("info", damaged, "--check", "--json")
     assert (status, json.loads(out)["faults"]) == (2, lines[:2])
+
+
+def test_shapes_without_images_are_counted(call, toy, tmp_path):
+    data = Dataset.read(toy)
+    data.images, data.file_root = data.images[:4], str(toy.resolve())
+    (tmp_path / "clouds").mkdir()
+    data.write(tmp_path / "clouds")
+    _, out, _ = call("info", tmp_path / "clouds", "--json")
+    assert json.loads(out)["shapes without images"] == len(data.shapes) - 2
+    _, out, _ = call("info", toy, "--json")
+    assert "shapes without images" not in json.loads(out)
 
 
 def test_what_version_2_adds_is_counted(call, tmp_path):

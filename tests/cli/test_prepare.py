@@ -140,6 +140,26 @@ def test_adding_and_pruning_are_counted(
     assert capsys.readouterr().err == f"Error: {tmp_path / 'nowhere'}: no such file or folder\n"
 
 
+def test_clouds_are_counted(quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, out = put(tmp_path / "a", x_1="1", x_2="cloud"), tmp_path / "out"
+    assert run(a, out, *SMALL) == 0
+    text = capsys.readouterr().out
+    assert "of 1 categories, 2 views; 1 shape has points only\n" in text
+    assert "next: cmah train" in text
+    assert run(a, out, *SMALL, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["points_only"] == 1
+    put(a, x_1="cloud")
+    assert run(a, out, *SMALL) == 0
+    text = capsys.readouterr().out
+    assert "0 views; 2 shapes have points only\n" in text
+    assert "no shape has a view to train on" in text
+    put(a, x_1="1", x_2="2")
+    assert run(a, out, *SMALL) == 0
+    assert "only" not in capsys.readouterr().out
+    assert run(a, out, *SMALL, "--json") == 0
+    assert "points_only" not in json.loads(capsys.readouterr().out)
+
+
 def test_what_another_wrote_is_left_alone(
     quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

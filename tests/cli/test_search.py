@@ -13,6 +13,7 @@ from cmah.errors import CmahError
 from cmah.file_names import path_of_name
 from cmah.search import HammingIndex
 from cmah.search.reranking import Reranking, rerank
+from cmah.skipped_files import SkippedFiles
 
 
 def test_index_and_search(call, files):
@@ -100,7 +101,8 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
             good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             bad = [(name, f"{name}: not a picture") for name in names if name not in good]
-            return named, None, [*refused, *bad]
+            lost = [(name, "texture not found (a.png)") for name in good if name.endswith(".obj")]
+            return named, None, SkippedFiles([*refused, *bad], lost)
 
     module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
@@ -117,6 +119,24 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
     assert json.loads(out)["skipped"] == [{"file": "bad.jpg", "reason": "bad.jpg: not a picture"}]
     status, _, err = call("search", files / "s.cmah", "--run", "R", "bad.jpg")
     assert (status, err.splitlines()[-1]) == (2, "Error: none of the 1 files could be read")
+    # what meshes have lost: of each of a few, counted for many, all of it in JSON, where there is any
+    assert "remarks" not in json.loads(out)
+    monkeypatch.chdir(files)
+    meshes = [f"good{number}.obj" for number in range(12)]
+    for name in [*meshes, "bad.obj"]:
+        (files / name).write_text("v 0 0 0")
+    search = ("search", files / "s.cmah", "--run", "R", "-k", 1)
+    status, _, err = call(*search, *meshes[:2], "good.jpg", "bad.obj")
+    assert [line for line in err.splitlines() if "texture" in line] == [
+        f"remark on {name}: texture not found (a.png)" for name in meshes[:2]
+    ]
+    status, out, err = call(*search, *meshes, "good.jpg", "bad.obj", "--json")
+    assert [line for line in err.splitlines() if "texture" in line] == [
+        "12 of 12 meshes lost something each: 12 texture not found; --json lists each"
+    ]
+    assert json.loads(out)["remarks"] == [
+        {"file": name, "remark": "texture not found (a.png)"} for name in meshes
+    ]
 
 
 def test_together(call, files, dataset):

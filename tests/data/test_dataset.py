@@ -321,3 +321,14 @@ def test_real_data(shared, tmp_path):
 def test_faults_beside_the_first_are_counted():
     assert str(DatasetError(["a", "b"])) == "a (and 1 more fault)"
     assert str(DatasetError(["a"])) == "a"
+
+
+def test_a_shape_without_renders_may_have_fewer_points(folder):
+    dataset = Dataset.read(folder)
+    dataset.images = [image for image in dataset.images if image.kind != "render"]
+    name = dataset.shapes[0].shape_id
+    for points, expected in ((5, []), (9, ["9 points (dataset.json says 8)"])):
+        np.save(dataset.file(dataset.shapes[0].points), np.zeros((points, 3)))
+        found = [fault for fault in dataset.check_files() if repr(name) in fault]
+        assert len(found) == len(expected)
+        assert all(text in fault for text, fault in zip(expected, found, strict=True))

@@ -30,7 +30,9 @@ def folder_of(root, shapes, images=""):
     return root
 
 
-@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000", "\ufeff", "\u200b", " \u2009 "])
+@pytest.mark.parametrize(
+    "blank", [" ", "\t", "\u00a0", "\u3000", "\ufeff", "\u200b", " \u2009 ", "\u202a", "\u200e "]
+)
 def test_blanks_around_a_cell_make_no_other_name(tmp_path, blank):
     shapes = f"s1,flat{blank},train{blank},points/a.npy\n"
     shapes += f"{blank}s2,{blank}flat,{blank}train,{blank}points/b.npy{blank}\n"

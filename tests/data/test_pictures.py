@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmah.data.pictures import SIDE, picture_of_file, picture_of_image, picture_of_points
+from cmah.data.pictures import SIDE, drawing_of_points, picture_of_file, picture_of_image, picture_of_points
 
 
 def decoded(address):
@@ -60,3 +60,27 @@ def test_the_picture_of_a_query_does_not_depend_on_its_name(tmp_path):
     header = "ply\nformat ascii 1.0\nelement vertex 3\n" + "".join(f"property float {c}\n" for c in "xyz")
     (tmp_path / "cloud.ply").write_text(header + "end_header\n0 0 0\n1 0 0\n0 2 0\n")
     assert picture_of_file(tmp_path / "cloud.ply").startswith("data:image/png")
+
+
+def painted(points, side, azimuth):
+    """What `drawing_of_points` draws, point by point from the farthest to the nearest."""
+    xyz = points - (points.min(axis=0) + points.max(axis=0)) / 2
+    xyz /= np.linalg.norm(xyz, axis=1).max()
+    a, e = np.radians(azimuth), np.radians(20)
+    toward = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
+    right = np.array([np.cos(a), 0, -np.sin(a)])
+    up = np.cross(toward, right)
+    canvas = np.full((side, side, 3), 255, np.uint8)
+    for point in sorted(xyz, key=lambda point: point @ toward):
+        column = round(side / 2 + point @ right * (side / 2 - min(6, side / 8)))
+        line = round(side / 2 - point @ up * (side / 2 - min(6, side / 8)))
+        near = (point @ toward + 1) / 2
+        shade = np.array([176, 196, 222]) + near * (np.array([28, 60, 110]) - [176, 196, 222])
+        canvas[line - 1 : line + 1, column - 1 : column + 1] = shade.astype(np.uint8)
+    return canvas
+
+
+@pytest.mark.parametrize(("side", "azimuth"), [(SIDE, 35), (24, 155), (8, 275)])
+def test_points_are_painted_from_far_to_near(side, azimuth):
+    points = np.random.default_rng(0).standard_normal((3000, 3))
+    np.testing.assert_array_equal(drawing_of_points(points, side, azimuth), painted(points, side, azimuth))

@@ -1,9 +1,11 @@
 """Voxels of a dataset's shapes from its clouds and from its meshes, and what is refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from cloud_samples import write_cloud
 
 from cmah.data.cloud_lookup import cloud_lookup
 from cmah.data.dataset import Dataset, Shape
@@ -51,6 +53,45 @@ def test_voxels_of_meshes(dataset):
     assert np.isnan(voxels.iou("a", "b"))
     assert lines == [f"no voxels of shape b: {dataset.root / 'meshes/b.obj'}: no such file"]
     assert "meets the mesh" in voxels.made
+
+
+@pytest.mark.slow
+def test_what_a_mesh_names_is_read_within_its_folder_of_meshes(dataset, tmp_path):
+    """As prepare does: here the corners of a glTF file lie in a folder beside its own."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]], np.float32)
+    for folder in ("one", "two"):
+        (tmp_path / folder / "models").mkdir(parents=True)
+        (tmp_path / folder / "buffers").mkdir()
+        (tmp_path / folder / "buffers/x.bin").write_bytes(corners.tobytes())
+        scene = {
+            "asset": {"version": "2.0"}, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
+            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+            "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+            "bufferViews": [{"buffer": 0, "byteLength": 36}],
+            "buffers": [{"uri": "../buffers/x.bin", "byteLength": 36}],
+        }  # fmt: skip
+        (tmp_path / folder / "models/x.gltf").write_text(json.dumps(scene))
+    sources = [tmp_path / "one/models/x.gltf", tmp_path / "two/models/x.gltf"]
+    dataset.shapes = [
+        replace(shape, extra={"source": str(source)})
+        for shape, source in zip(dataset.shapes[:2], sources, strict=True)
+    ]
+    folders = [{"path": str(tmp_path / name), "prefix": ""} for name in ("one", "two")]
+    dataset.extra = {"prepared": {"folders": folders}}
+    lines = []
+    voxels = voxel_lookup(dataset, [tmp_path / "one"], resolution=16, warn=lines.append)
+    voxels.make(["a", "b"])
+    assert (voxels.iou("a", "b"), lines) == (1, [])
+
+
+def test_a_cloud_has_no_voxels_of_a_mesh(dataset):
+    write_cloud(dataset.root / "meshes/b.obj", np.eye(3))
+    lines = []
+    voxels = voxel_lookup(dataset, [dataset.root / "meshes"], resolution=16, warn=lines.append)
+    voxels.make(["a", "b"])
+    assert np.isnan(voxels.iou("a", "b"))
+    path = dataset.root / "meshes/b.obj"
+    assert lines == [f"no voxels of shape b: {path}: no faces (it is a cloud of 3 points)"]
 
 
 @pytest.mark.slow

@@ -17,7 +17,10 @@ SETTINGS: dict[str, Any] = {"views": 2, "image_size": 8, "points": 4, "jobs": 1}
 
 
 def put(root: Path, **meshes: str) -> Path:
-    """Write files ROOT/<category>/<name>.obj for names <category>_<name>; the text "broken" is refused."""
+    """Write files ROOT/<category>/<name>.obj for names <category>_<name>.
+
+    The text "broken" is refused; one that begins with "cloud" has points and no views.
+    """
     for name, text in meshes.items():
         path = root / f"{name.replace('_', '/')}.obj"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,10 @@ class QuickWorkers:
 def write_shape(task: dict[str, Any], text: str) -> dict[str, Any]:
     """The files of a shape, of a text and the settings; and what a worker answers."""
     renders, points = Path(task["out"], "renders", task["shape_id"]), Path(task["out"], "points")
+    if text.startswith("cloud"):
+        os.makedirs(points, exist_ok=True)
+        np.save(points / f"{task['shape_id']}.npy", np.full((task["points"], 3), len(text), np.float16))
+        return {"cameras": [], "coloured": False}
     for folder in (renders, points):
         os.makedirs(folder, exist_ok=True)
     for file in renders.iterdir():

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from gltf_samples import SQUARE, SQUARE_FACES, Gltf, corners, glb_of, read, size
+from gltf_samples import SQUARE, SQUARE_FACES, Gltf, corners, glb_of, read
 
 from cmah.errors import CmahError
 from cmah.meshes.mesh_files import read_parts
-from cmah.meshes.mesh_loading import load_mesh
 from cmah.meshes.part import Part
-from cmah.meshes.point_sampling import sample_points
 from cmah.synthetic import make_model
 from cmah.synthetic.writing import write_glb
 
@@ -163,46 +161,6 @@ def test_real_files_as_a_second_reader_has_them(shared: Path) -> None:
         assert remarks == [], path
 
 
-def colour(path: Path) -> list[float]:
-    return sample_points(load_mesh(path), 500, 0)[:, 3:].mean(axis=0).round(2).tolist()
-
-
-def test_samples_of_the_field(shared: Path) -> None:
-    folder = shared / "data/field"
-    if not folder.is_dir():
-        pytest.skip("no samples of the field beside the checkout")
-
-    def extent(name: str) -> list[float]:
-        return size(read_parts(folder / name))
-
-    assert extent("A01-skin-joint/q.glb") == [1, 4, 1]
-    reference = corners(read_parts(folder / "A03-quantised-parts/ref_chair.glb"))
-    np.testing.assert_allclose(
-        corners(read_parts(folder / "A03-quantised-parts/chair.glb")), reference, atol=1e-4
-    )
-    for name in ("quad.glb", "a03_uv_u8_quad.glb"):
-        (part,) = read_parts(folder / "A04-uv-uint16" / name)
-        (plain,) = read_parts(folder / "A04-uv-uint16/ref_quad.glb")
-        np.testing.assert_allclose(part.uv, plain.uv, atol=1e-2)
-    (part,) = read_parts(folder / "A05-texture-transform/quad.glb")
-    assert part.uv is not None
-    assert (part.uv.min(axis=0).tolist(), part.uv.max(axis=0).tolist()) == ([0, 0.5], [0.5, 1])
-    for name in ("q.glb", "a07_sparse_noview_q.glb"):
-        assert extent(f"A07-sparse/{name}") == [1, 3, 0]
-    assert extent("A08-gpu-instancing/q.glb") == [13, 1, 1]
-    for name, package in (("A09-draco-mixed", "draco"), ("A11-meshopt", "meshopt")):  # their data is nonsense
-        with pytest.raises(CmahError, match=package):
-            read_parts(folder / name / "q.glb")
-    assert extent("A16-morph-weights/q.glb") == [1, 4, 1]
-    assert colour(folder / "A17-vertex-alpha-opaque/q.glb") == [1, 0, 0]
-    remarks: list[str] = []
-    read_parts(folder / "A19-basisu/q.glb", remarks=remarks)
-    assert len(remarks) == 1
-    assert remarks[0].startswith("texture not")
-    (part,) = read_parts(folder / "A22-clamp/q.glb")
-    assert part.wrap == ("clamp", "clamp")
-
-
 def rich_file() -> tuple[dict, bytes]:
     """A file with something of everything, as JSON and binary chunk."""
     rng = np.random.default_rng(0)
@@ -262,6 +220,9 @@ def mutated(rng: random.Random, tree: dict, blob: bytes) -> bytes:
                 holder.append(deepcopy(holder[key]))
             elif act < 0.6 and isinstance(holder[key], int):
                 holder[key] += rng.choice([-2, -1, 1, 2, 4, 100])
+            elif act < 0.7:  # something else of the file: references in circles, objects of another kind
+                section = rng.choice([value for value in tree.values() if isinstance(value, list)])
+                holder[key] = deepcopy(rng.choice(section)) if section else section
             else:
                 holder[key] = deepcopy(rng.choice(ODD))
             break
@@ -311,8 +272,8 @@ def try_many(seed: int, count: int, report: Callable[[bytes], None] | None = Non
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_files_with_anything_in_them_are_read_or_refused() -> None:
-    outcomes = try_many(seed=1, count=2000)
+    outcomes = try_many(seed=1, count=5000)
     refused = [seen for seen in outcomes if isinstance(seen, str)]
     assert not any(isinstance(seen, int) for seen in outcomes)
-    assert 400 < len(refused) < 1600
+    assert 1000 < len(refused) < 4000
     assert len(set(refused)) > 200

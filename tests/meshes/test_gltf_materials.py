@@ -63,10 +63,11 @@ def test_vertex_colours_of_every_type(stored: str, width: int) -> None:
             (colours * scale).round(0 if scale > 1 else 9).astype(stored), alphaMode=mode, alphaCutoff=0.4
         )
         assert part.vertex_rgba is not None
-        np.testing.assert_allclose(part.vertex_rgba[:, :3], linear[:, :3] ** (1 / 2.2), atol=1e-6)
+        # those after the first four come of cutting along the edge of a mask
+        np.testing.assert_allclose(part.vertex_rgba[:4, :3], linear[:, :3] ** (1 / 2.2), atol=1e-6)
         alpha = linear[:, 3] if width == 4 else np.ones(4)
         expected = {"OPAQUE": np.ones(4), "BLEND": alpha, "MASK": alpha >= 0.4}[mode]
-        np.testing.assert_allclose(part.vertex_rgba[:, 3], expected, atol=1e-6)
+        np.testing.assert_allclose(part.vertex_rgba[:4, 3], expected, atol=1e-6)
         assert part.face_rgba is None
 
 
@@ -161,8 +162,8 @@ def test_emitted_light_counts_where_it_is_all_there_is() -> None:
         assert remarks == []
     part, remarks = square(**red, **factor(0, 0, 1, 1))
     assert part.face_rgba is not None
-    assert part.face_rgba[0].tolist() == [0, 0, 1, 1]
-    assert remarks == ["emitted light not shown"]
+    assert part.face_rgba[0].tolist() == [1, 0, 1, 1]
+    assert remarks == []
     strong = {"extensions": {"KHR_materials_emissive_strength": {"emissiveStrength": 4}}}
     part, _ = square(emissiveFactor=[0.125, 0, 1], **strong)
     assert part.face_rgba is not None

@@ -73,61 +73,6 @@ def test_gltf_buffers_are_confined(tmp_path: Path) -> None:
     assert len(load_mesh(path).faces) == 1
 
 
-def seen(path: Path, root: Path) -> tuple[Mesh, np.ndarray]:
-    """A mesh, and the colours float32 [2000, 3] of points of it."""
-    mesh = load_mesh(path, root=root)
-    return mesh, sample_points(mesh, 2000, 0)[:, 3:]
-
-
-def proportions(mesh: Mesh) -> list[float]:
-    size = np.ptp(mesh.vertices, axis=0)
-    return (size / size[size > 1e-6].min()).round(2).tolist()
-
-
-def test_samples_of_the_field(shared: Path) -> None:
-    """What shared/data/field/README.md says must happen; tests of each reader have the same kinds made by hand."""
-    field = shared / "data/field"
-    if not field.is_dir():
-        pytest.skip("no samples of the field")
-    for name in (
-        "B01-shapenet-textures/b01_shapenet",
-        "B03-windows-absolute/b03_winabs",
-        "B16-no-usemtl/b12_nousemtl",
-    ):
-        (path,) = (field / name).rglob("*.obj")
-        mesh, colours = seen(path, field / name)
-        assert (len(mesh.textures), mesh.remarks) == (1, ())
-        assert np.ptp(colours, axis=0).min() > 0.5  # the four quarters of the texture
-    for name in ("b04_mtllib_one", "b04_mtllib_lines"):
-        _, colours = seen(field / "B04-several-mtllib" / name / "x.obj", field)
-        np.testing.assert_allclose(colours.mean(axis=0), [0.5, 0, 0.5], atol=0.05)
-    assert proportions(load_mesh(field / "B05-bom-vertex/x.obj")) == [1, 1, 1.5]
-    assert len(load_mesh(field / "B07-tabs/b05_tabv/x.obj").faces) == 2
-    np.testing.assert_allclose(
-        seen(field / "B07-tabs/b05_tabusemtl/x.obj", field)[1], [[1, 0, 0]] * 2000, atol=1e-6
-    )
-    for name in ("x.off", "x.ply"):
-        assert load_mesh(field / "B09-concave-ngon" / name).face_areas.sum() == pytest.approx(1.25)
-    assert "not in the file" in refusal(field / "B10-zero-based/x.obj")
-    for name in ("h08_vc_mtl", "h08_vc_noMtl_uv"):
-        _, colours = seen(field / "B12-vertex-colour-and-mtl" / name / "x.obj", field)
-        np.testing.assert_allclose(colours.mean(axis=0), [0.8, 0.1, 0.1], atol=0.01)
-    mesh, _ = seen(field / "B14-map_d/b11_map_d/x.obj", field)
-    assert not mesh.opaque
-    for name in ("c01_tex16grey", "c11_textiff16"):
-        _, colours = seen(field / "C01-16bit-texture" / name / "x.obj", field)
-        np.testing.assert_allclose(colours, 0.25, atol=0.003)
-    mesh, colours = seen(field / "C03-texture-alpha-0/h06_texalpha0/x.obj", field)
-    assert mesh.remarks == ("texture all transparent, taken as opaque (t.png)",)
-    assert colours[:, 1].min() > 0.7
-    assert len(load_mesh(field / "D01-ply-binary-mixed/x.ply").faces) == 4
-    assert len(load_mesh(field / "D03-ply-two-lists/x.ply").faces) == 2
-    for name in ("D07-vertex-alpha-0/x.ply", "F01-coff-alpha/x.off"):
-        mesh, colours = seen(field / name, field)
-        assert mesh.opaque
-        np.testing.assert_allclose(colours, [[1, 0, 0]] * 2000, atol=1e-6)
-
-
 def test_a_second_reader_agrees_on_plain_files(shared: Path) -> None:
     """Triangles, as trimesh reads them, of files whose polygons are all convex."""
     import trimesh

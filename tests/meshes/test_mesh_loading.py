@@ -148,3 +148,26 @@ def test_hostile_files(shared: Path) -> None:
             assert np.isfinite(sample_points(load_mesh(path), 100, 0)).all()
         elif path.is_file():
             assert len(refusal(path)) < 250
+
+
+@pytest.mark.parametrize("text", [
+    "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n",
+    "COFF\r\n3 1 0\r\n0 0 0 1 0 0\r\n1 0 0 1 0 0\r\n0 1 0 1 0 0\r\n3 0 1 2\r\n",
+    "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\nendsolid\n",
+])  # fmt: skip
+def test_a_file_is_read_as_what_it_is(tmp_path: Path, text: str) -> None:
+    assert len(load_mesh(write(tmp_path / "a.obj", text)).faces) == 1
+
+
+def test_a_pointer_of_git_is_named(tmp_path: Path) -> None:
+    for name in ("a.obj", "a.glb", "a.stl"):
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+        assert "Git LFS pointer" in refusal(write(tmp_path / name, pointer))
+
+
+@pytest.mark.filterwarnings("error")
+def test_normals_of_any_size_do_no_harm(tmp_path: Path) -> None:
+    triangle = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 1e300 0\nvn 0 0 {}\nf 1/1/1 2/1/1 3/1/1\n"
+    for size in ("1e300", "-1e39", "1e-300", "nan"):
+        mesh = load_mesh(write(tmp_path / "a.obj", triangle.format(size)))
+        assert mesh.face_normals.tolist() == [[0, 0, 1]]

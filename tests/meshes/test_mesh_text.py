@@ -71,7 +71,8 @@ def test_lines_and_words_are_those_of_python(rows: list[list[bytes]]) -> None:
 
 @pytest.mark.parametrize(("text", "values"), [
     (b"1 2.5 -3e2 1.e5 .5 +7", [1, 2.5, -300, 1e5, 0.5, 7]),
-    (b"1,5 2", None), (b"0x10", None), (b"1.2.3", None), (b"1 x", None), (b"1-2", None), (b"", []), (b" \n", []),
+    (b"1,5 2", [1.5, 2]), (b"1.5, 2.0,", [1.5, 2]), (b"1,2,3", None), (b"1.5D+2 2d0", [150, 2]), (b"1dx", None),
+    (b"0x10", None), (b"1.2.3", None), (b"1 x", None), (b"1-2", None), (b"", []), (b" \n", []),
 ])  # fmt: skip
 def test_numbers(text: bytes, values: list[float] | None) -> None:
     got = numbers(text, len(text.split()))

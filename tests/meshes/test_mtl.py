@@ -10,7 +10,8 @@ from PIL import Image
 
 from cmah.meshes.mesh import Mesh, surface_colours
 from cmah.meshes.mesh_loading import load_mesh
-from cmah.meshes.mtl import MOST_COMPOSED, TextureName, read_mtl
+from cmah.meshes.mtl import TextureName, read_mtl
+from cmah.meshes.mtl_textures import MOST_COMPOSED
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)  # upper row first
 

@@ -91,7 +91,7 @@ def test_relative_indices_count_from_the_face(tmp_path: Path) -> None:
     ("f 1 2 5", "line 6: a face names a vertex"), ("f 1 2 x", "line 6: expected corners such as"),
     ("f 1 2 3.0", "line 6: expected corners"), ("f /1 /2 /3", "line 6: a face names a vertex"),
     ("f 1/1/1/1 2 3", "line 6: expected corners"), ("f 1 2-3 4", "line 6: expected corners"),
-    ("f 1 2 99999999999999999999", "line 6: "), ("v 1,5 0 0", "line 6: expected three numbers"),
+    ("f 1 2 99999999999999999999", "line 6: "), ("v 1,5x 0 0", "line 6: expected three numbers"),
     ("v 0 0", "line 6: expected three numbers"), ("vt", "line 6: expected a number"),
     ("vn 0 1", "line 6: expected three"),
 ])  # fmt: skip

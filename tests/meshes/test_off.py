@@ -66,6 +66,10 @@ def test_one_scale_for_vertices_and_faces(tmp_path: Path) -> None:
     body = "3 1 0\n0 0 0 255 0 0 255\n1 0 0 0 255 0 255\n0 1 0 0 0 51 255\n3 0 1 2 1 0 0\n"
     part = only(write(tmp_path / "a.off", "COFF\n" + body))
     np.testing.assert_allclose(part.vertex_rgba, [[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0.2, 1]])
+    assert part.face_rgba is None  # colours of vertices are finer, unless they say nothing
+    white = "\n".join(f"{x} {y} 0 255 255 255 255" for x, y in ((0, 0), (1, 0), (0, 1)))
+    part = only(write(tmp_path / "a.off", f"COFF\n3 1 0\n{white}\n3 0 1 2 1 0 0\n"))
+    assert part.vertex_rgba is None
     np.testing.assert_allclose(part.face_rgba, [[1 / 255, 0, 0, 1]])
     some = body.replace("51 255", "51")  # without an opacity in one line
     np.testing.assert_allclose(
@@ -103,7 +107,8 @@ def test_binary(tmp_path: Path) -> None:
     part = only(tmp_path / "a.off")
     assert part.faces.shape == (3, 3)
     np.testing.assert_allclose(part.vertex_rgba, RED + RED[:1])
-    np.testing.assert_allclose(part.face_rgba, [[0, 1, 0, 1], *[[np.nan] * 4] * 2])
+    (tmp_path / "a.off").write_bytes(binary(b"OFF BINARY\n", table[:, :3], faces))
+    np.testing.assert_allclose(only(tmp_path / "a.off").face_rgba, [[0, 1, 0, 1], *[[np.nan] * 4] * 2])
     for length in (len(data) - 1, len(data) - 9, 60, 14):
         (tmp_path / "a.off").write_bytes(data[:length])
         refusal(tmp_path / "a.off")
@@ -113,7 +118,7 @@ def test_binary(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "reason"), [
     ("OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "promises 3 vertices and 2 faces, but only 4 lines"),
-    ("OFF\n3 1 0\n0 0 0\n1,5 0 0\n0 1 0\n3 0 1 2\n", "line 4: expected the numbers of a vertex"),
+    ("OFF\n3 1 0\n0 0 0\n1,5,0 0 0\n0 1 0\n3 0 1 2\n", "line 4: expected the numbers of a vertex"),
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 -1\n", "not in the file (3 vertices)"),
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 1.5\n", "line 6: expected a face"),
     ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 x\n", "line 6: expected a face"),

@@ -133,14 +133,19 @@ def test_no_faces_is_a_cloud(tmp_path: Path) -> None:
     )
     path = write(tmp_path / "a.ply", cloud)
     assert refusal(path) == "no faces (it is a cloud of 2 points)"
-    assert ply_points(path).dtype == np.float32
-    np.testing.assert_allclose(ply_points(path), [[0, 1, 2, 1, 0, 0.2], [3, 4, 5, 0, 0, 0]], atol=1e-6)
+    xyz, rgb = ply_points(path)
+    assert rgb is not None
+    assert (xyz.dtype, rgb.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(xyz, [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_allclose(rgb, [[1, 0, 0.2], [0, 0, 0]], atol=1e-6)
     path = write(
         tmp_path / "b.ply",
         ascii_ply("element vertex 1\n", XYZ, FACE.format(0, "vertex_indices"), rows="0 1 2\n"),
     )
     assert refusal(path) == "no faces (it is a cloud of 1 points)"
-    np.testing.assert_array_equal(ply_points(path), [[0, 1, 2]])
+    xyz, rgb = ply_points(path)
+    assert rgb is None
+    np.testing.assert_array_equal(xyz, [[0, 1, 2]])
     for text in (
         "ply\n",
         ascii_ply("element vertex 0\n", XYZ, rows=""),
@@ -164,7 +169,8 @@ def test_indices_that_cannot_be_are_refused(tmp_path: Path, faces: str, reason: 
 def test_faces_without_corners_and_data_at_the_end(tmp_path: Path) -> None:
     text = triangle("", "")
     assert "faces without vertices" in refusal(
-        write(tmp_path / "a.ply", text.replace("vertex_index", "corners"))
+        write(tmp_path / "a.ply", text.replace("vertex_index", "texcoord"))
     )
+    assert len(load_mesh(write(tmp_path / "c.ply", text.replace("vertex_index", "corners"))).faces) == 1
     mesh = load_mesh(write(tmp_path / "b.ply", text + "3 0 1 2\n"))
     assert mesh.remarks == ("data after the last element not read",)

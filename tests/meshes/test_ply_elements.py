@@ -133,7 +133,7 @@ START = b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty li
     (START + b"1 1 5\n", "promises 2 of 'vertex'"), (START + b"1 1 5\n1 9 5\n", "promises 2"),
     (START + b"1 1 5\n1 1.5 5\n", "promises"),
     (START + b"1 1 5\n1 nan 5\n", "promises"), (START + b"1 1 5\n1 -1 5\n", "promises"),
-    (START + b"1 0\n1,5 0\n", "line 8: expected numbers"),
+    (START + b"1 0\n1,5,2 0\n", "line 8: expected numbers"),
     (START.replace(b"end_header", b"element vertex 2\nend_header"), "occurs twice"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(data: bytes, reason: str) -> None:

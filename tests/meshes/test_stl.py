@@ -25,7 +25,7 @@ def binary(header: bytes, attributes: list[int], count: int | None = None) -> by
     (f"solid a\n{FACETS}endsolid a\n", 1),
     (f"solid a\n{FACETS}{FACETS}endsolid a\nsolid vertex b\n{FACETS}endsolid\n", 3),
     (f"SOLID A\n{FACETS.upper()}ENDSOLID A\n", 1),
-    (f"solid\r\n{FACETS}".replace("\n", "\r"), 1),
+    (f"solid\r\n{FACETS}endsolid".replace("\n", "\r"), 1),
     (FACETS, 1),  # without the first line
     (" ".join(f"solid a\n{FACETS}{FACETS}endsolid a".split()), 2),  # all in one line
     (f"solid a\n{FACETS.replace('vertex 1.0 0.0 0.0', 'vertex +1.e0 .0 -0')}endsolid", 1),
@@ -71,3 +71,18 @@ def test_colours_in_the_spare_bytes(tmp_path: Path) -> None:
     path.write_bytes(binary(b"COLOR=\x00\xff\x00\xff,MATERIAL=", [1 << 15, blue, red]))  # Magics: red lowest
     (part,) = read_parts(path)
     np.testing.assert_allclose(part.face_rgba, [[0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1]])
+
+
+def test_a_colour_of_all_facets_counts_where_they_have_none(tmp_path: Path) -> None:
+    (tmp_path / "a.stl").write_bytes(binary(b"made by x COLOR=\x00\xff\x00\xff", [0, 0]))
+    mesh = load_mesh(tmp_path / "a.stl")
+    np.testing.assert_allclose(mesh.face_rgba, [[0, 1, 0, 1]] * 2)
+
+
+def test_files_that_end_too_early(tmp_path: Path) -> None:
+    cut = f"solid a\n{FACETS}facet normal 0 0 1\nouter loop\n"
+    assert "2 begin, 1 end" in refusal(write(tmp_path / "a.stl", cut))
+    mesh = load_mesh(write(tmp_path / "b.stl", f"solid a\n{FACETS}"))
+    assert mesh.remarks == ("the end of the solid is missing",)
+    exponents = f"solid a\n{FACETS}endsolid".replace("1.0 0.0 0.0", "1.0D+00 0d0 0.0")
+    assert load_mesh(write(tmp_path / "c.stl", exponents)).remarks == ()

@@ -1,5 +1,6 @@
 """A picture of what a dataset holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,21 @@ def test_headings_show_umlauts_and_fit() -> None:
             assert font.getlength(heading) <= width
             assert heading.endswith(("…  12", "Rollen  12"))
     assert _heading("Bürostühle", "  12", 3, own) == "…  12"
+
+
+def test_shapes_without_images_are_drawn_by_their_points(prepared: Path, tmp_path: Path) -> None:
+    dataset = Dataset.read(prepared)
+    dataset.images = [image for image in dataset.images if image.category != "mug"]
+    assert write_contact_sheet(dataset, tmp_path / "sheet.png", views=3, tile=24, width=76) == 12
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int)
+    mug = sheet[-24:]
+    for side in range(3):
+        drawn = mug[:, 24 * side : 24 * side + 24]
+        assert 20 < (drawn.min(axis=2) < 230).sum() < 500
+        assert (drawn[..., 2] >= drawn[..., 0]).all()  # the blue of drawn points
+    dataset.images = []
+    assert write_contact_sheet(dataset, tmp_path / "clouds.png", views=2, tile=24, width=300) == 12
+    for shape in range(len(dataset.shapes)):
+        dataset.shapes[shape] = replace(dataset.shapes[shape], points="")
+    with pytest.raises(CmahError, match="no shape has an image or points"):
+        write_contact_sheet(dataset, tmp_path / "none.png")

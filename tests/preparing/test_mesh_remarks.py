@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmah.data.dataset import Dataset
-from cmah.preparing.mesh_remarks import counts_of, read_remarks, write_remarks
+from cmah.preparing.mesh_remarks import counts_of, lines_of_remarks, read_remarks, write_remarks
 from cmah.preparing.preparing import prepare
 
 PYRAMID = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\n"
@@ -88,3 +88,17 @@ def test_counts_are_of_meshes_and_the_list_is_guarded(tmp_path: Path) -> None:
         assert [row[0] for row in csv.reader(file)][-1] == "'=b.obj"
     write_remarks(tmp_path, [])
     assert read_remarks(tmp_path) == []
+
+
+def test_few_meshes_have_a_line_each_and_many_are_counted() -> None:
+    few = [(f"{i // 5}.obj", f"texture not found ({i}.png)") for i in range(15)]
+    lines = lines_of_remarks(few, 40, "see remarks.csv")
+    assert [line.split(":")[0] for line in lines] == [f"remark on {i}.obj" for i in range(3)]
+    assert lines[1].endswith(
+        "texture not found (5.png); texture not found (6.png); texture not found (7.png); and 2 more"
+    )
+    many = [(f"{i}.obj", "texture not found (a)") for i in range(1100)] + [("7.obj", "lines not shown (3)")]
+    assert lines_of_remarks(many, 1200, "see remarks.csv") == [
+        "1,100 of 1,200 meshes lost something each: 1,100 texture not found, 1 lines not shown; see remarks.csv"
+    ]
+    assert lines_of_remarks([], 40, "see remarks.csv") == []

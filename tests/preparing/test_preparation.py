@@ -11,7 +11,7 @@ from quick_meshes import SETTINGS, QuickWorkers, as_before_folders_were_recorded
 
 from cmah.data.dataset import Dataset
 from cmah.data.table_rows import Image, Shape
-from cmah.errors import CmahError
+from cmah.errors import CmahError, DatasetError
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
 from cmah.runs.describing import describe
@@ -457,3 +457,120 @@ def test_a_dataset_that_is_being_made_anew_is_told_as_stopped(
         call(a, views=3, overwrite=True)
     with pytest.raises(CmahError, match="out: prepare was stopped here; the same cmah prepare goes on"):
         describe(tmp_path / "out")
+    with pytest.raises(DatasetError, match="out: prepare was stopped here; the same cmah prepare goes on"):
+        Dataset.read(tmp_path / "out")
+
+
+def cloud_state(dataset: Dataset, shape_id: str) -> tuple[int, bool, bool]:
+    """The views of a shape in the table, and whether its folder of views and its points are there."""
+    views = dataset.views()[shape_id]
+    folder, points = dataset.root / "renders" / shape_id, dataset.root / "points" / f"{shape_id}.npy"
+    return len(views), folder.exists(), points.is_file()
+
+
+def test_a_cloud_has_points_and_no_views_and_is_made_once(
+    call: Any, tmp_path: Path, workers: QuickWorkers
+) -> None:
+    a = put(tmp_path / "a", chair_one="1", scan_one="cloud")
+    dataset = call(a)
+    assert ids(dataset) == ["chair.one.obj", "scan.one.obj"]
+    assert cloud_state(dataset, "scan.one.obj") == (0, False, True)
+    assert cloud_state(dataset, "chair.one.obj") == (2, True, True)
+    assert dataset.version == 1
+    before = tree(dataset.root)
+    call(a)
+    assert workers.made == []
+    assert tree(dataset.root) == before
+    (dataset.root / "points/scan.one.obj.npy").unlink()
+    call(a)
+    assert workers.made == ["scan.one.obj"]
+    only = put(tmp_path / "only", scan_two="cloud")
+    assert ids(call(only)) == ["chair.one.obj", "scan.one.obj", "scan.two.obj"]
+
+
+def test_clouds_alone_make_a_dataset(call: Any, tmp_path: Path) -> None:
+    dataset = call(put(tmp_path / "a", scan_one="cloud", scan_two="cloud"))
+    assert (ids(dataset), dataset.images) == (["scan.one.obj", "scan.two.obj"], [])
+    assert dataset.check_files() == []
+    assert (dataset.root / "images.csv").read_text() == "image_id,shape_id,category,split,path,kind\n"
+
+
+def test_a_mesh_becomes_a_cloud_and_a_cloud_a_mesh(
+    call: Any, tmp_path: Path, workers: QuickWorkers, lines: list[str]
+) -> None:
+    a = put(tmp_path / "a", chair_one="1", scan_one="cloud")
+    dataset = call(a)
+    dataset.images.append(Image("mine", "chair.one.obj", "chair", "train", "photos/1.jpg", "photo"))
+    dataset.write()
+    put(a, chair_one="cloud, now", scan_one="mesh, now")
+    dataset = call(a)
+    assert workers.made == ["chair.one.obj", "scan.one.obj"]
+    assert cloud_state(dataset, "chair.one.obj") == (1, False, True)  # the photo
+    assert cloud_state(dataset, "scan.one.obj") == (2, True, True)
+    assert lines == []
+    put(a, chair_one="11", scan_one="cloud")
+    dataset = call(a)
+    assert cloud_state(dataset, "chair.one.obj") == (3, True, True)
+    assert cloud_state(dataset, "scan.one.obj") == (0, False, True)
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_cloud_that_is_broken_or_gone_stays_until_pruned(
+    call: Any, tmp_path: Path, lines: list[str], prune: bool
+) -> None:
+    a = put(tmp_path / "a", chair_one="1", scan_one="cloud", scan_two="cloud")
+    call(a)
+    put(a, scan_one="broken")
+    (a / "scan/two.obj").unlink()
+    dataset = call(a, prune=prune)
+    assert len(lines) == 2
+    if prune:
+        assert ids(dataset) == ["chair.one.obj"]
+        assert [path.name for path in (dataset.root / "points").iterdir()] == ["chair.one.obj.npy"]
+    else:
+        assert ids(dataset) == ["chair.one.obj", "scan.one.obj", "scan.two.obj"]
+        assert lines[1].startswith("keeping 1 shape of")
+        assert cloud_state(dataset, "scan.one.obj") == (0, False, True)
+
+
+def test_all_anew_with_clouds(call: Any, tmp_path: Path, workers: QuickWorkers) -> None:
+    a = put(tmp_path / "a", chair_one="1", scan_one="cloud")
+    call(a)
+    dataset = call(a, views=3, overwrite=True)
+    assert workers.made == ["chair.one.obj", "scan.one.obj"]
+    assert cloud_state(dataset, "chair.one.obj") == (3, True, True)
+    assert cloud_state(dataset, "scan.one.obj") == (0, False, True)
+
+
+def test_pictures_that_somebody_put_where_the_views_of_a_cloud_would_lie_stay(
+    call: Any, tmp_path: Path
+) -> None:
+    a = put(tmp_path / "a", scan_one="cloud")
+    dataset = call(a)
+    mine = dataset.root / "renders/scan.one.obj/mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("photo")
+    dataset.images.append(
+        Image("mine", "scan.one.obj", "scan", "train", "renders/scan.one.obj/mine.jpg", "photo")
+    )
+    dataset.write()
+    call(a)
+    assert mine.is_file()
+
+
+def test_clouds_that_an_earlier_version_skipped_are_tried_again(
+    call: Any, tmp_path: Path, workers: QuickWorkers
+) -> None:
+    a = put(tmp_path / "a", chair_one="1", chair_two="broken")
+    (a / "chair/scan.ply").write_text("broken")
+    out = call(a).root
+    (a / "chair/scan.ply").write_text("clouds")
+    times = (a / "chair/scan.ply").stat()
+    log = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    for line in log:
+        if line.get("shape_id") == "chair.scan.ply":
+            line |= {"size": times.st_size, "modified": times.st_mtime_ns}
+    (out / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
+    call(a)
+    assert workers.made == ["chair.scan.ply"]
+    assert read_skipped(out) == [("chair/two.obj", "no faces")]

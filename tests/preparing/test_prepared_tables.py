@@ -90,6 +90,29 @@ def pruning_all(tmp_path: Path) -> Callable[[], object]:
     return call
 
 
+def clouds(tmp_path: Path) -> Callable[[], object]:
+    """A mesh becomes a cloud, a cloud a mesh, a cloud is broken, one is gone, one is new."""
+    a = put(
+        tmp_path / "a",
+        chair_one="1",
+        chair_two="cloud",
+        chair_three="cloud 3",
+        chair_four="cloud",
+        lamp_one="2",
+    )
+    prepare(a, tmp_path / "out", **SETTINGS)
+    (a / "chair/four.obj").unlink()
+    put(a, chair_one="cloud 1", chair_two="22", chair_three="broken", mug_new="cloud")
+    return lambda: prepare(a, tmp_path / "out", **SETTINGS, prune=True)
+
+
+def clouds_anew(tmp_path: Path) -> Callable[[], object]:
+    """With other parameters, and a mesh that has become a cloud."""
+    clouds(tmp_path)
+    settings = {**SETTINGS, "views": 3, "overwrite": True, "prune": True}
+    return lambda: prepare(tmp_path / "a", tmp_path / "out", **settings)
+
+
 def moved(tmp_path: Path) -> Callable[[], object]:
     adding(tmp_path)
     (tmp_path / "b").rename(tmp_path / "c")
@@ -119,7 +142,8 @@ def anew(tmp_path: Path) -> Callable[[], object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "scene", [plain, adding, pruning, pruning_all, moved, anew, of_before, of_before_anew]
+    "scene",
+    [plain, adding, pruning, pruning_all, clouds, clouds_anew, moved, anew, of_before, of_before_anew],
 )
 def test_killed_at_any_moment(
     scene: Callable[[Path], Callable[[], object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

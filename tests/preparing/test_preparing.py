@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cmah.data.dataset import Dataset
-from cmah.errors import CmahError
+from cmah.errors import CmahError, DatasetError
 from cmah.preparing.prepare_log import LOG
 from cmah.preparing.preparing import prepare
 from cmah.skipped_files import read_skipped
@@ -144,6 +144,17 @@ def test_kill_and_resume(meshes: Path, prepared: Path, tmp_path: Path) -> None:
     assert differences(prepared, out) == []
     # what was logged was not made again
     assert sum(path.stat().st_mtime_ns == made for path, made in kept.items()) >= done - 2
+
+
+@pytest.mark.slow
+def test_links_into_a_store_of_files_without_suffixes(tmp_path: Path) -> None:
+    """As caches of downloads and of versioned data have them: a link's own name says what the file is."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/0a1b2c").write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    (tmp_path / "meshes/flat").mkdir(parents=True)
+    (tmp_path / "meshes/flat/a.off").symlink_to(tmp_path / "store/0a1b2c")
+    dataset = prepare(tmp_path / "meshes", tmp_path / "out", jobs=1, **SMALL)
+    assert [shape.shape_id for shape in dataset.shapes] == ["flat.a.off"]
 
 
 @pytest.mark.slow
@@ -294,9 +305,21 @@ def test_what_is_not_a_dataset_folder_is_left_alone(meshes: Path, tmp_path: Path
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     (tmp_path / "only").mkdir()
     (tmp_path / "only/bad.obj").write_text("v 0 0 0\n")
-    with pytest.raises(CmahError, match=r"none of the 1 meshes can be used; see .*skipped\.csv"):
+    with pytest.raises(CmahError, match=r"none of the 1 meshes can be used: no faces; see .*skipped\.csv"):
         prepare(tmp_path / "only", tmp_path / "out", jobs=1, **SMALL)
     assert read_skipped(tmp_path / "out") == [("bad.obj", "no faces")]
+    with pytest.raises(
+        DatasetError, match=r"out: prepare was stopped here, or no mesh could be used \(see skipped"
+    ):
+        Dataset.read(tmp_path / "out")
+
+
+def test_where_no_mesh_can_be_used_the_commonest_reason_is_told(tmp_path: Path) -> None:
+    (tmp_path / "only").mkdir()
+    for name, text in (("a", ""), ("b", "v 0 0 0\n"), ("c", "v 0 0 0\n")):
+        (tmp_path / f"only/{name}.obj").write_text(text)
+    with pytest.raises(CmahError, match=r"none of the 3 meshes can be used: no faces \(2 of 3\); see "):
+        prepare(tmp_path / "only", tmp_path / "out", jobs=1, **SMALL)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def folder(toy_run, tmp_path, monkeypatch):
     for i in range(2):
         (tmp_path / f"f/mesh{i}.obj").write_text(MESH.format(i + 1))
         np.save(tmp_path / f"cloud{i}.npy", random.standard_normal((50, 3)))
+    with open(tmp_path / "f/mesh0.obj", "a") as file:
+        file.write("mtllib lost.mtl\n")
     codes = Encoder.load(toy_run).encode_points(list(random.standard_normal((9, 50, 3))))
     index = HammingIndex(codes.bits)
     index.add(codes, ids=list("abcdefghi"))
@@ -99,6 +101,9 @@ def parts():
 def test_a_stopped_search_goes_on_to_the_same_hits(folder, search, stop_after, stop):
     status, whole, _ = search()
     assert (status, parts(), len(json.loads(whole)["queries"])) == (0, [], 13)
+    assert json.loads(whole)["remarks"] == [
+        {"file": "f/mesh0.obj", "remark": "material library not found (lost.mtl)"}
+    ]
     before = stop_after(stop)
     status, out, err = search()
     done = sum(before)
@@ -121,10 +126,11 @@ def test_the_codes_are_those_of_each_file_alone(folder, toy_run):
     ]
     assert np.array_equal(codes.packed, np.concatenate(alone))
     assert [name for name, _ in skipped] == ["f/x.png"]
+    assert skipped.remarks == [("f/mesh0.obj", "material library not found (lost.mtl)")]
     assert isinstance(codes, BinaryCodes)
 
 
-@pytest.mark.parametrize("change", ["file", "other files", "up"])
+@pytest.mark.parametrize("change", ["file", "other files", "up", "material"])
 def test_parts_of_something_else_are_not_used(folder, search, stop_after, change):
     stop_after(3)
     assert search()[0] == 130
@@ -133,9 +139,21 @@ def test_parts_of_something_else_are_not_used(folder, search, stop_after, change
         os.utime("f/z.png", (1, 1))
     elif change == "other files":
         shutil.copy("f/z.png", "f/0.png")
+    elif change == "material":
+        (folder / "f/lost.mtl").write_text("newmtl m\n")
     assert search(*(["--up", "z"] if change == "up" else []))[0] == 0
     assert sum(sizes) == 13 + (change == "other files")
     assert parts() != []  # the stopped one can still go on
+
+
+def test_output_beside_the_meshes_does_not_keep_a_search_from_going_on(folder, search, stop_after):
+    before = stop_after(3)
+    assert search()[0] == 130
+    done = sum(before)
+    (folder / "f/hits.json").write_text("what the shell has redirected")
+    sizes = stop_after(None)
+    assert search()[0] == 0
+    assert sum(sizes) == 13 - done
 
 
 def test_few_files_and_codes_are_not_kept(folder, search, stop_after, monkeypatch):

@@ -3,9 +3,13 @@
 import pytest
 from toy_dataset import MICRO, make_toy
 
-from cmah.errors import CmahError, ConfigError, RunError
+from cmah.codes import BinaryCodes
+from cmah.data.dataset import Dataset
+from cmah.errors import CmahError, ConfigError, DatasetError, RunError
+from cmah.recipes.resolving import make_config
+from cmah.runs.exporting import export
 from cmah.runs.metrics_log import read_metrics
-from cmah.training.starting import train
+from cmah.training.starting import enough_steps, train
 
 
 def test_refuses_to_overwrite_or_mix(toy, toy_run, tmp_path):
@@ -31,10 +35,6 @@ def test_no_epochs_leave_the_initial_model(toy, tmp_path):
 
 def test_few_shapes_take_more_epochs_unless_told(toy):
     from dataclasses import replace
-
-    from cmah.data.dataset import Dataset
-    from cmah.recipes.resolving import make_config
-    from cmah.training.starting import enough_steps
 
     data, lines = Dataset.read(toy), []
     config = make_config("cmah", "tiny", assignments=["training.validate_every=2"])
@@ -65,3 +65,42 @@ def test_records_that_are_gone_are_told(toy, tmp_path):
     train(toy, run, settings=["training.epochs=3"], resume=True, report=lines.append)
     told = f"{run}/metrics.jsonl: has records of 0 of the 2 epochs trained"
     assert any(line.startswith(told) for line in lines)
+
+
+def with_clouds(toy, tmp_path, keep):
+    """The toy whose shapes have no images, but for so many."""
+    data = Dataset.read(toy)
+    left = {shape.shape_id for shape in data.shapes[:keep]}
+    data.images = [image for image in data.images if image.shape_id in left]
+    data.file_root = str(toy.resolve())
+    (tmp_path / "clouds").mkdir()
+    data.write(tmp_path / "clouds")
+    return tmp_path / "clouds"
+
+
+def test_shapes_without_images_are_passed_over_and_counted(toy, tmp_path):
+    lines = []
+    folder = with_clouds(toy, tmp_path, keep=12)
+    run = train(folder, tmp_path / "run", settings=[*MICRO, "training.epochs=1"], report=lines.append)
+    assert "left out 9 (first: box12): no image of kind render" in lines
+    _, shapes, skipped = export(run, folder, tmp_path / "codes")
+    assert (len(BinaryCodes.load(shapes)), skipped) == (24, [])
+    lines.clear()
+    enough_steps(make_config("cmah", "tiny"), Dataset.read(folder), lines.append)
+    assert lines[0].startswith("9 shapes make 1 batch an epoch")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "reason"),
+    [
+        ("cmah", MICRO, "no shape has an image of kind render"),
+        ("cmah", (*MICRO, "training.held_out=0"), "no shape to train on (no image of kind render)"),
+        ("style_mixed", (), "no shape has an image of kind photo or picture or render"),
+    ],
+)
+def test_clouds_alone_cannot_be_trained_on(toy, tmp_path, recipe, settings, reason):
+    folder = with_clouds(toy, tmp_path, keep=0)
+    with pytest.raises(DatasetError) as caught:
+        train(folder, tmp_path / "run", recipe=recipe, settings=settings)
+    assert str(caught.value) == f"{folder}: {reason}"
+    assert not (tmp_path / "run").exists()
