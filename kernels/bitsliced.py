@@ -431,8 +431,6 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
     for i in range(q):
         _begin_at(start, i, limit[i])
     ordered, near = np.empty(n_lanes, dtype=np.uint64), np.empty(q, dtype=np.int64)
-    planes_at, table_at, far_at = planes.ctypes.data, table.ctypes.data, far.ctypes.data
-    rows_at, start_at = rows.ctypes.data, start.ctypes.data
     plane_bytes = 8 * n_lanes
     active, still = np.arange(q), q
     done, compared, misses = 0, 0, 0
@@ -449,6 +447,9 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
             break
         for part in range(parts):
             _bit_planes(blocks, b, part, lanes, raw)
+            # asked for in the loop: Numba frees an array after the last line that names it, whoever has its address
+            planes_at, table_at, far_at = planes.ctypes.data, table.ctypes.data, far.ctypes.data
+            rows_at, start_at = rows.ctypes.data, start.ctypes.data
             for group in range(n_groups):
                 _tabulate(
                     planes_at + group * plane_bytes,
