@@ -134,7 +134,7 @@ class _Adders:
         self.waiting[level] = three
         if len(three) == 3:
             self.waiting[level] = [self.planes.of_three(lambda a, b, c: a ^ b ^ c, *three)]
-            self.add(level + 1, self.planes.of_three(lambda a, b, c: (a & b) | ((a ^ b) & c), *three))
+            self.add(level + 1, self.planes.of_three(lambda a, b, c: b ^ ((a ^ b) & (b ^ c)), *three))
 
     def add_row(self, table: Any, row: Any, groups: int, size: int) -> None:
         """Add up what a table holds for the values of a query; `row` is the address of one of `rows_of_queries`."""

@@ -81,7 +81,7 @@ def pairs(result: ScanResult) -> list[list[tuple[int, int]]]:
     return [both[a:b] for a, b in pairwise(offsets)]
 
 
-def run_alone(code: str, folder: Path, **environment: str) -> str:
+def run_alone(code: str, folder: Path, timeout: float = 120, **environment: str) -> str:
     """What a fresh process prints that may use Numba."""
     kept = {name: value for name, value in os.environ.items() if name != "CMAH_NO_NUMBA"}
     done = subprocess.run(
@@ -90,7 +90,7 @@ def run_alone(code: str, folder: Path, **environment: str) -> str:
         env={**kept, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numba import njit, types
-from slow_search import blocks_of, clustered, distances, found
+from slow_search import blocks_of, clustered, distances, found, run_alone
 
 from cmah.kernels import bit_planes, bitsliced, hamming
 
@@ -83,6 +83,14 @@ def test_bits_that_are_copies_of_each_other(size):
     results, n = run(codes, queries, shape_of(256, size, 8), 10)
     assert (n == 19_968) == (size == 3)  # where nothing is counted too little, all full blocks are scanned
     assert results == [found(row[:n], 10) for row in distances(queries, codes)]
+
+
+@pytest.mark.slow
+def test_no_array_is_used_after_it_was_freed(tmp_path):
+    """Another process runs the test above; there, glibc overwrites what is freed and larger than a kilobyte."""
+    test = f"{__file__}::{test_bits_that_are_copies_of_each_other.__name__}[4]"
+    code = f"import pytest; raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', {test!r}]))"
+    assert "1 passed" in run_alone(code, tmp_path, MALLOC_PERTURB_="165")
 
 
 @pytest.mark.parametrize(("bits", "lanes"), [(8, 2), (16, 4), (32, 8), (64, 8), (512, 8)])
