@@ -80,13 +80,14 @@ def path_of_name(name: str) -> Path:
 
 
 def readable_text(text: str) -> str:
-    """A message that may have such a path in it, as text that can be written as UTF-8: its bytes become \\xXX.
+    """A message that may have such a path in it, as text for a terminal: bytes and control characters become \\xXX.
 
     Examples:
         >>> readable_text(os.fsdecode(b"caf\\xe9.jpg: no such file"))
         'caf\\\\xe9.jpg: no such file'
     """
     escaped = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found.group()) - 0xDC00:02x}", text)
+    escaped = re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found.group()):02x}", escaped)
     escaped = re.sub(f"[{_TURNING}]", lambda found: f"\\u{ord(found.group()):04x}", escaped)
     return escaped.encode(errors="backslashreplace").decode()
 

@@ -91,3 +91,7 @@ def test_names_that_turn_the_direction_of_writing_are_given_as_addresses(tmp_pat
     assert (
         readable_name("\u0646\u0645\u06cc\u200c.jpg") == "\u0646\u0645\u06cc\u200c.jpg"
     )  # Persian needs its joiners
+
+
+def test_messages_do_not_steer_the_terminal() -> None:
+    assert readable_text("a\x1b[31mred.obj: no faces\n") == "a\\x1b[31mred.obj: no faces\n"

@@ -61,7 +61,7 @@ def kind_of_file(path: str | Path) -> FileKind:
         return "picture"
     if suffix == ".npy":
         return "points"
-    raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy)")
+    raise CmahError(f"{path}: expected a picture, a mesh ({', '.join(MESH_SUFFIXES)}) or points (.npy, .ply)")
 
 
 def kind_or_fault(path: str | Path) -> FileKind | CmahError:

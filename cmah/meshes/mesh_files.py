@@ -61,13 +61,22 @@ def read_parts(
         raise CmahError(f"{path}: the file is empty")
     reader = {".obj": read_obj, ".off": read_off, ".ply": read_ply, ".stl": read_stl}.get(suffix, read_gltf)
     noted: list[str] = [] if remarks is None else remarks
+    files, remark = ConfinedResolver(path.parent, root), _short_remarks(noted)
     try:
         with np.errstate(all="ignore"):  # numbers beyond what a type holds are refused where they count
-            return reader(path, path.read_bytes(), ConfinedResolver(path.parent, root), _short_remarks(noted))
+            parts = reader(path, path.read_bytes(), files, remark)
+        for name in files.outside:
+            remark(f"file outside the folder is not read ({name})")
+        return parts
     except CmahError as error:
-        if str(error).startswith(f"{path}: "):
+        outside = (
+            f"; not read, as it lies outside the folder: {', '.join(files.outside)[:200]}"
+            if files.outside
+            else ""
+        )
+        if str(error).startswith(f"{path}: ") and not outside:
             raise
-        raise CmahError(f"{path}: {error}") from None
+        raise CmahError(f"{path}: {str(error).removeprefix(f'{path}: ')}{outside}") from None
     except MemoryError:
         raise
     except IndexError:

@@ -56,6 +56,8 @@ class ConfinedResolver:
         self.root = self.folder if root is None else Path(root).resolve()
         if not self.folder.is_relative_to(self.root):
             self.root = self.folder
+        # names of what is there and is not read, since it lies, or leads, outside the root
+        self.outside: dict[str, None] = {}
         self._names: dict[Path, dict[str, str]] = {}
 
     def get(self, key: str) -> bytes:
@@ -67,10 +69,14 @@ class ConfinedResolver:
         name = unquoted(key).replace("\\", "/")
         # a comment behind the name, or what a URL asks for
         plain = re.split(r"\s#|\?", name, maxsplit=1)[0].strip()
-        with contextlib.suppress(OSError, ValueError):  # names too long, folders that may not be read
+        # names too long, folders that may not be read, links to themselves
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
             for candidate in dict.fromkeys((name, unquote(name), unquoted(plain), unquote(plain))):
                 if path := self._search(candidate):
                     return path.read_bytes()
+            there = self.folder / unquoted(plain)
+            if there.is_file() and not there.resolve().is_relative_to(self.root):
+                self.outside[unquoted(plain)] = None
         raise FileNotFoundError(key)
 
     def _search(self, name: str) -> Path | None:

@@ -140,6 +140,16 @@ def _parsed(text: bytes, dtype: Any) -> np.ndarray | None:
     return values
 
 
+def quoted(line: bytes) -> str:
+    """The beginning of a line as errors show it: in quotes, on one line.
+
+    Examples:
+        >>> print(quoted(b"f 0 1 2"))
+        'f 0 1 2'
+    """
+    return repr(line[:60].decode("utf-8", "replace"))
+
+
 class TextLines:
     r"""The lines of a text and the words in them.
 
@@ -179,6 +189,10 @@ class TextLines:
     def line(self, number: int) -> bytes:
         """The text of line `number`, counted from 0, without blanks around it."""
         return self.text[self.starts[number] : self.starts[number + 1]].strip()
+
+    def quoted(self, number: int) -> str:
+        """The beginning of line `number`, counted from 0, as errors show it."""
+        return quoted(self.line(number))
 
     def words_of(self, number: int) -> list[bytes]:
         """The words of line `number`, counted from 0."""

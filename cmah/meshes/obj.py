@@ -159,7 +159,7 @@ def _numbers(
     if values is None or len(short):
         bad = int(rows[short[0]]) if len(short) else lines.first_bad(rows, 1)
         many = "a number" if least == 1 else "three numbers"
-        raise CmahError(f"{path}: line {bad + 1}: expected {many}, got {lines.line(bad)[:60]!r}")
+        raise CmahError(f"{path}: line {bad + 1}: expected {many}, got {lines.quoted(bad)}")
     return values, counts
 
 

@@ -81,7 +81,7 @@ def read_faces(
         row = int(rows[np.searchsorted(starts, wrong[0], side="right") - 1])
         raise CmahError(
             f"{path}: line {row + 1}: a face names a vertex that is not in the file "
-            f"(expected 1 to {len(kinds['v'])}), got {lines.line(row)[:60]!r}"
+            f"(expected 1 to {len(kinds['v'])}), got {lines.quoted(row)}"
         )
     for column, word, what in ((1, "vt", "texture coordinates"), (2, "vn", "normals")):
         missing = (given[:, column] < 0) | (given[:, column] > len(kinds[word]))
@@ -145,7 +145,7 @@ def _indices_one_by_one(path: Path, lines: TextLines, rows: np.ndarray) -> np.nd
             except ValueError:
                 raise CmahError(
                     f"{path}: line {row + 1}: expected corners such as 1, 1/1, 1//1 or 1/1/1, "
-                    f"got {lines.line(row)[:60]!r}"
+                    f"got {lines.quoted(row)}"
                 ) from None
             given.append(parts + [0] * (3 - len(parts)))
     return np.array(given, np.int64).reshape(-1, 3)

@@ -14,7 +14,7 @@ import numpy as np
 
 from cmah.errors import CmahError
 from cmah.meshes.colours import colours_in_01
-from cmah.meshes.mesh_text import TextLines, grouped, plain_text, runs
+from cmah.meshes.mesh_text import TextLines, grouped, plain_text, quoted, runs
 from cmah.meshes.part import Part
 from cmah.meshes.polygons import triangulate
 
@@ -195,9 +195,7 @@ def _vertices(
     values, widths = lines.numbers(rows), lines.counts[rows]
     if values is None:
         bad = lines.first_bad(rows)
-        raise CmahError(
-            f"{path}: line {bad + 1}: expected the numbers of a vertex, got {lines.line(bad)[:60]!r}"
-        )
+        raise CmahError(f"{path}: line {bad + 1}: expected the numbers of a vertex, got {lines.quoted(bad)}")
     if (widths == widths[0]).all():
         table = values.reshape(len(rows), -1)
     else:  # such as an opacity in some lines only
@@ -225,7 +223,7 @@ def _counts(path: Path, line: bytes) -> tuple[int, int]:
         counts = []
     if len(counts) not in {2, 3} or min(counts) < 0 or max(counts) >= 2**62:
         raise CmahError(
-            f"{path}: expected the counts of vertices, faces and edges after OFF, got {line[:40]!r}"
+            f"{path}: expected the counts of vertices, faces and edges after OFF, got {quoted(line)}"
         )
     if counts[0] == 0 or counts[1] == 0:
         raise CmahError(f"{path}: no faces (the header says {counts[0]} vertices and {counts[1]} faces)")
@@ -262,7 +260,7 @@ def _faces(path: Path, lines: TextLines, rows: np.ndarray, remark: Callable[[str
 def _bad_face(path: Path, lines: TextLines, number: int) -> CmahError:
     """The error for a line that should be a face."""
     return CmahError(
-        f"{path}: line {number + 1}: expected a face (a count and as many vertices), got {lines.line(number)[:40]!r}"
+        f"{path}: line {number + 1}: expected a face (a count and as many vertices), got {lines.quoted(number)}"
     )
 
 
@@ -279,7 +277,7 @@ def _without_lines(
     )
     if values is None:
         bad = lines.first_bad(rows)
-        raise CmahError(f"{path}: line {bad + 1}: expected numbers, got {lines.line(bad)[:60]!r}")
+        raise CmahError(f"{path}: line {bad + 1}: expected numbers, got {lines.quoted(bad)}")
     if len(values) < vertex_count * width + face_count:
         raise CmahError(short)
     table = values[: vertex_count * width].reshape(vertex_count, width)

@@ -70,9 +70,7 @@ class _Text:
             lines = TextLines(text)
             bad = lines.first_bad(np.arange(len(lines.counts)))
             before = data[:start].replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
-            raise CmahError(
-                f"{path}: line {before + bad + 1}: expected numbers, got {lines.line(bad)[:60]!r}"
-            )
+            raise CmahError(f"{path}: line {before + bad + 1}: expected numbers, got {lines.quoted(bad)}")
         self.values = values
 
     def left_over(self) -> bool:

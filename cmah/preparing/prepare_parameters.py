@@ -110,13 +110,13 @@ def check_elevations(elevations: tuple[float, ...]) -> None:
         >>> check_elevations((10.0, 35.0))
         >>> check_elevations((10.0, 90.0))
         Traceback (most recent call last):
-        cmah.errors.CmahError: elevations must lie between -90 and 90 degrees, got 10.0, 90.0
+        cmah.errors.CmahError: elevations must be above -90 and below 90 degrees, got 10.0, 90.0
     """
     if not elevations or any(
         isinstance(value, bool) or not isinstance(value, int | float) or not -90 < value < 90
         for value in elevations
     ):
-        raise CmahError(f"elevations must lie between -90 and 90 degrees, got {shown(list(elevations))}")
+        raise CmahError(f"elevations must be above -90 and below 90 degrees, got {shown(list(elevations))}")
 
 
 def as_options(parameters: Mapping[str, Any]) -> str:

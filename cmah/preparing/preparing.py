@@ -123,7 +123,7 @@ def prepare(
     if jobs is not None and as_int(jobs, "jobs", CmahError) < 1:
         raise CmahError(f"jobs must be at least 1, got {jobs}")
     # with prune a folder may be given all of whose meshes are gone, if the dataset knows it
-    found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file())
+    found = find_meshes(meshes, out, empty=prune and (out / LOG).is_file(), report=report)
     with open_log(out, parameters, overwrite) as log, _work_folder(out):
         for name in ("skipped.csv", FILE, "shapes.csv", "images.csv", "dataset.json"):
             if os.path.lexists(out / name) and not (out / name).is_file():

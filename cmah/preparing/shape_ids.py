@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -44,7 +44,11 @@ class Source:
 
 
 def find_meshes(
-    meshes: str | Path, without: str | Path | None = None, *, empty: bool = False
+    meshes: str | Path,
+    without: str | Path | None = None,
+    *,
+    empty: bool = False,
+    report: Callable[[str], None] = lambda line: None,
 ) -> list[Source]:
     """The mesh files of a folder, in order of their relative paths.
 
@@ -55,6 +59,8 @@ def find_meshes(
         meshes: the folder, or a single mesh file.
         without: a folder within it that is passed over, such as the dataset folder that is made of the meshes.
         empty: give an empty list for a folder that is not there or has no meshes, instead of refusing it.
+        report: called with a line on linked folders and on what is called a mesh and is no file, such as a link to
+            none: they are passed over.
 
     Raises:
         CmahError: if there is no such file or folder, no mesh file in it, or a folder in it that cannot be read.
@@ -76,6 +82,8 @@ def find_meshes(
     if not meshes.is_dir():
         raise CmahError(f"{meshes}: no such file or folder")
     sources = []
+    linked: list[str] = []
+    no_file: list[str] = []
     passed_over = os.path.realpath(without) if without is not None else ""
     for folder, subfolders, names in os.walk(meshes, onerror=_refuse_unreadable):
         subfolders[:] = [
@@ -87,10 +95,24 @@ def find_meshes(
                 passed_over.endswith(name) and os.path.realpath(os.path.join(folder, name)) == passed_over
             )
         ]
+        linked += [
+            os.path.join(folder, name) for name in subfolders if os.path.islink(os.path.join(folder, name))
+        ]
         for name in names:
             path = Path(folder) / name
-            if not name.startswith(".") and path.suffix.lower() in MESH_SUFFIXES and path.is_file():
+            if name.startswith(".") or path.suffix.lower() not in MESH_SUFFIXES:
+                continue
+            if path.is_file():
                 sources.append(_source(meshes, path.relative_to(meshes).as_posix()))
+            else:
+                no_file.append(str(path))
+    for paths, one, many in (
+        (linked, "linked folder", "linked folders"),
+        (no_file, "mesh that is no file, or a link to none", "meshes that are no files, or links to none"),
+    ):
+        if paths:
+            what = f"{len(paths):,} {one if len(paths) == 1 else many}"
+            report(f"{printable(str(meshes))}: passed over {what} (first: {printable(min(paths))})")
     if not sources and not empty:
         raise CmahError(f"{meshes}: no meshes in it (expected files *{', *'.join(MESH_SUFFIXES)})")
     return sorted(sources, key=lambda source: source.relative)

@@ -179,7 +179,7 @@ class Encoder(DatasetEncoder):
     def encode_files(
         self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
     ) -> tuple[BinaryCodes, SkippedFiles]:
-        """Codes of files by their kind: pictures, meshes, or `.npy` point clouds.
+        """Codes of files by their kind: pictures, meshes, or point clouds (`.npy`, `.ply`).
 
         A picture is treated as those of the training were, as far as its file goes: its opacity is its mask, and since
         it has no box, nothing is cropped to one.

@@ -83,6 +83,9 @@ def query_files(
                 taken.append(_query_file(path, prepared))
         except CmahError as error:
             refused.append((readable_name(given), str(error)))
+        except OSError as error:  # such as a name that is too long
+            name = readable_name(given)
+            refused.append((name, f"{name}: cannot be read ({error.strerror})"))
     return taken, refused, lines
 
 
@@ -118,7 +121,7 @@ def _inside(folder: Path) -> tuple[list[str], str]:
         stems = {Path(name).stem for name in names}
         for name in names:
             path = Path(parent) / name
-            if path.stem.removesuffix("_mask") in stems - {path.stem}:
+            if is_picture(path) and path.stem.removesuffix("_mask") in stems - {path.stem}:
                 continue
             if name.startswith(".") or not (is_picture(path) or is_mesh(path)):
                 continue

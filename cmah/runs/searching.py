@@ -49,8 +49,8 @@ def search_files(
     Args:
         index: the index file.
         run: folder that `train` wrote.
-        files: pictures, meshes, or `.npy` point clouds, any number of them; a folder stands for all pictures and meshes
-            in it and below it.
+        files: pictures, meshes, or point clouds (`.npy`, `.ply`), any number of them; a folder stands for all pictures
+            and meshes in it and below it.
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
         together: take all files as photos of one object: rank items by their "mean" or "least" distance from them.
@@ -140,7 +140,7 @@ def search_files(
             keep=keep,
         )
         for _, reason in skipped:
-            remark(f"skipped {readable_text(reason)}")
+            remark("skipped " + readable_text(reason).replace("\n", "\\n"))
         given = len(queries_of) + len(refused)
         if not len(queries):
             raise CmahError(f"none of the {given} files could be read")

@@ -67,7 +67,9 @@ def test_gltf_buffers_are_confined(tmp_path: Path) -> None:
         "buffers": [{"byteLength": 36, "uri": "../secret.bin"}],
     }
     path = write(tmp_path / "in/a.gltf", json.dumps(tree))
-    assert refusal(path) == "buffers[0]: file not found (../secret.bin)"
+    assert refusal(path) == (
+        "buffers[0]: file not found (../secret.bin); not read, as it lies outside the folder: ../secret.bin"
+    )
     (tmp_path / "in/my data.bin").write_bytes((tmp_path / "secret.bin").read_bytes())
     write(path, json.dumps({**tree, "buffers": [{"byteLength": 36, "uri": "my%20data.bin"}]}))
     assert len(load_mesh(path).faces) == 1

@@ -86,7 +86,8 @@ def test_paths_are_confined_and_cost_only_the_texture(tmp_path: Path) -> None:
             mesh = load_mesh(write(inside / "a.obj", TEXTURED), root=confined)
             assert len(mesh.textures) == 0
             np.testing.assert_allclose(mesh.face_rgba[0], [0, 0, 1, 1], atol=1e-6)
-            assert len(mesh.remarks) == bool(name)
+            lost = [remark for remark in mesh.remarks if not remark.startswith("file outside the folder")]
+            assert len(lost) == bool(name)
     write(inside / "a.obj", TEXTURED.replace("m.mtl", "../../out/n.mtl"))
     write(outside / "n.mtl", "newmtl a\nKd 0 1 0\n")
     for confined in (inside, root):
@@ -196,3 +197,21 @@ def test_large_and_broken_textures(tmp_path: Path) -> None:
     assert len(mesh.textures) == 0
     assert mesh.remarks == ("texture not readable (t.png)",)
     np.testing.assert_allclose(mesh.face_rgba[0], [0, 0, 1, 1])
+
+
+def test_what_lies_outside_is_told_as_such(tmp_path):
+    """A link beside the mesh to a file elsewhere: it is there, and it is not read."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/0a1b").write_text("newmtl red\nKd 1 0 0\n")
+    (tmp_path / "meshes").mkdir()
+    (tmp_path / "meshes/a.mtl").symlink_to(tmp_path / "store/0a1b")
+    (tmp_path / "meshes/a.obj").write_text("mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    remarks = load_mesh(tmp_path / "meshes/a.obj").remarks
+    assert remarks == ("material library not found (a.mtl)", "file outside the folder is not read (a.mtl)")
+    assert load_mesh(tmp_path / "meshes/a.obj", root=tmp_path).remarks == ()
+
+
+def test_a_link_to_itself_costs_what_it_is_named_for(tmp_path):
+    (tmp_path / "a.mtl").symlink_to("a.mtl")
+    mesh = load_mesh(write(tmp_path / "a.obj", "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"))
+    assert mesh.remarks == ("material library not found (a.mtl)",)

@@ -174,3 +174,18 @@ def test_splits_are_stable_and_near_the_fractions() -> None:
         "train",
     ]
     assert [splits[f"chair.{i}.obj"] for i in range(12)] == pinned
+
+
+def test_links_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    (tmp_path / "meshes/cup").mkdir(parents=True)
+    (tmp_path / "meshes/cup/a.obj").touch()
+    (tmp_path / "meshes/cup/b.obj").symlink_to(tmp_path / "gone")
+    (tmp_path / "meshes/more").symlink_to(tmp_path)
+    lines: list[str] = []
+    found = find_meshes(tmp_path / "meshes", report=lines.append)
+    assert [source.relative for source in found] == ["cup/a.obj"]
+    folder = tmp_path / "meshes"
+    assert lines == [
+        f"{folder}: passed over 1 linked folder (first: {folder}/more)",
+        f"{folder}: passed over 1 mesh that is no file, or a link to none (first: {folder}/cup/b.obj)",
+    ]

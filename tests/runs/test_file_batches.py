@@ -105,6 +105,7 @@ def test_a_picture_of_any_name_is_a_photo(tmp_path, toy_run):
 
 COLOURED = SimpleNamespace(points=64, colours=True, views=0, image_size=16, masks=False)
 SEEN = SimpleNamespace(points=0, colours=False, views=2, image_size=16, masks=False)
+OUTSIDE = "file outside the folder is not read"
 
 
 @pytest.fixture
@@ -160,7 +161,9 @@ def test_textures_elsewhere_are_read_within_the_folder_that_is_given_else_told(s
     assert batches.remarks == []
     alone, batches = encoded([file.path for file in files], model)
     assert batches.skipped == []
-    assert sorted(batches.remarks) == [(i, "texture not found (../images/t.png)") for i in range(2)]
+    assert sorted(batches.remarks) == [
+        (i, f"{what} (../images/t.png)") for i in range(2) for what in (OUTSIDE, "texture not found")
+    ]
 
     def green(shape):
         if "points" in shape:
@@ -174,7 +177,7 @@ def test_a_mesh_that_is_a_link_is_read_where_it_lies(shapenet, tmp_path):
     (tmp_path / "linked.obj").symlink_to(shapenet / "box/one/models/model.obj")
     (tmp_path / "model.mtl").write_text("newmtl m\nKd 0 0 1\n")  # another one, beside the link
     _, batches = encoded([tmp_path / "linked.obj"], COLOURED)
-    assert batches.remarks == [(0, "texture not found (../images/t.png)")]
+    assert batches.remarks == [(0, f"{what} (../images/t.png)") for what in ("texture not found", OUTSIDE)]
 
 
 def test_geometry_elsewhere_gives_the_code_that_its_dataset_has(tmp_path, toy_run):

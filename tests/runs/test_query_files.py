@@ -135,3 +135,18 @@ def test_pipes_and_links_that_lead_nowhere_are_counted(tmp_path):
         [],
         [f"{tmp_path}: 1 picture and 1 mesh; 2 passed over (no ordinary file, or a link to none)"],
     )
+
+
+def test_a_name_that_is_too_long_costs_itself_only(tmp_path: Path) -> None:
+    (tmp_path / "a.obj").touch()
+    taken, refused, _ = query_files(["x" * 5000 + ".obj", tmp_path / "a.obj"])
+    assert [file.path.name for file in taken] == ["a.obj"]
+    ((_, reason),) = refused
+    assert reason.endswith("cannot be read (File name too long)")
+
+
+def test_meshes_are_no_masks(tmp_path: Path) -> None:
+    for name in ("cup.obj", "cup_mask.obj", "cup.jpg", "lid.jpg", "lid_mask.png"):
+        (tmp_path / name).touch()
+    taken, _, _ = query_files(tmp_path)
+    assert [file.path.name for file in taken] == ["cup.jpg", "cup.obj", "cup_mask.obj", "lid.jpg"]
