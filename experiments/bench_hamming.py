@@ -33,8 +33,9 @@ from cmah.threads import thread_count
 EXPECTED: dict[
     tuple[str, int, int, int], dict[int, float | None]
 ] = {  # (data, queries per call, n, k): {bits: least ratio}; None: no promise
-    ("random", 256, 1_000_000, 10): {16: 40, 32: 10, 64: 8, 128: 6, 256: 4, 512: None, 1024: None},
-    ("random", 256, 1_000_000, 100): {16: None, 32: None, 64: 4},
+    ("random", 256, 1_000_000, 10): {16: 100, 32: 12, 64: 10, 128: 5.5, 256: 4.5, 512: 3.8, 1024: None},
+    ("random", 1024, 1_000_000, 10): {64: 10, 256: 4.5},
+    ("random", 256, 1_000_000, 100): {16: None, 32: None, 64: 7},
     ("clustered", 256, 1_000_000, 10): {16: None, 32: None, 64: None, 128: None},
     ("random", 1, 1_000_000, 10): {64: 1},
     ("random", 1, 10_000_000, 10): {64: 1},

@@ -20,6 +20,7 @@ from cmah.kernels.bit_planes import (
     lanes_of_processor,
     rows_of_queries,
 )
+from cmah.kernels.hamming import _differing
 
 Length = tuple[int, ...]  # only its length matters
 SIZE = 3  # bits of a group: with so few, the tables hold exact numbers
@@ -76,12 +77,6 @@ def _count(typing_context, table, row, inside, counts, groups, cells, lanes):  #
         return context.get_dummy_value()
 
     return types.none(*[types.int64] * 4, groups, cells, lanes), generate
-
-
-@intrinsic
-def _ones(typing_context, word):  # type: ignore[no-untyped-def]
-    """The number of set bits of a word."""
-    return word(word), lambda context, builder, signature, words: builder.ctpop(words[0])
 
 
 @njit(cache=True, nogil=True)
@@ -182,6 +177,6 @@ def count_codes(
         if begin[i] <= skip[i] < end[i]:
             distance = np.int64(0)
             for w in range(n_words):
-                distance += np.int64(_ones(query[i, w] ^ words[w, skip[i]]))
+                distance += np.int64(_differing(query[i, w], words[w, skip[i]]))
             totals[i, distance] -= 1
     return totals

@@ -33,10 +33,10 @@ from cmah.kernels.bit_planes import (
     lanes_of_processor,
     rows_of_queries,
 )
+from cmah.kernels.hamming import EVERY, _differing, _room
 
 Length = tuple[int, ...]  # only its length matters
 Shape = tuple[Length, Length, Length, Length]
-EVERY = np.iinfo(np.int64).max  # k of a scan that keeps all within its limits
 PATIENCE = 4  # codes looked at for nothing, per query and chunk, beyond which larger groups do not pay
 
 
@@ -83,12 +83,6 @@ def _any_nearer(typing_context, table, row, start, far, groups, size, levels, la
 
 
 @intrinsic
-def _differing(typing_context, a, b):  # type: ignore[no-untyped-def]
-    """The number of bits in which two words differ, as a word of the same width."""
-    return a(a, a), lambda context, builder, signature, words: builder.ctpop(builder.xor(*words))
-
-
-@intrinsic
 def _trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
     """The number of the lowest set bit of a word that is not 0."""
 
@@ -96,21 +90,6 @@ def _trailing_zeros(typing_context, word):  # type: ignore[no-untyped-def]
         return builder.cttz(words[0], cgutils.true_bit)
 
     return word(word), generate
-
-
-@njit(cache=True, nogil=True)
-def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray, int]:
-    """Entries with room for more: those that have fallen out of their query's result go, then the array grows."""
-    kept = 0
-    for e in range(used):
-        if entries[e, 1] <= limit[entries[e, 2]]:
-            entries[kept] = entries[e]
-            kept += 1
-    if kept > len(entries) // 2:
-        larger = np.empty((2 * len(entries), 3), dtype=np.int64)
-        larger[:kept] = entries[:kept]
-        entries = larger
-    return entries, kept
 
 
 @njit(cache=True, nogil=True)

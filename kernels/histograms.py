@@ -9,14 +9,10 @@ import numpy as np
 from numba import njit
 from numba.extending import intrinsic
 
+from cmah.kernels.hamming import _differing
+
 ROW = 2048  # distances worked out at once: they stay in the first cache
 SLAB = 16  # rows of codes that all queries go over while these stay in the second cache
-
-
-@intrinsic
-def _differing(typing_context, a, b):  # type: ignore[no-untyped-def]
-    """The number of bits in which two words differ, as a word of the same width."""
-    return a(a, a), lambda context, builder, signature, words: builder.ctpop(builder.xor(*words))
 
 
 @intrinsic

@@ -103,14 +103,14 @@ def _comparisons(blocks: CodeBlocks, packed: np.ndarray) -> tuple[Work, float]:
 
     few = CodeBlocks(blocks.bits)
     few.append(blocks.rows(np.arange(min(len(blocks), blocks.codes_in_block))))
-    block = (few.full_blocks if len(few.full_blocks) else few.last_block)[0]
+    block = few.full_blocks if len(few.full_blocks) else few.last_block
     words = blocks.as_words(packed).copy()
     unrolled = (0,) * blocks.words
 
     def work(repeat: int) -> None:
-        least_distances(block, words, unrolled, repeat, np.empty(len(words), words.dtype))
+        least_distances(block, words, unrolled, repeat, np.empty(len(words), np.int64))
 
-    return work, len(words) * block.shape[1] / len(blocks)
+    return work, len(words) * block.shape[2] / len(blocks)
 
 
 def _additions(kernel: Kernel, n: int) -> tuple[Work, float]:

@@ -60,7 +60,7 @@ def test_comparisons_of_a_call_against_those_of_a_query(monkeypatch, threads):
     call, share = limits["popcount"]
     compared.clear()
     call(0)
-    pairs = sum(block.shape[1] * len(queries) * repeat for block, queries, _, repeat, _ in compared)
+    pairs = sum(blocks.shape[2] * len(queries) * repeat for blocks, queries, _, repeat, _ in compared)
     assert pairs * share == pytest.approx(N)
 
 

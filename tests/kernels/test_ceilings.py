@@ -18,8 +18,8 @@ def test_the_least_distance_of_each_query(dtype, words):
     packed, queries = (random.integers(0, 256, (count, words * size), dtype=np.uint8) for count in (64, 5))
     queries[0] = packed[63]
     queries[1] = ~packed[0]
-    least = np.zeros(5, dtype)
-    block = np.ascontiguousarray(packed.view(dtype).T)
+    least = np.zeros(5, np.int64)
+    block = np.ascontiguousarray(packed.view(dtype).T)[None]
     least_distances(block, queries.view(dtype), (0,) * words, 2, least)
     bits = np.unpackbits(packed, axis=1)
     assert least.tolist() == [
