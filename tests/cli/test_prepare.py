@@ -53,7 +53,7 @@ def test_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (["--jitter", "nan"], "nan, expected a number"),
     (["--memory-limit", "1e30"], "below 1,000,000"),
     (["--elevation", "20,x"], "not a list of numbers"),
-    (["--elevation", "100"], "between -90 and 90"),
+    (["--elevation", "100"], "above -90 and below 90"),
     (["--sheet", "a.pdf"], "ends in .png or .jpg"),
     (["--up", "x"], "'x' is not one of"),
 ])  # fmt: skip
