@@ -8,6 +8,7 @@ Tuples such as `lanes` tell by their lengths for what a kernel is compiled; what
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from numba.extending import intrinsic
 WORD = cgutils.ir.IntType(64)
 
 
+@cache  # asking takes longer than a small search
 def lanes_of_processor() -> int:
     """How many words of 64 bits a vector of this processor has.
 

@@ -77,7 +77,7 @@ def chosen_kernel(blocks: CodeBlocks, packed: np.ndarray, k: int, threads: int) 
     from cmah.search.compiled_scan import first_shape
 
     full = blocks.full_blocks
-    _, parts, tile = shares(len(packed), len(blocks), blocks.width, threads)
+    _, parts, tile = shares(len(packed), len(blocks), k, blocks.width, threads)
     shape = first_shape(full[: len(full) // parts], blocks.as_words(packed[:tile]), k)
     if shape is None:
         return COUNTING

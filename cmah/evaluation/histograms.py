@@ -20,7 +20,7 @@ CELLS = 1 << 20  # entries of a histogram, or of a matrix of distances, that a t
 TOGETHER = 256  # queries per chunk, if their histograms are small: they share the codes that the cache holds
 # Counting over bit planes pays from so many pairs of a query and an item on, as it is compiled first, for codes of at
 # most so many bits, and where an item is counted for so many queries of a chunk
-WORTH_PLANES, MOST_BITS, FEWEST = 1 << 30, 512, 16
+WORTH_PLANES, MOST_BITS, FEWEST = 1 << 29, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
 
 

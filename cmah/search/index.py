@@ -19,7 +19,7 @@ from cmah.search.hits import Hits, RadiusHits, TogetherHits
 from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
 from cmah.search.numpy_scan import ScanResult, differing_bits
-from cmah.search.scan import TILE, scan, stacked
+from cmah.search.scan import largest_tile, scan, stacked
 from cmah.search.table_scan import search_tables
 from cmah.search.together import By, check_by, owners_of_rows, scan_together
 from cmah.threads import available_cores, thread_count
@@ -428,7 +428,7 @@ class HammingIndex:
     def _require_room(self, q: int, k: int) -> None:
         """Refuse a search whose k hits for each of q queries do not fit."""
         require_room(
-            q * k * (HIT + self._ids.bytes_each) + min(q, TILE * available_cores()) * k * ENTRY,
+            q * k * (HIT + self._ids.bytes_each) + min(q, largest_tile(k) * available_cores()) * k * ENTRY,
             f"k is {k:,}: the hits of {q:,} queries",
             "ask for fewer (-k), or search with fewer queries at a time",
         )

@@ -10,7 +10,9 @@ from cmah.search.blocks import CodeBlocks
 from cmah.search.numpy_scan import ScanResult
 from cmah.threads import in_threads, thread_count
 
-TILE = 1024  # queries that go over a block while it is in the cache, at most
+# Queries that go over a block while it is in the cache, at most, and with how many hits each; else a quarter of them,
+# so that what is noted of the hits before they are in order stays small
+TILE, FEW_HITS = 1024, 500
 FEW = 64  # queries per thread; with fewer, threads share out the codes, and each is read and rearranged once
 WORTH_A_THREAD = 4 << 20  # bytes to compare; less is done sooner than a thread is woken
 
@@ -48,7 +50,7 @@ def scan(
     scan_tile = compiled(len(packed) * len(blocks) * blocks.width) or numpy_scan.scan_tile
     queries = blocks.as_words(packed)
     q, n = len(queries), len(blocks)
-    per_thread, parts, tile = shares(q, n, blocks.width, threads)
+    per_thread, parts, tile = shares(q, n, k, blocks.width, threads)
     tail = blocks.last_block
     full = len(blocks.full_blocks)
     cuts = [full * p // parts for p in range(parts + 1)]
@@ -65,7 +67,7 @@ def scan(
     return stacked([_merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
 
 
-def shares(q: int, n: int, width: int, threads: int) -> tuple[int, int, int]:
+def shares(q: int, n: int, k: int | None, width: int, threads: int) -> tuple[int, int, int]:
     """How the work of a scan is cut into tiles of queries and parts of the codes.
 
     Many queries are shared out among the threads; of few queries each goes over all codes, which are shared out
@@ -74,6 +76,7 @@ def shares(q: int, n: int, width: int, threads: int) -> tuple[int, int, int]:
     Args:
         q: number of queries.
         n: number of codes.
+        k: hits of each query; None for an unknown number.
         width: bytes per code.
         threads: how many there are.
 
@@ -81,16 +84,26 @@ def shares(q: int, n: int, width: int, threads: int) -> tuple[int, int, int]:
         How many threads work, into how many parts the codes are cut, and how many queries a tile has.
 
     Examples:
-        >>> shares(256, 1_000_000, 8, threads=2), shares(1, 1_000_000, 8, threads=2)
+        >>> shares(256, 1_000_000, 10, 8, threads=2), shares(1, 1_000_000, 10, 8, threads=2)
         ((2, 1, 128), (1, 1, 1))
     """
     at_work = max(1, min(threads, q * n * width // WORTH_A_THREAD))
     parts = at_work if q < FEW * at_work else 1
     side_by_side = at_work if parts == 1 else 1
-    rounds = -(-q // (TILE * side_by_side))
+    rounds = -(-q // (largest_tile(k) * side_by_side))
     # all tiles of the same size, so that no thread waits for another
     tile = -(-q // max(1, rounds * side_by_side)) or 1
     return at_work, parts, tile
+
+
+def largest_tile(k: int | None) -> int:
+    """How many queries a tile has at most, for k hits of each query.
+
+    Examples:
+        >>> largest_tile(10), largest_tile(1_000_000)
+        (1024, 256)
+    """
+    return TILE if k is not None and k <= FEW_HITS else max(TILE // 4, 1)
 
 
 def _merged(parts: list[ScanResult], k: int | None) -> ScanResult:

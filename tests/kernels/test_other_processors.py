@@ -140,4 +140,4 @@ def test_lanes(features, lanes, monkeypatch):
     codegen = SimpleNamespace(magic_tuple=lambda: ("triple", "name", features))
     target = SimpleNamespace(target_context=SimpleNamespace(codegen=lambda: codegen))
     monkeypatch.setattr(bit_planes, "cpu_target", target)
-    assert bit_planes.lanes_of_processor() == lanes
+    assert bit_planes.lanes_of_processor.__wrapped__() == lanes
