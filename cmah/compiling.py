@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,17 @@ def _compile_anew_after_an_edit_of_any_kernel() -> None:
     own = mixin.get_source_stamp
     sources = [path for path in kernels.__path__ if os.path.isdir(path)]
 
-    def get_source_stamp(self: Any) -> Any:
-        folder = os.path.dirname(self._py_file)
+    @cache  # every kernel asks
+    def stamp_of(folder: str) -> str | None:
         if not any(os.path.isdir(path) and os.path.samefile(path, folder) for path in sources):
-            return own(self)
+            return None
         stamp = hashlib.sha256()
         for path in sorted(Path(folder).glob("*.py")):
             stamp.update(path.read_bytes())
         return stamp.hexdigest()
+
+    def get_source_stamp(self: Any) -> Any:
+        return stamp_of(os.path.dirname(self._py_file)) or own(self)
 
     mixin.get_source_stamp = get_source_stamp
 
