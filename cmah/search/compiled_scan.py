@@ -1,9 +1,12 @@
 """A batch of queries over a part of the codes, by the compiled kernels."""
 
+import sys
+
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
 from cmah.kernels import bitsliced, hamming
+from cmah.kernels.bit_planes import lanes_of_processor
 from cmah.search.numpy_scan import ScanResult
 
 UNROLLED = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of words per code for which a loop of its own is compiled
@@ -11,8 +14,8 @@ ROOM = 4096  # entries that there is room for at first
 # Bit planes pay from so many queries on, which share the tables, by the lanes of the processor: the more there are, the
 # sooner are distances had. For 256 bits twice as many as for 128 and fewer are needed, and so on.
 FEWEST = {2: 16, 4: 8, 8: 32}
-MOST_BITS = 1024  # beyond, the tables do not fit into a core's second cache
-WORTH_TABLES = 64 << 20  # bytes to compare; below, compiling a second kernel takes longer than it ever saves
+MOST_BITS = 1024  # beyond, nothing was measured
+WORTH_TABLES = 64 << 20  # bytes to compare; below, little is saved beside compiling a second kernel
 SMALL, LARGE = 3, 4  # bits of a group: the large ones are looked up faster, and take longer to tabulate
 FEW, MANY = 64, 500  # queries and neighbours for which groups are small
 
@@ -66,14 +69,14 @@ def scan_tile(
 def _shapes(blocks: np.ndarray, queries: np.ndarray, k: int | None) -> list[bitsliced.Shape]:
     """The forms of the scan over bit planes to be tried, one after the other; none where it does not pay."""
     bits = 8 * queries.dtype.itemsize * queries.shape[1]
-    work = blocks.nbytes * len(queries)
+    fewest = FEWEST[lanes_of_processor()] * max(1, bits // 128)
+    if len(queries) < fewest or bits > MOST_BITS or blocks.nbytes * len(queries) < WORTH_TABLES:
+        return []
+    if k is not None and 16 * k > len(blocks) * blocks.shape[2]:  # codes enter and leave all the time
+        return []
+    if sys.byteorder == "big":  # the kernel takes the first bytes of a word for its lowest
+        return []
     small = bitsliced.shape_of(bits, SMALL)
-    if len(queries) < FEWEST[len(small[3])] * max(1, bits // 128) or bits > MOST_BITS or work < WORTH_TABLES:
-        return []
-    if (
-        k is not None and 16 * k > len(blocks) * blocks.shape[2]
-    ):  # most of the codes are neighbours at some time
-        return []
     if len(queries) < FEW or (k or 0) >= MANY:
         return [small]
     return [bitsliced.shape_of(bits, LARGE), small]

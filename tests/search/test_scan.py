@@ -181,6 +181,16 @@ def test_which_way_is_taken(bits, n, q, k, sizes):
     assert [len(shape[1]) for shape in shapes] == sizes
 
 
+def test_big_endian_machines_count_bits(monkeypatch):
+    pytest.importorskip("numba")
+    from cmah.search import compiled_scan
+
+    blocks, queries = np.empty((2000, 1, 512), np.uint64), np.zeros((256, 1), np.uint64)
+    assert compiled_scan.first_shape(blocks, queries, 10) is not None
+    monkeypatch.setattr("sys.byteorder", "big")
+    assert compiled_scan.first_shape(blocks, queries, 10) is None
+
+
 IN_A_PROCESS_OF_ITS_OWN = """
 import os, sys, threading
 import numpy as np
