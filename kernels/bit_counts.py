@@ -20,7 +20,7 @@ from cmah.kernels.bit_planes import (
     lanes_of_processor,
     rows_of_queries,
 )
-from cmah.kernels.hamming import _differing
+from cmah.kernels.histograms import _leave_out
 
 Length = tuple[int, ...]  # only its length matters
 SIZE = 3  # bits of a group: with so few, the tables hold exact numbers
@@ -174,9 +174,5 @@ def count_codes(
         for cell in range(len(cells)):
             for lane in range(n_lanes):
                 totals[i, cell] += np.int64(counts[(i * len(cells) + cell) * n_lanes + lane])
-        if begin[i] <= skip[i] < end[i]:
-            distance = np.int64(0)
-            for w in range(n_words):
-                distance += np.int64(_differing(query[i, w], words[w, skip[i]]))
-            totals[i, distance] -= 1
+    _leave_out(query, words, begin, end, skip, totals)
     return totals

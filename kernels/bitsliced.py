@@ -33,7 +33,7 @@ from cmah.kernels.bit_planes import (
     lanes_of_processor,
     rows_of_queries,
 )
-from cmah.kernels.hamming import EVERY, _differing, _room
+from cmah.kernels.hamming import _differing, _enter, _room
 
 Length = tuple[int, ...]  # only its length matters
 Shape = tuple[Length, Length, Length, Length]
@@ -279,17 +279,8 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
                         if distance >= limit[i]:
                             misses += 1
                             continue
-                        entries[used, 0] = begin + b * codes + code
-                        entries[used, 1] = distance
-                        entries[used, 2] = i
+                        _enter(entries, used, begin + b * codes + code, distance, i, k, limit, counts)
                         used += 1
-                        if k == EVERY:
-                            continue
-                        counts[i, distance] += 1
-                        counts[i, -1] += 1
-                        while counts[i, -1] >= k:
-                            limit[i] -= 1
-                            counts[i, -1] -= counts[i, limit[i]]
                 if limit[i] < before:
                     _begin_at(start, i, limit[i])
         done = b + together

@@ -13,9 +13,7 @@ from numba.extending import intrinsic
 from cmah.kernels.bit_planes import WORD, _Adders, _Planes
 from cmah.kernels.hamming import _least_in_block
 
-CHAINS = (
-    5  # adders that do not wait for each other: enough to keep all units busy, and 16 registers hold them
-)
+CHAINS = 5  # adders that do not wait for each other: they keep all units busy, and 16 registers hold them
 STEPS = 8  # of each chain in a round
 
 

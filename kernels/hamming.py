@@ -200,6 +200,33 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
+def _enter(
+    entries: np.ndarray,
+    e: int,
+    position: int,
+    distance: np.int64,
+    i: int,
+    k: int,
+    limit: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Write entry `e`, a code below the limit of query i; with k of them, lower the limit.
+
+    It falls to the distance of the k-th, so that no later code enters there.
+    """
+    entries[e, 0] = position
+    entries[e, 1] = distance
+    entries[e, 2] = i
+    if k == EVERY:
+        return
+    counts[i, distance] += 1
+    counts[i, -1] += 1
+    while counts[i, -1] >= k:
+        limit[i] -= 1
+        counts[i, -1] -= counts[i, limit[i]]
+
+
+@njit(cache=True, nogil=True)
 def _first_look(
     blocks: np.ndarray,
     query: np.ndarray,
@@ -233,7 +260,7 @@ def _first_look(
 
 
 @njit(cache=True, nogil=True)
-def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
+def scan(
     blocks: np.ndarray,
     begin: int,
     end: int,
@@ -317,18 +344,8 @@ def scan(  # noqa: PLR0912 (a call costs what the inner branch costs)
                     distance = np.int64(row[j])
                     if distance >= limit[i]:  # the limit may have fallen since the flags were set
                         continue
-                    entries[used, 0] = first + j
-                    entries[used, 1] = distance
-                    entries[used, 2] = i
+                    _enter(entries, used, first + j, distance, i, k, limit, counts)
                     used += 1
-                    if k == EVERY:
-                        continue
-                    counts[i, distance] += 1
-                    counts[i, -1] += 1
-                    # With k codes below it, the limit falls to the distance of the k-th: no later code enters there.
-                    while counts[i, -1] >= k:
-                        limit[i] -= 1
-                        counts[i, -1] -= counts[i, limit[i]]
         active = active[:still]
         if still == 0:
             break

@@ -36,6 +36,24 @@ def _distances(planes: np.ndarray, begin: int, end: int, query: np.ndarray, i: i
 
 
 @njit(cache=True, nogil=True)
+def _leave_out(
+    query: np.ndarray,
+    planes: np.ndarray,
+    begin: np.ndarray,
+    end: np.ndarray,
+    skip: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Take the code `skip[i]` out of the counts of query i, int64 [q, levels], if it was counted there."""
+    for i in range(len(query)):
+        if begin[i] <= skip[i] < end[i]:
+            distance = np.int64(0)
+            for w in range(query.shape[1]):
+                distance += np.int64(_differing(query[i, w], planes[w, skip[i]]))
+            counts[i, distance] -= 1
+
+
+@njit(cache=True, nogil=True)
 def count_codes(
     query: np.ndarray,
     planes: np.ndarray,
@@ -89,12 +107,7 @@ def count_codes(
                     for part in range(4):
                         counts[i, level] += np.int64(parts[part, level])
                         parts[part, level] = 0
-    for i in range(q):
-        if begin[i] <= skip[i] < end[i]:
-            distance = np.int64(0)
-            for w in range(words):
-                distance += np.int64(_differing(query[i, w], planes[w, skip[i]]))
-            counts[i, distance] -= 1
+    _leave_out(query, planes, begin, end, skip, counts)
     return counts
 
 
