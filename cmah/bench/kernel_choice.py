@@ -20,8 +20,8 @@ class Kernel:
         name: "popcount" (`cmah.kernels.hamming`), "bit planes" (`cmah.kernels.bitsliced`) or "NumPy".
         group: bits that are looked up together, of bit planes; else 0, as the next two.
         vector: bits of a vector, each of another code.
-        adders: full adders that a query takes for the codes of a vector. The few ands and ors beside them, about as
-            many as there are sums that nobody needs, are left out.
+        adders: full adders that a query takes for the codes of a vector. The few ands and ors beside them are left out,
+            and the sums that nobody needs are counted.
 
     Examples:
         >>> Kernel("bit planes", group=4, vector=256, adders=30).short

@@ -101,17 +101,12 @@ def picture_of_file(path: str | Path, up: str = "y") -> str:
     try:
         kind = kind_of_file(path)
         if kind == "points":
-            return _picture_of_some(load_points_file(path, up))
+            return picture_of_points(some_points(load_points_file(path, up)))
         if kind == "mesh":
-            return _picture_of_some(points_of_mesh(path, MOST_DRAWN, up))
+            return picture_of_points(some_points(points_of_mesh(path, MOST_DRAWN, up)))
         return picture_of_image(load_image(path))
     except CmahError:
         return ""
-
-
-def _picture_of_some(points: np.ndarray) -> str:
-    """The picture of evenly chosen points of a cloud: each is drawn by itself."""
-    return picture_of_points(some_points(points))
 
 
 def some_points(points: np.ndarray) -> np.ndarray:

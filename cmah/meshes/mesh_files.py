@@ -69,11 +69,8 @@ def read_parts(
             remark(f"file outside the folder is not read ({name})")
         return parts
     except CmahError as error:
-        outside = (
-            f"; not read, as it lies outside the folder: {', '.join(files.outside)[:200]}"
-            if files.outside
-            else ""
-        )
+        names = ", ".join(files.outside)[:200]
+        outside = f"; not read, as it lies outside the folder: {names}" if names else ""
         if str(error).startswith(f"{path}: ") and not outside:
             raise
         raise CmahError(f"{path}: {str(error).removeprefix(f'{path}: ')}{outside}") from None

@@ -110,9 +110,8 @@ def read_off(path: Path, data: bytes, files: Any, remark: Callable[[str], None])
         remark("colours of vertices not read (expected 3 or 4 numbers)")
     vertex_rgba, face_rgba = colours_in_01([given if coloured else np.zeros((0, 4)), faces.colours])
     face_rgba[np.isnan(faces.colours[:, 0])] = np.nan
-    if (
-        coloured and not np.isnan(face_rgba[:, 0]).all()
-    ):  # those of vertices are finer, unless they say nothing
+    # the colours of vertices are finer, unless they are white all over and so say nothing
+    if coloured and not np.isnan(face_rgba[:, 0]).all():
         if (vertex_rgba == 1).all():
             coloured = False
         else:
