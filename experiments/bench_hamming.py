@@ -9,7 +9,7 @@ Expected: faiss-cpu 1.15.1 (IndexBinaryFlat, built for AVX512_VPOPCNT, the bette
 as many times as long as the column "at least" says, ± a tenth on an idle machine. Where other processes run, threads
 may share a core; the lines below the table say so.
 
-Hardware: 2 cores of an AMD EPYC with AVX-512 VPOPCNTDQ.
+Hardware: 2 virtual cores of an Intel Xeon with AVX-512 VPOPCNTDQ.
 
 Time: a few minutes.
 """
