@@ -211,6 +211,7 @@ def scan(  # noqa: PLR0912, PLR0915 (a call costs what the inner branch costs)
         do not fill a vector, and all from where too many codes are looked at for nothing.
 
     Examples:
+        >>> from cmah.kernels.hamming import EVERY
         >>> blocks = np.arange(8 * 64, dtype=np.uint16).reshape(8, 1, 64)  # 512 codes of 16 bits
         >>> query, limit = np.array([[5]], np.uint16), np.array([2])
         >>> blocks.flags.writeable = query.flags.writeable = False
