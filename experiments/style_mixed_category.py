@@ -73,7 +73,7 @@ from cmah.features.inference import BATCH
 from cmah.files import write_json
 from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.encoder import Encoder
-from cmah.runs.shape_batches import ShapeBatches
+from cmah.features.shape_batches import ShapeBatches
 
 RECIPE, PRESET = "style_mixed", "unsupervised_category"
 TERMS = ("domain", "nuclear", "centres", "orthogonal", "consistency", "contrast")

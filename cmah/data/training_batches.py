@@ -55,6 +55,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         point_augmentation: PointAugmentation = NO_POINT_AUGMENTATION,
         *,
         kinds: Sequence[str] = ("render",),
+        picture_weight: float = 1.0,
         views: int = 1,
         colours: bool = False,
         clouds: bool = True,
@@ -72,6 +73,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             image_augmentation: how images vary.
             point_augmentation: how clouds vary.
             kinds: the kinds of images to use: "render", "picture", "photo".
+            picture_weight: how many times as often as another image of a shape a "picture" of it is drawn.
             views: number of images drawn for each shape, without repetition if there are enough.
             colours: whether the clouds have six columns.
             clouds: whether the clouds are read, for a model that sees shapes by their points.
@@ -87,7 +89,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         self.dataset, self.image_size, self.points = dataset, image_size, points
         self.point_augmentation = point_augmentation
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
-        self.clouds = clouds
+        self.clouds, self.picture_weight = clouds, picture_weight
         self.skipped: Skipped = []
         self.shapes, self.images = [], []
         parts = []
@@ -159,7 +161,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         pair = {"points": self.draw_points(position, rng)} if self.clouds else {}
         pair["index"] = np.array(position, np.int64)
         if not self.pictures:
-            return {**pair, "view": np.array(rng.integers(len(self.images[position])))}
+            return {**pair, "view": np.array(self._order(position, rng, 1)[0])}
         drawn, view = self._views(position, rng)
         pair["view"] = np.array(view, np.int64)
         if self.views == 1:
@@ -178,7 +180,7 @@ class TrainingPairs(torch.utils.data.Dataset):
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
         """Up to `self.views` augmented views, and the number of the first; an unreadable one gives way to the next."""
-        order = rng.permutation(len(self.images[position]))
+        order = self._order(position, rng)
         drawn: list[np.ndarray] = []
         first = -1
         fault: CmahError | None = None
@@ -194,6 +196,15 @@ class TrainingPairs(torch.utils.data.Dataset):
         if not drawn:
             raise CmahError(f"shape {self.shapes[position].shape_id!r}: no view can be read: {fault}")
         return drawn, first
+
+    def _order(self, position: int, rng: np.random.Generator, first: int | None = None) -> np.ndarray:
+        """The numbers of a shape's images in a random order, or the first of them: int64 [n] or [first]."""
+        images = self.images[position]
+        if self.picture_weight == 1:
+            return rng.permutation(len(images)) if first is None else rng.integers(len(images), size=first)
+        weights = np.array([self.picture_weight if image.kind == "picture" else 1.0 for image in images])
+        count = len(images) if first is None else first
+        return rng.choice(len(images), count, replace=False, p=weights / weights.sum())
 
     def draw_view(self, image: Image, rng: np.random.Generator) -> np.ndarray:
         """An image of the dataset, augmented: uint8 [3, size, size], or [4, size, size] with masks."""

@@ -1,6 +1,6 @@
 """Training batches whose images are the embeddings of a frozen encoder, computed once and kept on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from cmah.data.dataset import Dataset
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.describing_views import DescribingViews
-from cmah.features.image_embedder import ImageEmbedder
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 
 
 class EmbeddedBatches(TrainingBatches):
@@ -72,26 +72,13 @@ class EmbeddedBatches(TrainingBatches):
             points=points,
             point_augmentation=config.point_augmentation,
             kinds=config.data.kinds,
+            picture_weight=config.data.picture_weight,
             colours=colours,
             clouds=points > 0,
             pictures=False,
             seed=config.training.seed,
         )
-        pairs = draw(dataset)
-        images = [image for views in pairs.images for image in views]
-        self.table = embedder.embed(dataset, images, workers=workers, label="image embeddings")
-        if self.table.skipped and not len(self.table):
-            raise DatasetError(
-                [f"{dataset.root}: no image could be read; the first: {self.table.skipped[0][1]}"]
-            )
-        if self.table.skipped:
-            readable = {images[i].image_id: row for row, i in enumerate(self.table.kept)}
-            pairs = draw(replace(dataset, images=[i for i in dataset.images if i.image_id in readable]))
-            pairs.skipped += self.table.skipped
-            images = [image for views in pairs.images for image in views]
-            self.rows = np.array([readable[image.image_id] for image in images])
-        else:
-            self.rows = np.arange(len(images))
+        pairs, self.table, self.rows = readable_pairs(draw, dataset, embedder, workers)
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
         self.views = DescribingViews(pairs, self.table, self.rows, views) if views else None
         super().__init__(pairs, config.training.batch_size, workers)
@@ -103,3 +90,45 @@ class EmbeddedBatches(TrainingBatches):
             wanted = self.rows[self.first_view[index] + asked]
             batch["image_features"] = torch.from_numpy(self.table.rows(wanted))
             yield batch if self.views is None else batch | self.views.of_batch(number, index, asked)
+
+
+def readable_pairs(
+    draw: Callable[[Dataset], TrainingPairs], dataset: Dataset, embedder: ImageEmbedder, workers: int = 0
+) -> tuple[TrainingPairs, EmbeddingTable, np.ndarray]:
+    """The pairs of a dataset without the images that cannot be read, and the embeddings of the others.
+
+    Args:
+        draw: makes the pairs of a dataset.
+        dataset: of the training shapes.
+        embedder: the frozen encoder.
+        workers: processes that decode images.
+
+    Returns:
+        The pairs, to whose `skipped` the unreadable images are added; the embeddings; and int64, the row of each image
+        of the pairs, shape after shape.
+
+    Raises:
+        DatasetError: if no image can be read, or no shape can be trained on.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from timm import create_model
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> embedder = ImageEmbedder("timm:test_resnet", "weights.pt", cache=Path("cache"))
+        >>> draw = partial(TrainingPairs, image_size=embedder.size, points=64, pictures=False)
+        >>> pairs, table, rows = readable_pairs(draw, Dataset.read("demo/dataset").select("test"), embedder)
+        >>> len(table) == len(rows) == sum(map(len, pairs.images))
+        True
+    """
+    pairs = draw(dataset)
+    images = [image for views in pairs.images for image in views]
+    table = embedder.embed(dataset, images, workers=workers, label="image embeddings")
+    if table.skipped and not len(table):
+        raise DatasetError([f"{dataset.root}: no image could be read; the first: {table.skipped[0][1]}"])
+    if not table.skipped:
+        return pairs, table, np.arange(len(images))
+    readable = {images[i].image_id: row for row, i in enumerate(table.kept)}
+    pairs = draw(replace(dataset, images=[i for i in dataset.images if i.image_id in readable]))
+    pairs.skipped += table.skipped
+    images = [image for views in pairs.images for image in views]
+    return pairs, table, np.array([readable[image.image_id] for image in images])

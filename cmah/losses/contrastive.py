@@ -18,8 +18,8 @@ def info_nce(
 
     With cosine similarity s and temperature τ, the mean over rows i of
     -log( e^{s_ii/τ} / (e^{s_ii/τ} + Σ_{j≠i} w_ij e^{s_ij/τ}) ), which is InfoNCE (van den Oord et al. 2018) for
-    w = 1 and the weighted form of arXiv 2406.02202, equations 5-6, otherwise. With soft targets t it is the cross-entropy
-    -Σ_j t_ij log softmax_j(s_ij/τ + log w_ij).
+    w = 1 and the weighted form of arXiv 2406.02202, equations 5-6, otherwise. With soft targets t it is the
+    cross-entropy -Σ_j t_ij log softmax_j(s_ij/τ + log w_ij).
 
     Args:
         anchors: [b, d], any norm.

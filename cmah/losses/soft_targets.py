@@ -2,7 +2,7 @@
 
 InfoNCE pushes every other shape of a batch away alike, chairs from chairs as much as from cars. A part of the target is
 given to the shapes that resemble the pair's own instead, as frozen features tell (as in SoftCLIP, Gao et al., AAAI
-2024, and PyramidCLIP; here within one batch and without labels).
+2024; here within one batch and without labels).
 """
 
 from dataclasses import dataclass

@@ -41,6 +41,8 @@ class EncoderModel(Protocol):
         learned_codes: whether the signs of `code_outputs` are the codes; else a hash is fitted to the embeddings.
         image_size: side of the images that it takes, in pixels.
         masks: whether images have a fourth channel, the mask of the object: 255 = object. Views never have it.
+        image_kinds: the kinds of images ("render", "picture", "photo") that it treats apart, each by its place here;
+            () where all are treated alike.
         points: points of the clouds that it takes.
         colours: whether these clouds have colours, six columns in place of three.
         shape_input: what shows it a shape: "points", "views" or "both".
@@ -48,7 +50,8 @@ class EncoderModel(Protocol):
         views_from: which renders of a shape may be these: "all", or every second one, "even" or "odd".
         view_group: how many views of a shape give one vector: 1, or several that are seen as one picture.
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
-            `encode_image_features` (float32 [b, d] to outputs [b, width]) too.
+            `encode_image_features` (float32 [b, d] to outputs [b, width]) too; with `image_kinds`, it takes the number
+            of each image's kind beside them, int64 [b], -1 where it is not known.
 
     Examples:
         >>> import torch
@@ -66,6 +69,7 @@ class EncoderModel(Protocol):
     learned_codes: bool
     image_size: int
     masks: bool
+    image_kinds: tuple[str, ...]
     points: int
     colours: bool
     views: int

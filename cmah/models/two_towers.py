@@ -132,6 +132,7 @@ class TwoTowers(nn.Module):
     """
 
     masks = False
+    image_kinds = ()
 
     def __init__(self, config: TowersConfig) -> None:
         super().__init__()

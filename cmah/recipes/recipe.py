@@ -30,6 +30,8 @@ class Recipe(ABC):
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
         chosen_by: what is relevant to a query when the checkpoint is chosen, where the shapes have categories.
+        takes_unpaired: whether images without a shape take part, of the kinds in data.unpaired.
+        weighs_pictures: whether data.picture_weight counts.
         described_by: how many further pictures of each shape a batch holds, for a model that sees views.
 
     Examples:
@@ -53,6 +55,8 @@ class Recipe(ABC):
     model: EncoderModel
     remarks: Sequence[str] = ()
     chosen_by: Literal["category", "instance"] = "category"
+    takes_unpaired: ClassVar[bool] = False
+    weighs_pictures: ClassVar[bool] = True
     described_by: int = 0
 
     @abstractmethod
@@ -106,6 +110,7 @@ class Recipe(ABC):
             config.image_augmentation,
             config.point_augmentation,
             kinds=config.data.kinds,
+            picture_weight=config.data.picture_weight,
             views=1 + self.described_by,
             clouds=self.model.points > 0,
             colours=self.model.colours,

@@ -14,6 +14,7 @@ from cmah.errors import ConfigError
 from cmah.recipes.recipe import Recipe
 
 FILES = ("image_weights", "shape_weights", "landmarks")  # settings that are paths
+DEFAULT = "cmah"  # the recipe where none is named
 NO_METHODS = ("recipe", "resolving", "two_tower_recipe")  # the other modules in cmah/recipes
 
 
@@ -65,7 +66,7 @@ def make_config(
     """Resolve a configuration: defaults ← preset ← TOML file ← overrides ← assignments.
 
     Args:
-        recipe: name of a file in cmah/recipes; None takes the file's, or cmah.
+        recipe: name of a file in cmah/recipes; None takes the file's, else the one that alone has the preset, else cmah.
         preset: one of the recipe's presets; None takes the file's, or the recipe's first.
         file: TOML with the tables model, loss, training, data, image_augmentation, point_augmentation.
         assignments: strings such as "training.lr=1e-4".
@@ -82,10 +83,11 @@ def make_config(
     named = given.pop("recipe", None)
     if recipe and named not in (None, recipe):
         raise ConfigError(f"{file or 'the settings given'}: is for the recipe {named!r}, not {recipe!r}")
-    recipe = recipe or named or "cmah"
-    method = load_recipe(recipe)
-    preset = preset or given.pop("preset", None) or next(iter(method.presets))
+    preset = preset or given.get("preset")
     given.pop("preset", None)
+    recipe = recipe or named or _recipe_with(preset)
+    method = load_recipe(recipe)
+    preset = preset or next(iter(method.presets))
     if preset not in method.presets:
         raise ConfigError(f"preset {preset!r}: the recipe {recipe} has {', '.join(method.presets)}")
     tables = {**SHARED, "model": method.model_config, "loss": method.loss_config}
@@ -96,7 +98,22 @@ def make_config(
     parts: dict[str, Any] = {
         key: build(schema, values.get(key, {}), key + ".") for key, schema in tables.items()
     }
+    data = parts["data"]
+    if data.unpaired and not method.takes_unpaired:
+        raise ConfigError(
+            f"data.unpaired = {list(data.unpaired)}: the recipe {recipe} takes no images without a shape; expected none"
+        )
+    if data.picture_weight != 1 and not method.weighs_pictures:
+        raise ConfigError(f"data.picture_weight = {data.picture_weight:g}: the recipe {recipe} takes 1 only")
     return Config(recipe, preset, **parts)
+
+
+def _recipe_with(preset: str | None) -> str:
+    """The recipe that is meant where only a preset is named: the default, or the one that alone has it."""
+    if preset is None or preset in load_recipe(DEFAULT).presets:
+        return DEFAULT
+    having = [name for name in recipe_names() if preset in load_recipe(name).presets]
+    return having[0] if len(having) == 1 else DEFAULT
 
 
 def stored_config(values: Mapping[str, Any], where: str) -> Config:

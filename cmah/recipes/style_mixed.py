@@ -154,6 +154,7 @@ class StyleMixedRecipe(Recipe):
 
     model_config = StyleMixedConfig
     loss_config = LossConfig
+    weighs_pictures: ClassVar = False  # every image is a query in its turn
     presets: ClassVar = {"instance": _INSTANCE, "cmic": _CMIC, "unsupervised_category": _CATEGORY}
     network: StyleMixed
 

@@ -11,13 +11,13 @@ from cmah.data.dataset import NO_POINTS, Dataset, Image, Shape
 from cmah.data.encoding_batches import ImageBatches
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.shape_views import ViewsFrom, described, in_groups
-from cmah.features.image_embedder import ImageEmbedder
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.inference import BATCH
 from cmah.features.shards import Piece, Shards, in_shards, pieces
 from cmah.models.encoder_model import EncoderModel
 from cmah.progress import progress
 from cmah.runs.model_codes import ModelCodes
-from cmah.runs.shape_batches import NO_VIEW, ShapeBatches
+from cmah.features.shape_batches import NO_VIEW, ShapeBatches
 from cmah.skipped_files import Skipped
 
 VIEWED = 128  # shapes seen by their views of which an export that is killed loses at most so many
@@ -63,7 +63,8 @@ def image_outputs(
     if embedder is not None:
         table = embedder.embed(dataset, images, workers=workers, label=label)
         numbers = np.arange(len(table))
-        parts = (torch.from_numpy(table.rows(numbers[i : i + BATCH])) for i in range(0, len(table), BATCH))
+        kinds = _kinds([images[position] for position in table.kept], encoder.model)
+        parts = (_features(table, numbers[i : i + BATCH], kinds) for i in range(0, len(table), BATCH))
         return encoder.outputs("features", parts), table.kept, table.skipped
 
     def compute(begin: int, end: int) -> Iterator[Piece]:
@@ -210,6 +211,18 @@ def shape_outputs(
     if bar is not None:
         bar.close()
     return np.concatenate(parts), kept, skipped
+
+
+def _kinds(images: Sequence[Image], model: EncoderModel) -> np.ndarray | None:
+    """The number of the kind of each image, -1 where the model knows none such; None where it treats all alike."""
+    numbers = {kind: number for number, kind in enumerate(model.image_kinds)}
+    return np.array([numbers.get(image.kind, -1) for image in images], np.int64) if numbers else None
+
+
+def _features(table: EmbeddingTable, rows: np.ndarray, kinds: np.ndarray | None) -> Any:
+    """Features of images, with their kinds where the model asks for them."""
+    features = torch.from_numpy(table.rows(rows))
+    return features if kinds is None else {"features": features, "kinds": torch.from_numpy(kinds[rows])}
 
 
 def _others(count: int, left_out: Sequence[tuple[int, str]]) -> list[int]:

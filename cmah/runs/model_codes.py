@@ -1,10 +1,12 @@
 """The real outputs of a trained model for batches of images and shapes, and the codes and embeddings made of them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
@@ -44,14 +46,15 @@ class ModelCodes:
         Args:
             inputs: what `batches` holds.
             batches: images (uint8 [b, 3, s, s], with masks [b, 4, s, s]), what a frozen image encoder made of them
-                (float32 [b, d]), or shapes (named tensors, see `EncoderModel.encode_shapes`).
+                (float32 [b, d]; for a model with `image_kinds`, "features" and "kinds" by name), or shapes (named
+                tensors, see `EncoderModel.encode_shapes`).
         """
         network: Any = self.model
         encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
-        what = f"outputs of the model for {inputs}s"
-        return in_batches(
-            getattr(network, encode[inputs]), batches, self.device, self.model.width, network, what
-        )
+        function, what = getattr(network, encode[inputs]), f"outputs of the model for {inputs}s"
+        if inputs == "features" and network.image_kinds:
+            function = partial(_of_named, function)
+        return in_batches(function, batches, self.device, self.model.width, network, what)
 
     def codes(self, outputs: np.ndarray, modality: str, **columns: Any) -> BinaryCodes:
         """The codes of real outputs [n, width] of "image" or "shape", with more columns such as `ids`."""
@@ -80,3 +83,8 @@ class ModelCodes:
             )
         rows = Embeddings(embeddings=self.model.embeddings(outputs))
         return self.fitted.encode(rows, MODALITIES.index(modality)).packed
+
+
+def _of_named(encode: Callable[[Tensor, Tensor], Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+    """What a model makes of features and the kinds of their images."""
+    return encode(batch["features"], batch["kinds"])

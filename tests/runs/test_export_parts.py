@@ -17,7 +17,7 @@ from cmah.files import locked
 from cmah.runs import dataset_outputs
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
-from cmah.runs.shape_batches import ShapeBatches
+from cmah.features.shape_batches import ShapeBatches
 
 
 @pytest.fixture(autouse=True)

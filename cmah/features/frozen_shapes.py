@@ -1,0 +1,92 @@
+"""What a model's frozen encoders make of the shapes of a dataset, computed once and kept in the cache.
+
+In the cache folder (`cmah.cache`), `shapes/<key>/` belongs to one model's frozen part, one dataset folder and the states
+of its point files; its shards hold up to 4,096 rows each.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cmah.cache import cache_folder, tell_not_kept
+from cmah.data.dataset import Dataset, Shape
+from cmah.data.file_states import file_states
+from cmah.features.inference import in_batches
+from cmah.features.shape_batches import ShapeBatches
+from cmah.features.shards import Piece, Shards, in_shards, pieces
+from cmah.features.tower_features import tower_key
+from cmah.files import digest
+from cmah.models.backbones import Frozen
+from cmah.models.encoder_model import EncoderModel
+from cmah.progress import progress
+from cmah.skipped_files import Skipped
+
+VERSION = 1
+
+
+class FrozenShapes(EncoderModel, Protocol):
+    """A model whose shape side begins with encoders that stay as they are.
+
+    Attributes:
+        shape_width: numbers that `shape_features` gives.
+        frozen_settings: what `shape_features` depends on, beside the encoders and the shapes; JSON can hold it.
+
+    Examples:
+        >>> from cmah.models.frozen_towers import FrozenTowers
+        >>> hasattr(FrozenTowers, "shape_features"), hasattr(FrozenTowers, "frozen_settings")
+        (True, True)
+    """
+
+    shape_width: int
+
+    @property
+    def frozen_settings(self) -> list[Any]:
+        """See the class."""
+
+    def shape_features(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """What the frozen encoders make of a batch of shapes, float32 [b, shape_width]."""
+
+
+def frozen_shape_features(
+    model: FrozenShapes, dataset: Dataset, shapes: Sequence[Shape], device: torch.device, label: str = ""
+) -> tuple[np.ndarray, list[int], Skipped]:
+    """Features of shapes, read from the cache as far as they are there.
+
+    Args:
+        model: a network in evaluation or training mode, on the device.
+        dataset: the folder.
+        shapes: rows of its shapes.csv.
+        device: where the network is.
+        label: of the progress bar; none without it.
+
+    Returns:
+        float32 [n, shape_width], the position of each row's shape, (file, reason) of those that could not be read.
+        Where the cache cannot be written, they are computed all the same, and a line on standard error says so.
+    """
+    states = [str(dataset.file("").resolve()), dataset.up_axis]
+    states += file_states(dataset, [shape.points for shape in shapes])
+    net: torch.nn.Module = model  # type: ignore[assignment]
+    towers = [tower_key(module) for module in net.modules() if isinstance(module, Frozen)]
+    key = digest([VERSION, towers, model.frozen_settings, device.type, states])
+    shards = Shards(
+        cache_folder() / "shapes" / key,
+        model.shape_width,
+        unwritable=lambda error: tell_not_kept(str(error)),
+    )
+
+    def compute(begin: int, end: int) -> Iterator[Piece]:
+        def encode(batch: dict[str, Tensor]) -> np.ndarray:
+            return in_batches(
+                model.shape_features, [batch], device, model.shape_width, net, "features of shapes"
+            )
+
+        return pieces(ShapeBatches(dataset, shapes[begin:end], model), begin, end, encode)
+
+    bar = progress(range(len(shapes)), label, unit="shape") if label else None
+    rows, left_out = in_shards(shards, "shapes", len(shapes), model.shape_width, compute, bar)
+    missing = dict(left_out)
+    kept = [position for position in range(len(shapes)) if position not in missing]
+    return rows, kept, [(str(dataset.file(shapes[i].points)), reason) for i, reason in left_out]

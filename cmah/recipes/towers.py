@@ -1,0 +1,184 @@
+"""Hash heads over frozen encoders, trained on a CPU in minutes: the best way for a few thousand shapes without labels.
+
+Not a published method but the sum of what was measured to help on 41 categories of shapes (docs/results.md): shapes seen
+by their points and by views drawn from them, features of several stages of the image encoder, soft targets, authors'
+pictures as pairs, and photos of other objects.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cmah.config.schema import Config
+from cmah.data.dataset import Dataset
+from cmah.data.training_batches import TrainingPairs
+from cmah.errors import DatasetError
+from cmah.features.embedded_batches import readable_pairs
+from cmah.features.frozen_batches import FrozenBatches
+from cmah.features.frozen_shapes import frozen_shape_features
+from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
+from cmah.features.unpaired_images import nearest_shapes
+from cmah.losses.contrastive import nested_info_nce
+from cmah.losses.soft_targets import SoftTargetsConfig, cosines, soft_targets
+from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
+from cmah.recipes.recipe import Recipe
+from cmah.settings import Count, Range, Settings
+
+STATISTICS = 20_000  # rows, of which the statistics of a kind are taken; more would hardly change them
+
+
+@dataclass(frozen=True)
+class LossConfig(Settings):
+    """The contrast of pairs, and that of unpaired images with the shapes that they are to be near.
+
+    Examples:
+        >>> LossConfig().soft.share
+        0.5
+        >>> LossConfig(temperature=2.0)
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: loss.temperature = 2.0: expected a number from 0.01 to 1
+    """
+
+    table = "loss"
+
+    temperature: Annotated[float, Range(0.01, 1)] = 0.3  # of all code lengths, fixed
+    soft: SoftTargetsConfig = field(default_factory=lambda: SoftTargetsConfig(share=0.5))
+    unpaired: float = 0.5  # weight of the contrast of unpaired images, where there are any
+    unpaired_batch: Count = 256  # of them in a step
+    neighbours: Count = 20  # shapes that each of them is to be near
+    neighbour_temperature: Annotated[float, Range(0.001, 10)] = 0.05  # by which their cosines are divided
+
+
+_PRESET = {
+    "training": {
+        "epochs": 60, "batch_size": 256, "lr": 3e-3, "weight_decay": 0.01, "warmup_epochs": 3.0, "held_out": 0.0,
+        "workers": 0,
+    },
+    "data": {"kinds": ("render", "picture"), "picture_weight": 3.0, "unpaired": ("photo",)},
+}  # fmt: skip
+
+
+class TowersRecipe(Recipe):
+    """Two hash heads over frozen encoders."""
+
+    model_config = FrozenTowersConfig
+    loss_config = LossConfig
+    presets: ClassVar = {"towers": _PRESET}
+    takes_unpaired: ClassVar = True
+    network: FrozenTowers
+
+    def __init__(self, config: Config) -> None:
+        self.settings: LossConfig = config.loss
+        self.network = self.model = FrozenTowers(config.model)
+        self.remarks = self.network.remarks
+        self.device = torch.device("cpu")
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The contrast of pairs and that of unpaired images; see `Recipe.loss`."""
+        s, network = self.settings, self.network
+        image = network.encode_image_features(batch["image_features"], batch["image_kinds"])
+        shape = network.encode_shape_features(batch["shape_features"])
+        with torch.autocast(shape.device.type, enabled=False):
+            targets = soft_targets(self._similarity(batch["shape_features"]), s.soft.share, s.soft.temperature)
+            parts = {"pairs": (self._contrast(image, shape, targets) + self._contrast(shape, image, targets)) / 2}
+            total = parts["pairs"]
+        if "unpaired_features" in batch:
+            photo = network.encode_image_features(batch["unpaired_features"], batch["unpaired_kinds"])
+            near = network.encode_shape_features(batch["unpaired_shapes"])
+            with torch.autocast(shape.device.type, enabled=False):
+                parts["unpaired"] = self._contrast(photo, near, batch["unpaired_targets"])
+                total = total + s.unpaired * parts["unpaired"]
+        return total, parts
+
+    def _contrast(self, anchors: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """The nested contrast of relaxed codes."""
+        lengths = self.network.code_lengths
+        temperatures = torch.full((len(lengths),), self.settings.temperature, device=anchors.device)
+        relaxed = torch.tanh(anchors.float()), torch.tanh(others.float())
+        return nested_info_nce(*relaxed, lengths, temperatures, targets=targets.to(anchors.device))
+
+    def _similarity(self, features: Tensor) -> Tensor:
+        """How alike shapes are to the frozen encoders: the mean over the encoders, [b, b]."""
+        standardised = self.network.shape_norm(features)
+        parts = standardised.split(self.network.encoder_widths, dim=1)
+        return torch.stack([cosines(part) for part in parts]).mean(dim=0)
+
+    def batches(self, dataset: Dataset, config: Config) -> FrozenBatches:
+        """One random image of each shape, by features that are computed once; the statistics of these are learned."""
+        network = self.network
+        device = next(network.shape_head.parameters()).device
+        pictured = {image.shape_id for image in dataset.images if image.kind in config.data.kinds}
+        shapes = [shape for shape in dataset.shapes if shape.shape_id in pictured]
+        if not shapes:
+            kinds = " or ".join(config.data.kinds)
+            raise DatasetError([f"{dataset.root}: no shape to train on (no image of kind {kinds})"])
+        features, kept, skipped = frozen_shape_features(network, dataset, shapes, device, label="shapes")
+        rows_of = {shapes[position].shape_id: row for row, position in enumerate(kept)}
+        usable = replace(dataset, shapes=[shapes[position] for position in kept])
+        embedder = ImageEmbedder.of(network.frozen_images, device, config.data.framing)
+        draw = partial(
+            TrainingPairs,
+            image_size=embedder.size,
+            points=0,
+            kinds=config.data.kinds,
+            picture_weight=config.data.picture_weight,
+            clouds=False,
+            pictures=False,
+            seed=config.training.seed,
+        )
+        pairs, table, rows = readable_pairs(draw, usable, embedder, config.training.workers)
+        pairs.skipped += skipped
+        features = features[[rows_of[shape.shape_id] for shape in pairs.shapes]]
+        kinds_of = np.array([_number(image.kind) for images in pairs.images for image in images])
+        self._learn(table, rows, kinds_of)
+        network.shape_norm.learn(0, torch.from_numpy(features[:: _step(len(features))]))
+        options = self._unpaired(dataset, embedder, features, config)
+        return FrozenBatches(pairs, table, rows, kinds_of, features, config.training.batch_size, **options)
+
+    def _unpaired(
+        self, dataset: Dataset, embedder: ImageEmbedder, features: np.ndarray, config: Config
+    ) -> dict[str, object]:
+        """The images without a shape, and the shapes that they are to be near, as `FrozenBatches` takes them."""
+        images = [i for i in dataset.images if not i.shape_id and i.kind in config.data.unpaired]
+        if not images or not self.settings.unpaired:
+            return {}
+        table = embedder.embed(dataset, images, workers=config.training.workers, label="unpaired images")
+        kinds = np.array([_number(images[position].kind) for position in table.kept])
+        if not len(kinds):
+            return {}
+        network = self.network
+        self._learn(table, np.arange(len(table)), kinds)
+        seen = torch.from_numpy(features).split(network.encoder_widths, dim=1)[-1]
+        return {
+            "unpaired": table,
+            "unpaired_kinds": kinds,
+            "near": nearest_shapes(
+                network.image_norm(torch.from_numpy(table.rows(range(len(table)))), torch.from_numpy(kinds)).numpy(),
+                seen.numpy(),
+                self.settings.neighbours,
+                self.settings.neighbour_temperature,
+            ),
+            "unpaired_batch": self.settings.unpaired_batch,
+        }
+
+    def _learn(self, table: EmbeddingTable, rows: np.ndarray, kinds: np.ndarray) -> None:
+        """Take the statistics of each kind of image from its features."""
+        for kind in np.unique(kinds).tolist():
+            of_kind = rows[kinds == kind]
+            features = table.rows(of_kind[:: _step(len(of_kind))])
+            self.network.image_norm.learn(kind, torch.from_numpy(features))
+
+
+def _number(kind: str) -> int:
+    """The number of a kind of images."""
+    return IMAGE_KINDS.index(kind)
+
+
+def _step(count: int) -> int:
+    """Of so many rows every how many-th is taken."""
+    return -(-count // STATISTICS)
