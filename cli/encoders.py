@@ -12,6 +12,7 @@ Image encoders (--image-encoder): SLIP, and any of open_clip or timm, with the l
   open_clip:NAME   such as open_clip:ViT-B-32; their text towers serve cmah classify
   slip:ViT-B-16    ULIP's own, with a text tower; its weights lie in the same file as ULIP's shape encoder
   timm:NAME        such as timm:vit_base_patch16_224; options follow as ?KEY=VALUE&KEY=VALUE
+Option of all three: ?stages=N puts the averages of the last N stages before the embedding, which serves no texts then
 Their weights (--image-weights): a FILE, or download:TAG, such as download:laion2b_s34b_b79k for open_clip:ViT-B-32
 
 Weights of shape encoders (--shape-weights) are the files as published; cmah encoders NAME shows the details of one.

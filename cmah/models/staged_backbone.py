@@ -58,10 +58,15 @@ class StagedBackbone(nn.Module):
             weights: published weights, a file or download:TAG; "" for random ones.
 
         Raises:
-            ConfigError: for an encoder that is not of timm or has no such stages, or an unknown tag.
+            ConfigError: for an encoder that is not of timm or has no such stages, its option `stages`, an unknown tag.
             RunError: for a weights file that is missing, damaged or of another model.
         """
         super().__init__()
+        if "stages" in spec.options:
+            raise ConfigError(
+                f"encoder {spec}: stages={spec.options['stages']} is for encoders that are not cut behind a stage; "
+                "leave it out"
+            )
         whole = ImageBackbone(spec, image_size)
         if weights:
             whole.load(weights)

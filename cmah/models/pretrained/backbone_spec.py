@@ -20,7 +20,8 @@ class BackboneSpec:
         family: "timm", "open_clip" or "slip".
         name: of the model within the family.
         options: passed on to the family, numbers as numbers; `mean` and `std` (one number, or three with
-            commas) and `interpolation` replace what the model's or the weights' own configuration says.
+            commas) and `interpolation` replace what the model's or the weights' own configuration says; `stages`
+            puts the averages of that many stages before the embedding (see `image_towers.ImageBackbone`).
 
     Examples:
         >>> spec = BackboneSpec.parse("timm:mobilenetv2_100?pad_type=same&std=0.5,0.4,0.3")
@@ -62,6 +63,9 @@ class BackboneSpec:
                     f"encoder {text!r}: {key} is not for an option (weights are a setting of their own)"
                 )
         options = {key: _literal(value) for key, value in pairs}
+        stages = options.get("stages", 1)
+        if type(stages) is not int or stages < 1:
+            raise ConfigError(f"encoder {text!r}: stages={stages}: expected a whole number, 1 or more")
         if family == "slip":
             slip.check(name, options)
         return cls(family, name, options)

@@ -18,6 +18,7 @@ from cmah.models.pretrained.backbone_spec import (
     weights_file,
 )
 from cmah.models.pretrained.foreign_weights import load_strictly, read_weights
+from cmah.models.pretrained.image_stages import ImageStages
 
 # In place of the text tower and the decoder of an open_clip model, which can be a billion parameters
 SMALLEST = {"context_length": 8, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
@@ -49,8 +50,12 @@ def clear_errors(spec: BackboneSpec) -> Iterator[None]:
 class ImageBackbone(nn.Module):
     """An image tower of timm, open_clip or SLIP: one vector per image.
 
+    With the option stages=N that vector begins with the averages of the last N stages before the last layer (see
+    `ImageStages`), in the order of depth; what it is without the option comes last.
+
     Attributes:
         dim: width of that vector.
+        widths: numbers of each of its blocks, `dim` in all; one without the option.
         size: the one image size in pixels that it takes, None if it takes any; `forward` resizes to it.
         default_size: pixels of the images to pass to it: the requested size, else the network's.
         interpolation: "bicubic" or "bilinear", for that resizing.
@@ -63,6 +68,8 @@ class ImageBackbone(nn.Module):
         (2, 1024)
         >>> net.preprocessing
         'squares of 64 px (bicubic), mean 0.5,0.5,0.5, std 0.25,0.25,0.25'
+        >>> ImageBackbone(BackboneSpec.parse("timm:mobilenetv3_small_050?stages=2"), 64).widths
+        (48, 288, 1024)
     """
 
     mean: Tensor
@@ -76,7 +83,7 @@ class ImageBackbone(nn.Module):
             image_size: pixels of the images that it will get; 0 takes the network's.
 
         Raises:
-            ConfigError: for a name, an option or an image size that the library does not take.
+            ConfigError: for a name, an option or an image size that the library does not take, or too many stages.
         """
         super().__init__()
         self.spec = spec
@@ -84,12 +91,15 @@ class ImageBackbone(nn.Module):
         self._given: dict[str, Any] = {
             key: options.pop(key) for key in ("mean", "std", "interpolation") if key in options
         }
+        count = options.pop("stages", 0)
         with clear_errors(spec):
             config = getattr(self, f"_{spec.family}")(options)
             self.default_size: int = image_size or config["size"]
-            with torch.no_grad():
-                pixels = self.size or self.default_size
-                self.dim: int = self._features(torch.zeros(1, 3, pixels, pixels)).shape[1]
+            pixels = self.size or self.default_size
+            image = torch.zeros(1, 3, pixels, pixels)
+            # not among the plain attributes, on which keys of caches depend
+            self._stages = ImageStages(self.net, count, self._embedding, image, f"{spec}")
+            self.dim: int = sum(self.widths)
             for key in ("mean", "std"):
                 self.register_buffer(key, torch.zeros(3, 1, 1), persistent=False)
             self._use(config)
@@ -129,6 +139,11 @@ class ImageBackbone(nn.Module):
             value = torch.tensor(config[key], dtype=torch.float32).expand(3).reshape(3, 1, 1)
             getattr(self, key).copy_(value)
         self.interpolation: str = "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """See the class."""
+        return self._stages.widths
 
     @property
     def preprocessing(self) -> str:
@@ -180,7 +195,7 @@ class ImageBackbone(nn.Module):
                 f"name the encoder {other}"
             )
 
-    def _features(self, pixels: Tensor) -> Tensor:
+    def _embedding(self, pixels: Tensor) -> Tensor:
         features = self.net(pixels)
         return features[0] if isinstance(features, tuple) else features  # CoCa returns its tokens as well
 
@@ -194,7 +209,7 @@ class ImageBackbone(nn.Module):
                 antialias=True,
                 align_corners=False,
             ).clamp(0, 1)
-        return self._features((images - self.mean) / self.std)
+        return self._stages.beside(self._embedding, (images - self.mean) / self.std)
 
 
 def without_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -43,9 +43,9 @@ def check(name: str, options: dict[str, Any]) -> None:
             f"image encoder 'slip:{name}': expected slip:{NAME}, the one that ULIP is aligned with"
         )
     for key in options:
-        if key not in ("mean", "std", "interpolation"):
+        if key not in ("mean", "std", "interpolation", "stages"):
             raise ConfigError(
-                f"encoder slip:{name}: unknown option {key}, expected mean, std or interpolation"
+                f"encoder slip:{name}: unknown option {key}, expected mean, std, interpolation or stages"
             )
 
 

@@ -21,15 +21,18 @@ NOT_TEXT = ("visual.", "logit_scale", "logit_bias", "text_decoder.")
 def has_text(encoder: str) -> bool:
     """Whether an image encoder has a text encoder of the same space: open_clip's and SLIP do, timm's do not.
 
+    With the option `stages` none has: its vector holds more than the embedding that texts share.
+
     Examples:
         >>> {name: has_text(name) for name in ("open_clip:ViT-B-32", "slip:ViT-B-16", "timm:resnet18")}
         {'open_clip:ViT-B-32': True, 'slip:ViT-B-16': True, 'timm:resnet18': False}
     """
-    return BackboneSpec.parse(encoder).family != "timm"
+    spec = BackboneSpec.parse(encoder)
+    return spec.family != "timm" and "stages" not in spec.options
 
 
 def require_text(encoder: str) -> None:
-    """Refuse image encoders without a text tower.
+    """Refuse image encoders without a text tower, or with stages beside the embedding.
 
     Raises:
         ConfigError: naming the encoder.
@@ -39,6 +42,12 @@ def require_text(encoder: str) -> None:
         Traceback (most recent call last):
         cmah.errors.ConfigError: encoder 'timm:resnet18' has no text tower; texts need an encoder such as ...
     """
+    spec = BackboneSpec.parse(encoder)
+    if "stages" in spec.options and spec.family != "timm":
+        raise ConfigError(
+            f"encoder {encoder!r} shares no space with texts: stages={spec.options['stages']} puts averages of stages "
+            "before its embedding; texts need it without that option"
+        )
     if not has_text(encoder):
         raise ConfigError(
             f"encoder {encoder!r} has no text tower; texts need an encoder such as open_clip:ViT-B-32"
