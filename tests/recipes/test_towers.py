@@ -1,0 +1,144 @@
+"""The recipe towers: its loss, what it learns of its data, training, export and resuming."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_towers import image_weights
+from toy_dataset import make_toy
+
+from cmah.codes import BinaryCodes
+from cmah.data.dataset import Dataset, Image
+from cmah.errors import ConfigError
+from cmah.losses.contrastive import info_nce
+from cmah.losses.soft_targets import cosines, soft_targets
+from cmah.models.pretrained import point_encoder
+from cmah.recipes.resolving import build_recipe, make_config
+from cmah.runs.encoder import Encoder
+from cmah.runs.exporting import export
+from cmah.training.starting import train
+
+SMALL = (
+    "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2", "model.shape_encoder=pointnet",
+    "model.points=32", "model.bits=8,16", "model.head_hidden=16", "model.shape_turns=2", "model.views=2",
+    "training.batch_size=8", "training.workers=0", "training.warmup_epochs=0", "training.epochs=2",
+    "loss.unpaired_batch=4", "loss.neighbours=3",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_file(point_encoder("pointnet").state_dict(), folder / "shape.safetensors")
+    return [*SMALL, f"model.image_weights={image_weights(folder)}", f"model.shape_weights={folder / 'shape.safetensors'}"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The toy with six photos without a shape, and each second view as an author's picture."""
+    root = make_toy(tmp_path_factory.mktemp("photos") / "data")
+    dataset = Dataset.read(root)
+    dataset.images = [replace(image, kind="picture") if image.view else image for image in dataset.images]
+    for i in range(6):
+        shutil.copy(dataset.file(dataset.images[2 * i].path), root / f"renders/photo{i}.png")
+        dataset.images.append(Image(f"photo{i}", "", "flat", "train", f"renders/photo{i}.png", "photo"))
+    dataset.write()
+    return root
+
+
+def recipe(settings, *more):
+    torch.manual_seed(0)
+    return build_recipe(make_config(None, "towers", assignments=[*settings, *more]))
+
+
+def test_the_preset_names_the_recipe(settings):
+    config = make_config(None, "towers", assignments=settings)
+    assert (config.recipe, config.preset) == ("towers", "towers")
+    assert config.data.unpaired == ("photo",)
+    with pytest.raises(ConfigError, match="data.unpaired.*takes no images without a shape"):
+        make_config("cmah", "tiny", assignments=["data.unpaired=photo"])
+
+
+def test_weights_are_required():
+    with pytest.raises(ConfigError, match="model.shape_weights is not set"):
+        make_config(None, "towers", assignments=["model.image_encoder=timm:test_resnet", "model.image_weights=a",
+                                                 "model.shape_encoder=pointnet"])  # fmt: skip
+
+
+def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
+    method = recipe(settings, "loss.unpaired=0")
+    batch = next(method.batches(Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)).epoch(0))
+    assert "unpaired_features" not in batch
+    network = method.network.eval()
+    total, parts = method.loss(batch, torch.Generator())
+    image = torch.tanh(network.encode_image_features(batch["image_features"], batch["image_kinds"]))
+    shape = torch.tanh(network.encode_shape_features(batch["shape_features"]))
+    points, views = network.shape_norm(batch["shape_features"]).split(network.encoder_widths, dim=1)
+    targets = soft_targets((cosines(points) + cosines(views)) / 2, 0.5, 0.1)
+    expected = [
+        info_nce(a[:, :n], b[:, :n], 0.3, targets=targets) for n in (8, 16) for a, b in ((image, shape), (shape, image))
+    ]
+    assert total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+    assert list(parts) == ["pairs"]
+
+
+def test_photos_take_part_by_their_own_statistics(settings, data):
+    method = recipe(settings)
+    batches = method.batches(Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings))
+    batch = next(batches.epoch(0))
+    assert batch["unpaired_kinds"].tolist() == [2] * 4
+    assert method.network.image_norm.learned.tolist() == [True, True, True]
+    photos = torch.from_numpy(batches.unpaired.rows(range(6)))
+    standardised = method.network.image_norm(photos, torch.full((6,), 2))
+    np.testing.assert_allclose(standardised.mean(dim=0), 0, atol=1e-4)
+    total, parts = method.loss(batch, torch.Generator())
+    assert total.item() == pytest.approx((parts["pairs"] + 0.5 * parts["unpaired"]).item(), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_trains_exports_and_needs_no_image_for_shapes(settings, data, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    run = train(folder, tmp_path / "run", preset="towers", settings=settings)
+    image, shape, skipped = export(run, folder, tmp_path / "codes", split="all", workers=0)
+    assert not skipped
+    images, shapes = BinaryCodes.load(image), BinaryCodes.load(shape)
+    assert (images.bits, images.prefixes, len(images)) == (16, (8, 16), 54)
+    shutil.rmtree(folder / "renders")
+    _, again, _ = export(run, folder, tmp_path / "again", split="all", workers=0)
+    assert again.read_bytes() == shape.read_bytes()
+    assert len(shapes) == 24
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_to_the_same_weights(settings, data, tmp_path):
+    whole = train(data, tmp_path / "whole", preset="towers", settings=settings)
+
+    class Stop(Exception):
+        pass
+
+    def stop(line):
+        if line.startswith("epoch 1"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(data, tmp_path / "part", preset="towers", settings=[*settings], report=stop)
+    part = train(data, tmp_path / "part", preset="towers", settings=settings, resume=True)
+    assert (part / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_an_image_of_the_dataset_gets_the_code_of_its_kind(settings, data, tmp_path):
+    run = train(data, tmp_path / "run", preset="towers", settings=settings)
+    encoder = Encoder.load(run)
+    dataset = Dataset.read(data)
+    photo = [image for image in dataset.images if image.kind == "photo"][:1]
+    features = torch.from_numpy(encoder._embedder(encoder.framing).embed(dataset, photo).rows([0]))
+    network = encoder.model
+    codes, _ = encoder.dataset_images(dataset, photo)
+    expected = network.encode_image_features(features.repeat(32, 1), torch.full((32,), 2))[0] >= 0
+    assert (codes.signs()[0] > 0).tolist() == expected.tolist()
