@@ -70,8 +70,12 @@ class DataConfig(Settings):
 
     split: str = "train"
     kinds: tuple[str, ...] = ("render",)  # kinds of images that take part; those without a shape never do
-    picture_weight: Annotated[float, Range(0.01, 100)] = 1.0  # how many times as often as a render a picture is drawn
-    unpaired: tuple[str, ...] = ()  # kinds of images without a shape that take part, in recipes that can use them
+    picture_weight: Annotated[float, Range(0.01, 100)] = (
+        1.0  # how many times as often as a render a picture is drawn
+    )
+    unpaired: tuple[
+        str, ...
+    ] = ()  # kinds of images without a shape that take part, in recipes that can use them
     crop: Crop = "none"  # "box" or "mask": images are cropped to their boxes, or to boxes around their masks
     crop_margin: Share = 0.1  # kept on each side of such a box, as a part of its width and height
     background: Background = "keep"  # "remove": black where the mask, or the opacity, says is no object

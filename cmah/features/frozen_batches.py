@@ -10,7 +10,9 @@ from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.features.image_embedder import EmbeddingTable
 from cmah.features.unpaired_images import Neighbours
 
-UNPAIRED_STREAM = 14  # the random stream of unpaired images and their shapes, beside those of `training_batches`
+UNPAIRED_STREAM = (
+    14  # the random stream of unpaired images and their shapes, beside those of `training_batches`
+)
 
 
 class FrozenBatches(TrainingBatches):
@@ -95,7 +97,9 @@ class FrozenBatches(TrainingBatches):
         chosen = rng.choice(len(self.unpaired), self.unpaired_batch, replace=False)
         near, weights = self.near.shapes[chosen], self.near.weights[chosen]
         # of each row the first place whose share of the row is passed
-        place = (weights.cumsum(axis=1) < rng.random((len(chosen), 1))).sum(axis=1).clip(max=near.shape[1] - 1)
+        place = (
+            (weights.cumsum(axis=1) < rng.random((len(chosen), 1))).sum(axis=1).clip(max=near.shape[1] - 1)
+        )
         drawn = near[np.arange(len(chosen)), place]
         return {
             "unpaired_features": torch.from_numpy(self.unpaired.rows(chosen)),

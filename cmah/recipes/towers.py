@@ -84,8 +84,12 @@ class TowersRecipe(Recipe):
         image = network.encode_image_features(batch["image_features"], batch["image_kinds"])
         shape = network.encode_shape_features(batch["shape_features"])
         with torch.autocast(shape.device.type, enabled=False):
-            targets = soft_targets(self._similarity(batch["shape_features"]), s.soft.share, s.soft.temperature)
-            parts = {"pairs": (self._contrast(image, shape, targets) + self._contrast(shape, image, targets)) / 2}
+            targets = soft_targets(
+                self._similarity(batch["shape_features"]), s.soft.share, s.soft.temperature
+            )
+            parts = {
+                "pairs": (self._contrast(image, shape, targets) + self._contrast(shape, image, targets)) / 2
+            }
             total = parts["pairs"]
         if "unpaired_features" in batch:
             photo = network.encode_image_features(batch["unpaired_features"], batch["unpaired_kinds"])
@@ -158,7 +162,9 @@ class TowersRecipe(Recipe):
             "unpaired": table,
             "unpaired_kinds": kinds,
             "near": nearest_shapes(
-                network.image_norm(torch.from_numpy(table.rows(range(len(table)))), torch.from_numpy(kinds)).numpy(),
+                network.image_norm(
+                    torch.from_numpy(table.rows(range(len(table)))), torch.from_numpy(kinds)
+                ).numpy(),
                 seen.numpy(),
                 self.settings.neighbours,
                 self.settings.neighbour_temperature,

@@ -34,7 +34,11 @@ def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     save_file(point_encoder("pointnet").state_dict(), folder / "shape.safetensors")
-    return [*SMALL, f"model.image_weights={image_weights(folder)}", f"model.shape_weights={folder / 'shape.safetensors'}"]
+    return [
+        *SMALL,
+        f"model.image_weights={image_weights(folder)}",
+        f"model.shape_weights={folder / 'shape.safetensors'}",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,11 @@ def test_weights_are_required():
 
 def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
     method = recipe(settings, "loss.unpaired=0")
-    batch = next(method.batches(Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)).epoch(0))
+    batch = next(
+        method.batches(
+            Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)
+        ).epoch(0)
+    )
     assert "unpaired_features" not in batch
     network = method.network.eval()
     total, parts = method.loss(batch, torch.Generator())
@@ -80,7 +88,9 @@ def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
     points, views = network.shape_norm(batch["shape_features"]).split(network.encoder_widths, dim=1)
     targets = soft_targets((cosines(points) + cosines(views)) / 2, 0.5, 0.1)
     expected = [
-        info_nce(a[:, :n], b[:, :n], 0.3, targets=targets) for n in (8, 16) for a, b in ((image, shape), (shape, image))
+        info_nce(a[:, :n], b[:, :n], 0.3, targets=targets)
+        for n in (8, 16)
+        for a, b in ((image, shape), (shape, image))
     ]
     assert total.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
     assert list(parts) == ["pairs"]
@@ -88,7 +98,9 @@ def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
 
 def test_photos_take_part_by_their_own_statistics(settings, data):
     method = recipe(settings)
-    batches = method.batches(Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings))
+    batches = method.batches(
+        Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)
+    )
     batch = next(batches.epoch(0))
     assert batch["unpaired_kinds"].tolist() == [2] * 4
     assert method.network.image_norm.learned.tolist() == [True, True, True]
