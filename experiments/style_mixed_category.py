@@ -70,10 +70,10 @@ from cmah.data.shape_views import described
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
 from cmah.features.inference import BATCH
+from cmah.features.shape_batches import ShapeBatches
 from cmah.files import write_json
 from cmah.recipes.resolving import load_recipe, make_config
 from cmah.runs.encoder import Encoder
-from cmah.features.shape_batches import ShapeBatches
 
 RECIPE, PRESET = "style_mixed", "unsupervised_category"
 TERMS = ("domain", "nuclear", "centres", "orthogonal", "consistency", "contrast")

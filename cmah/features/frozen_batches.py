@@ -19,8 +19,8 @@ class FrozenBatches(TrainingBatches):
     """Batches of pairs of an image and a shape, and of unpaired images with shapes that they are to be near.
 
     A batch holds, of b pairs, image_features (float32 [b, d]), image_kinds (int64 [b]), shape_features (float32
-    [b, e]) and index (int64 [b]). With unpaired images, it also holds, of u of them, unpaired_features (float32 [u, d]),
-    unpaired_kinds (int64 [u]), unpaired_shapes (float32 [u, e]), a shape drawn for each by its weights, and
+    [b, e]) and index (int64 [b]). With unpaired images, it also holds, of u of them, unpaired_features (float32
+    [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes (float32 [u, e]), a shape drawn for each by its weights, and
     unpaired_targets (float32 [u, u]), what each of the images is to give to each of these shapes.
 
     Everything drawn is a function of (seed, epoch, batch).

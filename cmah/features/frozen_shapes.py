@@ -1,7 +1,7 @@
 """What a model's frozen encoders make of the shapes of a dataset, computed once and kept in the cache.
 
-In the cache folder (`cmah.cache`), `shapes/<key>/` belongs to one model's frozen part, one dataset folder and the states
-of its point files; its shards hold up to 4,096 rows each.
+In the cache folder (`cmah.cache`), `shapes/<key>/` belongs to one model's frozen part, one dataset folder and the
+states of its point files; its shards hold up to 4,096 rows each.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

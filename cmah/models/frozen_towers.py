@@ -184,7 +184,7 @@ class FrozenTowers(nn.Module):
         return self.shape_head(self.shape_norm(features))
 
     def shape_features(self, shapes: Mapping[str, Tensor]) -> Tensor:
-        """What the frozen encoders make of a batch of shapes, [b, e]: of their points, and of their views in the mean."""
+        """What the frozen encoders make of a batch of shapes, [b, e]: of the points, and of the views in the mean."""
         parts = []
         if self.shape_tower is not None:
             parts.append(self.point_features(shapes["points"]))

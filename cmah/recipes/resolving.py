@@ -66,7 +66,7 @@ def make_config(
     """Resolve a configuration: defaults ← preset ← TOML file ← overrides ← assignments.
 
     Args:
-        recipe: name of a file in cmah/recipes; None takes the file's, else the one that alone has the preset, else cmah.
+        recipe: name of a file in cmah/recipes; None takes the file's, else the only one that has the preset, else cmah.
         preset: one of the recipe's presets; None takes the file's, or the recipe's first.
         file: TOML with the tables model, loss, training, data, image_augmentation, point_augmentation.
         assignments: strings such as "training.lr=1e-4".

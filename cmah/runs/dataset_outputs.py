@@ -13,11 +13,11 @@ from cmah.data.framing import WHOLE, Framing
 from cmah.data.shape_views import ViewsFrom, described, in_groups
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.inference import BATCH
+from cmah.features.shape_batches import NO_VIEW, ShapeBatches
 from cmah.features.shards import Piece, Shards, in_shards, pieces
 from cmah.models.encoder_model import EncoderModel
 from cmah.progress import progress
 from cmah.runs.model_codes import ModelCodes
-from cmah.features.shape_batches import NO_VIEW, ShapeBatches
 from cmah.skipped_files import Skipped
 
 VIEWED = 128  # shapes seen by their views of which an export that is killed loses at most so many

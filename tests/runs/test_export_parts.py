@@ -13,11 +13,11 @@ from toy_dataset import make_toy
 from cmah.data.dataset import Dataset
 from cmah.errors import CmahError
 from cmah.features import shards
+from cmah.features.shape_batches import ShapeBatches
 from cmah.files import locked
 from cmah.runs import dataset_outputs
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
-from cmah.features.shape_batches import ShapeBatches
 
 
 @pytest.fixture(autouse=True)
