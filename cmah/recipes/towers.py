@@ -1,8 +1,8 @@
 """Hash heads over frozen encoders, trained on a CPU in minutes: the best way for a few thousand shapes without labels.
 
 Not a published method but the sum of what was measured to help on 41 categories of shapes (docs/results.md): shapes
-seen by their points and by views drawn from them, features of several stages of the image encoder, soft targets, authors'
-pictures as pairs, and photos of other objects.
+seen by their points and by views drawn from them, features of several stages of the image encoder, soft targets,
+authors' pictures as pairs, and photos of other objects.
 """
 
 from dataclasses import dataclass, field, replace

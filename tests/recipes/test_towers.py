@@ -22,8 +22,8 @@ from cmah.runs.exporting import export
 from cmah.training.starting import train
 
 SMALL = (
-    "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2", "model.shape_encoder=pointnet",
-    "model.points=32", "model.bits=8,16", "model.head_hidden=16", "model.shape_turns=2", "model.views=2",
+    "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2",
+    "model.shape_encoder=pointnet", "model.points=32", "model.bits=8,16", "model.head_hidden=16", "model.shape_turns=2", "model.views=2",
     "training.batch_size=8", "training.workers=0", "training.warmup_epochs=0", "training.epochs=2",
     "loss.unpaired_batch=4", "loss.neighbours=3",
 )  # fmt: skip
@@ -63,12 +63,12 @@ def test_the_preset_names_the_recipe(settings):
     config = make_config(None, "towers", assignments=settings)
     assert (config.recipe, config.preset) == ("towers", "towers")
     assert config.data.unpaired == ("photo",)
-    with pytest.raises(ConfigError, match="data.unpaired.*takes no images without a shape"):
+    with pytest.raises(ConfigError, match=r"data\.unpaired.*takes no images without a shape"):
         make_config("cmah", "tiny", assignments=["data.unpaired=photo"])
 
 
 def test_weights_are_required():
-    with pytest.raises(ConfigError, match="model.shape_weights is not set"):
+    with pytest.raises(ConfigError, match=r"model\.shape_weights is not set"):
         make_config(None, "towers", assignments=["model.image_encoder=timm:test_resnet", "model.image_weights=a",
                                                  "model.shape_encoder=pointnet"])  # fmt: skip
 
