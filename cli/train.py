@@ -15,13 +15,14 @@ from cmah.cli.stopping import CAN_RESUME
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option(
     "--recipe",
-    help="Published method to train: cmah, prealigned, captionless or style_mixed.  [default: cmah]",
+    help="Method to train: the published cmah, prealigned, captionless or style_mixed, or towers.  [default: the one that "
+    "has the preset, cmah without one]",
 )
 @click.option(
     "--preset",
     help="Named settings to start from. Recipe cmah: small (default), tiny (trains in minutes on a CPU) or base; "
-    "prealigned: finetune (default) or scratch; captionless: paper; style_mixed: instance (default), cmic or "
-    "unsupervised_category.",
+    "towers: towers (hash heads over frozen encoders, in minutes on a CPU); prealigned: finetune (default) or scratch; "
+    "captionless: paper; style_mixed: instance (default), cmic or unsupervised_category.",
 )
 @click.option(
     "--bits",
@@ -49,7 +50,7 @@ from cmah.cli.stopping import CAN_RESUME
 @click.option(
     "--shape-encoder",
     help="Point-cloud encoder to build on, by a name that cmah encoders lists; views sees shapes by their renders, "
-    "through the image encoder. In style_mixed the network for these views, timm:NAME.",
+    "through the image encoder (in towers by views drawn from their points). In style_mixed the network for these views, timm:NAME.",
 )
 @click.option(
     "--shape-weights", type=click.Path(), help="File with the weights of the shape encoder, as published."

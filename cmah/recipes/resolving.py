@@ -23,7 +23,7 @@ def recipe_names() -> list[str]:
 
     Examples:
         >>> recipe_names()
-        ['captionless', 'cmah', 'prealigned', 'style_mixed']
+        ['captionless', 'cmah', 'prealigned', 'style_mixed', 'towers']
     """
     names = {module.name for module in pkgutil.iter_modules(cmah.recipes.__path__)}
     return sorted(names.difference(NO_METHODS))
