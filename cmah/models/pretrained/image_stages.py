@@ -27,6 +27,11 @@ class Stage:
         axes: of that output to average over.
         first: position, on the only such axis of tokens, of the first patch: behind class and register tokens.
         width: numbers in an average.
+
+    Examples:
+        >>> tokens = torch.tensor([[[9.0], [1.0], [3.0]]])  # a class token before two patches
+        >>> Stage(nn.Identity(), axes=(1,), first=1, width=1).average(tokens)
+        tensor([[2.]])
     """
 
     module: nn.Module
@@ -35,13 +40,7 @@ class Stage:
     width: int
 
     def average(self, output: Tensor) -> Tensor:
-        """The mean over the image, [b, width], of the stage's output.
-
-        Examples:
-            >>> tokens = torch.tensor([[[9.0], [1.0], [3.0]]])  # a class token before two patches
-            >>> Stage(nn.Identity(), (1,), 1, 1).average(tokens)
-            tensor([[2.]])
-        """
+        """The mean over the image, [b, width], of the stage's output."""
         return (output[:, self.first :] if self.first else output).mean(self.axes)
 
 

@@ -224,6 +224,7 @@ def test_no_texts_and_no_cut_beside_stages():
         StagedBackbone(BackboneSpec.parse("timm:test_resnet?stages=2"))
 
 
+@pytest.mark.slow
 def test_published_mobilenet(shared):
     path = shared / "weights" / "mobilenetv2_100_imagenet.safetensors"
     if not path.is_file():
