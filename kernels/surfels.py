@@ -6,6 +6,8 @@ All sums are in float64 and in a fixed order. The loops release the interpreter'
 import numpy as np
 from numba import njit
 
+CUT = 4.0  # squared standard deviations from a blob's middle at which its weight has fallen to 0
+CORE = 1.44  # … within which it hides what lies behind
 SWEEPS = 12  # of Jacobi's rotations; after 5 or 6 a 3 x 3 matrix is diagonal to the last bit
 
 
@@ -112,9 +114,7 @@ def neighbourhoods(
                             if order[m] != i:
                                 kept = _insert(xyz, i, order[m], squared, near, kept)
         _spread(xyz, i, near, spread)
-        for p in range(3):
-            for q in range(3):
-                spreads[i, p, q] = spread[p, q]
+        spreads[i] = spread
         least_axis(spread, normals[i])
         index[i] = near
 
@@ -175,45 +175,56 @@ def draw_blobs(
     lens: np.ndarray,
     light: np.ndarray,
     blob: np.ndarray,
-    oversampling: int,
     pictures: np.ndarray,
 ) -> None:
-    """Perspective pictures on white of the ellipses that blobs cover; those of the nearest surface are blended.
+    """Perspective pictures on white of the surface that blobs make up.
 
-    A blob's ellipse is that of one standard deviation of its spread, projected as if it were small and far (EWA
-    splatting: Zwicker et al. 2001). Within it the depth is that of the blob's plane.
+    A blob is an ellipse of the picture: its spread, projected as if it were small and far (EWA splatting: Zwicker et
+    al. 2001). Its weight is (1 - a / 4)² at squared distance a from its middle, in standard deviations. Where the
+    weights of all blobs add up to enough there is the object, so that its edge is smooth. Its colour is the weighted
+    mean of the blobs that lie on the nearest surface: that of the middle parts, a <= 1.44, of all blobs.
 
     Args:
-        xyz: float64 [n, 3], within the unit sphere.
+        xyz: float64 [n, 3], nearer to the origin than the cameras.
         spreads: float64 [n, 3, 3], covariances.
         normals: float64 [n, 3]; the side that faces the camera is lit.
         colours: float64 [n, 1 or 3] in 0..1.
         cameras: float64 [v, 3, 3], of each camera the directions right, up, and from the origin to the eye.
         lens: float64 [2]: the eye's distance from the origin, and half the picture's width at distance 1.
         light: float64 [6]: ambient, headlight, lamp, and the direction to the lamp as right, up, back.
-        blob: float64 [2]: least standard deviation in pixels, and how far behind the nearest surface a blob is still
-            blended, in its standard deviations.
-        oversampling: samples of a pixel along each side.
+        blob: float64 [3]: standard deviation in pixels that is added to each blob, how far behind the nearest surface
+            a blob still lies on it, in its standard deviations, and the sum of weights that is half a pixel of object:
+            3/4 of it are none and 5/4 a whole one.
         pictures: uint8 [v, 1 or 3, s, s], filled.
+
+    Examples:
+        One black blob in the middle of a picture of three pixels:
+
+        >>> xyz, spreads, normals = np.zeros((1, 3)), np.zeros((1, 3, 3)), np.array([[0.0, 0, 1]])
+        >>> camera, lens, light = np.eye(3)[None], np.array([4.0, 0.25]), np.array([1.0, 0, 0, 0, 0, 1])
+        >>> pictures = np.empty((1, 1, 3, 3), np.uint8)
+        >>> draw_blobs(xyz, spreads, normals, np.zeros((1, 1)), camera, lens, light, np.array([0.5, 1, 0.5]), pictures)
+        >>> pictures[0, 0].tolist()
+        [[255, 255, 255], [255, 0, 255], [255, 255, 255]]
     """
-    n, channels, size = len(xyz), colours.shape[1], pictures.shape[2] * oversampling
+    n, channels, size = len(xyz), colours.shape[1], pictures.shape[2]
     depth = np.empty((size, size))
-    weight = np.empty((size, size))
-    total = np.empty((channels, size, size))
+    # of each pixel the weights of all blobs, those of the nearest surface, and the weighted colours of these
+    sums = np.empty((size, size, 2 + channels))
     ellipses = np.empty((n, 9))
-    shades = np.empty(n)
-    least = blob[0] * oversampling
+    lit = np.empty((n, channels))
     for view in range(len(cameras)):
         depth[:] = np.inf
-        weight[:] = 0
-        total[:] = 0
+        sums[:] = 0
         for i in range(n):
-            _project(xyz[i], spreads[i], cameras[view], lens, least, size, ellipses[i])
-            shades[i] = _shade(xyz[i], normals[i], cameras[view], lens, light)
+            _project(xyz[i], spreads[i], cameras[view], lens, blob[0], size, ellipses[i])
+            shade = _shade(xyz[i], normals[i], cameras[view], lens, light)
+            for channel in range(channels):
+                lit[i, channel] = shade * colours[i, channel]
             _nearest(ellipses[i], depth)
         for i in range(n):
-            _blend(ellipses[i], shades[i], colours[i], blob[1], depth, weight, total)
-        _average(weight, total, oversampling, pictures[view])
+            _blend(ellipses[i], lit[i], blob[1], depth, sums)
+        _finish(sums, blob[2], pictures[view])
 
 
 @njit(cache=True, nogil=True)
@@ -222,7 +233,7 @@ def _project(
     spread: np.ndarray,
     axes: np.ndarray,
     lens: np.ndarray,
-    least: float,
+    soft: float,
     size: int,
     out: np.ndarray,
 ) -> None:
@@ -231,16 +242,22 @@ def _project(
     y = axes[1, 0] * xyz[0] + axes[1, 1] * xyz[1] + axes[1, 2] * xyz[2]
     z = lens[0] - (axes[2, 0] * xyz[0] + axes[2, 1] * xyz[1] + axes[2, 2] * xyz[2])
     f = size / (2 * lens[1]) / z  # samples for a unit at this depth
-    # how column, row and depth change with the point
-    column, row = np.empty(3), np.empty(3)
-    for axis in range(3):
-        column[axis] = f * axes[0, axis] + f * x / z * axes[2, axis]
-        row[axis] = -f * axes[1, axis] - f * y / z * axes[2, axis]
-    back = axes[2]
-    cc = _product(column, spread, column) + least * least
-    rr = _product(row, spread, row) + least * least
-    cr = _product(column, spread, row)
-    zc, zr = -_product(back, spread, column), -_product(back, spread, row)
+    xx, xy, xz = (
+        _product(axes[0], spread, axes[0]),
+        _product(axes[0], spread, axes[1]),
+        _product(axes[0], spread, axes[2]),
+    )
+    yy, yz, zz = (
+        _product(axes[1], spread, axes[1]),
+        _product(axes[1], spread, axes[2]),
+        _product(axes[2], spread, axes[2]),
+    )
+    # how column and row change with the distance to the eye
+    p, q = x / z, y / z
+    cc = f * f * (xx + 2 * p * xz + p * p * zz) + soft * soft
+    rr = f * f * (yy + 2 * q * yz + q * q * zz) + soft * soft
+    cr = -f * f * (xy + q * xz + p * yz + p * q * zz)
+    zc, zr = -f * (xz + p * zz), f * (yz + q * zz)
     determinant = cc * rr - cr * cr
     out[0], out[1], out[2] = size / 2 + f * x, size / 2 - f * y, z
     out[3], out[4], out[5] = rr / determinant, -cr / determinant, cc / determinant
@@ -250,6 +267,7 @@ def _project(
 
 @njit(cache=True, nogil=True)
 def _product(a: np.ndarray, matrix: np.ndarray, b: np.ndarray) -> float:
+    """The bilinear form aᵀ M b."""
     total = 0.0
     for p in range(3):
         total += a[p] * (matrix[p, 0] * b[0] + matrix[p, 1] * b[1] + matrix[p, 2] * b[2])
@@ -274,60 +292,72 @@ def _shade(
 
 
 @njit(cache=True, nogil=True)
-def _box(ellipse: np.ndarray, size: int) -> tuple[int, int, int, int]:
-    """Rows and columns, from and to, of the samples that an ellipse may cover."""
+def _rows(ellipse: np.ndarray, squared: float, size: int) -> tuple[int, int]:
+    """Rows, from and to, of the pixels up to a squared distance from the middle of an ellipse."""
     determinant = ellipse[3] * ellipse[5] - ellipse[4] * ellipse[4]
-    wide, high = np.sqrt(ellipse[5] / determinant), np.sqrt(ellipse[3] / determinant)
-    left, right = int(np.ceil(ellipse[0] - wide - 0.5)), int(np.floor(ellipse[0] + wide - 0.5))
+    high = np.sqrt(squared * ellipse[3] / determinant)
     top, bottom = int(np.ceil(ellipse[1] - high - 0.5)), int(np.floor(ellipse[1] + high - 0.5))
-    return max(top, 0), min(bottom, size - 1) + 1, max(left, 0), min(right, size - 1) + 1
+    return max(top, 0), min(bottom, size - 1) + 1
+
+
+@njit(cache=True, nogil=True)
+def _columns(ellipse: np.ndarray, squared: float, dv: float, size: int) -> tuple[int, int]:
+    """Columns, from and to, of these pixels in the row at dv below the middle."""
+    u, cc, cr, rr = ellipse[0], ellipse[3], ellipse[4], ellipse[5]
+    middle = u - cr * dv / cc
+    wide = np.sqrt(max(cr * cr * dv * dv - cc * (rr * dv * dv - squared), 0.0)) / cc
+    left, right = int(np.ceil(middle - wide - 0.5)), int(np.floor(middle + wide - 0.5))
+    return max(left, 0), min(right, size - 1) + 1
 
 
 @njit(cache=True, nogil=True)
 def _nearest(ellipse: np.ndarray, depth: np.ndarray) -> None:
-    top, bottom, left, right = _box(ellipse, len(depth))
-    u, v, z, cc, cr, rr, slope, fall, _ = ellipse
+    """Bring depths nearer, to that of a blob where its middle part lies before what was there."""
+    top, bottom = _rows(ellipse, CORE, len(depth))
+    u, v, z, slope, fall = ellipse[0], ellipse[1], ellipse[2], ellipse[6], ellipse[7]
     for row in range(top, bottom):
         dv = row + 0.5 - v
+        left, right = _columns(ellipse, CORE, dv, len(depth))
         for column in range(left, right):
             du = column + 0.5 - u
-            if cc * du * du + 2 * cr * du * dv + rr * dv * dv <= 1:
-                depth[row, column] = min(depth[row, column], z + slope * du + fall * dv)
+            depth[row, column] = min(depth[row, column], z + slope * du + fall * dv)
 
 
 @njit(cache=True, nogil=True)
 def _blend(
     ellipse: np.ndarray,
-    shade: float,
     colour: np.ndarray,
     behind: float,
     depth: np.ndarray,
-    weight: np.ndarray,
-    total: np.ndarray,
+    sums: np.ndarray,
 ) -> None:
-    """Add a blob's colour where it lies on the nearest surface; its weight falls off towards its edge."""
-    top, bottom, left, right = _box(ellipse, len(depth))
+    """Add a blob's weight, and where it lies on the nearest surface its colour."""
+    top, bottom = _rows(ellipse, CUT, len(depth))
     u, v, z, cc, cr, rr, slope, fall, thick = ellipse
     for row in range(top, bottom):
         dv = row + 0.5 - v
+        left, right = _columns(ellipse, CUT, dv, len(depth))
+        cross, upright, level = 2 * cr * dv, rr * dv * dv - CUT, z + fall * dv - behind * thick
         for column in range(left, right):
             du = column + 0.5 - u
-            away = cc * du * du + 2 * cr * du * dv + rr * dv * dv
-            if away <= 1 and z + slope * du + fall * dv <= depth[row, column] + behind * thick:
-                share = 1.001 - away
-                weight[row, column] += share
+            root = (cc * du + cross) * du + upright
+            share = root * root * (1 / CUT**2)
+            sums[row, column, 0] += share
+            if level + slope * du <= depth[row, column]:
+                sums[row, column, 1] += share
                 for channel in range(len(colour)):
-                    total[channel, row, column] += share * shade * colour[channel]
+                    sums[row, column, 2 + channel] += share * colour[channel]
 
 
 @njit(cache=True, nogil=True)
-def _average(weight: np.ndarray, total: np.ndarray, oversampling: int, picture: np.ndarray) -> None:
-    """The mean over each pixel's samples, white where there is no blob."""
-    for channel in range(len(picture)):
-        for row in range(picture.shape[1]):
-            for column in range(picture.shape[2]):
-                value = 0.0
-                for i in range(row * oversampling, (row + 1) * oversampling):
-                    for j in range(column * oversampling, (column + 1) * oversampling):
-                        value += total[channel, i, j] / weight[i, j] if weight[i, j] > 0 else 1.0
-                picture[channel, row, column] = int(min(value / oversampling**2, 1.0) * 255 + 0.5)
+def _finish(sums: np.ndarray, half: float, picture: np.ndarray) -> None:
+    """The object's colour over white, as far as it covers each pixel."""
+    for row in range(picture.shape[1]):
+        for column in range(picture.shape[2]):
+            covered = min(2 * sums[row, column, 0] / half - 1.5, 1.0)
+            front = sums[row, column, 1]
+            for channel in range(len(picture)):
+                value = 1.0
+                if covered > 0 and front > 0:
+                    value = 1 - covered + covered * sums[row, column, 2 + channel] / front
+                picture[channel, row, column] = int(min(value, 1.0) * 255 + 0.5)

@@ -11,13 +11,13 @@ from cmah.kernels import surfels
 
 VERSION = 1  # what was computed from views changes with it: a new number whenever a picture changes
 ELEVATION = 20.0  # degrees, as `cmah prepare` renders
-NEIGHBOURS = 10
-WIDTH = 1.2  # of a surfel, in standard deviations of the point's neighbourhood
+NEIGHBOURS = 16
+WIDTH = 0.95  # of a surfel, in standard deviations of the point's neighbourhood
 WIDEST = 3.0  # times the median surfel, or a stray point would be a large blob
 MOST_POINTS = 16_384  # a picture of 128 pixels has no more
-OVERSAMPLING = 2
-# least standard deviation in pixels, and how far behind the nearest surface surfels are blended, in their widths
-BLOB = np.array([0.5, 0.5])
+# pixels that are added to a surfel's width, how far behind the nearest surface others lie on it, in their widths, and
+# the sum of weights at the object's edge: within a surface they add up to some 5
+SOFT, BEHIND, EDGE = 0.5, 0.5, 1.0
 FIELD_OF_VIEW = 30.0  # degrees
 # the unit sphere touches the frame
 LENS = np.array([1 / np.sin(np.radians(FIELD_OF_VIEW / 2)), np.tan(np.radians(FIELD_OF_VIEW / 2))])
@@ -69,12 +69,13 @@ def draw_views(
     if not rgb.size:
         rgb = np.full((len(xyz), 1), GREY)
     spreads, normals = _surfels(xyz)
+    near = min(NEIGHBOURS, len(xyz) - 1)
+    # few points overlap less
+    blob = np.array([SOFT, BEHIND, EDGE * (near + 1) / (NEIGHBOURS + 1)])
     pictures = np.empty((views, rgb.shape[1], size, size), np.uint8)
     reflected = rgb.clip(0, 1) * (1 - LEAST_REFLECTION) + LEAST_REFLECTION
     cameras = np.stack([_camera(360 / views * view, elevation) for view in range(views)])
-    surfels.draw_blobs(
-        xyz, spreads, normals, reflected, cameras, LENS, LIGHT, BLOB, OVERSAMPLING, pictures
-    )
+    surfels.draw_blobs(xyz, spreads, normals, reflected, cameras, LENS, LIGHT, blob, pictures)
     return pictures if pictures.shape[1] == 3 else pictures.repeat(3, axis=1)
 
 
