@@ -8,6 +8,7 @@ have seen. Workers only decode, augment and draw; they never run Numba's paralle
 import hashlib
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from cmah.data.file_states import image_states
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.point_augmentation import NO_POINT_AUGMENTATION, PointAugmentation, augment_points
 from cmah.data.point_clouds import fixed_subset, normalise, with_colours
+from cmah.data.surfels import draw_views
 from cmah.errors import CmahError, CmahWarning, DatasetError
 from cmah.files import digest
 from cmah.progress import progress
@@ -57,6 +59,7 @@ class TrainingPairs(torch.utils.data.Dataset):
         kinds: Sequence[str] = ("render",),
         picture_weight: float = 1.0,
         views: int = 1,
+        drawn: int = 0,
         colours: bool = False,
         clouds: bool = True,
         pictures: bool = True,
@@ -75,6 +78,8 @@ class TrainingPairs(torch.utils.data.Dataset):
             kinds: the kinds of images to use: "render", "picture", "photo".
             picture_weight: how many times as often as another image of a shape a "picture" of it is drawn.
             views: number of images drawn for each shape, without repetition if there are enough.
+            drawn: number of pictures that are drawn from all points of each shape, turned and scaled as its cloud is
+                augmented; 0 for none.
             colours: whether the clouds have six columns.
             clouds: whether the clouds are read, for a model that sees shapes by their points.
             pictures: whether the images are read. Otherwise only the number of one is drawn, for a caller that has
@@ -89,17 +94,18 @@ class TrainingPairs(torch.utils.data.Dataset):
         self.dataset, self.image_size, self.points = dataset, image_size, points
         self.point_augmentation = point_augmentation
         self.views, self.colours, self.pictures, self.seed = views, colours, pictures, seed
-        self.clouds, self.picture_weight = clouds, picture_weight
+        self.clouds, self.picture_weight, self.drawn = clouds, picture_weight, drawn if pictures else 0
+        reads_points = clouds or drawn > 0
         self.skipped: Skipped = []
         self.shapes, self.images = [], []
         parts = []
         all_views = dataset.views()
-        for shape in progress(dataset.shapes, "reading points") if clouds else dataset.shapes:
+        for shape in progress(dataset.shapes, "reading points") if reads_points else dataset.shapes:
             images = [image for image in all_views[shape.shape_id] if image.kind in kinds]
             if not images:
                 self.skipped.append((shape.shape_id, f"no image of kind {' or '.join(kinds)}"))
                 continue
-            if clouds:
+            if reads_points:
                 try:
                     cloud = dataset.load_points(shape)
                 except CmahError as error:
@@ -119,7 +125,7 @@ class TrainingPairs(torch.utils.data.Dataset):
             masks=masks,
             styles=[image for images in self.images for image in images],
         )
-        self._points = np.concatenate(parts) if clouds else np.zeros((0, 3), np.float16)
+        self._points = np.concatenate(parts) if reads_points else np.zeros((0, 3), np.float16)
         self._offsets = np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
@@ -142,6 +148,8 @@ class TrainingPairs(torch.utils.data.Dataset):
             index: int64 [], position of the shape in `shapes`.
             view: int64 [], number of the (first) image drawn among `images[index]`.
             drawn: int64 [], how many different images were drawn, if more than one is wanted.
+            views: uint8 [v, 3, size, size], pictures drawn from the points; missing if none are wanted.
+            view_mask: bool [v], all True, beside them.
 
         Raises:
             CmahError: if no image of any shape can be read.
@@ -164,6 +172,9 @@ class TrainingPairs(torch.utils.data.Dataset):
             return {**pair, "view": np.array(self._order(position, rng, 1)[0])}
         drawn, view = self._views(position, rng)
         pair["view"] = np.array(view, np.int64)
+        if self.drawn:
+            pair["views"] = self._drawn_views(position, rng)
+            pair["view_mask"] = np.ones(self.drawn, bool)
         if self.views == 1:
             return {**pair, "image": drawn[0]}
         filled = np.stack([drawn[k % len(drawn)] for k in range(self.views)])
@@ -177,6 +188,12 @@ class TrainingPairs(torch.utils.data.Dataset):
         else:
             chosen = fixed_subset(len(cloud), self.points)
         return augment_points(normalise(cloud[chosen]), self.point_augmentation, rng)
+
+    def _drawn_views(self, position: int, rng: np.random.Generator) -> np.ndarray:
+        """Pictures uint8 [drawn, 3, size, size] of a shape's points, augmented but for noise, which has no surface."""
+        calm = replace(self.point_augmentation, shift=0.0, jitter=0.0, dropout=0.0)
+        cloud = augment_points(normalise(self.cloud(position)[:, :3]), calm, rng)
+        return draw_views(cloud, self.drawn, self.image_size)
 
     def _views(self, position: int, rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
         """Up to `self.views` augmented views, and the number of the first; an unreadable one gives way to the next."""
@@ -248,7 +265,8 @@ class TrainingPairs(torch.utils.data.Dataset):
             True
         """
         points = self.points * (24 if self.colours else 12) if self.clouds else 0
-        pictures = self.views * self._drawing.channels * self.image_size**2 if self.pictures else 0
+        channels = self.views * self._drawing.channels + 3 * self.drawn
+        pictures = channels * self.image_size**2 if self.pictures else 0
         return points + pictures
 
 

@@ -10,6 +10,7 @@ from cmah.data.epochs import Batches
 from cmah.data.shape_views import drawn_views
 from cmah.data.training_batches import TrainingPairs
 from cmah.errors import DatasetError
+from cmah.features.drawn_views import DrawnViews
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 
 VIEW_STREAM = 2  # the random stream of which views describe a shape, beside those of `training_batches`
@@ -115,7 +116,7 @@ class DescribedBatches:
         (4, 3, 96)
     """
 
-    def __init__(self, batches: Batches, views: DescribingViews) -> None:
+    def __init__(self, batches: Batches, views: DescribingViews | DrawnViews) -> None:
         self.batches, self.views, self.pairs = batches, views, batches.pairs
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from cmah.data.dataset import Dataset
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.describing_views import DescribingViews
+from cmah.features.drawn_views import DrawnViews
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 
 
@@ -19,7 +20,8 @@ class EmbeddedBatches(TrainingBatches):
     """Batches with the field image_features (float32 [b, d]) in place of image.
 
     For a model that sees shapes by their views, view_features (float32 [b, views, d]) and view_mask (bool [b, views])
-    hold other renders of each shape, drawn at random; the render that is the query is never among them.
+    hold other renders of each shape, drawn at random; the render that is the query is never among them. Views that are
+    drawn from points are always the same.
 
     Attributes:
         embedder: the frozen encoder.
@@ -51,6 +53,7 @@ class EmbeddedBatches(TrainingBatches):
         points: int,
         colours: bool,
         views: int = 0,
+        drawn: bool = False,
     ) -> None:
         """Embed every image that takes part, or read the embeddings from disk.
 
@@ -61,6 +64,8 @@ class EmbeddedBatches(TrainingBatches):
             points: points of each cloud; 0 for none.
             colours: whether the clouds have colours, six columns in place of three.
             views: how many views describe each shape at most; 0 for none.
+            drawn: whether these are drawn from the shape's points, of which there are always so many, in place of
+                renders.
 
         Raises:
             DatasetError: if no shape can take part, or no image can be read.
@@ -78,9 +83,18 @@ class EmbeddedBatches(TrainingBatches):
             pictures=False,
             seed=config.training.seed,
         )
+        drawn_views = DrawnViews(embedder, dataset, views, workers) if views and drawn else None
+        if drawn_views is not None:
+            dataset = drawn_views.dataset
         pairs, self.table, self.rows = readable_pairs(draw, dataset, embedder, workers)
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
-        self.views = DescribingViews(pairs, self.table, self.rows, views) if views else None
+        self.views: DescribingViews | DrawnViews | None = None
+        if drawn_views is not None:
+            pairs.skipped += drawn_views.skipped
+            drawn_views.order(pairs.shapes)
+            self.views = drawn_views
+        elif views:
+            self.views = DescribingViews(pairs, self.table, self.rows, views)
         super().__init__(pairs, config.training.batch_size, workers)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[dict[str, torch.Tensor]]:

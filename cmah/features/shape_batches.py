@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from cmah.data.dataset import Dataset, Image, Shape
+from cmah.data.drawn_batches import DrawnBatches
 from cmah.data.encoding_batches import ImageBatches, PointBatches
 from cmah.data.framing import WHOLE, Framing
+from cmah.features.drawn_views import drawn_features
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import BATCH
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views
 from cmah.skipped_files import Skipped
 
 NO_VIEW = "no render that may be a view of it"
@@ -52,10 +54,10 @@ class ShapeBatches:
             dataset: the folder.
             shapes: rows of its shapes.csv; one may occur several times.
             model: what they are made ready for.
-            views: the views of each shape, where the model takes views.
+            views: the views of each shape, where the model takes views that are not drawn.
             embedder: keeps what the model's frozen image encoder makes of the views; None where it has none.
             framing: what of each view is cut off and painted over, where there is no embedder.
-            workers: processes that decode images.
+            workers: processes that decode images, or draw views.
         """
         self.dataset, self.shapes, self.model, self.views = dataset, shapes, model, views
         self.embedder, self.framing, self.workers = embedder, framing, workers
@@ -66,7 +68,10 @@ class ShapeBatches:
         if self.model.shape_input == "points":
             yield from self._points(range(len(self.shapes)))
             return
-        seen = self._features() if self.embedder is not None else self._pictures()
+        if draws_views(self.model):
+            seen = self._drawn_features() if self.embedder is not None else self._drawn()
+        else:
+            seen = self._features() if self.embedder is not None else self._pictures()
         held: list[tuple[int, np.ndarray]] = []
         for item in seen:
             held.append(item)
@@ -123,6 +128,29 @@ class ShapeBatches:
                 yield position, table.rows(wanted)
             else:
                 self._unseen(position)
+
+    def _drawn_features(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and features of the drawn views, float32 [v, d], of each shape whose points can be read."""
+        assert self.embedder is not None
+        table = drawn_features(
+            self.embedder, self.dataset, self.shapes, self.model.views, workers=self.workers, label="views"
+        )
+        self.skipped += table.skipped
+        for row, position in enumerate(table.kept):
+            yield position, table.rows([row]).reshape(self.model.views, -1)
+
+    def _drawn(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position and drawn views, uint8 [v, 3, size, size], of each shape whose points can be read."""
+        paths = [self.dataset.file(shape.points) for shape in self.shapes]
+        model, told = self.model, 0
+        batches = DrawnBatches(
+            paths, model.views, model.image_size, BATCH, self.workers, self.dataset.up_axis
+        )
+        for batch, positions in batches:
+            self.skipped += batches.skipped[told:]
+            told = len(batches.skipped)
+            yield from zip(positions, batch["views"].numpy(), strict=True)
+        self.skipped += batches.skipped[told:]
 
     def _pictures(self) -> Iterator[tuple[int, np.ndarray]]:
         """Position and pictures, uint8 [v, 3, size, size], of each shape with at least one readable view."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cmah.errors import ConfigError
 from cmah.models.hash_head import check_lengths
-from cmah.models.view_pooling import Pooling
+from cmah.models.view_pooling import Pooling, view_count
 from cmah.settings import Count, ProperShare, Range, Settings
 
 
@@ -44,9 +44,9 @@ class ModelConfig(Settings):
         shape_input: what shows a full shape: its "points", its "views" (through the model's image side), or "both",
             their features one after the other. The masked stream of a shape is that of its points; with "views" there
             is none.
-        views: how many views of a shape are seen.
+        views: how many views of a shape are seen; 0 takes 12 renders, or 6 that are drawn.
         views_from: which renders of a shape may be its views: "all", or every second one, "even" or "odd", so that
-            the others can be queries.
+            the others can be queries; or "points": none, its views are drawn from its own points.
         view_pooling: how the features of the views become one: "mean", "max" or a learned "attention".
         shape_turns: equal turns about the up axis over which a shape's features are averaged in evaluation; 1 for none.
 
@@ -88,14 +88,15 @@ class ModelConfig(Settings):
     shape_weights: str = ""
     shape_frozen: bool = False
     shape_input: Literal["points", "views", "both"] = "points"
-    views: Count = 12
-    views_from: Literal["all", "even", "odd"] = "all"
+    views: Annotated[int, Range(0)] = 0
+    views_from: Literal["all", "even", "odd", "points"] = "all"
     view_pooling: Pooling = "mean"
     shape_turns: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_lengths(self.bits)
+        object.__setattr__(self, "views", view_count(self.views, self.views_from, self.shape_input))
         for side in ("image", "shape"):
             encoder, weights, frozen = (
                 getattr(self, f"{side}_{part}") for part in ("encoder", "weights", "frozen")

@@ -47,7 +47,8 @@ class EncoderModel(Protocol):
         colours: whether these clouds have colours, six columns in place of three.
         shape_input: what shows it a shape: "points", "views" or "both".
         views: how many views of a shape it takes at most; 0 where it takes none.
-        views_from: which renders of a shape may be these: "all", or every second one, "even" or "odd".
+        views_from: which renders of a shape may be these: "all", or every second one, "even" or "odd"; or "points":
+            none, they are drawn from the shape's own points (see `draws_views`).
         view_group: how many views of a shape give one vector: 1, or several that are seen as one picture.
         frozen_images: where it begins with a frozen image encoder, that encoder; then it has
             `encode_image_features` (float32 [b, d] to outputs [b, width]) too; with `image_kinds`, it takes the number
@@ -73,7 +74,7 @@ class EncoderModel(Protocol):
     points: int
     colours: bool
     views: int
-    views_from: Literal["all", "even", "odd"]
+    views_from: Literal["all", "even", "odd", "points"]
     view_group: int
 
     @property
@@ -101,3 +102,31 @@ class EncoderModel(Protocol):
 
     def code_outputs(self, outputs: np.ndarray) -> np.ndarray:
         """Real numbers [n, bits] whose signs are the learned codes, from outputs [n, width]."""
+
+
+def draws_views(model: EncoderModel) -> bool:
+    """Whether a model's views of a shape are drawn from the shape's own points, so that it needs no image of it.
+
+    Always `views` of them are drawn then, at `image_size`, from all points of the cloud's file.
+
+    Examples:
+        >>> from cmah.models.cmah_config import ModelConfig
+        >>> from cmah.models.cmah_network import Cmah
+        >>> small = dict(width=24, depth=1, decoder_width=24, decoder_depth=1, shape_input="both", views=2)
+        >>> [draws_views(Cmah(ModelConfig(**small, views_from=views_from))) for views_from in ("all", "points")]
+        [False, True]
+    """
+    return bool(model.views) and model.views_from == "points"
+
+
+def needs_points(model: EncoderModel) -> bool:
+    """Whether a model cannot encode a shape without points: it sees them, or views that are drawn from them.
+
+    Examples:
+        >>> from cmah.models.cmah_config import ModelConfig
+        >>> from cmah.models.cmah_network import Cmah
+        >>> small = dict(width=24, depth=1, decoder_width=24, decoder_depth=1, shape_input="views", views=2)
+        >>> [needs_points(Cmah(ModelConfig(**small, views_from=views_from))) for views_from in ("all", "points")]
+        [False, True]
+    """
+    return model.points > 0 or draws_views(model)

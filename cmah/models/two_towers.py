@@ -9,7 +9,7 @@ model is the published one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remark
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.hash_head import HashHead, check_lengths
 from cmah.models.pretrained.image_towers import ImageBackbone
-from cmah.models.view_pooling import Pooling, ViewPooling, each_view, features_of_views
-from cmah.settings import Count, ProperShare, Settings
+from cmah.models.view_pooling import Pooling, ViewPooling, each_view, features_of_views, view_count
+from cmah.settings import ProperShare, Range, Settings
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class TowersConfig(Settings):
         image_weights: its weights: a file or download:TAG.
         image_size: pixels; 0 takes the encoder's size.
         shape_input: what shows a shape: its "points", its "views", or "both".
-        views: how many views of a shape the image encoder sees.
+        views: how many views of a shape the image encoder sees; 0 takes 12 renders, or 6 that are drawn.
         views_from: which renders of a shape may be its views: "all", or every second one, "even" or "odd", so that
-            the others can be queries.
+            the others can be queries; or "points": none, its views are drawn from its own points.
         view_pooling: how the vectors of the views become one: "mean", "max" or a learned "attention".
         joining: how points and views become one vector, where there are both: "concatenate" projects the two
             together, "average" takes the mean of their unit vectors.
@@ -73,8 +73,8 @@ class TowersConfig(Settings):
     image_weights: str = ""
     image_size: int = 0
     shape_input: Literal["points", "views", "both"] = "points"
-    views: Count = 12
-    views_from: Literal["all", "even", "odd"] = "all"
+    views: Annotated[int, Range(0)] = 0
+    views_from: Literal["all", "even", "odd", "points"] = "all"
     view_pooling: Pooling = "mean"
     joining: Literal["concatenate", "average"] = "concatenate"
     shape_encoder: str = ""
@@ -85,6 +85,7 @@ class TowersConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_lengths(self.bits)
+        object.__setattr__(self, "views", view_count(self.views, self.views_from, self.shape_input))
         if self.head == "itq" and len(self.bits) > 1:
             raise ConfigError(
                 f"model.bits = {list(self.bits)}: codes by ITQ are not nested; give one length, or learn a head with "

@@ -6,7 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cmah.errors import ConfigError
+
 Pooling = Literal["mean", "max", "attention"]
+RENDERS, DRAWN = 12, 6  # views where no number is given
 
 
 class ViewPooling(nn.Module):
@@ -93,3 +96,26 @@ def each_view(change: Callable[[Tensor], Tensor], features: Tensor, there: Tenso
     places = changed.new_zeros(*there.shape, changed.shape[1])
     places[there] = changed
     return places
+
+
+def view_count(views: int, views_from: str, shape_input: str) -> int:
+    """How many views show a shape, by the settings of a model.
+
+    Args:
+        views: `model.views`; 0 for the usual number.
+        views_from: `model.views_from`.
+        shape_input: `model.shape_input`.
+
+    Raises:
+        ConfigError: if views are to be drawn from points for a model that sees none.
+
+    Examples:
+        >>> view_count(0, "all", "views"), view_count(0, "points", "both"), view_count(4, "points", "both")
+        (12, 6, 4)
+    """
+    if views_from == "points" and shape_input == "points":
+        raise ConfigError(
+            "model.views_from = 'points' draws the views of a shape from its points, and model.shape_input = 'points' "
+            "shows no views; set model.shape_input=both or views"
+        )
+    return views or (DRAWN if views_from == "points" else RENDERS)

@@ -20,6 +20,7 @@ from cmah.data.training_batches import TrainingBatches
 from cmah.errors import ConfigError
 from cmah.features.augmented_batches import FeatureBatches
 from cmah.features.describing_views import DescribedBatches, DescribingViews
+from cmah.features.drawn_views import DrawnViews
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
@@ -27,7 +28,7 @@ from cmah.losses.reconstruction import group_loss, pixel_loss
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.cmah_network import Cmah, CmahOutput
-from cmah.models.encoder_model import FrozenImages
+from cmah.models.encoder_model import FrozenImages, draws_views
 from cmah.negatives.negatives_config import NegativesConfig, described
 from cmah.negatives.weights import NegativeWeights, make_negative_weights
 from cmah.recipes.recipe import Recipe
@@ -128,7 +129,8 @@ class CmahRecipe(Recipe):
         s, masked = self.settings, self._masked(len(batch["index"]))
         features = batch.get("image_features"), batch.get("shape_features")
         image, views = batch["image"], batch
-        if self.network.views and "view_features" not in batch:  # of several pictures the first one asks
+        if self.network.views and not {"views", "view_features"} & batch.keys():
+            # of several pictures the first one asks
             image, described = image[:, 0], image[:, 1:]
             number = torch.arange(1, 1 + self.network.views, device=image.device)
             # a shape with a single picture is described by it
@@ -193,7 +195,15 @@ class CmahRecipe(Recipe):
 
     def batches(self, dataset: Dataset, config: Config) -> Batches:
         """One random view and point subset a shape, with the features of frozen towers where these are cached."""
+        tower, drawn = self.network.image_tower, None
+        if isinstance(tower, Frozen) and draws_views(self.network):
+            embedder = self._embedder(tower, config)
+            drawn = DrawnViews(embedder, dataset, self.network.views, config.training.workers)
+            dataset = drawn.dataset
         batches = self.pair_batches(dataset, config)
+        if drawn is not None:
+            batches.pairs.skipped += drawn.skipped
+            drawn.order(batches.pairs.shapes)
         if self.settings.negatives.kind:
             self.negative_weights = self._hard_negatives(batches, config)
         towers = (self.network.image_tower, self.network.shape_tower)
@@ -209,18 +219,20 @@ class CmahRecipe(Recipe):
                 copies=config.training.cached_copies,
                 pictured=pictured,
             )
+        if drawn is not None:
+            return DescribedBatches(batches, drawn)
         if self.network.views and image is not None:
-            model = config.model
-            frozen_images = FrozenImages(model.image_encoder, model.image_weights, image.net)
-            device = next(self.network.parameters()).device
             views = DescribingViews.of(
-                batches.pairs,
-                ImageEmbedder.of(frozen_images, device, config.data.framing),
-                self.network.views,
-                config.training.workers,
+                batches.pairs, self._embedder(image, config), self.network.views, config.training.workers
             )
             return DescribedBatches(batches, views)
         return batches
+
+    def _embedder(self, tower: Frozen, config: Config) -> ImageEmbedder:
+        """What keeps the features of the frozen image tower."""
+        frozen_images = FrozenImages(config.model.image_encoder, config.model.image_weights, tower.net)
+        device = next(self.network.parameters()).device
+        return ImageEmbedder.of(frozen_images, device, config.data.framing)
 
     def _hard_negatives(self, batches: TrainingBatches, config: Config) -> NegativeWeights:
         """Weights from the embeddings of a frozen image encoder: the one named for it, or the model's own."""

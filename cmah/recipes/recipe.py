@@ -11,7 +11,7 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.data.epochs import Batches
 from cmah.data.training_batches import TrainingBatches, TrainingPairs
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views
 
 
 class Recipe(ABC):
@@ -32,7 +32,8 @@ class Recipe(ABC):
         chosen_by: what is relevant to a query when the checkpoint is chosen, where the shapes have categories.
         takes_unpaired: whether images without a shape take part, of the kinds in data.unpaired.
         weighs_pictures: whether data.picture_weight counts.
-        described_by: how many further pictures of each shape a batch holds, for a model that sees views.
+        described_by: how many pictures of each shape a batch holds beside the one that asks, for a model that sees
+            views: further ones of the dataset, or drawn from its points (`draws_views`).
 
     Examples:
         What the training loop does with a recipe:
@@ -103,6 +104,7 @@ class Recipe(ABC):
 
         A model that sees views gets `described_by` further views, which describe the shape.
         """
+        drawn = self.described_by if draws_views(self.model) else 0
         pairs = TrainingPairs(
             dataset,
             self.model.image_size,
@@ -111,7 +113,8 @@ class Recipe(ABC):
             config.point_augmentation,
             kinds=config.data.kinds,
             picture_weight=config.data.picture_weight,
-            views=1 + self.described_by,
+            views=1 + self.described_by - drawn,
+            drawn=drawn,
             clouds=self.model.points > 0,
             colours=self.model.colours,
             framing=config.data.framing,

@@ -16,6 +16,7 @@ from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
 from cmah.features.embedded_batches import EmbeddedBatches
 from cmah.features.image_embedder import ImageEmbedder
+from cmah.models.encoder_model import draws_views
 from cmah.models.pretrained.encoder_table import find
 from cmah.models.two_towers import TowersConfig, TwoTowers
 from cmah.recipes.recipe import Recipe
@@ -185,6 +186,7 @@ class TwoTowerRecipe(Recipe):
             points=self.network.points,
             colours=self.network.colours,
             views=self.network.views,
+            drawn=draws_views(self.network),
         )
 
     def after_step(self) -> None:

@@ -11,10 +11,11 @@ from cmah.codes.posthoc import PostHocHash
 from cmah.data.dataset import Dataset, Image, Shape
 from cmah.data.framing import WHOLE, Framing
 from cmah.data.shape_views import ViewsFrom, described
+from cmah.data.surfels import VERSION
 from cmah.errors import ConfigError
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.shards import Shards
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views
 from cmah.runs.dataset_outputs import ShapeRows, image_outputs, shape_outputs
 from cmah.runs.model_codes import ModelCodes
 from cmah.skipped_files import Skipped
@@ -48,7 +49,14 @@ class DatasetEncoder(ModelCodes):
     def key(self) -> list[Any]:
         """What the outputs depend on, beside what is encoded and how that is framed; JSON can hold it."""
         model = self.model
-        settings = [model.views, model.views_from, model.view_group, model.points, model.image_size]
+        settings: list[Any] = [
+            model.views,
+            model.views_from,
+            model.view_group,
+            model.points,
+            model.image_size,
+        ]
+        settings += [VERSION] if draws_views(model) else []
         return [self.space, self.device.type, self.framing.key, settings]
 
     def dataset_images(
@@ -111,17 +119,18 @@ class DatasetEncoder(ModelCodes):
         Args:
             dataset: the folder.
             shapes: rows of its shapes.csv; those without points are left out, with the reason `NO_POINTS`, if the model
-                sees points.
-            workers: processes that decode the views.
+                sees points or draws its views from them.
+            workers: processes that decode or draw the views.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
-            views_from: which renders are views; None: those that the model says.
+            views_from: which renders are views; None: those that the model says. For a model that draws its views it
+                means nothing.
             per_view: give one row for each view, with the image's id, in place of one for each shape; for a model that
                 sees several views as one picture, one row for each of these groups, with the first image's id.
             keep: as in `dataset_images`.
 
         Raises:
-            ConfigError: for `per_view` with a model that sees no views.
+            ConfigError: for `per_view` with a model that sees no views, or draws them.
 
         Examples:
             >>> from cmah.runs.encoder import Encoder
@@ -164,6 +173,11 @@ class DatasetEncoder(ModelCodes):
         """
         if not self.model.views:
             raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
+        if draws_views(self.model):
+            raise ConfigError(
+                "one code per view: this run draws the views of a shape from its points (model.views_from), so there "
+                "are no images that such codes could be named after"
+            )
 
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.
@@ -175,7 +189,7 @@ class DatasetEncoder(ModelCodes):
             >>> Encoder.load("demo/run").describing(Dataset.read("demo/dataset"))
             set()
         """
-        if not self.model.views:
+        if not self.model.views or draws_views(self.model):
             return set()
         views = described(dataset, dataset.shapes, self.model.views, self.model.views_from)
         return {image.image_id for images in views for image in images}

@@ -15,7 +15,7 @@ from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.inference import BATCH
 from cmah.features.shape_batches import NO_VIEW, ShapeBatches
 from cmah.features.shards import Piece, Shards, in_shards, pieces
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views, needs_points
 from cmah.progress import progress
 from cmah.runs.model_codes import ModelCodes
 from cmah.skipped_files import Skipped
@@ -84,7 +84,7 @@ class ShapeRows:
 
     Attributes:
         shapes: the shape of each row.
-        views: the views of each row; none where the model sees no views.
+        views: the views of each row; none where the model sees no views, or draws them.
         ids: of each row: the shape's, or that of the first of its views.
         lacking: (shape id, reason) of the shapes that have no row.
 
@@ -112,10 +112,13 @@ class ShapeRows:
         per_view: bool = False,
     ) -> "ShapeRows":
         """The rows of shapes; arguments as in `Encoder.dataset_shapes`."""
-        lacking = [(s.shape_id, NO_POINTS) for s in shapes if model.points and not s.points]
-        shapes = [shape for shape in shapes if shape.points or not model.points]
+        wanted = needs_points(model)
+        lacking = [(s.shape_id, NO_POINTS) for s in shapes if wanted and not s.points]
+        shapes = [shape for shape in shapes if shape.points or not wanted]
         which = views_from or model.views_from
-        views = described(dataset, shapes, model.views, which) if model.views else []
+        views = (
+            described(dataset, shapes, model.views, which) if model.views and not draws_views(model) else []
+        )
         if not per_view:
             return cls(shapes, views, [shape.shape_id for shape in shapes], lacking)
         lacking += [
@@ -148,7 +151,7 @@ def shape_outputs(
         rows: what is encoded.
         framing: what of each view is cut off and painted over, where there is no embedder.
         embedder: keeps what the model's frozen image encoder makes of the views; None where it has none.
-        workers: processes that decode the views.
+        workers: processes that decode or draw the views.
         label: of the progress bar; none without it.
         keep: where outputs are kept; see `Encoder.dataset_images`.
 

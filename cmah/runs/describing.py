@@ -157,6 +157,8 @@ def _seen_by(model: Any) -> dict[str, str]:
     which = {"even": "every second render", "odd": "every second render, from the second on"}
     renders = which.get(str(model.get("views_from")), "all renders")
     points = "points and " if model["shape_input"] == "both" else ""
+    if model.get("views_from") == "points":
+        return {"a shape is seen by": f"{points}{model.get('views')} views that are drawn from its points"}
     return {"a shape is seen by": f"{points}up to {model.get('views')} views, of {renders}"}
 
 

@@ -17,6 +17,7 @@ from cmah.data.file_states import file_states, image_states
 from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import as_path
+from cmah.models.encoder_model import needs_points
 from cmah.runs.encoder import Encoder
 from cmah.runs.export_parts import export_parts, write_together
 from cmah.runs.run_folder import MODALITIES
@@ -96,7 +97,7 @@ def export(
     _refuse_to_replace(out, targets.values(), beside, format, embeddings)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
-    lacking = without_points(data.shapes) if encoder.model.points else ""
+    lacking = without_points(data.shapes) if needs_points(encoder.model) else ""
     for line in (covered(data, split, database), left_out(whole, data), framing.remark(data.images), lacking):
         if line:
             report(line)

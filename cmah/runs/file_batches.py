@@ -13,16 +13,18 @@ from cmah.data.file_kinds import FileKind, kind_or_fault
 from cmah.data.framing import WHOLE, Framing, PictureFile
 from cmah.data.mesh_sources import mesh_folders
 from cmah.data.point_clouds import load_points_file, model_input
+from cmah.data.surfels import draw_views
 from cmah.errors import CmahError
 from cmah.features.inference import BATCH
 from cmah.meshes.mesh_arrays import inputs_of_meshes
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views, needs_points
 from cmah.preparing.shape_ids import mesh_home, shape_id_of, stable_hash, with_prefix
 from cmah.threads import available_cores
 
 FEW = 64  # files, for which starting processes costs more time than they save
 MOST_WORKERS = 8
 SAMPLED = 4  # times as many points as the model takes are sampled on a mesh that no dataset holds
+DRAWN = 2048  # points that are sampled on a mesh whose views are drawn, if the dataset does not say how many it has
 
 Modality = Literal["image", "shape"]
 
@@ -94,10 +96,10 @@ class FileBatches:
             positions.append(position)
             shapes.append(shape)
             if len(shapes) == BATCH:
-                yield "shape", _stacked(shapes), positions
+                yield "shape", stacked(shapes), positions
                 positions, shapes = [], []
         if shapes:
-            yield "shape", _stacked(shapes), positions
+            yield "shape", stacked(shapes), positions
 
     def _pictures(self) -> Iterator[tuple[Modality, Tensor, list[int]]]:
         places = [i for i, kind in enumerate(self._kinds) if kind == "picture"]
@@ -124,12 +126,12 @@ class FileBatches:
                 self.skipped.append((position, str(error)))
         if not meshes:
             return
-        model = self.model
+        model, drawn = self.model, draws_views(self.model)
         settings = [self._settings(i) for i in meshes]
         results = inputs_of_meshes(
             [self.files[i] for i in meshes],
-            points=SAMPLED * model.points,
-            views=model.views,
+            points=self._drawn_points() if drawn else SAMPLED * model.points,
+            views=0 if drawn else model.views,
             size=model.image_size,
             up_axis=self.up,
             settings=settings,
@@ -152,20 +154,27 @@ class FileBatches:
             return {} if root is None else {"root": str(root)}
         folder, within = home
         points, seed = self.prepared.get("points"), self.prepared.get("seed")
-        if not self.model.points or not all(type(value) is int and value >= 0 for value in (points, seed)):
+        if not needs_points(self.model) or not all(
+            type(value) is int and value >= 0 for value in (points, seed)
+        ):
             return {"root": folder["path"]}
         shape_id = with_prefix(folder["prefix"], shape_id_of(within))
         return {"root": folder["path"], "points": points, "seed": [seed, stable_hash(shape_id), 0]}
 
+    def _drawn_points(self) -> int:
+        """How many points to sample on a mesh whose views are drawn: as many as in training, for the same look."""
+        prepared = self.prepared.get("points")
+        return max(prepared if type(prepared) is int and prepared > 0 else DRAWN, self.model.points)
+
     def _cloud(self, path: Path) -> dict[str, Tensor]:
-        if self.model.views:
+        if self.model.views and not draws_views(self.model):
             raise CmahError(f"{path}: points alone, and this run sees shapes by their views; expected a mesh")
-        return {"points": cloud_tensor(load_points_file(path, self.up), self.model)}
+        return cloud_tensors(load_points_file(path, self.up), self.model)
 
     def _mesh(self, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
         shape: dict[str, Tensor] = {}
         if "points" in arrays:
-            shape["points"] = cloud_tensor(arrays["points"], self.model)
+            shape |= cloud_tensors(arrays["points"], self.model)
         if "views" in arrays:
             shape["views"] = torch.from_numpy(arrays["views"].transpose(0, 3, 1, 2).copy())[None]
             shape["view_mask"] = torch.ones(1, self.model.views, dtype=torch.bool)
@@ -194,6 +203,36 @@ def cloud_tensor(points: np.ndarray, model: EncoderModel) -> Tensor:
     return torch.from_numpy(model_input(points, model.points, model.colours))[None]
 
 
-def _stacked(shapes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Shapes of one model as a batch."""
+def cloud_tensors(points: np.ndarray, model: EncoderModel) -> dict[str, Tensor]:
+    """All that a model takes of a cloud: the points as `cloud_tensor` gives them, and the views that it draws of them.
+
+    Args:
+        points: float [n, 3 or more], y up.
+        model: what they are made ready for.
+
+    Returns:
+        Named tensors as `EncoderModel.encode_shapes` takes them, of one shape.
+
+    Examples:
+        >>> from cmah.runs.run_folder import RunFolder
+        >>> model = RunFolder("demo/run").load_recipe(torch.device("cpu")).model
+        >>> [*cloud_tensors(np.eye(3, dtype=np.float32), model)]
+        ['points']
+    """
+    shape: dict[str, Tensor] = {}
+    if model.points:
+        shape["points"] = cloud_tensor(points, model)
+    if draws_views(model):
+        shape["views"] = torch.from_numpy(draw_views(points[:, :3], model.views, model.image_size))[None]
+        shape["view_mask"] = torch.ones(1, model.views, dtype=torch.bool)
+    return shape
+
+
+def stacked(shapes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Shapes of one model as a batch.
+
+    Examples:
+        >>> tuple(stacked([{"points": torch.zeros(1, 8, 3)}] * 2)["points"].shape)
+        (2, 8, 3)
+    """
     return {name: torch.cat([shape[name] for shape in shapes]) for name in shapes[0]}

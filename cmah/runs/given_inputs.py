@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -16,9 +16,10 @@ from cmah.data.object_masks import square_picture
 from cmah.errors import CmahError, CodesError
 from cmah.features.inference import BATCH
 from cmah.file_names import refuse_url
-from cmah.models.encoder_model import EncoderModel
-from cmah.runs.file_batches import cloud_tensor, image_tensor
+from cmah.models.encoder_model import EncoderModel, draws_views
+from cmah.runs.file_batches import cloud_tensors, image_tensor, stacked
 
+T = TypeVar("T")
 Pictures = Picture | Iterable[Picture]
 _PICTURES = "path, picture of Pillow, or array uint8 [h, w, 3]"
 
@@ -53,12 +54,14 @@ def cloud_batches(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Point clouds as a model takes them, in batches {"points": float32 [b, points, 3 or 6]}.
 
+    For a model that draws views, they are there too; see `cloud_tensors`.
+
     Args:
         clouds: as `Encoder.encode_points` takes them.
         model: what they are made ready for.
 
     Raises:
-        CmahError: for what is no cloud.
+        CmahError: for what is no cloud, or a model that sees shapes by their renders.
 
     Examples:
         >>> from cmah.runs.run_folder import RunFolder
@@ -66,8 +69,10 @@ def cloud_batches(
         >>> [tuple(batch["points"].shape) for batch in cloud_batches([np.eye(3)] * 40, model)]
         [(32, 512, 3), (8, 512, 3)]
     """
-    tensors = (cloud_tensor(cloud, model) for cloud in _clouds(clouds))
-    return ({"points": torch.cat(batch)} for batch in _batched(tensors))
+    if model.views and not draws_views(model):
+        raise CodesError("points alone, and this run sees shapes by their views; expected files of meshes")
+    shapes = (cloud_tensors(cloud, model) for cloud in _clouds(clouds))
+    return (stacked(batch) for batch in _batched(shapes))
 
 
 def _square(number: int, image: Any, model: EncoderModel, framing: Framing) -> np.ndarray:
@@ -116,7 +121,7 @@ def _clouds(clouds: Any) -> Iterator[np.ndarray]:
         yield cloud
 
 
-def _batched(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+def _batched(tensors: Iterable[T]) -> Iterator[list[T]]:
     """The tensors in lists of `BATCH`, the last of which may be shorter."""
     rest = iter(tensors)
     while batch := list(islice(rest, BATCH)):

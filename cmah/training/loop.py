@@ -15,6 +15,7 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
 from cmah.files import atomic_path
+from cmah.models.encoder_model import needs_points
 from cmah.progress import progress
 from cmah.reading import require_file
 from cmah.recipes.resolving import build_recipe
@@ -113,7 +114,7 @@ class TrainingLoop:
         self.recipe = build_recipe(config)
         self.recipe.network.to(device)
         self.training_set, held_out = hold_out(
-            training_part(data, config.data, report, points=self.recipe.model.points > 0),
+            training_part(data, config.data, report, points=needs_points(self.recipe.model)),
             training.held_out,
             config.data.kinds,
         )

@@ -13,6 +13,7 @@ from cmah.devices import chosen_device
 from cmah.errors import ConfigError, RunError
 from cmah.file_names import as_path
 from cmah.files import atomic_path, locked
+from cmah.models.encoder_model import needs_points
 from cmah.recipes.resolving import build_recipe, differences, given_settings, load_recipe, make_config
 from cmah.runs.run_folder import RunFolder
 from cmah.runs.tensor_files import own_state, save_tensors
@@ -171,7 +172,7 @@ def adopt(
     recipe = build_recipe(config)
     recipe.require_usable_untrained()
     recipe.network.to(device)
-    part = training_part(data, config.data, report, points=recipe.model.points > 0)
+    part = training_part(data, config.data, report, points=needs_points(recipe.model))
     training_set, _ = hold_out(part, config.training.held_out, config.data.kinds)
     for remark in recipe.remarks:
         report(remark)

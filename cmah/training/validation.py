@@ -12,7 +12,7 @@ from cmah.data.dataset import Dataset
 from cmah.data.shape_views import described
 from cmah.errors import DatasetError
 from cmah.evaluation import evaluate
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.encoder_model import EncoderModel, draws_views
 from cmah.runs.encoder import Encoder
 
 
@@ -91,7 +91,8 @@ class Validator:
         self.model, self.dataset = model, held_out
         self.encoder = Encoder(model, device, space="validation", framing=config.data.framing)
         queries = held_out
-        if model.views:  # a render that describes a shape is no query for it: every second one describes
+        if model.views and not draws_views(model):
+            # a render that describes a shape is no query for it: every second one describes
             views = described(held_out, held_out.shapes, model.views, "even")
             describing = {image.image_id for images in views for image in images}
             asking = [image for image in held_out.images if image.image_id not in describing]
