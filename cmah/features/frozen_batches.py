@@ -19,9 +19,10 @@ class FrozenBatches(TrainingBatches):
     """Batches of pairs of an image and a shape, and of unpaired images with shapes that they are to be near.
 
     A batch holds, of b pairs, image_features (float32 [b, d]), image_kinds (int64 [b]), shape_features (float32
-    [b, e]) and index (int64 [b]). With unpaired images, it also holds, of u of them, unpaired_features (float32
-    [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes (float32 [u, e]), a shape drawn for each by its weights, and
-    unpaired_targets (float32 [u, u]), what each of the images is to give to each of these shapes.
+    [b, e]) and index (int64 [b]), and, where it is given, likeness (float32 [b, b]) of the shapes. With unpaired images
+    it also holds, of u of them, unpaired_features (float32 [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes (float32
+    [u, e]), a shape drawn for each by its weights, and unpaired_targets (float32 [u, u]), what each of the images is to
+    give to each of these shapes.
 
     Everything drawn is a function of (seed, epoch, batch).
 
@@ -53,6 +54,7 @@ class FrozenBatches(TrainingBatches):
         shapes: np.ndarray,
         batch_size: int,
         *,
+        likeness: np.ndarray | None = None,
         unpaired: EmbeddingTable | None = None,
         unpaired_kinds: Sequence[int] = (),
         near: Neighbours | None = None,
@@ -67,6 +69,7 @@ class FrozenBatches(TrainingBatches):
             kinds: int64 [n], the number of the kind of each.
             shapes: float32 [m, e], of the shapes of `pairs`.
             batch_size: pairs in a batch.
+            likeness: float32 [m, f], rows of the shapes whose inner products say how alike they are; None for none.
             unpaired: the features of images without a shape; None for none.
             unpaired_kinds: the number of the kind of each.
             near: the shapes that each of these is to be near.
@@ -74,7 +77,7 @@ class FrozenBatches(TrainingBatches):
         """
         super().__init__(pairs, batch_size, workers=0)
         self.table, self.rows, self.kinds, self.shapes = table, rows, kinds, shapes
-        self.unpaired, self.near = unpaired, near
+        self.likeness, self.unpaired, self.near = likeness, unpaired, near
         self.unpaired_kinds = np.asarray(unpaired_kinds, np.int64)
         self.unpaired_batch = 0 if unpaired is None else min(unpaired_batch, len(unpaired))
         self.first_view = np.cumsum([0, *map(len, pairs.images)])
@@ -87,6 +90,9 @@ class FrozenBatches(TrainingBatches):
             batch["image_features"] = torch.from_numpy(self.table.rows(self.rows[drawn]))
             batch["image_kinds"] = torch.from_numpy(self.kinds[drawn])
             batch["shape_features"] = torch.from_numpy(self.shapes[index])
+            if self.likeness is not None:
+                rows = torch.from_numpy(self.likeness[index])
+                batch["likeness"] = rows @ rows.T
             yield batch | self._unpaired(number, step) if self.unpaired_batch else batch
 
     def _unpaired(self, epoch: int, step: int) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from cmah.cache import cache_folder, tell_not_kept
 from cmah.data.dataset import Dataset, Shape
 from cmah.data.file_states import file_states
+from cmah.features.image_embedder import ImageEmbedder
 from cmah.features.inference import in_batches
 from cmah.features.shape_batches import ShapeBatches
 from cmah.features.shards import Piece, Shards, in_shards, pieces
@@ -51,7 +52,13 @@ class FrozenShapes(EncoderModel, Protocol):
 
 
 def frozen_shape_features(
-    model: FrozenShapes, dataset: Dataset, shapes: Sequence[Shape], device: torch.device, label: str = ""
+    model: FrozenShapes,
+    dataset: Dataset,
+    shapes: Sequence[Shape],
+    device: torch.device,
+    *,
+    embedder: ImageEmbedder | None = None,
+    label: str = "",
 ) -> tuple[np.ndarray, list[int], Skipped]:
     """Features of shapes, read from the cache as far as they are there.
 
@@ -60,6 +67,7 @@ def frozen_shape_features(
         dataset: the folder.
         shapes: rows of its shapes.csv.
         device: where the network is.
+        embedder: keeps what the model's frozen image encoder makes of drawn views, for other models too.
         label: of the progress bar; none without it.
 
     Returns:
@@ -83,7 +91,7 @@ def frozen_shape_features(
                 model.shape_features, [batch], device, model.shape_width, net, "features of shapes"
             )
 
-        return pieces(ShapeBatches(dataset, shapes[begin:end], model), begin, end, encode)
+        return pieces(ShapeBatches(dataset, shapes[begin:end], model, embedder=embedder), begin, end, encode)
 
     bar = progress(range(len(shapes)), label, unit="shape") if label else None
     rows, left_out = in_shards(shards, "shapes", len(shapes), model.shape_width, compute, bar)

@@ -7,7 +7,7 @@ authors' pictures as pairs, and photos of other objects.
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from cmah.data.training_batches import TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.embedded_batches import readable_pairs
 from cmah.features.frozen_batches import FrozenBatches
+from cmah.features.frozen_likeness import for_correlation, means_of_renders
 from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.unpaired_images import nearest_shapes
 from cmah.losses.contrastive import nested_info_nce
-from cmah.losses.soft_targets import SoftTargetsConfig, cosines, soft_targets
+from cmah.losses.soft_targets import SoftTargetsConfig, soft_targets
 from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
 from cmah.recipes.recipe import Recipe
 from cmah.settings import Count, Range, Settings
@@ -83,12 +84,9 @@ class TowersRecipe(Recipe):
         image = network.encode_image_features(batch["image_features"], batch["image_kinds"])
         shape = network.encode_shape_features(batch["shape_features"])
         with torch.autocast(shape.device.type, enabled=False):
-            targets = soft_targets(
-                self._similarity(batch["shape_features"]), s.soft.share, s.soft.temperature
-            )
-            parts = {
-                "pairs": (self._contrast(image, shape, targets) + self._contrast(shape, image, targets)) / 2
-            }
+            targets = soft_targets(batch["likeness"], s.soft.share, s.soft.temperature)
+            both = self._contrast(image, shape, targets), self._contrast(shape, image, targets)
+            parts = {"pairs": sum(both) / 2}
             total = parts["pairs"]
         if "unpaired_features" in batch:
             photo = network.encode_image_features(batch["unpaired_features"], batch["unpaired_kinds"])
@@ -105,12 +103,6 @@ class TowersRecipe(Recipe):
         relaxed = torch.tanh(anchors.float()), torch.tanh(others.float())
         return nested_info_nce(*relaxed, lengths, temperatures, targets=targets.to(anchors.device))
 
-    def _similarity(self, features: Tensor) -> Tensor:
-        """How alike shapes are to the frozen encoders: the mean over the encoders, [b, b]."""
-        standardised = self.network.shape_norm(features)
-        parts = standardised.split(self.network.encoder_widths, dim=1)
-        return torch.stack([cosines(part) for part in parts]).mean(dim=0)
-
     def batches(self, dataset: Dataset, config: Config) -> FrozenBatches:
         """One random image of each shape, by features that are computed once; the statistics of these are learned."""
         network = self.network
@@ -120,10 +112,12 @@ class TowersRecipe(Recipe):
         if not shapes:
             kinds = " or ".join(config.data.kinds)
             raise DatasetError([f"{dataset.root}: no shape to train on (no image of kind {kinds})"])
-        features, kept, skipped = frozen_shape_features(network, dataset, shapes, device, label="shapes")
+        embedder = ImageEmbedder.of(network.frozen_images, device, config.data.framing)
+        features, kept, skipped = frozen_shape_features(
+            network, dataset, shapes, device, embedder=embedder if network.views else None, label="shapes"
+        )
         rows_of = {shapes[position].shape_id: row for row, position in enumerate(kept)}
         usable = replace(dataset, shapes=[shapes[position] for position in kept])
-        embedder = ImageEmbedder.of(network.frozen_images, device, config.data.framing)
         draw = partial(
             TrainingPairs,
             image_size=embedder.size,
@@ -140,13 +134,33 @@ class TowersRecipe(Recipe):
         kinds_of = np.array([_number(image.kind) for images in pairs.images for image in images])
         self._learn(table, rows, kinds_of)
         network.shape_norm.learn(0, torch.from_numpy(features[:: _step(len(features))]))
-        options = self._unpaired(dataset, embedder, features, config)
-        return FrozenBatches(pairs, table, rows, kinds_of, features, config.training.batch_size, **options)
+        seen = means_of_renders(pairs, table, rows, lambda x, numbers: self._looks(x, kinds_of[numbers]))
+        encoders = [seen]
+        if network.shape_tower is not None:
+            points = network.shape_norm(torch.from_numpy(features)).split(network.encoder_widths, dim=1)[0]
+            encoders.append(points.numpy())
+        return FrozenBatches(
+            pairs,
+            table,
+            rows,
+            kinds_of,
+            features,
+            config.training.batch_size,
+            likeness=for_correlation(encoders),
+            **self._unpaired(dataset, embedder, seen, config),
+        )
 
     def _unpaired(
-        self, dataset: Dataset, embedder: ImageEmbedder, features: np.ndarray, config: Config
-    ) -> dict[str, object]:
-        """The images without a shape, and the shapes that they are to be near, as `FrozenBatches` takes them."""
+        self, dataset: Dataset, embedder: ImageEmbedder, seen: np.ndarray, config: Config
+    ) -> dict[str, Any]:
+        """The images without a shape, and the shapes that they are to be near, as `FrozenBatches` takes them.
+
+        Args:
+            dataset: with these images.
+            embedder: the frozen encoder.
+            seen: float32 [m, d], how the shapes look to the last layer of the encoder.
+            config: of the run.
+        """
         images = [i for i in dataset.images if not i.shape_id and i.kind in config.data.unpaired]
         if not images or not self.settings.unpaired:
             return {}
@@ -154,22 +168,24 @@ class TowersRecipe(Recipe):
         kinds = np.array([_number(images[position].kind) for position in table.kept])
         if not len(kinds):
             return {}
-        network = self.network
         self._learn(table, np.arange(len(table)), kinds)
-        seen = torch.from_numpy(features).split(network.encoder_widths, dim=1)[-1]
         return {
             "unpaired": table,
             "unpaired_kinds": kinds,
             "near": nearest_shapes(
-                network.image_norm(
-                    torch.from_numpy(table.rows(range(len(table)))), torch.from_numpy(kinds)
-                ).numpy(),
-                seen.numpy(),
+                self._looks(table.rows(range(len(table))), kinds),
+                seen,
                 self.settings.neighbours,
                 self.settings.neighbour_temperature,
             ),
             "unpaired_batch": self.settings.unpaired_batch,
         }
+
+    def _looks(self, features: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+        """Features of the last layer of the image encoder, float32 [n, d], standardised by the kind of image."""
+        norm = self.network.image_norm
+        standardised = norm(torch.from_numpy(features), torch.from_numpy(kinds))
+        return standardised[:, -norm.widths[-1] :].numpy()
 
     def _learn(self, table: EmbeddingTable, rows: np.ndarray, kinds: np.ndarray) -> None:
         """Take the statistics of each kind of image from its features."""

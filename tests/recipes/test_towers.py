@@ -14,7 +14,7 @@ from cmah.codes import BinaryCodes
 from cmah.data.dataset import Dataset, Image
 from cmah.errors import ConfigError
 from cmah.losses.contrastive import info_nce
-from cmah.losses.soft_targets import cosines, soft_targets
+from cmah.losses.soft_targets import soft_targets
 from cmah.models.pretrained import point_encoder
 from cmah.recipes.resolving import build_recipe, make_config
 from cmah.runs.encoder import Encoder
@@ -22,8 +22,8 @@ from cmah.runs.exporting import export
 from cmah.training.starting import train
 
 SMALL = (
-    "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2",
-    "model.shape_encoder=pointnet", "model.points=32", "model.bits=8,16", "model.head_hidden=16", "model.shape_turns=2", "model.views=2",
+    "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2", "model.views=2",
+    "model.shape_encoder=pointnet", "model.points=32", "model.shape_turns=2", "model.bits=8,16", "model.head_hidden=16",
     "training.batch_size=8", "training.workers=0", "training.warmup_epochs=0", "training.epochs=2",
     "loss.unpaired_batch=4", "loss.neighbours=3",
 )  # fmt: skip
@@ -75,18 +75,26 @@ def test_weights_are_required():
 
 def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
     method = recipe(settings, "loss.unpaired=0")
-    batch = next(
-        method.batches(
-            Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)
-        ).epoch(0)
+    batches = method.batches(
+        Dataset.read(data).select("train"), make_config(None, "towers", assignments=settings)
     )
+    batch = next(batches.epoch(0))
     assert "unpaired_features" not in batch
     network = method.network.eval()
     total, parts = method.loss(batch, torch.Generator())
     image = torch.tanh(network.encode_image_features(batch["image_features"], batch["image_kinds"]))
     shape = torch.tanh(network.encode_shape_features(batch["shape_features"]))
-    points, views = network.shape_norm(batch["shape_features"]).split(network.encoder_widths, dim=1)
-    targets = soft_targets((cosines(points) + cosines(views)) / 2, 0.5, 0.1)
+    renders, points = (
+        batches.likeness.reshape(18, -1),
+        network.shape_norm(torch.from_numpy(batches.shapes))[:, :1792],
+    )
+    correlations = np.corrcoef(points.numpy())
+    inner = batches.likeness @ batches.likeness.T - correlations / 2  # what the renders add
+    assert np.abs(inner).max() < 0.5 + 1e-4
+    np.testing.assert_allclose(np.diag(inner), 0.5, atol=1e-4)
+    index = batch["index"].numpy()
+    np.testing.assert_allclose(batch["likeness"], (renders @ renders.T)[index][:, index], atol=1e-5)
+    targets = soft_targets(batch["likeness"], 0.5, 0.1)
     expected = [
         info_nce(a[:, :n], b[:, :n], 0.3, targets=targets)
         for n in (8, 16)
