@@ -20,9 +20,9 @@ class FrozenBatches(TrainingBatches):
 
     A batch holds, of b pairs, image_features (float32 [b, d]), image_kinds (int64 [b]), shape_features (float32
     [b, e]) and index (int64 [b]), and, where it is given, likeness (float32 [b, b]) of the shapes. With unpaired images
-    it also holds, of u of them, unpaired_features (float32 [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes (float32
-    [u, e]), a shape drawn for each by its weights, and unpaired_targets (float32 [u, u]), what each of the images is to
-    give to each of these shapes.
+    it also holds, of u of them, unpaired_features (float32 [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes
+    (float32 [u, e]), a shape drawn for each by its weights, and unpaired_targets (float32 [u, u]), what each of the
+    images is to give to each of these shapes.
 
     Everything drawn is a function of (seed, epoch, batch).
 

@@ -26,6 +26,8 @@ from cmah.features.unpaired_images import nearest_shapes
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.soft_targets import SoftTargetsConfig, soft_targets
 from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
+from cmah.models.pretrained.backbone_spec import BackboneSpec
+from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.recipes.recipe import Recipe
 from cmah.settings import Count, Range, Settings
 
@@ -77,6 +79,16 @@ class TowersRecipe(Recipe):
         self.network = self.model = FrozenTowers(config.model)
         self.remarks = self.network.remarks
         self.device = torch.device("cpu")
+
+    @classmethod
+    def for_data(cls, config: Config, data: Dataset) -> Config:
+        """With the size of the dataset's images where none is given and the image encoder takes any."""
+        model = config.model
+        if model.image_size:
+            return config
+        encoder = ImageBackbone(BackboneSpec.parse(model.image_encoder))
+        size = encoder.default_size if encoder.size else min(encoder.default_size, data.image_size)
+        return replace(config, model=replace(model, image_size=size))
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrast of pairs and that of unpaired images; see `Recipe.loss`."""
