@@ -110,7 +110,7 @@ def test_shapes_without_readable_points_are_left_out_and_told(toy, settings, tmp
     lines = []
     run = train(
         tmp_path / "data", tmp_path / "run", recipe="prealigned", report=lines.append,
-        settings=[*settings, *DRAWN, "model.shape_input=views", "model.joint_dim=8", "training.epochs=1"],
+        settings=[*settings, *DRAWN, "model.shape_input=views", "model.joint_dim=24", "training.epochs=1"],
     )  # fmt: skip
     assert all(any(name in line for line in lines) for name in (broken, gone))
     codes, skipped = Encoder.load(run).dataset_shapes(dataset, dataset.shapes[:3])
