@@ -288,7 +288,8 @@ def _shade(
             lamp += light[3 + q] * axes[q, p] * normal[p]
     if facing < 0:
         lamp = -lamp
-    return light[0] + light[1] * abs(facing) / np.sqrt(length) + light[2] * max(lamp, 0.0)
+    shade: float = light[0] + light[1] * abs(facing) / np.sqrt(length) + light[2] * max(lamp, 0.0)
+    return shade
 
 
 @njit(cache=True, nogil=True)

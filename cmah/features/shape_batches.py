@@ -44,6 +44,7 @@ class ShapeBatches:
         model: EncoderModel,
         *,
         views: Sequence[Sequence[Image]] = (),
+        drawn: Sequence[int] = (),
         embedder: ImageEmbedder | None = None,
         framing: Framing = WHOLE,
         workers: int = 0,
@@ -55,11 +56,13 @@ class ShapeBatches:
             shapes: rows of its shapes.csv; one may occur several times.
             model: what they are made ready for.
             views: the views of each shape, where the model takes views that are not drawn.
+            drawn: of each shape the number of the one drawn view that shows it; none: all of them do.
             embedder: keeps what the model's frozen image encoder makes of the views; None where it has none.
             framing: what of each view is cut off and painted over, where there is no embedder.
             workers: processes that decode images, or draw views.
         """
         self.dataset, self.shapes, self.model, self.views = dataset, shapes, model, views
+        self.drawn = drawn
         self.embedder, self.framing, self.workers = embedder, framing, workers
         self.skipped: Skipped = []
 
@@ -132,25 +135,46 @@ class ShapeBatches:
     def _drawn_features(self) -> Iterator[tuple[int, np.ndarray]]:
         """Position and features of the drawn views, float32 [v, d], of each shape whose points can be read."""
         assert self.embedder is not None
+        shapes, views = self._each_once(), self.model.views
         table = drawn_features(
-            self.embedder, self.dataset, self.shapes, self.model.views, workers=self.workers, label="views"
+            self.embedder, self.dataset, shapes, views, workers=self.workers, label="views"
         )
         self.skipped += table.skipped
-        for row, position in enumerate(table.kept):
-            yield position, table.rows([row]).reshape(self.model.views, -1)
+        positions = self._positions()
+        for row, number in enumerate(table.kept):
+            features = table.rows([row]).reshape(views, -1)
+            for position in positions[shapes[number].shape_id]:
+                yield position, self._shown(features, position)
 
     def _drawn(self) -> Iterator[tuple[int, np.ndarray]]:
         """Position and drawn views, uint8 [v, 3, size, size], of each shape whose points can be read."""
-        paths = [self.dataset.file(shape.points) for shape in self.shapes]
-        model, told = self.model, 0
+        shapes, model, told = self._each_once(), self.model, 0
+        paths = [self.dataset.file(shape.points) for shape in shapes]
         batches = DrawnBatches(
             paths, model.views, model.image_size, BATCH, self.workers, self.dataset.up_axis
         )
-        for batch, positions in batches:
+        positions = self._positions()
+        for batch, numbers in batches:
             self.skipped += batches.skipped[told:]
             told = len(batches.skipped)
-            yield from zip(positions, batch["views"].numpy(), strict=True)
+            for number, views in zip(numbers, batch["views"].numpy(), strict=True):
+                for position in positions[shapes[number].shape_id]:
+                    yield position, self._shown(views, position)
         self.skipped += batches.skipped[told:]
+
+    def _each_once(self) -> list[Shape]:
+        return list({shape.shape_id: shape for shape in self.shapes}.values())
+
+    def _positions(self) -> dict[str, list[int]]:
+        """The positions of each shape, by its id."""
+        positions: dict[str, list[int]] = {}
+        for position, shape in enumerate(self.shapes):
+            positions.setdefault(shape.shape_id, []).append(position)
+        return positions
+
+    def _shown(self, views: np.ndarray, position: int) -> np.ndarray:
+        """Of the drawn views of a shape those that its row shows: all, or one."""
+        return views[self.drawn[position]][None] if self.drawn else views
 
     def _pictures(self) -> Iterator[tuple[int, np.ndarray]]:
         """Position and pictures, uint8 [v, 3, size, size], of each shape with at least one readable view."""

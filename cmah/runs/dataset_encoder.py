@@ -126,11 +126,12 @@ class DatasetEncoder(ModelCodes):
             views_from: which renders are views; None: those that the model says. For a model that draws its views it
                 means nothing.
             per_view: give one row for each view, with the image's id, in place of one for each shape; for a model that
-                sees several views as one picture, one row for each of these groups, with the first image's id.
+                sees several views as one picture, one row for each of these groups, with the first image's id. Drawn
+                views are named SHAPE_view0, SHAPE_view1, ….
             keep: as in `dataset_images`.
 
         Raises:
-            ConfigError: for `per_view` with a model that sees no views, or draws them.
+            ConfigError: for `per_view` with a model that sees no views.
 
         Examples:
             >>> from cmah.runs.encoder import Encoder
@@ -173,11 +174,6 @@ class DatasetEncoder(ModelCodes):
         """
         if not self.model.views:
             raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
-        if draws_views(self.model):
-            raise ConfigError(
-                "one code per view: this run draws the views of a shape from its points (model.views_from), so there "
-                "are no images that such codes could be named after"
-            )
 
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.

@@ -1,7 +1,7 @@
 """A dataset's images and shapes to the outputs of a model, kept while they are computed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,7 @@ class ShapeRows:
     Attributes:
         shapes: the shape of each row.
         views: the views of each row; none where the model sees no views, or draws them.
+        drawn: of each row the number of its view, where a row is one view that the model draws; else none.
         ids: of each row: the shape's, or that of the first of its views.
         lacking: (shape id, reason) of the shapes that have no row.
 
@@ -100,6 +101,7 @@ class ShapeRows:
     views: list[list[Image]]
     ids: list[str]
     lacking: Skipped
+    drawn: list[int] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -121,6 +123,11 @@ class ShapeRows:
         )
         if not per_view:
             return cls(shapes, views, [shape.shape_id for shape in shapes], lacking)
+        if draws_views(model):
+            rows = [shape for shape in shapes for _ in range(model.views)]
+            drawn = list(range(model.views)) * len(shapes)
+            ids = [f"{shape.shape_id}_view{view}" for shape, view in zip(rows, drawn, strict=True)]
+            return cls(rows, [], ids, lacking, drawn)
         lacking += [
             (shape.shape_id, f"shape {shape.shape_id!r}: {NO_VIEW} (model.views_from={which})")
             for shape, images in zip(shapes, views, strict=True)
@@ -172,6 +179,7 @@ def shape_outputs(
     def batches_of(begin: int, end: int) -> ShapeBatches:
         part = views[begin:end] if views else ()
         options: dict[str, Any] = {"embedder": embedder, "framing": framing, "workers": workers}
+        options["drawn"] = rows.drawn[begin:end]
         return ShapeBatches(dataset, shapes[begin:end], model, views=part, **options)
 
     if model.shape_input == "points":

@@ -12,7 +12,7 @@ from toy_dataset import MICRO
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset
 from cmah.data.surfels import draw_views
-from cmah.errors import CmahError, ConfigError
+from cmah.errors import ConfigError
 from cmah.recipes.resolving import make_config
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
@@ -110,7 +110,7 @@ def test_shapes_without_readable_points_are_left_out_and_told(toy, settings, tmp
     lines = []
     run = train(
         tmp_path / "data", tmp_path / "run", recipe="prealigned", report=lines.append,
-        settings=[*settings, *DRAWN, "model.shape_input=views", "model.joint_dim=8", "training.epochs=1"],
+        settings=[*settings, *DRAWN, "model.shape_input=views", "model.joint_dim=24", "training.epochs=1"],
     )  # fmt: skip
     assert all(any(name in line for line in lines) for name in (broken, gone))
     codes, skipped = Encoder.load(run).dataset_shapes(dataset, dataset.shapes[:3])
@@ -142,13 +142,11 @@ def test_features_follow_the_drawing(toy, settings, runs, tmp_path, monkeypatch)
     assert len(shards()) == 3
 
 
-def test_what_is_refused(toy, runs, settings, tmp_path):
+def test_what_is_refused(settings):
     with pytest.raises(ConfigError, match=r"shows no views; set model.shape_input=both or views"):
         make_config("prealigned", assignments=[*settings, "model.views_from=points"])
     with pytest.raises(ConfigError, match=r"model.views_from = 'points': expected"):
         make_config("style_mixed", assignments=[*settings[:1], *settings[-1:], "model.views_from=points"])
-    with pytest.raises(CmahError, match="one code per view: this run draws the views of a shape"):
-        export(runs["views"], toy, tmp_path / "views", split="all", per_view=True, workers=0)
 
 
 @pytest.mark.parametrize(("chosen", "count"), [((), 6), (("model.views=4",), 4)])
@@ -163,3 +161,29 @@ def test_embeddings_of_shapes_and_images_can_be_exported(toy, runs, tmp_path):
     image, shape, _ = export(runs["both"], toy, tmp_path / "out", split="all", embeddings=True, workers=0)
     assert len(Embeddings.load(shape)) == len(Dataset.read(toy).shapes)
     assert len(Embeddings.load(image)) == len(Dataset.read(toy).images)
+
+
+@pytest.mark.parametrize("name", ["both", "views", "trained"])
+def test_a_code_per_drawn_view(toy, runs, name, tmp_path):
+    _, path, skipped = export(
+        runs[name], toy, tmp_path / "out", split="all", per_view=True, embeddings=True, workers=0
+    )
+    each, dataset = Embeddings.load(path), Dataset.read(toy)
+    assert not skipped
+    assert each.ids.tolist() == [f"{s.shape_id}_view{i}" for s in dataset.shapes for i in range(3)]
+    assert each.shape_ids.tolist() == [s.shape_id for s in dataset.shapes for _ in range(3)]
+    if name == "views":  # without training: the mean of the views' unit vectors
+        together, _ = Encoder.load(runs[name]).dataset_shapes(dataset, dataset.shapes, embeddings=True)
+        mean = each.embeddings.reshape(len(dataset.shapes), 3, -1).mean(axis=1)
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        np.testing.assert_allclose(mean, together.embeddings, atol=1e-5)
+
+
+def test_a_mesh_is_seen_by_its_points(toy, runs, tmp_path):
+    (tmp_path / "cube.obj").write_text(
+        "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 2))
+        + "f 1 3 4 2\nf 5 6 8 7\nf 1 2 6 5\nf 3 7 8 4\nf 1 5 7 3\nf 2 4 8 6\n"
+    )
+    codes, skipped = Encoder.load(runs["both"]).encode_files([tmp_path / "cube.obj"])
+    assert not skipped
+    assert len(codes) == 1
