@@ -11,6 +11,7 @@ import numpy as np
 from cmah.checks import as_int, shown
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.code_files import Format, refuse_to_replace
+from cmah.codes.real_codes import real_file_of
 from cmah.config.schema import DataConfig
 from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
 from cmah.data.file_states import file_states, image_states
@@ -41,6 +42,7 @@ def export(
     crop_margin: float | None = None,
     background: Background | None = None,
     per_view: bool = False,
+    real: bool = False,
     verify: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Path, Skipped]:
@@ -66,6 +68,7 @@ def export(
         background: "remove" paints black what an image's mask says is not the object; None: as the run was trained.
         per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for
             each shape.
+        real: write real-valued codes too, whose signs are the codes: image_real.npz, shape_real.npz.
         verify: read weights files anew instead of trusting the digests that the cache remembers.
         report: called with each line on what is encoded, and how.
 
@@ -90,10 +93,15 @@ def export(
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
+    beside_codes = [real_file_of(path) for path in targets.values()] if real else []
+    if real and embeddings:
+        raise CmahError("real-valued codes are written beside codes, expected no embeddings in place of these")
     if per_view:
         encoder.require_views()
     # before hours of encoding, not after
     _refuse_to_replace(out, targets.values(), beside, format, embeddings)
+    for path in beside_codes:
+        refuse_to_replace(path, embeddings=True)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if encoder.model.points else ""
@@ -121,6 +129,7 @@ def export(
                     workers=workers,
                     label="images",
                     embeddings=embeddings,
+                    real=real,
                     framing=framing,
                     keep=parts,
                 )
@@ -131,9 +140,13 @@ def export(
                     workers=workers,
                     label="shapes",
                     embeddings=embeddings,
+                    real=real,
                     per_view=per_view,
                     keep=parts,
                 )
+            if real:
+                codes, numbers = codes
+                files.append((real_file_of(targets[modality]), replace(numbers, dataset=folder), "npz"))
             codes = replace(codes, dataset=folder)
             broken = [reason for _, reason in unreadable if reason != NO_POINTS]
             if broken and not len(codes):
