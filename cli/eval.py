@@ -152,7 +152,7 @@ def _names(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     "--rerank",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Rank the first N items of each query anew by a score, --rerank-by; those behind them stay in order of distance.",
+    help="Rank the first N items of each query anew by a score, --rerank-by; those behind them stay as they were.",
 )
 @click.option(
     "--rerank-by",
@@ -237,7 +237,12 @@ def eval_(
         raise click.UsageError("--before and --run are for the --report of one pair of files")
     _check_rerank(rerank, rerank_by, rerank_queries, compare)
     pairs = _pairs(folders, query, database, compare, unhashed is not None)
-    given = [*sum(pairs, ()), *(unhashed or ()), *(before or ()), *([rerank_queries] if rerank_queries else ())]
+    given = [
+        *sum(pairs, ()),
+        *(unhashed or ()),
+        *(before or ()),
+        *([rerank_queries] if rerank_queries else ()),
+    ]
     _refuse_to_replace(json_path, folder, given)
     data, cloud_of, voxels = _shapes(datasets, meshes, asks_for(metrics, "iou"))
     protocol = Protocol(
@@ -283,7 +288,7 @@ def _check_rerank(first: int | None, by: str | None, queries: Path | None, compa
         raise click.UsageError("--rerank needs --rerank-by, the score")
     if compare and queries is not None:
         raise click.UsageError(
-            "--rerank-queries is for one pair of files; --compare takes image_real.npz and shape_real.npz of each folder"
+            "--rerank-queries is for one pair of files; --compare takes image_real.npz and shape_real.npz of each"
         )
 
 

@@ -9,6 +9,7 @@ from cmah.cli import options
 from cmah.cli.stopping import HAS_KEPT
 
 if TYPE_CHECKING:
+    from cmah.search.reranking import Reranking
     from cmah.skipped_files import SkippedFiles
 
 
@@ -75,8 +76,9 @@ if TYPE_CHECKING:
     "--rerank-queries",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Embedding file of the queries for --rerank with --codes, or without --rerank-with their real-valued codes, from "
-    "export --real; --run makes the vectors of FILES itself.  [default: CODES_real.npz beside CODES.npz]",
+    help="Embedding file of the queries for --rerank with --codes; without --rerank-with their real-valued codes, from "
+    "export --real.  --run makes the vectors of FILES itself.  [default without --rerank-with: CODES_real.npz beside "
+    "CODES.npz]",
 )
 @click.option(
     "--threads",
@@ -163,13 +165,9 @@ def search(
     from cmah.errors import CmahError
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_lines import CsvWriter, JsonWriter, TableWriter
-    from cmah.search.reranking import Reranking
     from cmah.skipped_files import SkippedFiles
 
-    reranking = None
-    if rerank_first is not None and rerank_by is not None:
-        by_codes = rerank_with is None
-        reranking = Reranking(rerank_first) if by_codes else Reranking.read(rerank_with, rerank_first, rerank_by)
+    reranking = _reranking(rerank_first, rerank_by, rerank_with)
 
     def write(text: str) -> None:  # in this module, so that an error is known for one of standard output
         sys.stdout.write(text)
@@ -215,6 +213,17 @@ def search(
     sys.stdout.flush()
     if sheet:
         click.echo(f"sheet: {sheet}", err=True)
+
+
+def _reranking(
+    first: int | None, by: Literal["attention", "real", "views"] | None, vectors: Path | None
+) -> "Reranking | None":
+    """The re-ranking that is asked for: by vectors of the items, or without by their codes."""
+    from cmah.search.reranking import Reranking
+
+    if first is None or by is None:
+        return None
+    return Reranking(first) if vectors is None else Reranking.read(vectors, first, by)
 
 
 def _left_out(skipped: "SkippedFiles") -> dict[str, list[dict[str, str]]]:

@@ -78,7 +78,8 @@ def hash_files(
     else:
         chosen = fit_hash(sets, as_int(bits, "bits"), method, sharing=sharing, seed=seed)
         places = list(range(len(sets)))
-    written, numbers = {}, []
+    written: dict[Path, BinaryCodes] = {}
+    numbers: list[Embeddings] = []
     for path, target, embeddings, place in zip(paths, targets, sets, places, strict=True):
         with code_files.named(path):
             written[target] = chosen.encode(embeddings, place)
@@ -86,7 +87,9 @@ def hash_files(
                 numbers.append(chosen.encode_real(embeddings, place))
     hashes = [out / "hash.npz"] if fitted is None else []
     with atomic_paths([*targets, *beside, *hashes]) as temporary:
-        for part, rows in zip(temporary, [*written.values(), *numbers], strict=False):
+        for part, codes in zip(temporary, written.values(), strict=False):
+            codes.save(part)
+        for part, rows in zip(temporary[len(targets) :], numbers, strict=False):
             rows.save(part)
         if fitted is None:
             chosen.save(temporary[-1])

@@ -80,9 +80,7 @@ def codes_of_real(real: Embeddings) -> BinaryCodes:
     return BinaryCodes.from_bits(real.embeddings >= 0, **columns)
 
 
-def real_part(
-    real: Embeddings, codes: BinaryCodes, source: str | Path = "real-valued codes"
-) -> Embeddings:
+def real_part(real: Embeddings, codes: BinaryCodes, source: str | Path = "real-valued codes") -> Embeddings:
     """Real-valued codes cut to the length of the codes, which their signs must be.
 
     Args:
@@ -99,14 +97,15 @@ def real_part(
         [[-0.5, 0.0], [0.300..., 0.400...]]
         >>> real_part(real, BinaryCodes.from_bits([[0, 1], [1, 0]]), "image_real.npz")
         Traceback (most recent call last):
-        cmah.errors.CodesError: image_real.npz: row 1, column 1 is 0.4, but the code has -1 there; expected numbers whose
-        signs are the codes
+        cmah.errors.CodesError: image_real.npz: row 1, column 1 is 0.4, but the code has -1 there; expected ...
     """
     if len(real) != len(codes):
         raise CodesError(f"{source}: {len(real)} rows, expected {len(codes)}, one for each code")
     width = real.embeddings.shape[1]
     if width < codes.bits:
-        raise CodesError(f"{source}: {width} numbers a row, expected {codes.bits}, one for each bit of the codes")
+        raise CodesError(
+            f"{source}: {width} numbers a row, expected {codes.bits}, one for each bit of the codes"
+        )
     if real.space and codes.space and real.space != codes.space:
         raise CodesError(f"{source}: of space {real.space}, expected {codes.space} as the codes")
     values = real.embeddings[:, : codes.bits]
@@ -146,7 +145,12 @@ def sign_scores(real: npt.ArrayLike, packed: np.ndarray) -> np.ndarray:
     rows = matrix_of(real, "real-valued codes").astype(np.float64)
     q, bits = rows.shape
     width = (bits + 7) // 8
-    if packed.dtype != np.uint8 or packed.ndim != 3 or packed.shape[0] not in (1, q) or packed.shape[2] != width:
+    if (
+        packed.dtype != np.uint8
+        or packed.ndim != 3
+        or packed.shape[0] not in (1, q)
+        or packed.shape[2] != width
+    ):
         raise CodesError(
             f"packed codes are {packed.dtype} {list(packed.shape)}, expected uint8 [{q}, m, {width}] for {bits} bits"
         )
@@ -158,7 +162,9 @@ def sign_scores(real: npt.ArrayLike, packed: np.ndarray) -> np.ndarray:
     step = max(1, AT_ONCE // (width * max(256, m)))
     for first in range(0, q, step):
         part = slice(first, min(first + step, q))
-        tables = padded[part].reshape(-1, 8) @ SIGNS.T  # what byte w of a code adds is in rows w, w + width, …
+        tables = (
+            padded[part].reshape(-1, 8) @ SIGNS.T
+        )  # what byte w of a code adds is in rows w, w + width, …
         codes = packed if packed.shape[0] == 1 else packed[part]
         at = codes + 256 * np.arange(len(tables)).reshape(-1, 1, width)
         scores[part] = tables.ravel()[at].sum(axis=2)

@@ -337,9 +337,7 @@ def measure(
                 real, rules = real_part(query.real, queries, query.path), protocol
                 plain = replace(protocol, rerank=None, bootstrap=0, mi3dor=False)
                 of_codes = evaluate(queries, items, protocol=plain)["map"]
-            report = evaluate(
-                queries, items, protocol=rules, real=real, cloud_of=cloud_of, voxels=voxels
-            )
+            report = evaluate(queries, items, protocol=rules, real=real, cloud_of=cloud_of, voxels=voxels)
             if report.rules.left_out == report.rules.queries and not _has_first_hits(report):
                 raise CodesError(
                     f"{query.path}: none of the {report.rules.queries} queries has a relevant item in "

@@ -175,7 +175,9 @@ def _reranked(
     if real is None:
         raise CodesError(f"rerank is {first}: re-ranking needs the real-valued codes of the queries (real)")
     if not isinstance(real, Embeddings):
-        raise CodesError(f"real is a {type(real).__name__}, expected Embeddings, as cmah export --real writes")
+        raise CodesError(
+            f"real is a {type(real).__name__}, expected Embeddings, as cmah export --real writes"
+        )
     return min(first, len(database)), real_part(real, query)
 
 

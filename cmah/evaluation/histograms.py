@@ -24,7 +24,9 @@ TOGETHER = 256  # queries per chunk, if their histograms are small: they share t
 # most so many bits, and where an item is counted for so many queries of a chunk
 WORTH_PLANES, MOST_BITS, FEWEST = 1 << 29, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
-Reranked = tuple[int, Embeddings]  # how many of the first are ranked anew, and the real-valued codes of the queries
+Reranked = tuple[
+    int, Embeddings
+]  # how many of the first are ranked anew, and the real-valued codes of the queries
 
 
 class Counter(Protocol):
@@ -128,8 +130,10 @@ class LevelCounter:
         reranked: Reranked | None = None,
     ) -> None:
         # which are ranked anew depends on what is left out; otherwise that is not counted below, wherever it lies
-        limits = (candidates, skip) if reranked is not None else ()
-        self.distances = Distances(query, database, *limits, reranked=reranked)
+        if reranked is None:
+            self.distances = Distances(query, database)
+        else:
+            self.distances = Distances(query, database, candidates, skip, reranked)
         self.relations, self.skip, self.by_position = relations, skip, by_position
         self.order = np.arange(len(database)) if candidates is None else candidates.order
         self.begin, self.end = _ranges(candidates, len(query), len(database))
@@ -154,8 +158,8 @@ class LevelCounter:
 class Distances:
     """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items.
 
-    Where the first N codes are ranked anew, levels in their place, int64: 0 and up for equal scores at one distance, the
-    best first, and N + distance for the others.
+    Where the first N codes are ranked anew, levels in their place, int64: 0 and up for equal scores at one distance,
+    the best first, and N + distance for the others.
 
     An item that a query is not to be ranked among (its own, at `skip`, or none of its `candidates`) is at distance
     `left_out`, behind all others.

@@ -52,7 +52,7 @@ class Protocol:
         candidates: the items among which a query is ranked: all, or those of its own category (the category is
             given, as in tests of transfer to other shapes), which only relevance="instance" can measure.
         rerank: how many of the first codes, by (distance, position), are ranked anew by the real-valued codes of the
-            queries (`cmah.codes.real_codes`), 1 or more; those behind them stay in order of their distance. None = none.
+            queries (`cmah.codes.real_codes`), 1 or more; those behind them stay in order of distance. None = none.
         mi3dor: also measure as MI3DOR's released script does, which sorts all items: "mi3dor_nn" and so on.
         bootstrap: draws for the 95 % interval of mAP, over queries, by shape where instances are known; 0 = none.
         seed: random seed of the bootstrap, 0 or more.
@@ -234,8 +234,8 @@ class Rules(Protocol):
         ]
         if self.rerank is not None:
             lines.append(
-                f"the first {self.rerank} of each query, by (distance, position in the database), are ranked anew by the "
-                "cosine of its real-valued code with their codes; only equal scores at equal distance are ties there"
+                f"the first {self.rerank} of each query, by (distance, position in the database), are ranked anew by "
+                "the cosine of its real-valued code with their codes; there, ties are equal scores at equal distance"
             )
         if self.bootstrap:
             drawn = "queries" if self.clusters is None else "the shapes that the queries show"

@@ -86,6 +86,7 @@ def export(
     """
     out = as_path(out)
     _check_types(format, workers)
+    _check_real(real, embeddings)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     whole, data = data, data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
@@ -93,15 +94,10 @@ def export(
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
-    beside_codes = [real_file_of(path) for path in targets.values()] if real else []
-    if real and embeddings:
-        raise CmahError("real-valued codes are written beside codes, expected no embeddings in place of these")
     if per_view:
         encoder.require_views()
     # before hours of encoding, not after
-    _refuse_to_replace(out, targets.values(), beside, format, embeddings)
-    for path in beside_codes:
-        refuse_to_replace(path, embeddings=True)
+    _refuse_to_replace(out, targets.values(), beside, format, embeddings, real)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if encoder.model.points else ""
@@ -144,9 +140,10 @@ def export(
                     per_view=per_view,
                     keep=parts,
                 )
-            if real:
-                codes, numbers = codes
-                files.append((real_file_of(targets[modality]), replace(numbers, dataset=folder), "npz"))
+            codes, *numbers = codes if real else (codes,)
+            files += [
+                (real_file_of(targets[modality]), replace(rows, dataset=folder), "npz") for rows in numbers
+            ]
             codes = replace(codes, dataset=folder)
             broken = [reason for _, reason in unreadable if reason != NO_POINTS]
             if broken and not len(codes):
@@ -225,7 +222,7 @@ def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -
 
 
 def _refuse_to_replace(
-    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool
+    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool, real: bool
 ) -> None:
     """Refuse to write over anything but what an earlier export wrote."""
     if out.exists() and not out.is_dir():
@@ -234,6 +231,8 @@ def _refuse_to_replace(
         refuse_to_replace(path, embeddings=embeddings)
         if format != "npz":
             refuse_to_replace(path.with_suffix(beside), format=format)
+        if real:
+            refuse_to_replace(real_file_of(path), embeddings=True)
     refuse_to_replace_skipped(out)
 
 
@@ -243,6 +242,14 @@ def _check_types(format: object, workers: object) -> None:
     if format not in formats:
         raise CmahError(f"format is {shown(format)}, expected one of {', '.join(formats)}")
     as_int(workers, "workers", CmahError)
+
+
+def _check_real(real: bool, embeddings: bool) -> None:
+    """Refuse real-valued codes without the codes whose signs they are."""
+    if real and embeddings:
+        raise CmahError(
+            "real-valued codes are written beside codes, expected no embeddings in place of these"
+        )
 
 
 def _framing(

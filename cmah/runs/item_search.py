@@ -202,6 +202,8 @@ class ItemSearch:
         ranked = ""
         if self.reranking is not None:
             distance += " and its score"
-            ranked = f"; the {self.reranking.first} nearest are in order of that score, {self.reranking.score}"
+            ranked = (
+                f"; the {self.reranking.first} nearest are in order of that score, {self.reranking.score}"
+            )
         items = f"{len(self.index)} items, codes of {self.index.bits} bits"
         return f"{items}; under each hit its {distance}{shapes}{ranked}."

@@ -178,9 +178,7 @@ def iter_records(
             hits = index.search(part, wanted or 1, group=shape_ids, threads=threads)
         if reranking is None or vectors is None:
             return hits
-        return rerank(
-            hits, vectors[rows], reranking, k, index=index, shape_ids=shape_ids, together=together
-        )
+        return rerank(hits, vectors[rows], reranking, k, index=index, shape_ids=shape_ids, together=together)
 
     def records() -> Iterator[QueryRecord]:
         for rows in _slices(len(queries), wanted, len(index), radius, together):

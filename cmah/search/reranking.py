@@ -296,7 +296,8 @@ def _queries_of_owners(owners: IdsLike | None, q: int) -> list[np.ndarray]:
 
 def _combined(each: np.ndarray, together: By | None) -> np.ndarray:
     """One score of each item, float64 [n], from those of several queries [g, n]."""
-    return np.round(each.max(axis=0) if together == "least" else each.mean(axis=0), DIGITS)
+    scores = each.max(axis=0) if together == "least" else each.mean(axis=0)
+    return np.asarray(np.round(scores, DIGITS))
 
 
 def _scored_by_vectors(

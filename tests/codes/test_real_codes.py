@@ -5,7 +5,14 @@ import pytest
 
 from cmah.codes import BinaryCodes, Embeddings, real_codes
 from cmah.codes.posthoc import fit_hash
-from cmah.codes.real_codes import as_real_codes, codes_of_real, read_real, real_file_of, real_part, sign_scores
+from cmah.codes.real_codes import (
+    as_real_codes,
+    codes_of_real,
+    read_real,
+    real_file_of,
+    real_part,
+    sign_scores,
+)
 from cmah.errors import CodesError
 
 WIDTHS = (1, 7, 8, 16, 63, 64, 65, 200, 4096)

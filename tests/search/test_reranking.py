@@ -278,9 +278,7 @@ def test_real_valued_codes_in_subsets_and_groups(index, queries):
         near = [*first.values()][:5]
         expected = ranked_by_signs(real.embeddings[row].astype(np.float64), items, near, 3)
         assert grouped.positions[row].tolist() == [p for _, _, p in expected]
-    records = search_records(
-        index, queries, 3, reranking=Reranking(5), embeddings=real, shape_ids=labels
-    )
+    records = search_records(index, queries, 3, reranking=Reranking(5), embeddings=real, shape_ids=labels)
     assert [[hit["position"] for hit in record["hits"]] for record in records] == grouped.positions.tolist()
 
 
@@ -319,7 +317,10 @@ def test_real_valued_codes_that_do_not_fit(index, queries):
     turned = Embeddings(-real.embeddings)
     for more, message in (
         ({"embeddings": turned}, r"row 0, column 0 is \S+, but the code has [+-]1 there"),
-        ({"embeddings": Embeddings(real.embeddings[:, :9])}, "9 numbers a row, expected 16, one for each bit"),
+        (
+            {"embeddings": Embeddings(real.embeddings[:, :9])},
+            "9 numbers a row, expected 16, one for each bit",
+        ),
         ({"embeddings": real[:2]}, "2 vectors of queries, expected 5"),
         ({"embeddings": None}, "re-ranking needs the real vectors of the queries"),
         ({"k": 10}, "10 hits of the first 9 items that are re-ranked"),
@@ -330,7 +331,9 @@ def test_real_valued_codes_that_do_not_fit(index, queries):
     near = index.search(queries, 9)
     with pytest.raises(CodesError, match="by the codes of the items needs the index that was searched"):
         rerank(near, real, rank)
-    with pytest.raises(CodesError, match="real-valued codes of 9 numbers, expected 16, one for each bit of the"):
+    with pytest.raises(
+        CodesError, match="real-valued codes of 9 numbers, expected 16, one for each bit of the"
+    ):
         rerank(near, Embeddings(real.embeddings[:, :9]), rank, index=index)
     other = HammingIndex(BITS, space="one")
     other.add(clustered(ITEMS, BITS))
