@@ -119,9 +119,10 @@ class PostHocHash:
         return BinaryCodes.from_packed(packed, self.bits, **self._row_data(embeddings, which))
 
     def encode_real(self, embeddings: Embeddings | npt.ArrayLike, which: int = 0) -> Embeddings:
-        """The real-valued codes of embeddings: the projections whose signs `encode` takes, float32 [n, bits].
+        """The real-valued codes of embeddings, float32 [n, bits] in (-1, 1), whose signs `encode` takes.
 
-        Arguments and errors as there; see `cmah.codes.real_codes`.
+        They are tanh(p / m) of the projections p of a row and the mean m of their sizes: beyond about m a bit is sure,
+        as in the relaxed codes of a learned head. Arguments and errors as in `encode`; see `cmah.codes.real_codes`.
 
         Examples:
             >>> import numpy as np
@@ -133,7 +134,9 @@ class PostHocHash:
             np.True_
         """
         embeddings = as_embeddings(embeddings, "embeddings")
-        real = as_real_codes(self._projected(embeddings, which))
+        projected = self._projected(embeddings, which)
+        sizes = np.abs(projected).mean(axis=1, keepdims=True)
+        real = as_real_codes(np.tanh(projected / np.where(sizes == 0, 1, sizes)))
         return Embeddings(embeddings=real, **self._row_data(embeddings, which))
 
     def _projected(self, embeddings: Embeddings, which: int) -> np.ndarray:

@@ -80,8 +80,8 @@ class ModelCodes:
     def real_codes(self, outputs: np.ndarray, modality: str) -> np.ndarray:
         """Real-valued codes of real outputs, whose signs are the codes, float32 [n, bits].
 
-        They are the tanh of what the model's codes are the signs of, in (-1, 1), or the projections of a fitted hash;
-        their first numbers are those of a shorter code.
+        They are the tanh of the outputs that the model's codes are the signs of, in (-1, 1), the first of which are
+        those of a shorter code; or `PostHocHash.encode_real` of a fitted hash.
 
         Args:
             outputs: float32 [n, width].

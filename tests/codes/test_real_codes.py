@@ -109,7 +109,8 @@ def test_a_post_hoc_hash_takes_the_signs_of_its_real_valued_codes(method):
         assert codes_of_real(real) == hashed
         assert (real.space, real.dataset) == (hashed.space, "/data")
         unit = rows.embeddings / np.linalg.norm(rows.embeddings, axis=1, keepdims=True)
-        expected = (unit - fitted.means[which]) @ fitted.projections[which]
+        projected = (unit - fitted.means[which]) @ fitted.projections[which]
+        expected = np.tanh(projected / np.abs(projected).mean(axis=1, keepdims=True))
         np.testing.assert_allclose(real.embeddings, expected, atol=1e-5)
         with pytest.raises(CodesError, match="embeddings have width 5, expected 24"):
             fitted.encode_real(rows.embeddings[:, :5], which)
@@ -152,3 +153,11 @@ def test_files(tmp_path):
     ):  # fmt: skip
         with pytest.raises(CodesError, match=message):
             read_real(tmp_path / name, "image.npz")
+
+
+def test_a_row_at_the_mean_has_positive_zeros():
+    rows = Embeddings(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 0.0]]))
+    fitted = fit_hash([rows], bits=2, method="pca")
+    real = fitted.encode_real(rows)
+    assert real.embeddings[4].tolist() == [0.0, 0.0]
+    assert codes_of_real(real) == fitted.encode(rows)
