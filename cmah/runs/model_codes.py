@@ -95,7 +95,7 @@ class ModelCodes:
             >>> encoder = Encoder.load("demo/run")
             >>> real = encoder.real_codes(np.array([[0.5] * 32 + [-2.0] * 32], np.float32), "image")
             >>> real[0, [0, 63]].round(3).tolist()
-            [0.462..., -0.964...]
+            [0.46..., -0.96...]
         """
         if self.model.learned_codes:
             return as_real_codes(np.tanh(self.model.code_outputs(outputs)))

@@ -97,7 +97,7 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, keep):
+        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, real, keep):
             good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             bad = [(name, f"{name}: not a picture") for name in names if name not in good]
