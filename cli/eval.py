@@ -149,6 +149,24 @@ def _names(_: click.Context, option: click.Parameter, text: str | None) -> tuple
     help="Embeddings of the database before hashing, in the same order.",
 )
 @click.option(
+    "--rerank",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Rank the first N items of each query anew by a score, --rerank-by; those behind them stay as they were.",
+)
+@click.option(
+    "--rerank-by",
+    type=click.Choice(["real"]),
+    help="Score that --rerank orders by: real is the cosine of the query's real-valued code with the items' codes.",
+)
+@click.option(
+    "--rerank-queries",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Real-valued codes of the queries for --rerank, as export --real writes.  [default: QUERY_real.npz beside "
+    "QUERY.npz]",
+)
+@click.option(
     "--report",
     "folder",
     type=click.Path(path_type=Path),
@@ -193,6 +211,9 @@ def eval_(
     meshes: tuple[Path, ...],
     floats_query: Path | None,
     floats_database: Path | None,
+    rerank: int | None,
+    rerank_by: str | None,
+    rerank_queries: Path | None,
     folder: Path | None,
     before: tuple[Path, Path] | None,
     run: Path | None,
@@ -214,8 +235,15 @@ def eval_(
         raise click.UsageError("--floats-query and --floats-database go together")
     if (before or run) and (folder is None or compare):
         raise click.UsageError("--before and --run are for the --report of one pair of files")
+    _check_rerank(rerank, rerank_by, rerank_queries, compare)
     pairs = _pairs(folders, query, database, compare, unhashed is not None)
-    _refuse_to_replace(json_path, folder, [*sum(pairs, ()), *(unhashed or ()), *(before or ())])
+    given = [
+        *sum(pairs, ()),
+        *(unhashed or ()),
+        *(before or ()),
+        *([rerank_queries] if rerank_queries else ()),
+    ]
+    _refuse_to_replace(json_path, folder, given)
     data, cloud_of, voxels = _shapes(datasets, meshes, asks_for(metrics, "iou"))
     protocol = Protocol(
         relevance=relevance,
@@ -225,6 +253,7 @@ def eval_(
         map_depth=map_depth,
         denominator=denominator,
         ties=ties,
+        rerank=rerank,
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -241,6 +270,7 @@ def eval_(
             splits=splits,
             bits=bits,
             unhashed=unhashed,
+            rerank_queries=rerank_queries,
             cloud_of=cloud_of,
             voxels=voxels,
         )
@@ -248,6 +278,18 @@ def eval_(
     if folder is not None:
         page = _write_report(folder, result, before, data, run)
         click.echo(f"report: {page}", err=json_path == "-")
+
+
+def _check_rerank(first: int | None, by: str | None, queries: Path | None, compare: bool) -> None:
+    for option, value in (("--rerank-by", by), ("--rerank-queries", queries)):
+        if first is None and value is not None:
+            raise click.UsageError(f"{option} needs --rerank N, how many of the first items are re-ranked")
+    if first is not None and by is None:
+        raise click.UsageError("--rerank needs --rerank-by, the score")
+    if compare and queries is not None:
+        raise click.UsageError(
+            "--rerank-queries is for one pair of files; --compare takes image_real.npz and shape_real.npz of each"
+        )
 
 
 def _shapes(

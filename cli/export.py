@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option("--embeddings", is_flag=True, help="Write real vectors in place of codes.")
 @click.option(
+    "--real",
+    is_flag=True,
+    help="Write the real-valued codes too, whose signs are the codes, for --rerank-by real of search --codes and eval.",
+)
+@click.option(
     "--crop",
     type=click.Choice(["none", "box", "mask"]),
     help="What images are cropped to: their boxes (column bbox), or boxes around their masks; an image without stays "
@@ -75,6 +80,7 @@ def export(
     database: Literal["split", "all"],
     file_format: Literal["npz", "pm1", "packed", "faiss"],
     embeddings: bool,
+    real: bool,
     crop: Literal["none", "box", "mask"] | None,
     crop_margin: float | None,
     background: Literal["keep", "remove"] | None,
@@ -99,6 +105,8 @@ def export(
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")
+    if embeddings and real:
+        raise click.UsageError("--real writes beside codes, which --embeddings replaces")
     image, shape, skipped = cmah.export(
         run,
         dataset,
@@ -114,23 +122,30 @@ def export(
         workers=workers,
         settings=settings,
         per_view=per_view,
+        real=real,
         verify=verify,
         report=say,
     )
     options.echo_skipped_count(skipped, out / "skipped.csv")
     if as_json:
         files = {"image": str(image), "shape": str(shape)}
+        if real:
+            files |= {f"{name}_real": str(out / f"{name}_real.npz") for name in ("image", "shape")}
         click.echo(json.dumps({**files, "split": split, "database": database, "skipped": skipped}))
         return
     if image.suffix != ".npz":
         for path in (image, shape):
             click.echo(f"{path}: {file_format}")
         return
+    if real:
+        for name in ("image", "shape"):
+            click.echo(f"{out / f'{name}_real.npz'}: the real-valued codes of {name}.npz")
     queries, items = read_codes(image), read_codes(shape)
     for path, rows in ((image, queries), (shape, items)):
         click.echo(f"{path}: {_content(rows)}")
     if len(queries) and options.has_evaluated_split(queries, items):
-        click.echo(f"next: cmah eval --query {quote(str(image))} --database {quote(str(shape))} --both")
+        anew = " --rerank 100 --rerank-by real" if real else ""
+        click.echo(f"next: cmah eval --query {quote(str(image))} --database {quote(str(shape))} --both{anew}")
     if not embeddings:
         click.echo(f"  or: cmah index {quote(str(shape))} {quote(str(out / 'shapes.cmah'))}")
 

@@ -51,6 +51,11 @@ def _check_names(files: tuple[Path, ...]) -> None:
     type=click.Path(path_type=Path),
     help="Apply this hash.npz, which an earlier cmah hash wrote, instead of fitting one.",
 )
+@click.option(
+    "--real",
+    is_flag=True,
+    help="Write the real-valued codes of each file too, as NAME_real.npz, for --rerank-by real of search and eval.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of what was written as JSON.")
 def hash_(
     files: tuple[Path, ...],
@@ -60,6 +65,7 @@ def hash_(
     sharing: Any,
     seed: int | None,
     fitted: Path | None,
+    real: bool,
     as_json: bool,
 ) -> None:
     """Hash the embeddings of FILES (.npz, or .npy of floats [n, d]), one file per modality.
@@ -84,6 +90,7 @@ def hash_(
         sharing=sharing or "projection",
         seed=seed or 0,
         fitted=fitted,
+        real=real,
     )
     paths = [str(path) for path in written]
     if as_json:

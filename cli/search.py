@@ -9,6 +9,7 @@ from cmah.cli import options
 from cmah.cli.stopping import HAS_KEPT
 
 if TYPE_CHECKING:
+    from cmah.search.reranking import Reranking
     from cmah.skipped_files import SkippedFiles
 
 
@@ -60,20 +61,24 @@ if TYPE_CHECKING:
 @click.option(
     "--rerank-by",
     type=click.Choice(["attention", "real", "views"]),
-    help="Score that --rerank orders by: the cosine of real vectors, the greatest cosine with a view of the item, or "
-    "attention over its views, as learned by --run.",
+    help="Score that --rerank orders by: the cosine of real vectors (without --rerank-with, of the query's real-valued "
+    "code with the items' codes), the greatest cosine with a view of the item, or attention over its views, as learned "
+    "by --run.",
 )
 @click.option(
     "--rerank-with",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Embedding file of the items for --rerank, from export --embeddings; views and attention need its --per-view.",
+    help="Embedding file of the items for --rerank, from export --embeddings; views and attention need its --per-view, "
+    "and real can do without.",
 )
 @click.option(
     "--rerank-queries",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Embedding file of the queries for --rerank with --codes; --run makes the vectors of FILES itself.",
+    help="Embedding file of the queries for --rerank with --codes; without --rerank-with their real-valued codes, from "
+    "export --real.  --run makes the vectors of FILES itself.  [default without --rerank-with: CODES_real.npz beside "
+    "CODES.npz]",
 )
 @click.option(
     "--threads",
@@ -160,12 +165,9 @@ def search(
     from cmah.errors import CmahError
     from cmah.runs.searching import search_codes, search_files
     from cmah.search.hit_lines import CsvWriter, JsonWriter, TableWriter
-    from cmah.search.reranking import Reranking
     from cmah.skipped_files import SkippedFiles
 
-    reranking = None
-    if rerank_first is not None and rerank_by is not None and rerank_with is not None:
-        reranking = Reranking.read(rerank_with, rerank_first, rerank_by)
+    reranking = _reranking(rerank_first, rerank_by, rerank_with)
 
     def write(text: str) -> None:  # in this module, so that an error is known for one of standard output
         sys.stdout.write(text)
@@ -211,6 +213,17 @@ def search(
     sys.stdout.flush()
     if sheet:
         click.echo(f"sheet: {sheet}", err=True)
+
+
+def _reranking(
+    first: int | None, by: Literal["attention", "real", "views"] | None, vectors: Path | None
+) -> "Reranking | None":
+    """The re-ranking that is asked for: by vectors of the items, or without by their codes."""
+    from cmah.search.reranking import Reranking
+
+    if first is None or by is None:
+        return None
+    return Reranking(first) if vectors is None else Reranking.read(vectors, first, by)
 
 
 def _left_out(skipped: "SkippedFiles") -> dict[str, list[dict[str, str]]]:
@@ -274,7 +287,7 @@ def _check_rerank(
                     f"{option} needs --rerank N, how many of the nearest items are re-ranked"
                 )
         return
-    if by is None or vectors is None:
+    if by is None or (vectors is None and by != "real"):
         raise click.UsageError("--rerank needs --rerank-by, the score, and --rerank-with, the items' vectors")
     if radius is not None:
         raise click.UsageError("--rerank and --radius exclude each other")
@@ -286,7 +299,7 @@ def _check_rerank(
         raise click.UsageError(
             "--rerank-by attention needs --run RUN, which has learned the attention, with photos or meshes as FILES"
         )
-    if run is None and queries is None:
+    if run is None and queries is None and vectors is not None:
         raise click.UsageError("--rerank with --codes needs --rerank-queries, the queries' vectors")
     if run is not None and queries is not None:
         raise click.UsageError("--rerank-queries goes with --codes; --run makes the vectors of FILES itself")

@@ -9,6 +9,7 @@ from cmah.codes import code_files, posthoc
 from cmah.codes.binary_codes import BinaryCodes, Embeddings
 from cmah.codes.npz import read_npy
 from cmah.codes.posthoc import HashMethod, PostHocHash, Sharing, fit_hash
+from cmah.codes.real_codes import real_file_of
 from cmah.errors import CmahError, CodesError
 from cmah.files import atomic_paths
 from cmah.reading import require_file
@@ -23,6 +24,7 @@ def hash_files(
     sharing: Sharing = "projection",
     seed: int = 0,
     fitted: str | Path | None = None,
+    real: bool = False,
 ) -> tuple[PostHocHash, dict[Path, BinaryCodes]]:
     """Hash files of embeddings and write a code file for each, named alike, and the hash.
 
@@ -37,6 +39,7 @@ def hash_files(
         fitted: hash.npz of an earlier call, which is applied instead of fitting one; the four arguments before are
             ignored and no hash is written. A file is encoded as the set of its modality; where a modality is unknown,
             the files must be as many as the hash was fitted on, in the same order.
+        real: write the real-valued codes of each file too, whose signs are its codes, as NAME_real.npz.
 
     Returns:
         The hash, and for each code file its path and codes, in order of `files`.
@@ -61,6 +64,11 @@ def hash_files(
     check_names(paths)
     for target in targets:
         code_files.refuse_to_replace(target, paths)
+    beside = [real_file_of(target) for target in targets] if real else []
+    for target in beside:
+        code_files.refuse_to_replace(target, paths, embeddings=True)
+        if target in targets:
+            raise CmahError(f"{target}: would hold the codes of a file and the real-valued codes of another")
     if fitted is None:
         posthoc.refuse_to_replace(out / "hash.npz", paths)
     sets = [read_embeddings(path) for path in paths]
@@ -70,13 +78,19 @@ def hash_files(
     else:
         chosen = fit_hash(sets, as_int(bits, "bits"), method, sharing=sharing, seed=seed)
         places = list(range(len(sets)))
-    written = {}
+    written: dict[Path, BinaryCodes] = {}
+    numbers: list[Embeddings] = []
     for path, target, embeddings, place in zip(paths, targets, sets, places, strict=True):
         with code_files.named(path):
             written[target] = chosen.encode(embeddings, place)
-    with atomic_paths([*targets, out / "hash.npz"] if fitted is None else targets) as temporary:
+            if real:
+                numbers.append(chosen.encode_real(embeddings, place))
+    hashes = [out / "hash.npz"] if fitted is None else []
+    with atomic_paths([*targets, *beside, *hashes]) as temporary:
         for part, codes in zip(temporary, written.values(), strict=False):
             codes.save(part)
+        for part, rows in zip(temporary[len(targets) :], numbers, strict=False):
+            rows.save(part)
         if fitted is None:
             chosen.save(temporary[-1])
     return chosen, written

@@ -18,6 +18,7 @@ from cmah.checks import as_int, shown
 from cmah.codes.binary_codes import MAX_BITS, BinaryCodes, Embeddings
 from cmah.codes.code_files import named, write_npz
 from cmah.codes.npz import NpzReader
+from cmah.codes.real_codes import as_real_codes
 from cmah.codes.vector_table import COLUMNS
 from cmah.errors import CodesError
 from cmah.files import require_replaceable
@@ -113,7 +114,34 @@ class PostHocHash:
         Raises:
             CodesError: for another width or type, or a set that does not exist.
         """
-        embeddings, which = as_embeddings(embeddings, "embeddings"), as_int(which, "set")
+        embeddings = as_embeddings(embeddings, "embeddings")
+        packed = np.packbits(self._projected(embeddings, which) >= 0, axis=1)
+        return BinaryCodes.from_packed(packed, self.bits, **self._row_data(embeddings, which))
+
+    def encode_real(self, embeddings: Embeddings | npt.ArrayLike, which: int = 0) -> Embeddings:
+        """The real-valued codes of embeddings, float32 [n, bits] in (-1, 1), whose signs `encode` takes.
+
+        They are tanh(p / m) of the projections p of a row and the mean m of their sizes: beyond about m a bit is sure,
+        as in the relaxed codes of a learned head. Arguments and errors as in `encode`; see `cmah.codes.real_codes`.
+
+        Examples:
+            >>> import numpy as np
+            >>> from cmah.codes import Embeddings
+            >>> rows = Embeddings(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+            >>> fitted = fit_hash([rows], bits=2)
+            >>> real = fitted.encode_real(rows)
+            >>> (np.sign(real.embeddings) == fitted.encode(rows).signs()).all()
+            np.True_
+        """
+        embeddings = as_embeddings(embeddings, "embeddings")
+        projected = self._projected(embeddings, which)
+        sizes = np.abs(projected).mean(axis=1, keepdims=True)
+        real = as_real_codes(np.tanh(projected / np.where(sizes == 0, 1, sizes)))
+        return Embeddings(embeddings=real, **self._row_data(embeddings, which))
+
+    def _projected(self, embeddings: Embeddings, which: int) -> np.ndarray:
+        """What embeddings of a set are before the signs are taken, float64 [n, bits]."""
+        which = as_int(which, "set")
         if not 0 <= which < self.sets:
             raise CodesError(f"set {which}, expected 0 to {self.sets - 1}")
         width = self.means.shape[1]
@@ -121,9 +149,12 @@ class PostHocHash:
             raise CodesError(f"embeddings have width {embeddings.embeddings.shape[1]}, expected {width}")
         # in float64, so that a row's signs do not depend on how many rows are encoded with it
         centred = unit_rows(embeddings.embeddings) - self.means[which].astype(np.float64)
-        packed = np.packbits(centred @ self.projections[which].astype(np.float64) >= 0, axis=1)
-        row_data = {name: getattr(embeddings, name) for name in (*COLUMNS, "modality", "dataset")}
-        return BinaryCodes.from_packed(packed, self.bits, space=self.space(which), **row_data)
+        return np.asarray(centred @ self.projections[which].astype(np.float64))
+
+    def _row_data(self, embeddings: Embeddings, which: int) -> dict[str, Any]:
+        """What the codes of embeddings bear beside their bits."""
+        columns = {name: getattr(embeddings, name) for name in (*COLUMNS, "modality", "dataset")}
+        return {**columns, "space": self.space(which)}
 
     def save(self, path: str | Path) -> None:
         """Write a hash file (.npz), whole or not at all; see docs/formats.md.

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cmah.codes import BinaryCodes
+from cmah.codes.real_codes import real_file_of, real_part
 from cmah.errors import CodesError
 from cmah.evaluation.averaging import FIRST_HIT
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.evaluating import evaluate
-from cmah.evaluation.evaluations import Evaluation, costs_of_hashing
+from cmah.evaluation.evaluations import Evaluation, costs_of_hashing, gains_of_reranking
 from cmah.evaluation.measured_rows import doubts, measured_in_words, measured_record
 from cmah.evaluation.protocol import Protocol, as_protocol
 from cmah.evaluation.relevance import Vectors
@@ -74,6 +76,10 @@ class Comparison:
             f"cost of hashing, {each.label}, {each.report.rules.width} bits: {cost:+.3f} (float mAP - code mAP)"
             for each, cost in costs_of_hashing(self.evaluations)
         ]
+        lines += [
+            f"gain of re-ranking, {each.label}, {each.report.rules.width} bits: {gain:+.3f} (re-ranked mAP - code mAP)"
+            for each, gain in gains_of_reranking(self.evaluations)
+        ]
         return "\n".join(lines)
 
     def measured(self) -> list[str]:
@@ -94,6 +100,10 @@ class Comparison:
             >>> record["query"], [each["direction"] for each in record["results"]]
             ('demo/codes/image.npz', ['image -> shape'])
         """
+        gains = [
+            {**_who(each), "bits": each.report.rules.width, "map": gain}
+            for each, gain in gains_of_reranking(self.evaluations)
+        ]
         return {
             **self.inputs,
             "kind": self.kind,
@@ -104,6 +114,7 @@ class Comparison:
                 {**_who(each), "bits": each.report.rules.width, "map": cost}
                 for each, cost in costs_of_hashing(self.evaluations)
             ],
+            **({"gains": gains} if gains else {}),
         }
 
     def write(self, path: str | Path) -> None:
@@ -141,6 +152,7 @@ def evaluate_files(
     splits: str | Sequence[str] | None = None,
     bits: Sequence[int] = (),
     unhashed: tuple[str | Path, str | Path] | None = None,
+    rerank_queries: str | Path | None = None,
     cloud_of: CloudOf | None = None,
     voxels: Voxels | None = None,
 ) -> Comparison:
@@ -158,6 +170,8 @@ def evaluate_files(
         bits: code lengths; by default all that both files have.
         unhashed: embedding files (.npz, .npy) of queries and database before hashing, row by row: what does hashing
             cost?
+        rerank_queries: the real-valued codes of the queries, row by row, for `rerank` of the protocol; by default, and
+            for the other direction, the file that `cmah export --real` writes beside their codes.
         cloud_of: as in `evaluate`.
         voxels: as in `evaluate`.
 
@@ -178,7 +192,12 @@ def evaluate_files(
     """
     protocol = as_protocol(protocol)
     wanted = as_splits(splits)
-    files = read_pair(query, database, kind, unhashed, wanted)
+    if rerank_queries is not None and protocol.rerank is None:
+        raise CodesError(f"{rerank_queries}: real-valued codes are for re-ranking, which was not asked for")
+    real = _real_files(query, database, protocol, both)
+    files = read_pair(query, database, kind, unhashed, wanted, (rerank_queries or real[0], real[1]))
+    if protocol.rerank is not None and not isinstance(files[0].vectors, BinaryCodes):
+        raise CodesError(f"{query}: holds embeddings, expected codes, of which the first are re-ranked")
     _require_named(wanted, [files])
     evaluations = measure(
         files, code_lengths(files, bits), protocol, both=both, cloud_of=cloud_of, voxels=voxels
@@ -229,7 +248,9 @@ def compare_folders(
     names = names_of([Path(folder) for folder in folders])
     evaluations: list[Evaluation] = []
     wanted = as_splits(splits)
-    files = [read_pair(*pair, kind, splits=wanted) for pair in pairs]
+    files = [
+        read_pair(*pair, kind, splits=wanted, real=_real_files(*pair, protocol, both=True)) for pair in pairs
+    ]
     _require_named(wanted, files)
     _require_same_splits(names, files)
     warnings = doubts(files, names, by_category=protocol.relevance == "category", both=True)
@@ -259,11 +280,12 @@ def evaluate_before(query: str | Path, database: str | Path, after: Comparison) 
         >>> [(each.direction, each.width) for each in before.evaluations]
         [('image -> shape', '64 bits')]
     """
-    files = read_pair(query, database, after.kind, splits=after.files[0][0].splits or ())
+    both = len({each.direction for each in after.evaluations}) > 1
+    real = _real_files(query, database, after.protocol, both)
+    files = read_pair(query, database, after.kind, splits=after.files[0][0].splits or (), real=real)
     warnings = [] if same_items(after.files[0], files) else [OTHER_ITEMS_BEFORE]
     widths = {each.report.rules.width for each in after.evaluations}
     lengths = [length for length in code_lengths(files) if length is None or length in widths]
-    both = len({each.direction for each in after.evaluations}) > 1
     evaluations = measure(files, lengths, after.protocol, both=both)
     inputs: dict[str, str | list[str]] = {"query": str(query), "database": str(database)}
     return Comparison(evaluations, [files], after.protocol, inputs, after.kind, warnings)
@@ -310,14 +332,29 @@ def measure(
         if query.unhashed is not None and database.unhashed is not None:
             pairs.append((query.unhashed, database.unhashed))
         for queries, items in pairs:
-            report = evaluate(queries, items, protocol=protocol, cloud_of=cloud_of, voxels=voxels)
+            real, of_codes, rules = None, None, replace(protocol, rerank=None)  # embeddings are ranked once
+            if protocol.rerank is not None and isinstance(queries, BinaryCodes) and query.real is not None:
+                real, rules = real_part(query.real, queries, query.path), protocol
+                plain = replace(protocol, rerank=None, bootstrap=0, mi3dor=False)
+                of_codes = evaluate(queries, items, protocol=plain)["map"]
+            report = evaluate(queries, items, protocol=rules, real=real, cloud_of=cloud_of, voxels=voxels)
             if report.rules.left_out == report.rules.queries and not _has_first_hits(report):
                 raise CodesError(
                     f"{query.path}: none of the {report.rules.queries} queries has a relevant item in "
                     f"{database.path} (relevant: the same {report.rules.relevance})"
                 )
-            evaluations.append(Evaluation(f"{names[a]} -> {names[b]}", queries, items, report, name))
+            direction = f"{names[a]} -> {names[b]}"
+            evaluations.append(Evaluation(direction, queries, items, report, name, real, of_codes))
     return evaluations
+
+
+def _real_files(
+    query: str | Path, database: str | Path, protocol: Protocol, both: bool
+) -> tuple[Path | None, Path | None]:
+    """The files of real-valued codes that lie beside those of the queries of each direction, where they are needed."""
+    if protocol.rerank is None:
+        return None, None
+    return real_file_of(query), real_file_of(database) if both else None
 
 
 def _require_named(splits: tuple[str, ...], files: Sequence[FilePair]) -> None:

@@ -6,12 +6,13 @@ from typing import Unpack
 
 import numpy as np
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.real_codes import real_part
 from cmah.errors import CodesError
 from cmah.evaluation.averaging import class_means, mean_curves, means, shape_class_means
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.first_hits import first_hit_measures
-from cmah.evaluation.histograms import DistanceCounter, LevelCounter, chunks
+from cmah.evaluation.histograms import DistanceCounter, LevelCounter, Reranked, chunks
 from cmah.evaluation.intervals import bootstrap_interval
 from cmah.evaluation.measure_table import BOUNDS
 from cmah.evaluation.measures import (
@@ -52,6 +53,7 @@ def evaluate(
     database_instances: Labels | None = None,
     cloud_of: CloudOf | None = None,
     voxels: Voxels | None = None,
+    real: Embeddings | None = None,
     threads: int | None = None,
     **changes: Unpack[ProtocolFields],
 ) -> Report:
@@ -60,7 +62,7 @@ def evaluate(
     Codes are ranked by Hamming distance, embeddings by cosine; the metrics of codes come from histograms of
     distances, in O(queries × bits) memory. A query without a relevant item is reported and left out of the means.
     The numbers do not depend on the order of the database (but for ties="position", MI3DOR's, and those of the first
-    hit's cloud or voxels), nor on `threads`.
+    hit's cloud or voxels, and with `rerank`, which of those at one distance are among the first), nor on `threads`.
 
     Args:
         query: codes or embeddings.
@@ -73,9 +75,11 @@ def evaluate(
         cloud_of: the points, float [n, 3 or more], of a shape by its id, or None; for HAU and Chamfer distance. The
             shapes that queries show need not be in the database.
         voxels: of the shapes by their ids, for IoU.
+        real: the real-valued codes of the queries, whose signs are their codes, in the same order, for `rerank` of the
+            protocol.
         threads: number of threads; None for one per core.
         **changes: fields of `Protocol` in place of those of `protocol`: relevance, k, accuracy_at, map_depth,
-            denominator, ties, exclude_self, candidates, mi3dor, bootstrap, seed.
+            denominator, ties, exclude_self, candidates, rerank, mi3dor, bootstrap, seed.
 
     Returns:
         A `Report`, which lists the measures.
@@ -101,6 +105,7 @@ def evaluate(
         raise CodesError(
             f"voxels are a {type(voxels).__name__}, expected Voxels, as Voxels.of(grids.get, ...)"
         )
+    reranked = _reranked(query, database, real, protocol.rerank)
     categories = _either(query_labels, query.categories), _either(database_labels, database.categories)
     instances = _either(query_instances, query.shape_ids), _either(database_instances, database.shape_ids)
     relations, candidates = _relations(
@@ -113,7 +118,9 @@ def evaluate(
             raise CodesError(f"{name}: the queries, the database or both do not name the shapes they show")
     relevant = [each.count(skip) for each in relations]
     counted = relevant[0] > 0
-    per_query, curves = _measure(query, database, relations, candidates, skip, relevant[0], protocol, threads)
+    per_query, curves = _measure(
+        query, database, relations, candidates, skip, relevant[0], protocol, reranked, threads
+    )
 
     values = means(per_query)
     clusters = _clusters(instances[0] if with_instances else None, len(query))[counted]
@@ -126,12 +133,12 @@ def evaluate(
     if cloud_of is not None or voxels is not None:
         shown, held = (np.asarray(labels).astype(str) for labels in instances)
         of_first = first_hit_measures(
-            query, database, skip, shown, held, cloud_of, voxels, candidates, threads
+            query, database, skip, shown, held, cloud_of, voxels, candidates, threads, reranked
         )
         per_query |= of_first
         values |= means(of_first)
     if protocol.mi3dor:
-        variants = mi3dor_of_rankings(query, database, relations[0], skip, candidates, threads)
+        variants = mi3dor_of_rankings(query, database, relations[0], skip, candidates, threads, reranked)
         values |= {f"mi3dor_{name}": value for name, value in variants.items()}
     splits = _splits(query), _splits(database)
     if not any(name for names in splits for name in names or ()):
@@ -153,6 +160,25 @@ def evaluate(
         database_splits=splits[1],
     )
     return Report(values, curves, per_query, per_class, rules, shape_class_means(categories[0], per_query))
+
+
+def _reranked(
+    query: Vectors, database: Vectors, real: Embeddings | None, first: int | None
+) -> Reranked | None:
+    """How many of the first items are ranked anew, and by which real-valued codes; None where none are."""
+    if first is None:
+        if real is not None:
+            raise CodesError("real-valued codes are for re-ranking, which was not asked for (rerank)")
+        return None
+    if not isinstance(query, BinaryCodes):
+        raise CodesError(f"rerank is {first}, expected None for embeddings: only codes are ranked anew")
+    if real is None:
+        raise CodesError(f"rerank is {first}: re-ranking needs the real-valued codes of the queries (real)")
+    if not isinstance(real, Embeddings):
+        raise CodesError(
+            f"real is a {type(real).__name__}, expected Embeddings, as cmah export --real writes"
+        )
+    return min(first, len(database)), real_part(real, query)
 
 
 def _splits(vectors: Vectors) -> tuple[str, ...] | None:
@@ -202,6 +228,7 @@ def _measure(
     skip: np.ndarray,
     relevant: np.ndarray,
     protocol: Protocol,
+    reranked: Reranked | None,
     threads: int | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, list[float]]]]:
     """Named measures of each query, float64 [q], and the mean curves; chunk by chunk of queries."""
@@ -212,8 +239,8 @@ def _measure(
     if isinstance(query, BinaryCodes) and isinstance(database, BinaryCodes):
         by_distance = DistanceCounter(query, database, relations, skip, candidates)
     ranked: DistanceCounter | LevelCounter
-    if by_distance is None or by_position:
-        ranked = LevelCounter(query, database, relations, skip, by_position, candidates)
+    if by_distance is None or by_position or reranked is not None:
+        ranked = LevelCounter(query, database, relations, skip, by_position, candidates, reranked)
     else:
         ranked = by_distance
     gains = Gains.of(len(database))

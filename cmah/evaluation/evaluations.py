@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.evaluation.histograms import Reranked
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.report_numbers import Report
 
@@ -18,6 +19,8 @@ class Evaluation:
         database: the items that were ranked.
         report: the numbers.
         name: of the method or run, "" where there is only one.
+        real: the real-valued codes of the queries, where the first items are ranked anew by them.
+        map_of_codes: mAP of the same codes without that; None where nothing is ranked anew.
 
     Examples:
         >>> from cmah.evaluation import evaluate
@@ -33,6 +36,8 @@ class Evaluation:
     database: Vectors
     report: Report
     name: str = ""
+    real: Embeddings | None = None
+    map_of_codes: float | None = None
 
     @property
     def label(self) -> str:
@@ -43,6 +48,12 @@ class Evaluation:
     def arrow(self) -> str:
         """The direction as it is written on a page."""
         return self.direction.replace("->", "→")
+
+    @property
+    def reranked(self) -> Reranked | None:
+        """How many of the first items are ranked anew, and by which real-valued codes; None where none are."""
+        first = self.report.rules.rerank
+        return None if first is None or self.real is None else (min(first, len(self.database)), self.real)
 
     @property
     def width(self) -> str:
@@ -111,4 +122,32 @@ def costs_of_hashing(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation
         (each, unhashed[key] - each.report["map"])
         for each in evaluations
         if isinstance(each.query, BinaryCodes) and (key := (each.name, each.direction)) in unhashed
+    ]
+
+
+def gains_of_reranking(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, float]]:
+    """What re-ranking gains: mAP with it - mAP of the codes alone.
+
+    Returns:
+        Each evaluation whose first items are ranked anew, with the gain.
+
+    Examples:
+        Both items are at distance 1; the query hardly knows its second bit.
+
+        >>> from cmah.codes import Embeddings
+        >>> from cmah.evaluation import evaluate
+        >>> real = Embeddings([[0.9, 0.1]], categories=["chair"])
+        >>> pair = (
+        ...     BinaryCodes.from_bits([[1, 1]], categories=["chair"]),
+        ...     BinaryCodes.from_bits([[0, 1], [1, 0]], categories=["lamp", "chair"]),
+        ... )
+        >>> report = evaluate(*pair, real=real, rerank=2)
+        >>> done = Evaluation("image -> shape", *pair, report, real=real, map_of_codes=evaluate(*pair)["map"])
+        >>> [(each.width, gain) for each, gain in gains_of_reranking([done])]
+        [('2 bits', 0.25)]
+    """
+    return [
+        (each, each.report["map"] - each.map_of_codes)
+        for each in evaluations
+        if each.map_of_codes is not None
     ]

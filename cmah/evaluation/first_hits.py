@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from cmah.evaluation.clouds import CloudOf, first_hit_distances
-from cmah.evaluation.histograms import Distances, chunks
+from cmah.evaluation.histograms import Distances, Reranked, chunks
 from cmah.evaluation.relevance import Relation, Vectors
 from cmah.evaluation.voxels import Voxels, first_hit_iou
 from cmah.threads import in_threads, thread_count
@@ -21,6 +21,7 @@ def first_hits(
     skip: np.ndarray,
     candidates: Relation | None = None,
     threads: int | None = None,
+    reranked: Reranked | None = None,
 ) -> np.ndarray:
     """Position of the first item by (distance, position); int64 [q], -1 where there is none.
 
@@ -30,6 +31,7 @@ def first_hits(
         skip: int64 [q], position of an item to leave out, or -1.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
+        reranked: how many of the first are ranked anew, and by which real-valued codes.
 
     Examples:
         >>> from cmah.codes import BinaryCodes
@@ -37,7 +39,7 @@ def first_hits(
         >>> first_hits(codes, codes, skip=np.array([-1, 1, 2])).tolist()  # the first finds itself
         [0, 0, 1]
     """
-    distances = Distances(query, database, candidates, skip)
+    distances = Distances(query, database, candidates, skip, reranked)
 
     def task(begin: int, end: int) -> np.ndarray:
         rows = distances(begin, end)
@@ -61,6 +63,7 @@ def first_hit_measures(
     voxels: Voxels | None = None,
     candidates: Relation | None = None,
     threads: int | None = None,
+    reranked: Reranked | None = None,
 ) -> dict[str, np.ndarray]:
     """HAU and Chamfer distance of each query, and IoU, as far as the clouds and voxels are given.
 
@@ -74,6 +77,7 @@ def first_hit_measures(
         voxels: of the shapes.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
+        reranked: how many of the first are ranked anew, and by which real-valued codes.
 
     Returns:
         "hau" and "chamfer", and "iou", float64 [q]; NaN where a cloud, or a grid of voxels, is missing.
@@ -86,7 +90,7 @@ def first_hit_measures(
         >>> first_hit_measures(query, database, np.array([-1, -1]), shown, held, points.get)["hau"].tolist()
         [2.0, 0.0]
     """
-    hit = first_hits(query, database, skip, candidates, threads)
+    hit = first_hits(query, database, skip, candidates, threads, reranked)
     found = np.where(hit >= 0, np.append(held, "")[hit], "")  # the last entry is that of -1
     measures = {}
     if cloud_of is not None:

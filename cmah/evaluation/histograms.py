@@ -1,7 +1,8 @@
 """Histograms of a ranking: how many items, and how many relevant ones, each query has at each level.
 
 For codes a level is a Hamming distance, and nothing is sorted. Embeddings, and ties by position, need the order of
-all items: there a level is a set of equal cosines, or a single rank.
+all items: there a level is a set of equal cosines, or a single rank. Where the first codes are ranked anew by the
+real-valued codes of the queries, a level is a set of equal scores at one distance, or behind these a distance.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.real_codes import sign_scores
 from cmah.evaluation.relevance import Relation, Vectors
 from cmah.kernels import bit_counts, hamming, histograms
 from cmah.vectors import unit_rows
@@ -22,6 +24,9 @@ TOGETHER = 256  # queries per chunk, if their histograms are small: they share t
 # most so many bits, and where an item is counted for so many queries of a chunk
 WORTH_PLANES, MOST_BITS, FEWEST = 1 << 29, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
+Reranked = tuple[
+    int, Embeddings
+]  # how many of the first are ranked anew, and the real-valued codes of the queries
 
 
 class Counter(Protocol):
@@ -122,8 +127,13 @@ class LevelCounter:
         skip: np.ndarray,
         by_position: bool,
         candidates: Relation | None = None,
+        reranked: Reranked | None = None,
     ) -> None:
-        self.distances = Distances(query, database)
+        # which are ranked anew depends on what is left out; otherwise that is not counted below, wherever it lies
+        if reranked is None:
+            self.distances = Distances(query, database)
+        else:
+            self.distances = Distances(query, database, candidates, skip, reranked)
         self.relations, self.skip, self.by_position = relations, skip, by_position
         self.order = np.arange(len(database)) if candidates is None else candidates.order
         self.begin, self.end = _ranges(candidates, len(query), len(database))
@@ -148,6 +158,9 @@ class LevelCounter:
 class Distances:
     """Hamming distances, uint16, or negative cosines, float64 rounded to `DECIMALS`, of some queries from all items.
 
+    Where the first N codes are ranked anew, levels in their place, int64: 0 and up for equal scores at one distance,
+    the best first, and N + distance for the others.
+
     An item that a query is not to be ranked among (its own, at `skip`, or none of its `candidates`) is at distance
     `left_out`, behind all others.
 
@@ -165,10 +178,14 @@ class Distances:
         database: Vectors,
         candidates: Relation | None = None,
         skip: np.ndarray | None = None,
+        reranked: Reranked | None = None,
     ) -> None:
-        self.candidates, self.skip = candidates, skip
+        self.candidates, self.skip, self.reranked = candidates, skip, reranked
         self.codes = isinstance(query, BinaryCodes)
         self.left_out = np.iinfo(np.uint16).max if self.codes else np.inf
+        self.packed = database.matrix
+        if reranked is not None:
+            self.left_out += reranked[0]
         if self.codes:
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
@@ -181,12 +198,26 @@ class Distances:
             rows = np.asarray(hamming.distances(self.query[begin:end], self.database), dtype=np.uint16)
         else:
             rows = np.asarray(-np.round(self.query[begin:end] @ self.database.T, DECIMALS))
+        left_out = np.iinfo(np.uint16).max if self.codes else np.inf
         if self.candidates is not None:
-            rows[~self.candidates.members(begin, end)] = self.left_out
+            rows[~self.candidates.members(begin, end)] = left_out
         if self.skip is not None:
             out = np.flatnonzero(self.skip[begin:end] >= 0)
-            rows[out, self.skip[begin:end][out]] = self.left_out
-        return rows
+            rows[out, self.skip[begin:end][out]] = left_out
+        return rows if self.reranked is None else self._ranked_anew(rows, begin, *self.reranked)
+
+    def _ranked_anew(self, distances: np.ndarray, begin: int, first: int, real: Embeddings) -> np.ndarray:
+        """Levels of the items at distances uint16 [c, n] from the queries from `begin` on, int64 [c, n]."""
+        levels = distances.astype(np.int64) + first
+        for row, near in enumerate(distances):
+            chosen = np.argsort(near, kind="stable")[:first]
+            chosen = chosen[near[chosen] != np.iinfo(np.uint16).max]
+            scores = sign_scores(real.embeddings[[begin + row]], self.packed[chosen][None])[0]
+            order = np.lexsort((near[chosen], -scores))
+            scores, at = scores[order], near[chosen][order]
+            changes = (scores[1:] != scores[:-1]) | (at[1:] != at[:-1])
+            levels[row, chosen[order]] = np.concatenate([[0], np.cumsum(changes)])[: len(chosen)]
+        return levels
 
 
 def chunks(queries: int, width: int) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from cmah.errors import CodesError
-from cmah.evaluation.histograms import Distances, chunks
+from cmah.evaluation.histograms import Distances, Reranked, chunks
 from cmah.evaluation.relevance import Relation, Vectors
 from cmah.threads import in_threads, thread_count
 
@@ -63,6 +63,7 @@ def mi3dor_of_rankings(
     skip: np.ndarray,
     candidates: Relation | None = None,
     threads: int | None = None,
+    reranked: Reranked | None = None,
 ) -> dict[str, float]:
     """`mi3dor_measures` of codes or embeddings, chunk by chunk of queries.
 
@@ -73,6 +74,7 @@ def mi3dor_of_rankings(
         skip: int64 [q], position of an item to leave out, or -1.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
+        reranked: how many of the first are ranked anew, and by which real-valued codes.
 
     Returns:
         As `mi3dor_measures`; NaN for all if there is no query or no item.
@@ -88,7 +90,7 @@ def mi3dor_of_rankings(
     """
     if not len(query) or not len(database):
         return dict.fromkeys(("nn", "ft", "st", f"f@{F_RANKS}", "dcg", "anmrr", "auc"), float("nan"))
-    distances = Distances(query, database, candidates, skip)
+    distances = Distances(query, database, candidates, skip, reranked)
 
     def task(begin: int, end: int) -> _Counted:
         members = relevant.members(begin, end)

@@ -25,11 +25,12 @@ MOST_DRAWS = 1 << 31  # of the bootstrap
 RECORDED = (
     "queries", "items", "width", "ranking", "candidates", "relevance", "ties", "map_depth", "denominator", "left_out",
     "without_instance", "without_cloud", "without_voxels", "voxels", "self_left_out", "bootstrap", "clusters", "seed",
+    "rerank",
 )  # fmt: skip
 
 
 # of these, those that are recorded only where they are not what they were before they came
-LATER = {"candidates": "all", "without_voxels": None, "voxels": ""}
+LATER = {"candidates": "all", "without_voxels": None, "voxels": "", "rerank": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class Protocol:
             no across modalities, where the paired item stays and counts as relevant.
         candidates: the items among which a query is ranked: all, or those of its own category (the category is
             given, as in tests of transfer to other shapes), which only relevance="instance" can measure.
+        rerank: how many of the first codes, by (distance, position), are ranked anew by the real-valued codes of the
+            queries (`cmah.codes.real_codes`), 1 or more; those behind them stay in order of distance. None = none.
         mi3dor: also measure as MI3DOR's released script does, which sorts all items: "mi3dor_nn" and so on.
         bootstrap: draws for the 95 % interval of mAP, over queries, by shape where instances are known; 0 = none.
         seed: random seed of the bootstrap, 0 or more.
@@ -75,6 +78,7 @@ class Protocol:
     ties: Ties = "expected"
     exclude_self: bool | None = None
     candidates: Candidates = "all"
+    rerank: int | None = None
     mi3dor: bool = False
     bootstrap: int = 1000
     seed: int = 0
@@ -99,6 +103,9 @@ class Protocol:
         if self.map_depth is not None:
             depth = as_int(self.map_depth, "map_depth")
             object.__setattr__(self, "map_depth", _depths("map_depth", depth)[0])
+        if self.rerank is not None:
+            first = as_int(self.rerank, "rerank")
+            object.__setattr__(self, "rerank", _depths("rerank", first)[0])
 
         if not 0 <= as_int(self.bootstrap, "bootstrap") < MOST_DRAWS:
             raise CodesError(f"bootstrap is {self.bootstrap}, expected 0 to {MOST_DRAWS - 1} draws")
@@ -156,6 +163,7 @@ class ProtocolFields(TypedDict, total=False):
     ties: Ties
     exclude_self: bool | None
     candidates: Candidates
+    rerank: int | None
     mi3dor: bool
     bootstrap: int
     seed: int
@@ -224,6 +232,11 @@ class Rules(Protocol):
             f"ranking by {self.ranking}{among}, {ties}; {itself}",
             f"relevant = same {self.relevance}; mAP over the {depth}, AP divided by: {self.denominator}",
         ]
+        if self.rerank is not None:
+            lines.append(
+                f"the first {self.rerank} of each query, by (distance, position in the database), are ranked anew by "
+                "the cosine of its real-valued code with their codes; there, ties are equal scores at equal distance"
+            )
         if self.bootstrap:
             drawn = "queries" if self.clusters is None else "the shapes that the queries show"
             lines.append(

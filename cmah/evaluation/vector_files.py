@@ -10,6 +10,7 @@ import numpy as np
 from cmah.checks import as_ints
 from cmah.codes import BinaryCodes, Embeddings, read_codes
 from cmah.codes.npz import read_npy
+from cmah.codes.real_codes import read_real, real_part
 from cmah.codes.split_counts import counts_in_words, is_training, split_counts
 from cmah.errors import CodesError
 from cmah.evaluation.relevance import Vectors
@@ -24,6 +25,7 @@ class VectorFile:
         path: the file.
         vectors: its codes or embeddings of the measured splits, of the images only those of the wanted kind.
         unhashed: embeddings of the same rows before hashing, where they are given.
+        real: the real-valued codes of the same rows, where they are given.
         splits: the splits that are measured, ("all",) for every one, ("",) for the rows alone that state none; None
             where neither this file nor the other states any.
         other_kinds: how many rows of the file were left out as images of other kinds.
@@ -42,6 +44,7 @@ class VectorFile:
     splits: tuple[str, ...] | None = None
     other_kinds: int = 0
     other_splits: int = 0
+    real: Embeddings | None = None
 
     @property
     def rows(self) -> int:
@@ -76,6 +79,7 @@ def read_pair(
     kind: str | None = None,
     unhashed: tuple[str | Path, str | Path] | None = None,
     splits: tuple[str, ...] = (),
+    real: tuple[str | Path | None, str | Path | None] = (None, None),
 ) -> FilePair:
     """Read the files of queries and database, and choose the rows that are measured.
 
@@ -85,6 +89,7 @@ def read_pair(
         kind: "render", "picture" or "photo": of the images only these; shapes are of no kind and stay.
         unhashed: embedding files (.npz, .npy) of both, with the same rows in the same order.
         splits: the splits to measure, as `as_splits` gives them; by default as in `choose_splits`.
+        real: files of the real-valued codes of both, with the same rows in the same order; not read beside embeddings.
 
     Raises:
         CodesError: naming the file that is not what is expected, or has no row of the kind or the splits.
@@ -106,7 +111,10 @@ def read_pair(
             )
     if kind is not None and not isinstance(kind, str):
         raise CodesError(f"kind is {kind!r}, expected one name, such as photo")
-    files = _read(Path(query), kind, embeddings[0]), _read(Path(database), kind, embeddings[1])
+    files = (
+        _read(Path(query), kind, embeddings[0], real[0]),
+        _read(Path(database), kind, embeddings[1], real[1]),
+    )
     if kind and all(file.vectors.modality == "shape" for file in files):
         raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
     counts = [split_counts(file.vectors.splits) for file in files]
@@ -114,11 +122,22 @@ def read_pair(
     return _of_splits(files[0], chosen), _of_splits(files[1], chosen)
 
 
-def _read(path: Path, kind: str | None, unhashed: str | Path | None) -> VectorFile:
+def _read(
+    path: Path, kind: str | None, unhashed: str | Path | None, real_codes: str | Path | None
+) -> VectorFile:
     vectors = read_codes(path)
+    real = None
+    if real_codes is not None and isinstance(vectors, BinaryCodes):
+        real = real_part(read_real(real_codes, path), vectors, real_codes)
+        _require_same_ids(real, vectors, Path(real_codes), path)
     embeddings = None if unhashed is None else _embeddings_of(Path(unhashed), vectors, path)
     chosen = _of_kind(vectors, kind, path)
-    of_kind = VectorFile(path, vectors[chosen], None if embeddings is None else embeddings[chosen])
+    of_kind = VectorFile(
+        path,
+        vectors[chosen],
+        None if embeddings is None else embeddings[chosen],
+        real=None if real is None else real[chosen],
+    )
     return replace(of_kind, other_kinds=len(vectors) - len(of_kind.vectors))
 
 
@@ -137,6 +156,7 @@ def _of_splits(file: VectorFile, splits: tuple[str, ...] | None) -> VectorFile:
         file,
         vectors=file.vectors[chosen],
         unhashed=None if file.unhashed is None else file.unhashed[chosen],
+        real=None if file.real is None else file.real[chosen],
         splits=splits,
         other_splits=int(np.count_nonzero(~chosen)),
     )
@@ -238,15 +258,20 @@ def _embeddings_of(path: Path, codes: Vectors, codes_path: Path) -> Embeddings:
     rows = Embeddings(read_npy(path)) if path.suffix == ".npy" else Embeddings.load(path)
     if len(rows) != len(codes):
         raise CodesError(f"{path}: {len(rows)} rows, expected {len(codes)} as in {codes_path}")
+    _require_same_ids(rows, codes, path, codes_path)
+    # the code file's labels, so that both are measured alike
+    labels = ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
+    return replace(rows, **{name: getattr(codes, name) for name in labels})
+
+
+def _require_same_ids(rows: Embeddings, codes: Vectors, path: Path, codes_path: Path) -> None:
+    """Refuse rows of other ids than the codes, or of another order."""
     own, expected = rows.id_texts, codes.id_texts
     if own is not None and expected is not None and (own != expected).any():
         row = int((own != expected).argmax())
         raise CodesError(
             f"{path}: row {row} is {str(own[row])!r}, but {str(expected[row])!r} in {codes_path}"
         )
-    # the code file's labels, so that both are measured alike
-    labels = ("ids", "shape_ids", "categories", "kinds", "splits", "modality")
-    return replace(rows, **{name: getattr(codes, name) for name in labels})
 
 
 def _of_kind(vectors: Vectors, kind: str | None, path: Path) -> np.ndarray:

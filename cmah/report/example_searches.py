@@ -43,8 +43,10 @@ def searches_section(hits: Sequence[FirstHits], pictures: Pictures | None, seed:
         return None
     relevance = hits[0][0].report.rules.relevance
     what = "category" if relevance == "category" else "shape"
+    anew = hits[0][0].report.rules.rerank
+    order = "nearest first" if anew is None else f"in the order after re-ranking the nearest {anew}"
     text = [
-        f"A query (blue) and its first {HITS} hits, nearest first. Green ✓: of the query's {what}; red ✗: of another. "
+        f"A query (blue) and its first {HITS} hits, {order}. Green ✓: of the query's {what}; red ✗: of another. "
         "Under each its distance, with ★ if it is the very shape. Click a picture to enlarge it."
     ]
     return Section("searches", "Searches", text, searches=groups, plain=pictures is None)

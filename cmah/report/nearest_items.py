@@ -4,13 +4,17 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.evaluation.evaluations import Evaluation
-from cmah.evaluation.histograms import Distances, chunks
+from cmah.evaluation.histograms import Distances, Reranked, chunks
 from cmah.evaluation.relevance import Vectors, own_positions
 from cmah.search import HammingIndex
 
 
 def nearest(
-    query: Vectors, database: Vectors, k: int, exclude_self: bool | None = None
+    query: Vectors,
+    database: Vectors,
+    k: int,
+    exclude_self: bool | None = None,
+    reranked: Reranked | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first items of each query by (distance, position in the database).
 
@@ -19,6 +23,7 @@ def nearest(
         database: codes or embeddings, as the queries, of the same width.
         k: number of items per query.
         exclude_self: as in `Protocol`.
+        reranked: how many of the first are ranked anew, and by which real-valued codes.
 
     Returns:
         Positions, int64 [q, min(k, items)], and Hamming distances (integers) or cosines (float64) of that shape.
@@ -33,7 +38,9 @@ def nearest(
     skip = own_positions(query, database, exclude_self)
     available = len(database) - int((skip >= 0).any())
     wanted = min(k + 1, len(database))  # one more, as one of them may be the query itself
-    if isinstance(query, BinaryCodes) and isinstance(database, BinaryCodes):
+    if reranked is not None:
+        positions, values = _nearest_ranked_anew(query, database, wanted, skip, reranked)
+    elif isinstance(query, BinaryCodes) and isinstance(database, BinaryCodes):
         index = HammingIndex(database.bits)
         index.add(BinaryCodes.from_packed(database.packed, database.bits))
         hits = index.search(BinaryCodes.from_packed(query.packed, query.bits), k=max(wanted, 1))
@@ -54,6 +61,19 @@ def _nearest_by_cosine(query: Vectors, database: Vectors, k: int) -> tuple[np.nd
         positions[begin:end] = np.argsort(some, axis=1, kind="stable")[:, :k]
         cosines[begin:end] = -np.take_along_axis(some, positions[begin:end], axis=1)
     return positions, cosines
+
+
+def _nearest_ranked_anew(
+    query: Vectors, database: Vectors, k: int, skip: np.ndarray, reranked: Reranked
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first items, of which some are ranked anew, and their Hamming distances; a query itself comes last."""
+    positions = np.empty((len(query), k), dtype=np.int64)
+    values = np.empty((len(query), k), dtype=np.int64)
+    levels, distances = Distances(query, database, None, skip, reranked), Distances(query, database)
+    for begin, end in chunks(len(query), len(database)):
+        positions[begin:end] = np.argsort(levels(begin, end), axis=1, kind="stable")[:, :k]
+        values[begin:end] = np.take_along_axis(distances(begin, end), positions[begin:end], axis=1)
+    return positions, values
 
 
 def chosen_queries(evaluation: Evaluation, count: int = 5, seed: int = 0) -> list[tuple[str, np.ndarray]]:

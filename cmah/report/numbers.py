@@ -4,7 +4,13 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from cmah.evaluation.evaluations import Evaluation, by_direction, costs_of_hashing, longest
+from cmah.evaluation.evaluations import (
+    Evaluation,
+    by_direction,
+    costs_of_hashing,
+    gains_of_reranking,
+    longest,
+)
 from cmah.evaluation.measure_table import BOUNDS, INTERVAL, definition, heading, measure_of, value_text
 from cmah.report.curves import lengths_figure
 from cmah.report.sections import Section, Table
@@ -46,6 +52,10 @@ def numbers_section(
     notes = [
         f"cost of hashing, {evaluation.arrow}, {_label(evaluation)}: {cost:+.3f} (float mAP − code mAP)"
         for evaluation, cost in costs_of_hashing(evaluations)
+    ]
+    notes += [
+        f"gain of re-ranking, {evaluation.arrow}, {_label(evaluation)}: {gain:+.3f} (re-ranked mAP − code mAP)"
+        for evaluation, gain in gains_of_reranking(evaluations)
     ]
     notes += list(
         dict.fromkeys(line for evaluation in evaluations for line in evaluation.report.rules.lines())

@@ -145,7 +145,7 @@ def hits_of_longest(evaluations: Sequence[Evaluation]) -> list[FirstHits]:
         (3, ['64 bits'])
     """
     return [
-        (evaluation, *nearest(evaluation.query, evaluation.database, HITS))
+        (evaluation, *nearest(evaluation.query, evaluation.database, HITS, reranked=evaluation.reranked))
         for evaluation in longest(evaluations)
         if evaluation.report.rules.candidates == "all"
     ]

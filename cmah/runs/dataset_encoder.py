@@ -67,6 +67,7 @@ class DatasetEncoder(ModelCodes):
         workers: int = 0,
         label: str = "",
         embeddings: bool = False,
+        real: bool = False,
         framing: Framing | None = None,
         keep: Shards | None = None,
     ) -> tuple[Any, Skipped]:
@@ -78,6 +79,7 @@ class DatasetEncoder(ModelCodes):
             workers: processes that decode images.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
+            real: give a pair in their place: the codes, and `Embeddings`, their real-valued codes.
             framing: what of each image is cut off and painted over; None: as in training.
             keep: where outputs are kept while they are computed, and taken from if they are there; they must be of this
                 model, these images and these settings. The embeddings of a frozen encoder lie in the cache already.
@@ -100,7 +102,7 @@ class DatasetEncoder(ModelCodes):
             "kinds": [image.kind for image in rows],
             "modality": "image",
         }
-        return self._rows(outputs, rows, columns, embeddings), skipped
+        return self._rows(outputs, rows, columns, embeddings, real), skipped
 
     def dataset_shapes(
         self,
@@ -110,6 +112,7 @@ class DatasetEncoder(ModelCodes):
         workers: int = 0,
         label: str = "",
         embeddings: bool = False,
+        real: bool = False,
         views_from: ViewsFrom | None = None,
         per_view: bool = False,
         keep: Shards | None = None,
@@ -123,6 +126,7 @@ class DatasetEncoder(ModelCodes):
             workers: processes that decode or draw the views.
             label: of the progress bar; none without it.
             embeddings: give `Embeddings` in place of `BinaryCodes`.
+            real: as in `dataset_images`.
             views_from: which renders are views; None: those that the model says. For a model that draws its views it
                 means nothing.
             per_view: give one row for each view, with the image's id, in place of one for each shape; for a model that
@@ -164,7 +168,7 @@ class DatasetEncoder(ModelCodes):
         if per_view:  # a shape whose other views were read is not left out
             shown = {shape.shape_id for shape in rows}
             skipped = [entry for entry in dict.fromkeys(skipped) if entry[0] not in shown]
-        return self._rows(outputs, rows, columns, embeddings), given.lacking + skipped
+        return self._rows(outputs, rows, columns, embeddings, real), given.lacking + skipped
 
     def require_views(self) -> None:
         """Refuse what needs a run that sees shapes by their views.
@@ -191,14 +195,23 @@ class DatasetEncoder(ModelCodes):
         return {image.image_id for images in views for image in images}
 
     def _rows(
-        self, outputs: np.ndarray, rows: Sequence[Image | Shape], columns: dict[str, Any], embeddings: bool
-    ) -> BinaryCodes | Embeddings:
-        """Codes or embeddings of rows of a dataset."""
+        self,
+        outputs: np.ndarray,
+        rows: Sequence[Image | Shape],
+        columns: dict[str, Any],
+        embeddings: bool,
+        real: bool,
+    ) -> BinaryCodes | Embeddings | tuple[BinaryCodes, Embeddings]:
+        """Codes or embeddings of rows of a dataset, or codes with the real-valued ones."""
         columns["categories"] = [row.category for row in rows]
         columns["splits"] = [row.split for row in rows]
         if embeddings:
             return Embeddings(embeddings=self.model.embeddings(outputs), space=self.space, **columns)
-        return self.codes(outputs, **columns)
+        codes = self.codes(outputs, **columns)
+        if not real:
+            return codes
+        numbers = self.real_codes(outputs, columns["modality"])
+        return codes, Embeddings(embeddings=numbers, space=self.space, **columns)
 
     def _embedder(self, framing: Framing) -> ImageEmbedder | None:
         """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""

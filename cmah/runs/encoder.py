@@ -243,6 +243,26 @@ class Encoder(DatasetEncoder):
         assert embeddings is not None
         return codes, embeddings, skipped
 
+    def codes_and_real_codes(
+        self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
+    ) -> tuple[BinaryCodes, Embeddings, SkippedFiles]:
+        """Codes of files as `encode_files` gives, and their real-valued codes (see `cmah.codes.real_codes`).
+
+        Examples:
+            >>> encoder = Encoder.load("demo/run")
+            >>> codes, real, _ = encoder.codes_and_real_codes(["demo/meshes/chair/chair_000.obj"])
+            >>> bool(((real.embeddings >= 0) == codes.unpacked()).all()), real.space == codes.space
+            (True, True)
+        """
+        files, refused, _ = query_files(paths, self.mesh_folders)
+        names = [file.shape_id for file in files]
+        _require_one_file_each(files, names)
+        codes, real, skipped = self.encode_queries(
+            files, names, up, workers=workers, label=label, refused=refused, real=True
+        )
+        assert real is not None
+        return codes, real, skipped
+
     def encode_queries(
         self,
         files: Sequence[QueryFile],
@@ -253,6 +273,7 @@ class Encoder(DatasetEncoder):
         label: str = "",
         refused: Skipped | None = None,
         embeddings: bool = False,
+        real: bool = False,
         keep: Shards | None = None,
     ) -> tuple[BinaryCodes, Embeddings | None, SkippedFiles]:
         """Codes of files with the ids that are given, and embeddings of the same outputs where they are asked for.
@@ -265,6 +286,7 @@ class Encoder(DatasetEncoder):
             label: as in `encode_files`.
             refused: what was given and is no file; they come first among those that could not be read.
             embeddings: give them too, else None.
+            real: give real-valued codes in place of the embeddings.
             keep: where outputs are kept while they are computed, see `encoded_files`.
         """
         check_up(up)
@@ -276,6 +298,7 @@ class Encoder(DatasetEncoder):
             workers=workers,
             label=label,
             embeddings=embeddings,
+            real=real,
             keep=keep,
             prepared=self.prepared,
         )

@@ -11,6 +11,7 @@ import numpy as np
 from cmah.checks import as_int, shown
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.code_files import Format, refuse_to_replace
+from cmah.codes.real_codes import real_file_of
 from cmah.config.schema import DataConfig
 from cmah.data.dataset import NO_POINTS, Database, Dataset, without_points
 from cmah.data.file_states import file_states, image_states
@@ -42,6 +43,7 @@ def export(
     crop_margin: float | None = None,
     background: Background | None = None,
     per_view: bool = False,
+    real: bool = False,
     verify: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Path, Skipped]:
@@ -67,6 +69,7 @@ def export(
         background: "remove" paints black what an image's mask says is not the object; None: as the run was trained.
         per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for
             each shape.
+        real: write real-valued codes too, whose signs are the codes: image_real.npz, shape_real.npz.
         verify: read weights files anew instead of trusting the digests that the cache remembers.
         report: called with each line on what is encoded, and how.
 
@@ -84,6 +87,7 @@ def export(
     """
     out = as_path(out)
     _check_types(format, workers)
+    _check_real(real, embeddings)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     whole, data = data, data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
@@ -94,7 +98,7 @@ def export(
     if per_view:
         encoder.require_views()
     # before hours of encoding, not after
-    _refuse_to_replace(out, targets.values(), beside, format, embeddings)
+    _refuse_to_replace(out, targets.values(), beside, format, embeddings, real)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if needs_points(encoder.model) else ""
@@ -122,6 +126,7 @@ def export(
                     workers=workers,
                     label="images",
                     embeddings=embeddings,
+                    real=real,
                     framing=framing,
                     keep=parts,
                 )
@@ -132,9 +137,14 @@ def export(
                     workers=workers,
                     label="shapes",
                     embeddings=embeddings,
+                    real=real,
                     per_view=per_view,
                     keep=parts,
                 )
+            codes, *numbers = codes if real else (codes,)
+            files += [
+                (real_file_of(targets[modality]), replace(rows, dataset=folder), "npz") for rows in numbers
+            ]
             codes = replace(codes, dataset=folder)
             broken = [reason for _, reason in unreadable if reason != NO_POINTS]
             if broken and not len(codes):
@@ -213,7 +223,7 @@ def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -
 
 
 def _refuse_to_replace(
-    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool
+    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool, real: bool
 ) -> None:
     """Refuse to write over anything but what an earlier export wrote."""
     if out.exists() and not out.is_dir():
@@ -222,6 +232,8 @@ def _refuse_to_replace(
         refuse_to_replace(path, embeddings=embeddings)
         if format != "npz":
             refuse_to_replace(path.with_suffix(beside), format=format)
+        if real:
+            refuse_to_replace(real_file_of(path), embeddings=True)
     refuse_to_replace_skipped(out)
 
 
@@ -231,6 +243,14 @@ def _check_types(format: object, workers: object) -> None:
     if format not in formats:
         raise CmahError(f"format is {shown(format)}, expected one of {', '.join(formats)}")
     as_int(workers, "workers", CmahError)
+
+
+def _check_real(real: bool, embeddings: bool) -> None:
+    """Refuse real-valued codes without the codes whose signs they are."""
+    if real and embeddings:
+        raise CmahError(
+            "real-valued codes are written beside codes, expected no embeddings in place of these"
+        )
 
 
 def _framing(

@@ -24,7 +24,7 @@ class EncodedFiles:
         kept: position of the file of each row, ascending.
         kinds: "photo" or "shape" of each row.
         packed: codes, uint8 [n, bytes].
-        vectors: embeddings, float32 [n, d]; None where they were not asked for.
+        vectors: embeddings, float32 [n, d], or real-valued codes, float32 [n, bits]; None where neither was asked for.
         skipped: (position, reason) of each file that has no row, ascending.
         remarks: (position, what was lost) of meshes that have one, ascending, a row for each thing.
 
@@ -50,6 +50,7 @@ def encoded_files(
     workers: int | None = None,
     label: str = "",
     embeddings: bool = False,
+    real: bool = False,
     keep: Shards | None = None,
     prepared: Mapping[str, Any] | None = None,
 ) -> EncodedFiles:
@@ -63,6 +64,7 @@ def encoded_files(
         workers: see `FileBatches`.
         label: of the progress bar; none without it.
         embeddings: give embeddings too.
+        real: give real-valued codes in their place.
         keep: where outputs are kept while they are computed, and taken from if they are there; they must be of this
             model, these files and these settings.
         prepared: see `FileBatches`.
@@ -84,6 +86,7 @@ def encoded_files(
     pictures = read_as.count("picture")
     packed = np.zeros((len(files), (model.code_lengths[-1] + 7) // 8), np.uint8)
     width = model.embeddings(np.zeros((0, model.width), np.float32)).shape[1] if embeddings else 0
+    width = model.code_lengths[-1] if real else width
     vectors = np.zeros((len(files), width), np.float32)
     skipped: list[tuple[int, str]] = []
     remarks = KeptRemarks(None if keep is None else keep.folder)
@@ -107,7 +110,9 @@ def encoded_files(
             if chosen.any():
                 places = np.array(order)[here[chosen]]
                 packed[places] = encoder.packed(rows[chosen], modality)
-                if embeddings:
+                if real:
+                    vectors[places] = encoder.real_codes(rows[chosen], modality)
+                elif embeddings:
                     vectors[places] = model.embeddings(rows[chosen])
         skipped += [(order[position], reason) for position, reason in left_out]
     lost = {position for position, _ in skipped}
@@ -116,7 +121,7 @@ def encoded_files(
     of_file = {order[position]: remarks.of(position) for position in range(pictures, len(files))}
     told = [(i, remark) for i in kept for remark in of_file.get(i, ())]
     return EncodedFiles(
-        kept, kinds, packed[kept], vectors[kept] if embeddings else None, sorted(skipped), told
+        kept, kinds, packed[kept], vectors[kept] if embeddings or real else None, sorted(skipped), told
     )
 
 

@@ -18,7 +18,7 @@ from cmah.search.hit_records import (
     refuse_radius,
     shape_ids_of_items,
 )
-from cmah.search.reranking import SCORES, Reranking
+from cmah.search.reranking import Reranking
 from cmah.search.together import By, check_by
 
 if TYPE_CHECKING:
@@ -202,6 +202,8 @@ class ItemSearch:
         ranked = ""
         if self.reranking is not None:
             distance += " and its score"
-            ranked = f"; the {self.reranking.first} nearest are in order of that score, {SCORES[self.reranking.by]}"
+            ranked = (
+                f"; the {self.reranking.first} nearest are in order of that score, {self.reranking.score}"
+            )
         items = f"{len(self.index)} items, codes of {self.index.bits} bits"
         return f"{items}; under each hit its {distance}{shapes}{ranked}."

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import PostHocHash
+from cmah.codes.real_codes import as_real_codes
 from cmah.errors import RunError
 from cmah.features.inference import in_batches
 from cmah.models.encoder_model import EncoderModel
@@ -76,13 +77,41 @@ class ModelCodes:
         """
         if self.model.learned_codes:
             return np.packbits(self.model.code_outputs(outputs) >= 0, axis=1)
+        rows = Embeddings(embeddings=self.model.embeddings(outputs))
+        return self._hash().encode(rows, MODALITIES.index(modality)).packed
+
+    def real_codes(self, outputs: np.ndarray, modality: str) -> np.ndarray:
+        """Real-valued codes of real outputs, whose signs are the codes, float32 [n, bits].
+
+        They are the tanh of the outputs that the model's codes are the signs of, in (-1, 1), the first of which are
+        those of a shorter code; or `PostHocHash.encode_real` of a fitted hash.
+
+        Args:
+            outputs: float32 [n, width].
+            modality: "image" or "shape".
+
+        Raises:
+            RunError: as in `packed`.
+
+        Examples:
+            >>> from cmah.runs.encoder import Encoder
+            >>> encoder = Encoder.load("demo/run")
+            >>> real = encoder.real_codes(np.array([[0.5] * 32 + [-2.0] * 32], np.float32), "image")
+            >>> real[0, [0, 63]].round(3).tolist()
+            [0.46..., -0.96...]
+        """
+        if self.model.learned_codes:
+            return as_real_codes(np.tanh(self.model.code_outputs(outputs)))
+        rows = Embeddings(embeddings=self.model.embeddings(outputs))
+        return self._hash().encode_real(rows, MODALITIES.index(modality)).embeddings
+
+    def _hash(self) -> PostHocHash:
         if self.fitted is None:
             raise RunError(
                 "the run has no hash.npz yet, from which its codes come: let the training end (cmah train … "
                 "--resume), or export --embeddings"
             )
-        rows = Embeddings(embeddings=self.model.embeddings(outputs))
-        return self.fitted.encode(rows, MODALITIES.index(modality)).packed
+        return self.fitted
 
 
 def _of_named(encode: Callable[[Tensor, Tensor], Tensor], batch: Mapping[str, Tensor]) -> Tensor:

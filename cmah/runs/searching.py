@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cmah.checks import check_up
 from cmah.codes import BinaryCodes
 from cmah.codes.file_hashing import read_embeddings
+from cmah.codes.real_codes import read_real, real_file_of, real_part
 from cmah.errors import CmahError
 from cmah.file_names import readable_text
 from cmah.runs.item_search import ItemSearch
@@ -66,7 +67,8 @@ def search_files(
             items, they stay unknown, and `report` is told.
         sheet: HTML page of queries and hits to write; needs a dataset.
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
-            those of the queries, and for "attention" the weight, are the run's.
+            those of the queries, or where it has none of the items the real-valued codes of the queries, and for
+            "attention" the weight, are the run's.
         workers: processes that read the files, see `Encoder.encode_files`.
         report: called with a line for each file that is skipped, each folder, what meshes lost, and other remarks.
         write: called with the record of each query, one after the other; none is kept then, which bounds the memory,
@@ -136,7 +138,8 @@ def search_files(
             workers=workers,
             label="queries",
             refused=refused,
-            embeddings=reranking is not None,
+            embeddings=reranking is not None and reranking.vectors is not None,
+            real=reranking is not None and reranking.vectors is None,
             keep=keep,
         )
         for _, reason in skipped:
@@ -189,7 +192,8 @@ def search_codes(
         sheet: HTML page of queries and hits to write; needs a dataset.
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given.
         rerank_queries: embedding file of the queries, which `reranking` needs; rows are found by their ids, or where
-            one of the files has none taken in order.
+            one of the files has none taken in order. Where `reranking` has no vectors of the items, a file of their
+            real-valued codes; by default the one that `cmah export --real` writes beside `codes`.
         report: called with each remark.
         write: called with the record of each query, see `search_files`.
 
@@ -208,6 +212,9 @@ def search_codes(
     )  # fmt: skip
     if reranking is None and rerank_queries is not None:
         raise CmahError(f"{rerank_queries}: vectors of queries are for re-ranking, which was not asked for")
-    if rerank_queries is not None:
+    if reranking is not None and reranking.vectors is None:
+        file = real_file_of(codes) if rerank_queries is None else rerank_queries
+        embeddings = real_part(vectors_of_queries(queries, read_real(file, codes), file), queries, file)
+    elif rerank_queries is not None:
         embeddings = vectors_of_queries(queries, read_embeddings(rerank_queries), rerank_queries)
     return search.go(queries, embeddings, k, threads, up, write)

@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
+from cmah.codes.real_codes import real_part
 from cmah.errors import CodesError
 from cmah.memory import available_bytes, require_room
 from cmah.search.hits import Hits, QueryHits, RadiusHits
@@ -94,7 +95,8 @@ def search_records(
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given;
             with `shape_ids` the nearest shapes, whose vectors are found by their ids. With `together`, the score is the
             mean of those of all queries, or for "least" the greatest.
-        embeddings: the real vectors of the queries, in the same order, for `reranking`.
+        embeddings: the real vectors of the queries, in the same order, for `reranking`; where that has no vectors of
+            items, the real-valued codes of the queries, as long as their codes or those of the index.
         threads: how many to search with; None for one per core.
         category_of: the category of an item or a query by its id, "" where unknown. A query's own category, where
             `queries` has one, comes first; queries that are taken as one have the category that they share.
@@ -104,7 +106,7 @@ def search_records(
     Raises:
         CodesError: for queries of another length or space than the index's, shape ids of another number than there are
             items, a radius beside `together`, `shape_ids` or `reranking`, more hits than there is memory for (with the
-            numbers), or as in `rerank`.
+            numbers), real-valued codes whose signs are not the queries' codes, or as in `rerank`.
 
     Examples:
         >>> index = HammingIndex(bits=3)
@@ -155,6 +157,8 @@ def iter_records(
         queries = queries.truncate(index.bits)
     index.search(queries[:0], k)  # refuses codes of another length or space, and what is no number of hits
     vectors = None if reranking is None else require_vectors(embeddings, len(queries))
+    if reranking is not None and vectors is not None and reranking.vectors is None:
+        vectors = real_part(vectors, queries)
     names = [str(i) for i in range(len(queries))] if queries.id_texts is None else queries.id_texts.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
@@ -174,7 +178,7 @@ def iter_records(
             hits = index.search(part, wanted or 1, group=shape_ids, threads=threads)
         if reranking is None or vectors is None:
             return hits
-        return rerank(hits, vectors[rows], reranking, k, shape_ids=shape_ids, together=together)
+        return rerank(hits, vectors[rows], reranking, k, index=index, shape_ids=shape_ids, together=together)
 
     def records() -> Iterator[QueryRecord]:
         for rows in _slices(len(queries), wanted, len(index), radius, together):

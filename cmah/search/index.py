@@ -170,6 +170,25 @@ class HammingIndex:
         positions = self._ids.positions_of(ids)
         return self._as_codes(self._blocks.rows(positions), self._ids.take(positions))
 
+    def codes_at(self, positions: np.ndarray) -> BinaryCodes:
+        """The codes at places in the index, int64 [m] as hits name them, without their ids.
+
+        Raises:
+            CodesError: for a place that is not in the index.
+
+        Examples:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=2)
+            >>> index.add(BinaryCodes.from_bits([[0, 1], [1, 1]]))
+            >>> index.codes_at(np.array([1, 0])).unpacked().tolist()
+            [[1, 1], [0, 1]]
+        """
+        if len(positions) and not 0 <= positions.min() <= positions.max() < len(self):
+            raise CodesError(
+                f"positions {positions.min()} to {positions.max()}, expected 0 to {len(self) - 1}"
+            )
+        return self._as_codes(self._blocks.rows(positions), None)
+
     def search(
         self,
         queries: BinaryCodes,

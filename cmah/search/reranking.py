@@ -1,7 +1,8 @@
 """Re-ranking: the first hits of a search by codes, put in order of a score of real vectors.
 
 The search looks at the codes alone; the score, which costs d or v·d products an item in place of a few bytes, is
-computed for the first hits only.
+computed for the first hits only. Where the items have no vectors, their codes are scored with the real-valued code of
+the query (`cmah.codes.real_codes`): the database then stays as small as its codes.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ import numpy as np
 from cmah.checks import as_int, shown
 from cmah.codes import Embeddings
 from cmah.codes.file_hashing import read_embeddings
+from cmah.codes.real_codes import codes_of_real, sign_scores
 from cmah.errors import CodesError
+from cmah.search.grouping import Groups
 from cmah.search.hits import Hits
 from cmah.search.ids import IdsLike
+from cmah.search.index import HammingIndex
 from cmah.search.item_vectors import ItemVectors, check_comparable
 from cmah.search.together import By, owners_of_rows
 
@@ -25,6 +29,7 @@ SCORES: dict[str, str] = {
     "real": "the cosine of real vectors",
     "views": "the greatest cosine of their views",
 }
+OF_CODES = "the cosine of the query's real-valued code with the item's code"
 DIGITS = 9  # of a score: equal vectors have equal scores, wherever they lie in a product of matrices
 
 
@@ -36,27 +41,37 @@ class Reranking:
         first: how many of the nearest items are, at least as many as hits are asked for.
         by: "real", the cosine of the query's and the item's vector; "views", the greatest cosine with a view of the
             item; "attention", the score by attention over its views.
-        vectors: of the items.
+        vectors: of the items; None for "real" by their codes: the cosine of the query's real-valued code with the
+            item's code of ±1.
         weight: W of the attention, [d, d]; None otherwise.
 
     Raises:
-        CodesError: for another `by`, or a `first` below 1.
+        CodesError: for another `by`, one that needs vectors without them, or a `first` below 1.
 
     Examples:
         >>> table = Embeddings(np.eye(2), ids=["a", "b"])
         >>> Reranking.of(table, first=2, by="real").vectors.names.tolist()
         ['a', 'b']
+        >>> Reranking(first=100).score
+        "the cosine of the query's real-valued code with the item's code"
     """
 
     first: int
-    by: RerankBy
-    vectors: ItemVectors
+    by: RerankBy = "real"
+    vectors: ItemVectors | None = None
     weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_rerank_by(self.by)
         if as_int(self.first, "first") < 1:
             raise CodesError(f"first is {self.first}, expected 1 or more items to re-rank")
+        if self.vectors is None and self.by != "real":
+            raise CodesError(f"re-ranking by {self.by} needs vectors of the items")
+
+    @property
+    def score(self) -> str:
+        """The score in words."""
+        return OF_CODES if self.vectors is None else SCORES[self.by]
 
     @classmethod
     def of(
@@ -117,7 +132,7 @@ class Reranking:
             raise CodesError(
                 f"{k} hits of the first {self.first} items that are re-ranked, expected {self.first} at most"
             )
-        if self.vectors.names is None and len(self.vectors) != items:
+        if self.vectors is not None and self.vectors.names is None and len(self.vectors) != items:
             raise CodesError(
                 f"{self.vectors.source}: has no ids and {len(self.vectors)} rows, expected {items}, one for each item "
                 "of the index"
@@ -171,6 +186,7 @@ def rerank(
     reranking: Reranking,
     k: int | None = None,
     *,
+    index: HammingIndex | None = None,
     shape_ids: np.ndarray | None = None,
     together: By | None = None,
     owners: IdsLike | None = None,
@@ -182,8 +198,11 @@ def rerank(
     Args:
         hits: the `reranking.first` nearest items of each query, as a search gave them.
         queries: real vectors of the queries, one for each row of `hits`; with `together`, of the rows of an owner.
+            Where `reranking` has no vectors, their real-valued codes.
         reranking: the vectors of the items and the score.
         k: how many hits to give; None for all.
+        index: what was searched, for the codes of the items where `reranking` has no vectors. A hit's code is that of
+            the item itself, also where hits are shapes.
         shape_ids: the shape that each item of the index shows, text [n], whose vectors it has; "" for an item whose
             vectors have its own id. None: all have their own.
         together: for the hits of `search_together`: "mean" takes the mean of the scores of an owner's queries,
@@ -205,32 +224,126 @@ def rerank(
         [[{'id': 'b', 'distance': 1, 'position': 1, 'score': 1.0},
           {'id': 'a', 'distance': 0, 'position': 0, 'score': 0.6...}]]
     """
-    vectors, weight = reranking.vectors, reranking.weight
-    if (reranking.by == "attention") != (weight is not None):
-        expected = "one [d, d]" if weight is None else "none"
+    if (reranking.by == "attention") != (reranking.weight is not None):
+        expected = "one [d, d]" if reranking.weight is None else "none"
         raise CodesError(f"re-ranking by {reranking.by}: weight of the attention, expected {expected}")
-    check_comparable(queries, vectors)
-    groups = [np.array([row]) for row in range(len(queries))]
-    if together is not None:
-        _, rows = owners_of_rows(owners, len(queries))
-        order = np.argsort(rows.numbers, kind="stable")
-        groups = np.split(order, np.cumsum(rows.sizes)[:-1]) if len(order) else []
-    if len(groups) != len(hits):
-        raise CodesError(
-            f"{len(groups)} queries have vectors, expected {len(hits)}, one for each of the hits"
-        )
-    numbers = _numbers_of_hits(hits, vectors, shape_ids)
+    if reranking.vectors is not None:
+        check_comparable(queries, reranking.vectors)
+    groups = None if together is None else _queries_of_owners(owners, len(queries))
+    count = len(queries) if groups is None else len(groups)
+    if count != len(hits):
+        raise CodesError(f"{count} queries have vectors, expected {len(hits)}, one for each of the hits")
     kept = hits.positions.shape[1] if k is None else min(as_int(k, "k"), hits.positions.shape[1])
-    order, scores = np.empty((len(hits), kept), dtype=np.int64), np.empty((len(hits), kept))
-    for row, group in enumerate(groups):
-        each = vectors.at(numbers[row]).scores(queries.embeddings[group], weight)
-        combined = np.round(each.max(axis=0) if together == "least" else each.mean(axis=0), DIGITS)
-        order[row] = np.argsort(-combined, kind="stable")[:kept]  # the hits are in order of their distances
-        scores[row] = combined[order[row]]
-    ids, distances, positions = (
-        np.take_along_axis(column, order, axis=1) for column in (hits.ids, hits.distances, hits.positions)
+    if reranking.vectors is None:
+        scored = _scored_by_codes(hits, queries, index, groups, together)
+    else:
+        scored = _scored_by_vectors(hits, queries, reranking.vectors, reranking, groups, shape_ids, together)
+    order = np.argsort(-scored, axis=1, kind="stable")[:, :kept]  # the hits are in order of their distances
+    ids, distances, positions, scores = (
+        np.take_along_axis(column, order, axis=1)
+        for column in (hits.ids, hits.distances, hits.positions, scored)
     )
     return RerankedHits(ids, distances, positions, scores)
+
+
+def search_real(
+    index: HammingIndex,
+    queries: Embeddings,
+    k: int = 10,
+    *,
+    first: int = 100,
+    subset: IdsLike | None = None,
+    group: IdsLike | Groups | None = None,
+    threads: int | None = None,
+) -> RerankedHits:
+    """The nearest items of real-valued codes: found by their signs, ranked anew by the numbers (asymmetric search).
+
+    Args:
+        index: what is searched, with tables or without.
+        queries: real-valued codes, one number for each bit of the index, as `cmah export --real` writes them; only
+            their directions count.
+        k: how many hits to give.
+        first: how many of the nearest items, or groups, are ranked anew, `k` or more.
+        subset: as in `HammingIndex.search`.
+        group: as in `HammingIndex.search`; a group is there by its nearest item.
+        threads: as in `HammingIndex.search`.
+
+    Raises:
+        CodesError: as in `HammingIndex.search`, or for a `first` below `k`.
+
+    Examples:
+        The query hardly knows its first bit.
+
+        >>> from cmah import BinaryCodes, HammingIndex
+        >>> index = HammingIndex(bits=3)
+        >>> index.add(BinaryCodes.from_bits([[0, 0, 1], [0, 1, 0], [1, 1, 1]]), ids=["a", "b", "c"])
+        >>> hits = search_real(index, Embeddings(np.array([[-0.1, 0.9, 0.8]])), k=2)
+        >>> hits.ids.tolist(), hits.distances.tolist(), hits.scores.round(2).tolist()
+        ([['c', 'b']], [[1, 1]], [[0.76, 0.1]])
+    """
+    reranking = Reranking(as_int(first, "first"))
+    reranking.check(as_int(k, "k"), len(index))
+    hits = index.search(codes_of_real(queries), reranking.first, subset=subset, group=group, threads=threads)
+    return rerank(hits, queries, reranking, k, index=index)
+
+
+def _queries_of_owners(owners: IdsLike | None, q: int) -> list[np.ndarray]:
+    """The rows of the queries of each owner."""
+    _, rows = owners_of_rows(owners, q)
+    order = np.argsort(rows.numbers, kind="stable")
+    return np.split(order, np.cumsum(rows.sizes)[:-1]) if len(order) else []
+
+
+def _combined(each: np.ndarray, together: By | None) -> np.ndarray:
+    """One score of each item, float64 [n], from those of several queries [g, n]."""
+    scores = each.max(axis=0) if together == "least" else each.mean(axis=0)
+    return np.asarray(np.round(scores, DIGITS))
+
+
+def _scored_by_vectors(
+    hits: Hits,
+    queries: Embeddings,
+    vectors: ItemVectors,
+    reranking: Reranking,
+    groups: list[np.ndarray] | None,
+    shape_ids: np.ndarray | None,
+    together: By | None,
+) -> np.ndarray:
+    """Scores of hits by the vectors of the items, float64 [q, n]."""
+    numbers = _numbers_of_hits(hits, vectors, shape_ids)
+    scores = np.empty(hits.positions.shape)
+    rows = np.arange(len(queries))[:, None] if groups is None else groups
+    for row, group in enumerate(rows):
+        each = vectors.at(numbers[row]).scores(queries.embeddings[group], reranking.weight)
+        scores[row] = _combined(each, together)
+    return scores
+
+
+def _scored_by_codes(
+    hits: Hits,
+    queries: Embeddings,
+    index: HammingIndex | None,
+    groups: list[np.ndarray] | None,
+    together: By | None,
+) -> np.ndarray:
+    """Scores of hits by the codes of the items, float64 [q, n]."""
+    if index is None:
+        raise CodesError("re-ranking by the codes of the items needs the index that was searched")
+    width = queries.embeddings.shape[1]
+    if width != index.bits:
+        raise CodesError(
+            f"real-valued codes of {width} numbers, expected {index.bits}, one for each bit of the index"
+        )
+    if index.space and queries.space and index.space != queries.space:
+        raise CodesError(f"real-valued codes of space {queries.space}, expected {index.space} as the index")
+    packed = index.codes_at(hits.positions.ravel()).packed
+    packed = packed.reshape(*hits.positions.shape, packed.shape[1])
+    if groups is None:
+        return sign_scores(queries.embeddings, packed)
+    scores = np.empty(hits.positions.shape)
+    for row, group in enumerate(groups):
+        scores[row] = _combined(sign_scores(queries.embeddings[group], packed[row : row + 1]), together)
+    return scores
 
 
 def _numbers_of_hits(hits: Hits, vectors: ItemVectors, shape_ids: np.ndarray | None) -> np.ndarray:

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,17 @@ def files(tmp_path):
         **known,
     ).save(tmp_path / "shape.npz")
     return tmp_path
+
+
+@pytest.fixture
+def real_codes(files):
+    """The same files, with the real-valued codes of both beside them."""
+    for name in ("image", "shape"):
+        codes = BinaryCodes.load(files / f"{name}.npz")
+        sizes = np.random.default_rng(2).uniform(0.1, 1, (len(codes), codes.bits))
+        rows = (codes.signs() * sizes).astype(np.float32)
+        Embeddings(rows, ids=codes.ids, space=codes.space).save(files / f"{name}_real.npz")
+    return files
 
 
 @pytest.fixture

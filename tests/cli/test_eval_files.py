@@ -142,3 +142,74 @@ def test_splits_that_cannot_be_measured(call, split_files, monkeypatch, splits, 
     status, out, err = call("eval", "--query", "image.npz", "--database", "shape.npz", "--splits", splits)
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
+
+
+def test_eval_reranked(call, real_codes):
+    files = real_codes
+    pair = ("eval", "--query", files / "image.npz", "--database", files / "shape.npz", "--both")
+    status, out, _ = call(*pair, "--rerank", 3, "--rerank-by", "real", "--json", files / "e.json")
+    assert status == 0
+    assert "the first 3 of each query, by (distance, position in the database), are ranked anew" in out
+    record = json.loads((files / "e.json").read_text())
+    images, shapes = BinaryCodes.load(files / "image.npz"), BinaryCodes.load(files / "shape.npz")
+    real = Embeddings.load(files / "image_real.npz")
+    report = evaluate(images, shapes, real=real, rerank=3)
+    assert record["results"][1]["values"] == report.to_dict()["values"]
+    gain = report["map"] - evaluate(images, shapes)["map"]
+    assert f"gain of re-ranking, image -> shape, 40 bits: {gain:+.3f} (re-ranked mAP - code mAP)" in out
+    assert len(record["gains"]) == 4
+    (files / "image_real.npz").rename(files / "other.npz")
+    status, _, err = call(*pair, "--rerank", 3, "--rerank-by", "real")
+    assert (status, err.count("\n"), "image_real.npz: no such file (expected the real-valued" in err) == (
+        2,
+        1,
+        True,
+    )
+    named = ("--rerank", 3, "--rerank-by", "real", "--rerank-queries", files / "other.npz")
+    assert call(*pair, *named)[1] == out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--rerank 3", "--rerank needs --rerank-by, the score"),
+        ("--rerank-by real", "--rerank-by needs --rerank N"),
+        ("--rerank-queries image_real.npz", "--rerank-queries needs --rerank N"),
+        ("--rerank 0 --rerank-by real", "0 is not in the range"),
+        ("--rerank 3 --rerank-by views", "'views' is not 'real'"),
+        (
+            "--rerank 3 --rerank-by real --rerank-queries image.npz",
+            "image.npz: binary codes, expected embeddings",
+        ),
+        (
+            "--rerank 3 --rerank-by real --rerank-queries shape_real.npz",
+            "shape_real.npz: 6 rows, expected 15",
+        ),
+        (
+            "--rerank 3 --rerank-by real --json image_real.npz --rerank-queries image_real.npz",
+            "image_real.npz: ",
+        ),
+    ],
+)
+def test_mistakes_of_reranking(call, real_codes, monkeypatch, arguments, message):
+    monkeypatch.chdir(real_codes)
+    status, _, err = call("eval", "--query", "image.npz", "--database", "shape.npz", *arguments.split())
+    assert (status, "Traceback" in err) == (2, False)
+    assert message in err.splitlines()[-1]
+
+
+def test_folders_compared_reranked(call, real_codes):
+    import shutil
+
+    folder = real_codes / "again"
+    folder.mkdir()
+    for file in real_codes.glob("*.npz"):
+        shutil.copy(file, folder)
+    command = ("eval", "--compare", real_codes, folder, "--rerank", 3, "--rerank-by", "real")
+    status, out, _ = call(*command)
+    assert (status, out.count("gain of re-ranking, again: ")) == (0, 4)
+    status, _, err = call(*command, "--rerank-queries", real_codes / "image_real.npz")
+    assert (status, "--rerank-queries is for one pair of files" in err) == (2, True)
+    (folder / "shape_real.npz").unlink()
+    status, _, err = call(*command)
+    assert (status, "again/shape_real.npz: no such file" in err) == (2, True)

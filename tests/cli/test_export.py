@@ -77,6 +77,29 @@ def test_json(toy, toy_run, tmp_path):
 
 
 @pytest.mark.slow
+def test_real_valued_codes(call, toy, toy_run, tmp_path):
+    common = ("export", toy_run, toy, "--split", "val", "--workers", 0)
+    status, out, _ = call(*common, "--out", tmp_path, "--real")
+    files = {name: tmp_path / f"{name}.npz" for name in ("image", "shape", "image_real", "shape_real")}
+    assert status == 0
+    assert out.splitlines()[:3] == [
+        f"{files['image_real']}: the real-valued codes of image.npz",
+        f"{files['shape_real']}: the real-valued codes of shape.npz",
+        f"{files['image']}: 12 codes of 16 bits (also 8; 12 val)",
+    ]
+    assert "--both --rerank 100 --rerank-by real" in out
+    pair = ("eval", "--query", files["image"], "--database", files["shape"], "--both", "--bootstrap", 0)
+    status, out, _ = call(*pair, "--rerank", 3, "--rerank-by", "real")
+    assert (status, out.count("gain of re-ranking")) == (0, 4)
+    status, out, _ = call(*common, "--out", tmp_path, "--real", "--json")
+    assert {name: json.loads(out)[name] for name in files} == {
+        name: str(path) for name, path in files.items()
+    }
+    status, _, err = call(*common, "--out", tmp_path, "--real", "--embeddings")
+    assert (status, "--real writes beside codes, which --embeddings replaces" in err) == (2, True)
+
+
+@pytest.mark.slow
 def test_a_code_per_view_needs_views(toy, toy_run, tmp_path):
     done = CliRunner().invoke(
         group, ["export", str(toy_run), str(toy), "--split", "val", "--out", str(tmp_path), "--per-view"]

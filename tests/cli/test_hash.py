@@ -126,3 +126,39 @@ def test_splits_are_told_and_nothing_but_training_is_not_to_be_measured(call, tm
         assert mixed or err == ""
     # a hash that is applied was not fitted on these
     assert call("hash", *files, "--with", tmp_path / "codes/hash.npz", "--out", tmp_path / "x")[2] == ""
+
+
+@pytest.mark.parametrize("more", [(), ("--real",)])
+def test_real_valued_codes(call, files, more):
+    out = files / "codes"
+    assert call("hash", files / "image.npy", files / "shape.npz", "--bits", 8, "--out", out, *more)[0] == 0
+    assert (out / "image_real.npz").exists() == bool(more)
+    if not more:
+        return
+    for name in ("image", "shape"):
+        codes, real = BinaryCodes.load(out / f"{name}.npz"), Embeddings.load(out / f"{name}_real.npz")
+        assert np.array_equal(real.embeddings >= 0, codes.unpacked())
+        assert (real.space, real.modality) == (codes.space, name)
+    call("index", out / "shape.npz", out / "s.cmah")
+    status, found, _ = call(
+        "search",
+        out / "s.cmah",
+        "--codes",
+        out / "image.npz",
+        "--rerank",
+        20,
+        "--rerank-by",
+        "real",
+        "--json",
+    )
+    assert (status, len(json.loads(found)["queries"])) == (0, 40)
+    np.save(files / "image_real.npy", np.ones((2, 10)))
+    status, _, err = call(
+        "hash", files / "image.npy", files / "image_real.npy", "--bits", 8, "--out", files / "x", "--real"
+    )
+    assert (status, "would hold the codes of a file and the real-valued codes of another" in err) == (2, True)
+    (files / "more").mkdir()
+    (files / "more" / "image_real.npz").write_bytes(b"mine")
+    status, _, err = call("hash", files / "image.npy", "--bits", 8, "--out", files / "more", "--real")
+    assert (status, "image_real.npz: exists and is not such a file" in err) == (2, True)
+    assert not (files / "more" / "image.npz").exists()

@@ -12,7 +12,7 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CmahError
 from cmah.file_names import path_of_name
 from cmah.search import HammingIndex
-from cmah.search.reranking import Reranking, rerank
+from cmah.search.reranking import Reranking, rerank, search_real
 from cmah.skipped_files import SkippedFiles
 
 
@@ -97,7 +97,7 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, keep):
+        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, real, keep):
             good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             bad = [(name, f"{name}: not a picture") for name in names if name not in good]
@@ -257,7 +257,15 @@ def test_rerank_shapes_of_several_codes(call, real):
         ("--rerank-with real.npz", "--rerank-with needs --rerank N"),
         ("--rerank-queries asked.npz", "--rerank-queries needs --rerank N"),
         ("--rerank 20", "--rerank needs --rerank-by, the score, and --rerank-with"),
-        ("--rerank 20 --rerank-by real", "--rerank needs --rerank-by, the score, and --rerank-with"),
+        ("--rerank 20 --rerank-by views", "--rerank needs --rerank-by, the score, and --rerank-with"),
+        (
+            "--rerank 20 --rerank-by real",
+            "image_real.npz: no such file (expected the real-valued codes of image.npz",
+        ),
+        (
+            "--rerank 20 --rerank-by real --rerank-queries asked.npz",
+            "5 numbers a row, expected 40, one for each bit",
+        ),
         ("--rerank 20 --rerank-with real.npz", "--rerank needs --rerank-by"),
         ("--rerank 0", "0 is not in the range"),
         ("--rerank 9 --rerank-by real --rerank-with real.npz", "--rerank 9 is less than the 10 hits to show"),
@@ -305,6 +313,44 @@ def test_mistakes_of_reranking(call, real, monkeypatch, arguments, message):
     status, _, err = call("search", "s.cmah", "--codes", "image.npz", *arguments.split())
     assert (status, "Traceback" in err) == (2, False)
     assert message in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("bits", [16, 40])
+def test_rerank_by_real_valued_codes(call, real_codes, dataset, bits):
+    files = real_codes
+    call("index", files / "shape.npz", files / "s.cmah", "--bits", bits)
+    common = (
+        "search",
+        files / "s.cmah",
+        "--codes",
+        files / "image.npz",
+        "--rerank",
+        4,
+        "--rerank-by",
+        "real",
+    )
+    common = (*common, "-k", 3)
+    status, out, _ = call(*common, "--json")
+    record = json.loads(out)
+    assert (status, record["mode"]) == (
+        0, {"together": None, "per_shape": False, "rerank": 4, "rerank_by": "real"},
+    )  # fmt: skip
+    real = Embeddings.load(files / "image_real.npz").embeddings[:, :bits]
+    hits = search_real(HammingIndex.open(files / "s.cmah"), Embeddings(real), 3, first=4).to_list()
+    listed = [query["hits"] for query in record["queries"]]
+    assert [[{key: hit[key] for key in hits[0][0]} for hit in query] for query in listed] == hits
+    (files / "image_real.npz").rename(files / "other.npz")
+    assert call(*common, "--json")[0] == 2
+    assert call(*common, "--json", "--rerank-queries", files / "other.npz")[1] == out
+    status, _, err = call(
+        *common, "--rerank-queries", files / "other.npz", "--dataset", dataset, "--sheet", files / "o.html"
+    )
+    assert (status, "o.html" in err) == (0, True)
+    page = (files / "o.html").read_text(encoding="utf-8")
+    assert "the 4 nearest are in order of that score, the cosine of the query" in page
+    (files / "shape_real.npz").rename(files / "wrong.npz")
+    status, _, err = call(*common, "--rerank-queries", files / "wrong.npz")
+    assert (status, err.count("\n"), "wrong.npz: has no row for query i0" in err) == (2, 1, True)
 
 
 def test_vectors_of_files_come_from_the_run(call, real):

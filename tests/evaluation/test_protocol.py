@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
 from cmah.evaluation import Protocol, evaluate
 from cmah.evaluation.protocol import LATER, RECORDED, ProtocolFields, Rules
@@ -66,8 +66,9 @@ def test_the_record_has_every_rule_but_the_depths_that_names_tell():
     plain = evaluate(codes(), codes(seed=1)).rules.record()
     assert list(plain) == [name for name in RECORDED if name not in LATER]
     voxels = Voxels.of({name: np.ones((2, 2, 2)) for name in "abcd"}.get, "as stored")
-    rules = {"candidates": "category", "relevance": "instance", "voxels": voxels}
-    assert list(evaluate(codes(), codes(seed=1), **rules).rules.record()) == list(RECORDED)
+    rules = {"candidates": "category", "relevance": "instance", "voxels": voxels, "rerank": 2}
+    real = Embeddings(codes().signs().astype(np.float32))
+    assert list(evaluate(codes(), codes(seed=1), real=real, **rules).rules.record()) == list(RECORDED)
 
 
 @pytest.mark.parametrize(

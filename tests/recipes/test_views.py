@@ -219,3 +219,22 @@ def test_views_as_pictures_in_bfloat16(settings, recipe):
     with torch.autocast("cpu", torch.bfloat16):
         outputs = model.encode_shapes({"views": views, "view_mask": there})
     assert outputs.isfinite().all()
+
+
+def test_real_valued_codes_of_a_hash_that_was_fitted(toy, zero_shot, tmp_path):
+    """Those of files are those of export, and their signs the codes; per view too."""
+    from cmah.codes.real_codes import codes_of_real
+
+    even = ["model.views_from=even"]
+    export(zero_shot, toy, tmp_path, split="all", workers=0, real=True, per_view=True, settings=even)
+    read = {name: Embeddings.load(tmp_path / f"{name}_real.npz") for name in ("image", "shape")}
+    for name, real in read.items():
+        codes = BinaryCodes.load(tmp_path / f"{name}.npz")
+        assert codes_of_real(real) == codes
+        assert np.abs(real.embeddings).max() < 1
+        assert 0.1 < np.abs(real.embeddings).mean() < 0.9
+    images = {image.image_id: image for image in Dataset.read(toy).images}
+    files = [toy / images[name].path for name in read["shape"].ids[:3]]
+    _, real, _ = Encoder.load(zero_shot).codes_and_real_codes(files)
+    assert real.space == read["image"].space
+    assert real.embeddings.shape == (3, read["image"].embeddings.shape[1])

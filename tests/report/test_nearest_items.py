@@ -78,3 +78,22 @@ def test_chosen_queries():
     assert (chosen["random"] == dict(chosen_queries(found, 5, seed=2))["random"]).all()
     ap[:] = np.nan
     assert all(len(rows) == 0 for _, rows in chosen_queries(found))
+
+
+@pytest.mark.parametrize("first", [3, 12])
+@pytest.mark.parametrize("k", [1, 4, 50])
+def test_nearest_that_are_ranked_anew(first, k):
+    names = [f"r{i}" for i in range(12)]
+    database = codes(12, 6, ids=names, modality="shape")
+    rows = [7, 3, 11]
+    query = database[rows]
+    sizes = np.random.default_rng(2).uniform(0.1, 1, (3, 6))
+    real = Embeddings((query.signs() * sizes).astype(np.float32))
+    positions, distances = nearest(query, database, k, reranked=(first, real))
+    for row, own in enumerate(rows):
+        near = slow_nearest(query[[row]], database, 12, [own])[0]
+        scores = real.embeddings[row].astype(float) @ database.signs().T
+        expected = sorted(near[:first], key=lambda j: -scores[j]) + near[first:]
+        assert positions[row].tolist() == expected[:k]
+        apart = (query.unpacked()[row] != database.unpacked()).sum(axis=1)
+        assert distances[row].tolist() == apart[positions[row]].tolist()

@@ -51,6 +51,28 @@ def test_an_unreadable_image_is_skipped_and_listed(toy_run, tmp_path):
         assert [row["path"] for row in csv.DictReader(file)] == [str(broken)]
 
 
+def test_real_valued_codes_beside_the_codes(toy, toy_run, encoder, tmp_path):
+    from cmah.codes.real_codes import real_part
+
+    export(toy_run, toy, tmp_path / "plain", split="val", workers=0)
+    export(toy_run, toy, tmp_path / "real", split="val", workers=0, real=True)
+    export(toy_run, toy, tmp_path / "floats", split="val", workers=0, embeddings=True)
+    for name in ("image", "shape"):
+        codes, real = tmp_path / "real" / f"{name}.npz", tmp_path / "real" / f"{name}_real.npz"
+        assert codes.read_bytes() == (tmp_path / "plain" / f"{name}.npz").read_bytes()
+        table = Embeddings.load(real)
+        assert real_part(table, BinaryCodes.load(codes)) is table
+        # this recipe's embeddings are the same numbers
+        assert table == Embeddings.load(tmp_path / "floats" / f"{name}_embeddings.npz")
+    with pytest.raises(CmahError, match="real-valued codes are written beside codes, expected no embeddings"):
+        export(toy_run, toy, tmp_path / "none", split="val", workers=0, real=True, embeddings=True)
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "shape_real.npz").write_bytes(b"mine")
+    with pytest.raises(CmahError, match=r"shape_real\.npz: exists and is not such a file"):
+        export(toy_run, toy, tmp_path / "full", split="val", workers=0, real=True)
+
+
 def test_embeddings_have_the_signs_of_the_codes(toy, toy_run, tmp_path):
     image_file, _, _ = export(toy_run, toy, tmp_path, split="val", workers=0)
     float_file, _, _ = export(toy_run, toy, tmp_path, split="val", embeddings=True, workers=0)

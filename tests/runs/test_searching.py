@@ -291,3 +291,32 @@ assert not {"torch", "PIL", "trimesh", "numba"} & set(sys.modules)
         [sys.executable, "-c", code], cwd=files, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("together", [None, "mean"])
+def test_photos_of_a_run_reranked_by_the_codes_of_the_items(toy, toy_run, tmp_path, bits, together):
+    """No file of vectors is needed: the run makes the real-valued codes of the photos."""
+    from cmah.runs.encoder import Encoder
+    from cmah.runs.exporting import export
+
+    _, shapes, _ = export(toy_run, toy, tmp_path, split="all", workers=0, device="cpu")
+    codes = BinaryCodes.load(shapes).truncate(bits)
+    index = HammingIndex(bits)
+    index.add(codes)
+    index.save(tmp_path / "shapes.cmah")
+    pictures = sorted((toy / "renders").glob("*.png"))[:3]
+    records, skipped = search_files(
+        tmp_path / "shapes.cmah", toy_run, pictures, 4, together=together, reranking=Reranking(24)
+    )
+    assert not skipped
+    own, real, _ = Encoder.load(toy_run).codes_and_real_codes(pictures)
+    assert np.array_equal(real.embeddings >= 0, own.unpacked())
+    rows = real.embeddings[:, :bits].astype(np.float64)
+    scores = rows @ codes.signs().T / np.linalg.norm(rows, axis=1, keepdims=True) / np.sqrt(bits)
+    scores = scores.mean(axis=0, keepdims=True) if together else scores
+    for record, row in zip(records, scores, strict=True):
+        np.testing.assert_allclose([hit["score"] for hit in record["hits"]], -np.sort(-row)[:4], atol=2e-9)
+        positions = [hit["position"] for hit in record["hits"]]
+        np.testing.assert_allclose(row[positions], -np.sort(-row)[:4], atol=2e-9)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from slow_search import clustered, distances, found
 
-from cmah.codes import Embeddings
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.errors import CodesError
-from cmah.search import HammingIndex
+from cmah.search import HammingIndex, MultiIndex
 from cmah.search.hit_lines import records_csv, records_table
 from cmah.search.hit_records import search_records
-from cmah.search.reranking import DIGITS, RerankedHits, Reranking, rerank
+from cmah.search.reranking import DIGITS, RerankedHits, Reranking, rerank, search_real
 
 ITEMS, QUERIES, WIDTH, BITS = 30, 5, 6, 16
 WAYS = ("real", "views", "attention")
@@ -213,3 +213,137 @@ def test_what_is_refused(index, queries):
         Reranking.of(wanted, 9, "most")
     with pytest.raises(CodesError, match="first is 0, expected 1 or more"):
         Reranking.of(vectors(ITEMS, 2), 0, "real")
+
+
+def real_valued(codes, seed=3):
+    """Real-valued codes whose signs are the codes; few values, so that some scores are equal."""
+    sizes = np.random.default_rng(seed).integers(1, 4, (len(codes), codes.bits)) / 2
+    return Embeddings((codes.signs() * sizes).astype(np.float32), ids=codes.ids)
+
+
+def ranked_by_signs(real, items, near, k):
+    """(score, distance, position) of the first `k` of the items `near`, by plain products of signs."""
+    rows = [
+        (-round(float(real @ items.signs()[p] / np.linalg.norm(real) / np.sqrt(len(real))), DIGITS), d, p)
+        for d, p in near
+    ]
+    return [(-score, d, p) for score, d, p in sorted(rows)[:k]]
+
+
+@pytest.mark.parametrize("kind", [HammingIndex, MultiIndex])
+@pytest.mark.parametrize("first", [4, 13, ITEMS, 99])
+def test_real_valued_codes_rank_by_signs(kind, queries, first):
+    items, real = clustered(ITEMS, BITS), real_valued(queries)
+    index = kind(BITS)
+    index.add(items, ids=SHAPES)
+    hits = search_real(index, real, 4, first=first)
+    between = distances(queries, items)
+    for row in range(QUERIES):
+        near = found(between[row], k=first)
+        expected = ranked_by_signs(real.embeddings[row].astype(np.float64), items, near, 4)
+        np.testing.assert_allclose(hits.scores[row], [score for score, _, _ in expected], atol=2e-9)
+        assert hits.positions[row].tolist() == [p for _, _, p in expected]
+        assert hits.distances[row].tolist() == [d for _, d, _ in expected]
+        assert hits.ids[row].tolist() == [SHAPES[p] for _, _, p in expected]
+    # in any scale, and as records from the codes
+    louder = Embeddings(real.embeddings * np.float32([[0.125], [1], [8], [1024], [2**-20]]))
+    assert search_real(index, louder, 4, first=first).to_list() == hits.to_list()
+    records = search_records(index, queries, 4, reranking=Reranking(first), embeddings=real)
+    assert [[hit["position"] for hit in record["hits"]] for record in records] == hits.positions.tolist()
+
+
+def test_all_items_ranked_anew_are_the_order_of_their_cosines(index, queries):
+    real = real_valued(queries)
+    hits = search_real(index, real, ITEMS, first=ITEMS)
+    signs = Embeddings(clustered(ITEMS, BITS).signs().astype(np.float32), ids=SHAPES)
+    by_vectors = rerank(index.search(queries, ITEMS), real, Reranking.of(signs, ITEMS, "real"))
+    np.testing.assert_allclose(hits.scores, by_vectors.scores, atol=2e-9)
+    assert np.array_equal(hits.positions, by_vectors.positions)
+
+
+def test_real_valued_codes_in_subsets_and_groups(index, queries):
+    items, real = clustered(ITEMS, BITS), real_valued(queries)
+    between = distances(queries, items).astype(float)
+    chosen = np.arange(ITEMS) % 3 > 0
+    hits = search_real(index, real, 5, first=8, subset=chosen)
+    labels = np.array([f"shape {i // 4}" for i in range(ITEMS)])
+    grouped = search_real(index, real, 3, first=5, group=labels)
+    for row in range(QUERIES):
+        near = [pair for pair in found(between[row]) if chosen[pair[1]]][:8]
+        expected = ranked_by_signs(real.embeddings[row].astype(np.float64), items, near, 5)
+        assert hits.positions[row].tolist() == [p for _, _, p in expected]
+        first = {}
+        for d, p in found(between[row]):
+            first.setdefault(labels[p], (d, p))
+        near = [*first.values()][:5]
+        expected = ranked_by_signs(real.embeddings[row].astype(np.float64), items, near, 3)
+        assert grouped.positions[row].tolist() == [p for _, _, p in expected]
+    records = search_records(index, queries, 3, reranking=Reranking(5), embeddings=real, shape_ids=labels)
+    assert [[hit["position"] for hit in record["hits"]] for record in records] == grouped.positions.tolist()
+
+
+@pytest.mark.parametrize("way", ["mean", "least"])
+def test_several_real_valued_codes_as_one(index, queries, way):
+    real, items = real_valued(queries), clustered(ITEMS, BITS)
+    owners = ["mug", "sofa", "mug", "mug", "sofa"]
+    near = index.search_together(queries, 9, by=way, owners=owners)
+    hits = rerank(near, real, Reranking(9), k=3, index=index, together=way, owners=owners)
+    unit = real.embeddings / np.linalg.norm(real.embeddings, axis=1, keepdims=True)
+    for row, name in enumerate(["mug", "sofa"]):
+        rows = [i for i, owner in enumerate(owners) if owner == name]
+        each = unit[rows].astype(np.float64) @ items.signs()[near.positions[row]].T / np.sqrt(BITS)
+        merged = (each.max(axis=0) if way == "least" else each.mean(axis=0)).round(6)
+        expected = near.positions[row][np.argsort(-merged, kind="stable")[:3]]
+        assert hits.positions[row].tolist() == expected.tolist()
+
+
+def test_longer_real_valued_codes_are_cut_as_the_codes_are(queries):
+    items = clustered(ITEMS, BITS)
+    index = HammingIndex(5)
+    index.add(BinaryCodes.from_bits(items.unpacked()[:, :5]))
+    nested = BinaryCodes.from_bits(queries.unpacked(), prefixes=(5, BITS))
+    real = real_valued(nested)
+    records = search_records(index, nested, 4, reranking=Reranking(20), embeddings=real)
+    short = search_real(index, Embeddings(real.embeddings[:, :5]), 4, first=20)
+    assert [[hit["position"] for hit in record["hits"]] for record in records] == short.positions.tolist()
+
+
+def test_real_valued_codes_without_items(queries):
+    assert search_real(HammingIndex(BITS), real_valued(queries), 3).scores.shape == (QUERIES, 0)
+
+
+def test_real_valued_codes_that_do_not_fit(index, queries):
+    real, rank = real_valued(queries), Reranking(9)
+    turned = Embeddings(-real.embeddings)
+    for more, message in (
+        ({"embeddings": turned}, r"row 0, column 0 is \S+, but the code has [+-]1 there"),
+        (
+            {"embeddings": Embeddings(real.embeddings[:, :9])},
+            "9 numbers a row, expected 16, one for each bit",
+        ),
+        ({"embeddings": real[:2]}, "2 vectors of queries, expected 5"),
+        ({"embeddings": None}, "re-ranking needs the real vectors of the queries"),
+        ({"k": 10}, "10 hits of the first 9 items that are re-ranked"),
+        ({"radius": 3}, "expected none in a search that is re-ranked"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            search_records(index, queries, **{"k": 3, "reranking": rank, "embeddings": real, **more})
+    near = index.search(queries, 9)
+    with pytest.raises(CodesError, match="by the codes of the items needs the index that was searched"):
+        rerank(near, real, rank)
+    with pytest.raises(
+        CodesError, match="real-valued codes of 9 numbers, expected 16, one for each bit of the"
+    ):
+        rerank(near, Embeddings(real.embeddings[:, :9]), rank, index=index)
+    other = HammingIndex(BITS, space="one")
+    other.add(clustered(ITEMS, BITS))
+    with pytest.raises(CodesError, match="real-valued codes of space two, expected one as the index"):
+        rerank(near, Embeddings(real.embeddings, space="two"), rank, index=other)
+    with pytest.raises(CodesError, match="first is 0, expected 1 or more"):
+        search_real(index, real, first=0)
+    with pytest.raises(CodesError, match="10 hits of the first 5 items"):
+        search_real(index, real, first=5)
+    with pytest.raises(CodesError, match="re-ranking by views needs vectors of the items"):
+        Reranking(9, "views")
+    with pytest.raises(CodesError, match="positions -1 to 4, expected 0 to 29"):
+        index.codes_at(np.array([4, -1]))
