@@ -15,8 +15,8 @@ from cmah.cli.stopping import CAN_RESUME
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option(
     "--recipe",
-    help="Method to train: the published cmah, prealigned, captionless or style_mixed, or towers.  [default: the one that "
-    "has the preset, cmah without one]",
+    help="Method to train: the published cmah, prealigned, captionless or style_mixed, or towers.  "
+    "[default: the one that has the preset, cmah without one]",
 )
 @click.option(
     "--preset",
@@ -50,7 +50,8 @@ from cmah.cli.stopping import CAN_RESUME
 @click.option(
     "--shape-encoder",
     help="Point-cloud encoder to build on, by a name that cmah encoders lists; views sees shapes by their renders, "
-    "through the image encoder (in towers by views drawn from their points). In style_mixed the network for these views, timm:NAME.",
+    "through the image encoder (in towers by views drawn from their points). In style_mixed the network for these "
+    "views, timm:NAME.",
 )
 @click.option(
     "--shape-weights", type=click.Path(), help="File with the weights of the shape encoder, as published."

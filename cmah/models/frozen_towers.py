@@ -35,8 +35,8 @@ class FrozenTowersConfig(Settings):
         head_dropout: dropout of the hash heads, from 0 up to 1.
         image_encoder: the image encoder: timm:NAME, open_clip:NAME or slip:ViT-B-16.
         image_weights: its weights: a file or download:TAG.
-        image_size: pixels; 0 takes the encoder's size, in a new run that of the dataset's images if that is less and the
-            encoder takes it.
+        image_size: pixels; 0 takes the encoder's size, in a new run that of the dataset's images if that is less and
+            the encoder takes it.
         image_stages: of how many of its last stages the features are taken beside its embedding; 0 for none.
         shape_input: what shows a shape: its "points", "views" that are drawn from its points, or "both".
         views: how many such views are drawn.
