@@ -74,11 +74,14 @@ class EncoderModel(Protocol):
     points: int
     colours: bool
     views: int
-    views_from: Literal["all", "even", "odd", "points"]
     view_group: int
 
     @property
     def shape_input(self) -> Literal["points", "views", "both"]:
+        """See the class."""
+
+    @property
+    def views_from(self) -> Literal["all", "even", "odd", "points"]:
         """See the class."""
 
     @property

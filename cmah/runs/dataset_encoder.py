@@ -189,9 +189,10 @@ class DatasetEncoder(ModelCodes):
             >>> Encoder.load("demo/run").describing(Dataset.read("demo/dataset"))
             set()
         """
-        if not self.model.views or draws_views(self.model):
+        which = self.model.views_from
+        if not self.model.views or which == "points":
             return set()
-        views = described(dataset, dataset.shapes, self.model.views, self.model.views_from)
+        views = described(dataset, dataset.shapes, self.model.views, which)
         return {image.image_id for images in views for image in images}
 
     def _rows(

@@ -117,10 +117,8 @@ class ShapeRows:
         wanted = needs_points(model)
         lacking = [(s.shape_id, NO_POINTS) for s in shapes if wanted and not s.points]
         shapes = [shape for shape in shapes if shape.points or not wanted]
-        which = views_from or model.views_from
-        views = (
-            described(dataset, shapes, model.views, which) if model.views and not draws_views(model) else []
-        )
+        which = model.views_from if draws_views(model) else views_from or model.views_from
+        views = described(dataset, shapes, model.views, which) if model.views and which != "points" else []
         if not per_view:
             return cls(shapes, views, [shape.shape_id for shape in shapes], lacking)
         if draws_views(model):

@@ -104,7 +104,7 @@ def test_a_picture_of_any_name_is_a_photo(tmp_path, toy_run):
 
 
 COLOURED = SimpleNamespace(points=64, colours=True, views=0, image_size=16, masks=False)
-SEEN = SimpleNamespace(points=0, colours=False, views=2, image_size=16, masks=False)
+SEEN = SimpleNamespace(points=0, colours=False, views=2, views_from="all", image_size=16, masks=False)
 OUTSIDE = "file outside the folder is not read"
 
 
