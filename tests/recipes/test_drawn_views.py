@@ -72,6 +72,13 @@ def test_a_cloud_has_one_code(toy, runs, name, tmp_path):
     np.testing.assert_array_equal(embeddings.embeddings, exported.embeddings)
     clouds = [np.load(path) for path in paths]
     np.testing.assert_array_equal(encoder.encode_points(clouds).packed, codes.packed)
+    lines = "".join("{!r} {!r} {!r}\n".format(*map(float, point)) for point in clouds[0])
+    header = f"ply\nformat ascii 1.0\nelement vertex {len(clouds[0])}\n"
+    header += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    (tmp_path / "cloud.ply").write_text(header + lines)
+    of_ply, skipped = encoder.encode_files([tmp_path / "cloud.ply"])
+    assert not skipped
+    np.testing.assert_array_equal(of_ply.packed, codes.packed[:1])
     alone, _ = encoder.dataset_shapes(dataset, shapes[3:4])
     np.testing.assert_array_equal(alone.packed, codes.packed[3:4])
 
