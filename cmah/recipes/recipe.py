@@ -30,6 +30,8 @@ class Recipe(ABC):
         model: the same object, as what encodes.
         remarks: lines to show when training begins.
         chosen_by: what is relevant to a query when the checkpoint is chosen, where the shapes have categories.
+        teacher: the network with the moving average of its weights, where training.average asks for one (set by the
+            training loop); else None.
         described_by: how many further pictures of each shape a batch holds, for a model that sees views.
 
     Examples:
@@ -53,6 +55,7 @@ class Recipe(ABC):
     model: EncoderModel
     remarks: Sequence[str] = ()
     chosen_by: Literal["category", "instance"] = "category"
+    teacher: Any = None
     described_by: int = 0
 
     @abstractmethod
