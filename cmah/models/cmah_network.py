@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cmah.models.backbones import image_tower, shape_tower, tower_remarks
 from cmah.models.cmah_config import ModelConfig
+from cmah.models.convolutional_tokenizer import ConvolutionalTokenizer, painted_over
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
@@ -66,7 +67,11 @@ class Cmah(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.image_tokenizer = ImageTokenizer(c.image_size, c.patch_size, c.width)
+        self.image_tokenizer: ImageTokenizer | ConvolutionalTokenizer = (
+            ConvolutionalTokenizer(c.image_size, c.patch_size, c.width, c.stem_channels)
+            if c.stem_channels
+            else ImageTokenizer(c.image_size, c.patch_size, c.width)
+        )
         self.image_encoder = TokenEncoder(c.width, c.depth, c.heads, drop_path=c.drop_path)
         self.image_decoder = ImageDecoder(
             c.image_size, c.patch_size, c.width, c.decoder_width, c.decoder_depth, c.decoder_heads
@@ -105,10 +110,15 @@ class Cmah(nn.Module):
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if lifted else nn.Identity()
         # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
         # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
-        self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
-        self.shape_norm = _standardise(point_width) if self.shape_tower else nn.Identity()
+        # so do pooled tokens of random weights: standardised, the contrast falls nearly twice as fast at the start
+        normed_image = c.standardise or self.image_tower is not None
+        self.image_norm = _standardise(image_width) if normed_image else nn.Identity()
+        normed_shape = c.standardise or self.shape_tower is not None
+        self.shape_norm = _standardise(point_width) if normed_shape else nn.Identity()
         self.view_pooling = ViewPooling(image_width, c.view_pooling) if self.views else None
-        self.view_norm = _standardise(image_width) if self.views and self.image_tower else nn.Identity()
+        self.view_norm = _standardise(image_width) if self.views and normed_image else nn.Identity()
+        self.masked_image_norm = _standardise(image_width) if c.standardise else nn.Identity()
+        self.masked_shape_norm = _standardise(shape_width) if c.standardise else nn.Identity()
         longest = c.bits[-1]
         self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
         self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
@@ -233,9 +243,12 @@ class Cmah(nn.Module):
         """Add to `output` the codes of the visible tokens and the decoders' predictions of the masked ones."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
+        if isinstance(self.image_tokenizer, ConvolutionalTokenizer):  # its tokens know what lies around them
+            hidden = painted_over(images, image_masked, c.patch_size)
+            image_tokens = self.image_tokenizer(hidden, whole=False)
         if not self.points:  # shapes have no masked stream
             visible_image = self.image_encoder(take(image_tokens, image_visible))
-            output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
+            output.masked_image = self._masked_codes_of_image(visible_image)
             patches = self.image_decoder(visible_image, image_visible, image_masked)
             output.patches = patches, take(patchify(images, c.patch_size), image_masked)
             return
@@ -245,14 +258,19 @@ class Cmah(nn.Module):
         visible_shape = self.point_encoder(
             take(point_tokens, point_visible), self.point_position(visible_centres)
         )
-        output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
-        output.masked_shape = self.shape_head.relax(self.shape_head(self.shape_lift(pool(visible_shape))))
+        output.masked_image = self._masked_codes_of_image(visible_image)
+        lifted_shape = self.masked_shape_norm(self.shape_lift(pool(visible_shape)))
+        output.masked_shape = self.shape_head.relax(self.shape_head(lifted_shape))
         if self.fusion is not None:
             visible_image, visible_shape = self.fusion(visible_image, visible_shape)
         patches = self.image_decoder(visible_image, image_visible, image_masked)
         output.patches = patches, take(patchify(images, c.patch_size), image_masked)
         points = self.point_decoder(visible_shape, visible_centres, masked_centres)
         output.groups = points, take(groups, point_masked)
+
+    def _masked_codes_of_image(self, visible: Tensor) -> Tensor:
+        """Relaxed codes [b, bits] of the encoded visible tokens [b, v, width]."""
+        return self.image_head.relax(self.image_head(self.masked_image_norm(self.image_lift(pool(visible)))))
 
 
 def turned(points: Tensor, angle: float) -> Tensor:

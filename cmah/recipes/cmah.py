@@ -152,7 +152,8 @@ class CmahRecipe(Recipe):
         """How many pairs of a batch go through the masked streams."""
         s = self.settings
         wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
-        return max(1, round(s.masked_part * pairs)) if wanted else 0
+        least = 2 if self.network.config.standardise else 1  # one row has no statistics
+        return max(least, round(s.masked_part * pairs)) if wanted else 0
 
     def _contrasts(self, out: CmahOutput, index: Tensor) -> dict[str, Tensor]:
         """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""

@@ -72,6 +72,10 @@ class MovingAverage:
         for name, value in self.state().items():
             if name not in tensors or tensors[name].shape != value.shape:
                 raise RunError(f"tensor {name!r} is missing or does not fit the model")
-        own = {name.removeprefix("average."): value for name, value in tensors.items() if name.startswith("average.")}
+        own = {
+            name.removeprefix("average."): value
+            for name, value in tensors.items()
+            if name.startswith("average.")
+        }
         self.network.load_state_dict(own, strict=False)
         self.steps = int(tensors["average_steps"])

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toy_dataset import MICRO
 from torch import nn
+from toy_dataset import MICRO
 
 from cmah.errors import RunError
 from cmah.models.backbones import Frozen
@@ -17,7 +17,9 @@ AVERAGED = [*MICRO, "training.average=0.9", "training.workers=0"]
 
 def numbers(run):
     timing = ("seconds", "pairs_per_second")
-    return [{key: value for key, value in record.items() if key not in timing} for record in read_metrics(run)]
+    return [
+        {key: value for key, value in record.items() if key not in timing} for record in read_metrics(run)
+    ]
 
 
 def test_equals_the_sum_written_out():
