@@ -44,6 +44,7 @@ class CmahOutput:
     masked_shape: Tensor | None = None
     patches: tuple[Tensor, Tensor] | None = None  # predicted and true pixels of masked patches [b, m, p]
     groups: tuple[Tensor, Tensor] | None = None  # predicted and true points of masked groups [b, m, size, 3]
+    second_image: Tensor | None = None  # [b, bits] relaxed codes of other full images of the same shapes
 
 
 class Cmah(nn.Module):
@@ -183,6 +184,7 @@ class Cmah(nn.Module):
         masked: int | None = None,
         features: tuple[Tensor | None, Tensor | None] = (None, None),
         views: Mapping[str, Tensor] | None = None,
+        second: Tensor | None = None,
     ) -> CmahOutput:
         """A training pass over b pairs.
 
@@ -194,6 +196,7 @@ class Cmah(nn.Module):
                 None means all of them.
             features: of the images and of the shapes, if those of a frozen tower were computed beforehand, else None.
             views: those that describe the shapes, where the model sees views, as `EncoderModel` takes them.
+            second: other images of the same shapes, as `images`; they have no masked stream.
         """
         masked = len(images) if masked is None else min(masked, len(images))
         normalised = (images.float() / 255 - self.mean) / self.std
@@ -223,6 +226,9 @@ class Cmah(nn.Module):
             self.image_head.relax(self.image_head(self.image_norm(full_image))),
             self.shape_head.relax(self.shape_head(self._described(full_shape, views or {}))),
         )
+        if second is not None:
+            outputs = self.image_head(self.image_norm(self._image_features(second.float() / 255)))
+            output.second_image = self.image_head.relax(outputs)
         if masked:
             self._masked_streams(
                 output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],

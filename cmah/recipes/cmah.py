@@ -51,6 +51,9 @@ class LossConfig(Settings):
     full_full: float = 1.0  # contrast of full images and full shapes
     mask_full: float = 1.0  # contrast of masked images with full shapes and of masked shapes with full images
     full_mask: float = 0.0  # the two reverse directions
+    image_image: float = (
+        0.0  # contrast of two images of each shape, which both meet the shape in `full_full` too
+    )
     masked_part: Share = 1.0  # part of a batch's pairs that goes through the masked streams too (speed)
     pixels: float = 1.0  # L_2D
     points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3; hence points_scale
@@ -113,6 +116,13 @@ class CmahRecipe(Recipe):
             self.network.image_tower, Frozen
         ):  # one that is frozen has its features computed once
             self.described_by = self.network.views
+        elif self.settings.image_image:
+            raise ConfigError(
+                f"loss.image_image = {self.settings.image_image:g}: a frozen image encoder learns nothing from two "
+                "images of a shape, expected 0"
+            )
+        self.second = int(self.settings.image_image > 0)  # further images of each shape that ask for it
+        self.described_by += self.second
         self.remarks = list(self.network.remarks)
         if self.settings.negatives.kind:
             self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
@@ -127,15 +137,23 @@ class CmahRecipe(Recipe):
         """L = L_c + L_r and its parts; see `Recipe.loss`."""
         s, masked = self.settings, self._masked(len(batch["index"]))
         features = batch.get("image_features"), batch.get("shape_features")
-        image, views = batch["image"], batch
-        if self.network.views and "view_features" not in batch:  # of several pictures the first one asks
-            image, described = image[:, 0], image[:, 1:]
-            number = torch.arange(1, 1 + self.network.views, device=image.device)
-            # a shape with a single picture is described by it
-            there = (number < batch["drawn"][:, None]) | ((number == 1) & (batch["drawn"][:, None] == 1))
+        image, views, second = batch["image"], batch, None
+        if self.described_by and "view_features" not in batch:  # of several pictures the first ones ask
+            asking, drawn = 1 + self.second, batch["drawn"][:, None]
+            second = image[:, 1] if self.second else None
+            image, described = image[:, 0], image[:, asking:]
+            number = torch.arange(asking, asking + self.network.views, device=image.device)
+            # a shape with no further picture is described by one that asks
+            there = (number < drawn) | ((number == asking) & (drawn <= asking))
             views = {"views": described, "view_mask": there}
         out = self.network(
-            image, batch.get("points"), generator, masked=masked, features=features, views=views
+            image,
+            batch.get("points"),
+            generator,
+            masked=masked,
+            features=features,
+            views=views,
+            second=second,
         )
         # similarities and distances would keep two digits in bfloat16
         with torch.autocast(out.full_image.device.type, enabled=False):
@@ -168,6 +186,12 @@ class CmahRecipe(Recipe):
         image, shape = out.full_image, out.full_shape
         if s.full_full:
             parts["full_full"] = (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2
+        if out.second_image is not None:
+            second = out.second_image
+            if s.full_full:
+                other = (contrast(second, shape, to_shape) + contrast(shape, second, to_image)) / 2
+                parts["full_full"] = (parts["full_full"] + other) / 2
+            parts["image_image"] = (contrast(image, second, to_image) + contrast(second, image, to_image)) / 2
         if out.masked_image is not None and out.masked_shape is None and s.mask_full:
             parts["mask_full"] = contrast(out.masked_image, shape, to_shape)
         if out.masked_image is not None and out.masked_shape is not None:

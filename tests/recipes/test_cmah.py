@@ -6,7 +6,9 @@ import pytest
 import torch
 from toy_dataset import MICRO
 
+from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
+from cmah.losses.contrastive import nested_info_nce
 from cmah.models.cmah_network import turned
 from cmah.models.encoders import TokenEncoder
 from cmah.recipes.resolving import load_recipe, make_config, recipe_names
@@ -151,3 +153,61 @@ def test_sizes_stand_as_published():
     with torch.device("meta"):
         encoder = TokenEncoder(config.width, config.depth, config.heads, qkv_bias=False)
     assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(21.3e6, rel=0.01)
+
+
+def two_images(b=6):
+    """A batch with two images of each shape."""
+    one, other = batch(b), batch(b, seed=5)
+    images = torch.stack([one["image"], other["image"]], dim=1)
+    return one | {"image": images, "drawn": torch.full((b,), 2)}
+
+
+def test_two_images_of_a_shape_meet_each_other_and_the_shape():
+    recipe, inputs = (
+        method("loss.image_image=0.5", "loss.mask_full=0", "loss.pixels=0", "loss.points=0"),
+        two_images(),
+    )
+    total, parts = loss_of(recipe, inputs)
+    assert parts.keys() == {"full_full", "image_image"}
+    assert total == pytest.approx(parts["full_full"] + 0.5 * parts["image_image"])
+    network, temperatures = recipe.network, recipe.log_temperature.exp()
+    first, second = (network.encode_images(inputs["image"][:, i]).tanh() for i in (0, 1))
+    generator = torch.Generator().manual_seed(2)
+    shape = network(inputs["image"][:, 0], inputs["points"], generator, masked=0).full_shape
+
+    def both_ways(a, b):
+        lengths = recipe.code_lengths
+        there, back = (
+            nested_info_nce(a, b, lengths, temperatures),
+            nested_info_nce(b, a, lengths, temperatures),
+        )
+        return ((there + back) / 2).item()
+
+    assert parts["image_image"] == pytest.approx(both_ways(first, second), rel=1e-5)
+    met = (both_ways(first, shape) + both_ways(second, shape)) / 2
+    assert parts["full_full"] == pytest.approx(met, rel=1e-5)
+
+
+def test_a_batch_draws_two_images_where_they_meet(toy):
+    config = make_config("cmah", "tiny", assignments=[*MICRO, "loss.image_image=1", "training.workers=0"])
+    recipe = load_recipe("cmah")(config)
+    drawn = next(recipe.batches(Dataset.read(toy), config).epoch(0))
+    assert drawn["image"].shape[1] == 2
+    assert (drawn["image"][:, 0] != drawn["image"][:, 1]).any()
+    loss, parts = recipe.loss(drawn, torch.Generator().manual_seed(0))
+    assert loss.isfinite()
+    assert "image_image" in parts
+
+
+def test_views_of_a_shape_come_after_the_images_that_ask():
+    settings = ("loss.image_image=1", "model.shape_input=both", "model.views=2", "loss.mask_full=0")
+    recipe, inputs = method(*settings), two_images()
+    assert recipe.described_by == 3
+    described = torch.randint(0, 256, (6, 2, 3, 16, 16), dtype=torch.uint8)
+    inputs |= {"image": torch.cat([inputs["image"], described], dim=1), "drawn": torch.full((6,), 4)}
+    before = loss_of(recipe, inputs)[1]
+    inputs["drawn"] = torch.full((6,), 3)  # the last view does not exist
+    one = loss_of(recipe, inputs)[1]
+    assert one["full_full"] != before["full_full"]
+    inputs["image"][:, 3] = 0
+    assert loss_of(recipe, inputs)[1]["full_full"] == pytest.approx(one["full_full"], rel=1e-6)
