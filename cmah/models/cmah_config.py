@@ -23,8 +23,8 @@ class ModelConfig(Settings):
         patch_size: pixels.
         stem_channels: of the first stage of a convolutional network that makes the tokens of an image, where patches
             have 4, 8, 16, … pixels; 0 for a linear map of each patch (see `ConvolutionalTokenizer`).
-        standardise: standardise the pooled tokens that the hash heads read over the batch, and by running statistics in
-            evaluation, as the features of published towers always are. Masked streams have statistics of their own.
+        standardise: standardise over the batch what the hash heads read, their hidden layers and their outputs, and by
+            running statistics in evaluation (see `HashHead`). Without it only the features of published towers are.
         image_mask: share of the patches that is masked, from 0 up to 1 (MAE).
         points: points drawn from each cloud.
         groups: point groups, the tokens of a shape.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.models.backbones import image_tower, shape_tower, tower_remarks
+from cmah.models.batch_statistics import uncounted
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.convolutional_tokenizer import ConvolutionalTokenizer, painted_over
 from cmah.models.decoders import ImageDecoder, PointDecoder
@@ -111,18 +112,20 @@ class Cmah(nn.Module):
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if lifted else nn.Identity()
         # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
         # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
-        # so do pooled tokens of random weights: standardised, the contrast falls nearly twice as fast at the start
         normed_image = c.standardise or self.image_tower is not None
         self.image_norm = _standardise(image_width) if normed_image else nn.Identity()
         normed_shape = c.standardise or self.shape_tower is not None
         self.shape_norm = _standardise(point_width) if normed_shape else nn.Identity()
         self.view_pooling = ViewPooling(image_width, c.view_pooling) if self.views else None
         self.view_norm = _standardise(image_width) if self.views and normed_image else nn.Identity()
+        # of the masked streams, which standardise by the batch only; their statistics are never used
         self.masked_image_norm = _standardise(image_width) if c.standardise else nn.Identity()
         self.masked_shape_norm = _standardise(shape_width) if c.standardise else nn.Identity()
         longest = c.bits[-1]
-        self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
-        self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
+        self.image_head, self.shape_head = (
+            HashHead(width, longest, c.head_hidden, c.head, c.head_dropout, standardise=c.standardise)
+            for width in (image_width, shape_width)
+        )
         # ImageNet statistics, used by MAE and by most towers
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1), persistent=False)
@@ -230,10 +233,11 @@ class Cmah(nn.Module):
             outputs = self.image_head(self.image_norm(self._image_features(second.float() / 255)))
             output.second_image = self.image_head.relax(outputs)
         if masked:
-            self._masked_streams(
-                output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],
-                point_tokens[:masked], generator,
-            )  # fmt: skip
+            with uncounted(self.image_tokenizer, self.image_head, self.shape_head):
+                self._masked_streams(
+                    output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],
+                    point_tokens[:masked], generator,
+                )  # fmt: skip
         return output
 
     def _masked_streams(
@@ -251,7 +255,7 @@ class Cmah(nn.Module):
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
         if isinstance(self.image_tokenizer, ConvolutionalTokenizer):  # its tokens know what lies around them
             hidden = painted_over(images, image_masked, c.patch_size)
-            image_tokens = self.image_tokenizer(hidden, whole=False)
+            image_tokens = self.image_tokenizer(hidden)
         if not self.points:  # shapes have no masked stream
             visible_image = self.image_encoder(take(image_tokens, image_visible))
             output.masked_image = self._masked_codes_of_image(visible_image)

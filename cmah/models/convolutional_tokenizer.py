@@ -15,8 +15,6 @@ from cmah.models.tokenizers import sine_positions
 class ConvolutionalTokenizer(nn.Module):
     """Strided convolutions, each but the first in a residual block, down to one token for each patch.
 
-    Its batch norms learn their running statistics from whole images only, not from those with painted-over patches.
-
     Args:
         image_size: pixels.
         patch: side of a patch in pixels, a power of two from 4 on: each halving of the image is a stage.
@@ -41,22 +39,9 @@ class ConvolutionalTokenizer(nn.Module):
         self.positions: Tensor
         self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
-    def forward(self, images: Tensor, *, whole: bool = True) -> Tensor:
-        """Images [b, 3, side, side], normalised, to tokens [b, t, width] with positions added.
-
-        Args:
-            images: the batch.
-            whole: False for images with painted-over patches, which leave the running statistics as they are.
-        """
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        try:
-            for norm in norms:
-                norm.momentum = norm.momentum if whole else 0.0
-            maps = self.stages(images.contiguous(memory_format=torch.channels_last))
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [b, 3, side, side], normalised, to tokens [b, t, width] with positions added."""
+        maps = self.stages(images.contiguous(memory_format=torch.channels_last))
         return self.project(maps.flatten(2).transpose(1, 2)) + self.positions
 
 

@@ -41,13 +41,18 @@ def test_painted_over_is_a_loop_over_patches():
 
 
 def test_statistics_are_learned_from_whole_images_only():
-    tokenizer, images = ConvolutionalTokenizer(16, 8, width=4, channels=4), torch.randn(4, 3, 16, 16)
-    norm = tokenizer.stages[1]
-    tokenizer(images, whole=False)
-    assert norm.running_mean.abs().sum() == 0
-    tokenizer(images)
-    assert norm.running_mean.abs().sum() > 0
-    assert norm.momentum == 0.1
+    network, masked = (
+        model(stem_channels=4, standardise=True).train(),
+        model(stem_channels=4, standardise=True).train(),
+    )
+    images, points = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), torch.randn(8, 32, 3)
+    network(images, points, torch.Generator().manual_seed(0), masked=0)
+    masked(images, points, torch.Generator().manual_seed(0), masked=8)
+    assert network.image_tokenizer.stages[1].running_mean.abs().sum() > 0
+    for name, value in network.state_dict().items():
+        if name.endswith(("running_mean", "running_var")) and not name.startswith("masked_"):
+            torch.testing.assert_close(value, masked.state_dict()[name], rtol=0, atol=0, msg=name)
+    assert masked.image_tokenizer.stages[1].momentum == 0.1
 
 
 def test_masked_patches_do_not_reach_the_masked_stream():
