@@ -8,13 +8,18 @@ from torch.nn import functional
 
 
 def info_nce(
-    anchors: Tensor, others: Tensor, temperature: Tensor | float, negative_weights: Tensor | None = None
+    anchors: Tensor,
+    others: Tensor,
+    temperature: Tensor | float,
+    negative_weights: Tensor | None = None,
+    targets: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE in one direction: each anchor must recognise its counterpart among all rows of `others`.
 
     With cosine similarity s and temperature τ, the mean over rows i of
     -log( e^{s_ii/τ} / (e^{s_ii/τ} + Σ_{j≠i} w_ij e^{s_ij/τ}) ), which is InfoNCE (van den Oord et al. 2018) for
-    w = 1 and the weighted form of arXiv 2406.02202, equations 5-6, otherwise.
+    w = 1 and the weighted form of arXiv 2406.02202, equations 5-6, otherwise. With soft targets t it is the
+    cross-entropy -Σ_j t_ij log softmax_j(s_ij/τ + log w_ij).
 
     Args:
         anchors: [b, d], any norm.
@@ -22,6 +27,8 @@ def info_nce(
         temperature: τ > 0, number or scalar tensor.
         negative_weights: [b, c], entry (i, j) ≥ 0 is the weight w_ij of `others[j]` as a negative of `anchors[i]`; the
             diagonal is not read. None means all ones.
+        targets: [b, c], rows that sum to 1, what each anchor is to give to each row of `others`, such as those of
+            `soft_targets`; None: all to its counterpart.
 
     Returns:
         Scalar ≥ 0. With all similarities equal and w = 1 it is log c.
@@ -38,7 +45,9 @@ def info_nce(
         eye = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
         # a factor w inside the sum of exponentials is log w added to the logit
         logits = logits + negative_weights.to(logits).masked_fill(eye, 1.0).log()
-    return functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    if targets is None:
+        targets = torch.arange(len(logits), device=logits.device)
+    return functional.cross_entropy(logits, targets)
 
 
 def normalise_weights(similarity: Tensor) -> Tensor:
@@ -72,6 +81,7 @@ def nested_info_nce(
     prefixes: Sequence[int],
     temperatures: Tensor,
     negative_weights: Tensor | None = None,
+    targets: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE of nested codes: the mean of `info_nce` over the first b components, for each b in `prefixes`.
 
@@ -81,6 +91,7 @@ def nested_info_nce(
         prefixes: code lengths, each ≤ bits.
         temperatures: [len(prefixes)], one for each length.
         negative_weights: as in `info_nce`.
+        targets: as in `info_nce`.
 
     Returns:
         Scalar ≥ 0.
@@ -92,7 +103,7 @@ def nested_info_nce(
         0.5032
     """
     losses = [
-        info_nce(anchors[:, :length], others[:, :length], temperature, negative_weights)
+        info_nce(anchors[:, :length], others[:, :length], temperature, negative_weights, targets)
         for length, temperature in zip(prefixes, temperatures, strict=True)
     ]
     return torch.stack(losses).mean()

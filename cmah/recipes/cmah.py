@@ -6,7 +6,7 @@ summaries. Weights of 1 are as written there; everything else is the lineage's (
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -24,6 +24,7 @@ from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
+from cmah.losses.soft_targets import SoftTargetsConfig, cosines, soft_targets
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.cmah_network import Cmah, CmahOutput
@@ -64,6 +65,8 @@ class LossConfig(Settings):
     quantisation: float = 0.0  # (|u| - 1)² of the full streams
     balance: float = 0.0  # squared mean of each bit over the batch, full streams
     negatives: NegativesConfig = field(default_factory=NegativesConfig)  # weights on the contrasts' negatives
+    # targets by what the moving average of the weights (training.average) takes for alike, after the warm-up
+    soft: SoftTargetsConfig = field(default_factory=SoftTargetsConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +126,12 @@ class CmahRecipe(Recipe):
             )
         self.second = int(self.settings.image_image > 0)  # further images of each shape that ask for it
         self.described_by += self.second
+        if self.settings.soft.share and not config.training.average:
+            raise ConfigError(
+                f"loss.soft.share = {self.settings.soft.share:g}: the targets are those of the moving average of the "
+                "weights; set training.average, such as 0.99"
+            )
+        self.warmup_epochs, self.warm = config.training.warmup_epochs, False
         self.remarks = list(self.network.remarks)
         if self.settings.negatives.kind:
             self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
@@ -157,7 +166,8 @@ class CmahRecipe(Recipe):
         )
         # similarities and distances would keep two digits in bfloat16
         with torch.autocast(out.full_image.device.type, enabled=False):
-            parts = self._contrasts(out, batch["index"]) | self._reconstructions(out)
+            targets = self._soft_targets(image, batch.get("points"), views)
+            parts = self._contrasts(out, batch["index"], targets) | self._reconstructions(out)
             if s.quantisation:
                 parts["quantisation"] = (quantisation(out.full_image) + quantisation(out.full_shape)) / 2
             if s.balance:
@@ -173,7 +183,20 @@ class CmahRecipe(Recipe):
         least = 2 if self.network.config.standardise else 1  # one row has no statistics
         return max(least, round(s.masked_part * pairs)) if wanted else 0
 
-    def _contrasts(self, out: CmahOutput, index: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _soft_targets(
+        self, image: Tensor, points: Tensor | None, views: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """Targets [b, b] by the likeness of the teacher's codes of the images and of the shapes; None: the pairs."""
+        soft = self.settings.soft
+        if not soft.share or not self.warm or self.teacher is None:
+            return None
+        shapes = {**views, "points": points} if points is not None else views
+        outputs = self.teacher.encode_images(image), self.teacher.encode_shapes(shapes)
+        likeness = torch.stack([cosines(output.float().tanh()) for output in outputs]).mean(dim=0)
+        return soft_targets(likeness, soft.share, soft.temperature)
+
+    def _contrasts(self, out: CmahOutput, index: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""
         s, parts = self.settings, {}
         to_shape, to_image = self.negative_weights(index) if self.negative_weights else (None, None)
@@ -181,7 +204,12 @@ class CmahRecipe(Recipe):
 
         def contrast(anchors: Tensor, others: Tensor, weights: Tensor | None) -> Tensor:
             weights = None if weights is None else weights[: len(anchors), : len(others)]
-            return nested_info_nce(anchors.float(), others.float(), self.code_lengths, temperatures, weights)
+            wanted = None
+            if targets is not None:
+                wanted = targets[: len(anchors), : len(others)]
+                wanted = wanted / wanted.sum(dim=1, keepdim=True)
+            lengths = self.code_lengths
+            return nested_info_nce(anchors.float(), others.float(), lengths, temperatures, weights, wanted)
 
         image, shape = out.full_image, out.full_shape
         if s.full_full:
@@ -269,6 +297,10 @@ class CmahRecipe(Recipe):
                 "are: set loss.negatives.image_encoder and loss.negatives.image_weights"
             )
         return make_negative_weights(negatives, batches.pairs, embedder, workers=config.training.workers)
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Soft targets begin after the warm-up, when the teacher has learned something."""
+        self.warm = epoch >= self.warmup_epochs
 
     def after_step(self) -> None:
         """Keep learned temperatures within [0.01, 1]."""

@@ -211,3 +211,49 @@ def test_views_of_a_shape_come_after_the_images_that_ask():
     assert one["full_full"] != before["full_full"]
     inputs["image"][:, 3] = 0
     assert loss_of(recipe, inputs)[1]["full_full"] == pytest.approx(one["full_full"], rel=1e-6)
+
+
+SOFT = (
+    "loss.soft.share=0.5",
+    "training.average=0.9",
+    "training.warmup_epochs=2",
+    "loss.pixels=0",
+    "loss.points=0",
+)
+
+
+def test_soft_targets_are_those_of_the_teacher_after_the_warm_up():
+    recipe, inputs = method(*SOFT), batch()
+    recipe.teacher = method(seed=7).network.eval()
+    recipe.start_epoch(1, 10)
+    hard = loss_of(recipe, inputs)[1]
+    assert hard == pytest.approx(loss_of(method("loss.pixels=0", "loss.points=0"), inputs)[1], rel=1e-6)
+    recipe.start_epoch(2, 10)
+    soft = loss_of(recipe, inputs)[1]
+    with torch.no_grad():
+        codes = recipe.teacher.encode_images(inputs["image"]), recipe.teacher.encode_shapes(inputs)
+    likeness = sum(torch.cosine_similarity(c.tanh()[:, None], c.tanh()[None], dim=2) for c in codes) / 2
+    targets = torch.zeros(6, 6)
+    for i in range(6):
+        weights = {j: math.exp(likeness[i, j].item() / 0.1) for j in range(6) if j != i}
+        for j, weight in weights.items():
+            targets[i, j] = 0.5 * weight / sum(weights.values())
+        targets[i, i] = 0.5
+    out = recipe.network(inputs["image"], inputs["points"], torch.Generator().manual_seed(2), masked=0)
+    temperatures = recipe.log_temperature.exp()
+    ways = (out.full_image, out.full_shape), (out.full_shape, out.full_image)
+    each = [nested_info_nce(a, b, recipe.code_lengths, temperatures, targets=targets) for a, b in ways]
+    assert soft["full_full"] == pytest.approx((sum(each) / 2).item(), rel=1e-5)
+    assert soft["mask_full"] != pytest.approx(hard["mask_full"], rel=1e-4)
+
+
+def test_soft_targets_of_a_masked_part_sum_to_one():
+    recipe = method(*SOFT, "loss.masked_part=0.5", "loss.full_mask=1", "training.warmup_epochs=0")
+    recipe.teacher = method(seed=7).network.eval()
+    recipe.start_epoch(0, 10)
+    assert loss_of(recipe)[1].keys() == {"full_full", "mask_full", "full_mask"}
+
+
+def test_soft_targets_without_a_teacher_are_refused():
+    with pytest.raises(ConfigError, match=r"set training\.average"):
+        method("loss.soft.share=0.5")
