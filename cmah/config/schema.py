@@ -32,6 +32,9 @@ class TrainingConfig(Settings):
     weight_decay: float = 0.05  # on matrices only, not on biases, norms and tokens
     tower_lr_scale: float = 0.1  # learning rate of a pre-trained tower, as a part of lr
     clip_norm: float = 5.0  # of the gradient; 0 for none
+    average: ProperShare = (
+        0.0  # decay of a moving average of the weights, which is validated and kept; 0 for none
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA, float32 on the CPU
     seed: int = 0
     workers: Annotated[int, Range(0, 256)] = 2  # processes that decode images; 0 decodes in the main one

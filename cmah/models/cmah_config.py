@@ -21,6 +21,10 @@ class ModelConfig(Settings):
         drop_path: largest rate of stochastic depth in the encoders, from 0 up to 1.
         image_size: pixels; a multiple of `patch_size`.
         patch_size: pixels.
+        stem_channels: of the first stage of a convolutional network that makes the tokens of an image, where patches
+            have 4, 8, 16, … pixels; 0 for a linear map of each patch (see `ConvolutionalTokenizer`).
+        standardise: standardise over the batch what the hash heads read, their hidden layers and their outputs, and by
+            running statistics in evaluation (see `HashHead`). Without it only the features of published towers are.
         image_mask: share of the patches that is masked, from 0 up to 1 (MAE).
         points: points drawn from each cloud.
         groups: point groups, the tokens of a shape.
@@ -68,6 +72,8 @@ class ModelConfig(Settings):
     drop_path: ProperShare = 0.1
     image_size: Count = 224
     patch_size: Count = 16
+    stem_channels: int = 0
+    standardise: bool = False
     image_mask: ProperShare = 0.75
     points: Count = 1024
     groups: Count = 64
@@ -114,6 +120,10 @@ class ModelConfig(Settings):
             )
         if self.image_size % self.patch_size:
             raise ConfigError(f"model.image_size = {self.image_size} is not a multiple of {self.patch_size}")
+        if self.stem_channels and (self.patch_size < 4 or self.patch_size.bit_count() > 1):
+            raise ConfigError(
+                f"model.patch_size = {self.patch_size}: with model.stem_channels, expected 4, 8, 16, 32, …"
+            )
         if (
             self.width % 4
             or self.width % self.heads

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from cmah.models.backbones import image_tower, shape_tower, tower_remarks
+from cmah.models.batch_statistics import uncounted
 from cmah.models.cmah_config import ModelConfig
+from cmah.models.convolutional_tokenizer import ConvolutionalTokenizer, painted_over
 from cmah.models.decoders import ImageDecoder, PointDecoder
 from cmah.models.encoders import TokenEncoder, pool
 from cmah.models.fusion import FusionBlock
@@ -43,6 +45,7 @@ class CmahOutput:
     masked_shape: Tensor | None = None
     patches: tuple[Tensor, Tensor] | None = None  # predicted and true pixels of masked patches [b, m, p]
     groups: tuple[Tensor, Tensor] | None = None  # predicted and true points of masked groups [b, m, size, 3]
+    second_image: Tensor | None = None  # [b, bits] relaxed codes of other full images of the same shapes
 
 
 class Cmah(nn.Module):
@@ -67,7 +70,11 @@ class Cmah(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.image_tokenizer = ImageTokenizer(c.image_size, c.patch_size, c.width)
+        self.image_tokenizer: ImageTokenizer | ConvolutionalTokenizer = (
+            ConvolutionalTokenizer(c.image_size, c.patch_size, c.width, c.stem_channels)
+            if c.stem_channels
+            else ImageTokenizer(c.image_size, c.patch_size, c.width)
+        )
         self.image_encoder = TokenEncoder(c.width, c.depth, c.heads, drop_path=c.drop_path)
         self.image_decoder = ImageDecoder(
             c.image_size, c.patch_size, c.width, c.decoder_width, c.decoder_depth, c.decoder_heads
@@ -106,13 +113,20 @@ class Cmah(nn.Module):
         self.shape_lift = nn.Linear(2 * c.width, shape_width) if lifted else nn.Identity()
         # a tower's features share a large mean, and their scales differ by encoder: without standardising them,
         # retrieval from 64 bits lost three points of mAP (MobileNetV2 and PointNet, 41 categories)
-        self.image_norm = _standardise(image_width) if self.image_tower else nn.Identity()
-        self.shape_norm = _standardise(point_width) if self.shape_tower else nn.Identity()
+        normed_image = c.standardise or self.image_tower is not None
+        self.image_norm = _standardise(image_width) if normed_image else nn.Identity()
+        normed_shape = c.standardise or self.shape_tower is not None
+        self.shape_norm = _standardise(point_width) if normed_shape else nn.Identity()
         self.view_pooling = ViewPooling(image_width, c.view_pooling) if self.views else None
-        self.view_norm = _standardise(image_width) if self.views and self.image_tower else nn.Identity()
+        self.view_norm = _standardise(image_width) if self.views and normed_image else nn.Identity()
+        # of the masked streams, which standardise by the batch only; their statistics are never used
+        self.masked_image_norm = _standardise(image_width) if c.standardise else nn.Identity()
+        self.masked_shape_norm = _standardise(shape_width) if c.standardise else nn.Identity()
         longest = c.bits[-1]
-        self.image_head = HashHead(image_width, longest, c.head_hidden, c.head, c.head_dropout)
-        self.shape_head = HashHead(shape_width, longest, c.head_hidden, c.head, c.head_dropout)
+        self.image_head, self.shape_head = (
+            HashHead(width, longest, c.head_hidden, c.head, c.head_dropout, standardise=c.standardise)
+            for width in (image_width, shape_width)
+        )
         # ImageNet statistics, used by MAE and by most towers
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1), persistent=False)
@@ -174,6 +188,7 @@ class Cmah(nn.Module):
         masked: int | None = None,
         features: tuple[Tensor | None, Tensor | None] = (None, None),
         views: Mapping[str, Tensor] | None = None,
+        second: Tensor | None = None,
     ) -> CmahOutput:
         """A training pass over b pairs.
 
@@ -185,6 +200,7 @@ class Cmah(nn.Module):
                 None means all of them.
             features: of the images and of the shapes, if those of a frozen tower were computed beforehand, else None.
             views: those that describe the shapes, where the model sees views, as `EncoderModel` takes them.
+            second: other images of the same shapes, as `images`; they have no masked stream.
         """
         masked = len(images) if masked is None else min(masked, len(images))
         normalised = (images.float() / 255 - self.mean) / self.std
@@ -214,11 +230,15 @@ class Cmah(nn.Module):
             self.image_head.relax(self.image_head(self.image_norm(full_image))),
             self.shape_head.relax(self.shape_head(self._described(full_shape, views or {}))),
         )
+        if second is not None:
+            outputs = self.image_head(self.image_norm(self._image_features(second.float() / 255)))
+            output.second_image = self.image_head.relax(outputs)
         if masked:
-            self._masked_streams(
-                output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],
-                point_tokens[:masked], generator,
-            )  # fmt: skip
+            with uncounted(self.image_tokenizer, self.image_head, self.shape_head):
+                self._masked_streams(
+                    output, normalised[:masked], image_tokens[:masked], centres[:masked], groups[:masked],
+                    point_tokens[:masked], generator,
+                )  # fmt: skip
         return output
 
     def _masked_streams(
@@ -234,9 +254,12 @@ class Cmah(nn.Module):
         """Add to `output` the codes of the visible tokens and the decoders' predictions of the masked ones."""
         c, b = self.config, len(images)
         image_visible, image_masked = random_split(b, image_tokens.shape[1], c.image_mask, generator)
+        if isinstance(self.image_tokenizer, ConvolutionalTokenizer):  # its tokens know what lies around them
+            hidden = painted_over(images, image_masked, c.patch_size)
+            image_tokens = self.image_tokenizer(hidden)
         if not self.points:  # shapes have no masked stream
             visible_image = self.image_encoder(take(image_tokens, image_visible))
-            output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
+            output.masked_image = self._masked_codes_of_image(visible_image)
             patches = self.image_decoder(visible_image, image_visible, image_masked)
             output.patches = patches, take(patchify(images, c.patch_size), image_masked)
             return
@@ -246,14 +269,19 @@ class Cmah(nn.Module):
         visible_shape = self.point_encoder(
             take(point_tokens, point_visible), self.point_position(visible_centres)
         )
-        output.masked_image = self.image_head.relax(self.image_head(self.image_lift(pool(visible_image))))
-        output.masked_shape = self.shape_head.relax(self.shape_head(self.shape_lift(pool(visible_shape))))
+        output.masked_image = self._masked_codes_of_image(visible_image)
+        lifted_shape = self.masked_shape_norm(self.shape_lift(pool(visible_shape)))
+        output.masked_shape = self.shape_head.relax(self.shape_head(lifted_shape))
         if self.fusion is not None:
             visible_image, visible_shape = self.fusion(visible_image, visible_shape)
         patches = self.image_decoder(visible_image, image_visible, image_masked)
         output.patches = patches, take(patchify(images, c.patch_size), image_masked)
         points = self.point_decoder(visible_shape, visible_centres, masked_centres)
         output.groups = points, take(groups, point_masked)
+
+    def _masked_codes_of_image(self, visible: Tensor) -> Tensor:
+        """Relaxed codes [b, bits] of the encoded visible tokens [b, v, width]."""
+        return self.image_head.relax(self.image_head(self.masked_image_norm(self.image_lift(pool(visible)))))
 
 
 def turned(points: Tensor, angle: float) -> Tensor:

@@ -27,6 +27,9 @@ class HashHead(nn.Module):
         hidden: width of the hidden layer, 0 for none.
         kind: the relaxation, "tanh" or "layernorm_ste".
         dropout: in training, on the hidden layer, or on the features if there is no hidden layer.
+        standardise: batch norms in place of layer norms, and one more on the outputs, so that each bit is 1 for about
+            half of a batch. Features of random weights are much alike, and the contrast gets rid of what they share
+            only slowly.
 
     Raises:
         ValueError: for another relaxation.
@@ -37,21 +40,34 @@ class HashHead(nn.Module):
         >>> outputs = torch.tensor([[0.5, -2.0]])
         >>> HashHead(6, 2).relax(outputs), HashHead(6, 2, kind="layernorm_ste").relax(outputs)
         (tensor([[ 0.4621, -0.9640]]), tensor([[ 1., -1.]]))
+        >>> outputs = HashHead(6, 4, hidden=8, standardise=True)(torch.rand(16, 6))
+        >>> bool(outputs.mean(dim=0).abs().max() < 1e-5)
+        True
     """
 
     def __init__(
-        self, width: int, bits: int, hidden: int = 0, kind: Relaxation = "tanh", dropout: float = 0.0
+        self,
+        width: int,
+        bits: int,
+        hidden: int = 0,
+        kind: Relaxation = "tanh",
+        dropout: float = 0.0,
+        *,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"hash head {kind!r}; expected one of {', '.join(KINDS)}")
         self.kind = kind
-        layers: list[nn.Module] = [nn.LayerNorm(width)]
+        layers: list[nn.Module] = [] if standardise else [nn.LayerNorm(width)]
         if hidden:
-            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)]
+            norm = nn.BatchNorm1d(hidden) if standardise else nn.LayerNorm(hidden)
+            layers += [nn.Linear(width, hidden), norm, nn.GELU(), nn.Dropout(dropout)]
         else:
             layers.append(nn.Dropout(dropout))
         layers.append(nn.Linear(hidden or width, bits))
+        if standardise:
+            layers.append(nn.BatchNorm1d(bits, affine=False))
         if kind == "layernorm_ste":
             layers.append(nn.LayerNorm(bits))
         self.layers = nn.Sequential(*layers)

@@ -6,7 +6,7 @@ summaries. Weights of 1 are as written there; everything else is the lineage's (
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -25,6 +25,7 @@ from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
+from cmah.losses.soft_targets import SoftTargetsConfig, cosines, soft_targets
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.cmah_network import Cmah, CmahOutput
@@ -52,6 +53,9 @@ class LossConfig(Settings):
     full_full: float = 1.0  # contrast of full images and full shapes
     mask_full: float = 1.0  # contrast of masked images with full shapes and of masked shapes with full images
     full_mask: float = 0.0  # the two reverse directions
+    image_image: float = (
+        0.0  # contrast of two images of each shape, which both meet the shape in `full_full` too
+    )
     masked_part: Share = 1.0  # part of a batch's pairs that goes through the masked streams too (speed)
     pixels: float = 1.0  # L_2D
     points: float = 1.0  # L_3D, in squared units of the unit sphere: about 1e-3; hence points_scale
@@ -62,6 +66,8 @@ class LossConfig(Settings):
     quantisation: float = 0.0  # (|u| - 1)² of the full streams
     balance: float = 0.0  # squared mean of each bit over the batch, full streams
     negatives: NegativesConfig = field(default_factory=NegativesConfig)  # weights on the contrasts' negatives
+    # targets by what the moving average of the weights (training.average) takes for alike, after the warm-up
+    soft: SoftTargetsConfig = field(default_factory=SoftTargetsConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,6 +120,18 @@ class CmahRecipe(Recipe):
             self.network.image_tower, Frozen
         ):  # one that is frozen has its features computed once
             self.described_by = self.network.views
+        elif self.settings.image_image:
+            raise ConfigError(
+                f"loss.image_image = {self.settings.image_image:g}: a frozen image encoder learns nothing from two "
+                "images of a shape, expected 0"
+            )
+        self.asked_by = 2 if self.settings.image_image else 1
+        if self.settings.soft.share and not config.training.average:
+            raise ConfigError(
+                f"loss.soft.share = {self.settings.soft.share:g}: the targets are those of the moving average of the "
+                "weights; set training.average, such as 0.99"
+            )
+        self.warmup_epochs, self.warm = config.training.warmup_epochs, False
         self.remarks = list(self.network.remarks)
         if self.settings.negatives.kind:
             self.remarks.append(f"contrasts: {described(self.settings.negatives)}")
@@ -128,20 +146,29 @@ class CmahRecipe(Recipe):
         """L = L_c + L_r and its parts; see `Recipe.loss`."""
         s, masked = self.settings, self._masked(len(batch["index"]))
         features = batch.get("image_features"), batch.get("shape_features")
-        image, views = batch["image"], batch
-        if self.network.views and not {"views", "view_features"} & batch.keys():
-            # of several pictures the first one asks
-            image, described = image[:, 0], image[:, 1:]
-            number = torch.arange(1, 1 + self.network.views, device=image.device)
-            # a shape with a single picture is described by it
-            there = (number < batch["drawn"][:, None]) | ((number == 1) & (batch["drawn"][:, None] == 1))
-            views = {"views": described, "view_mask": there}
+        image, views, second = batch["image"], batch, None
+        if image.ndim == 5:  # of several pictures the first ones ask
+            asking, drawn = self.asked_by, batch["drawn"][:, None]
+            second = image[:, 1] if asking > 1 else None
+            image, described = image[:, 0], image[:, asking:]
+            number = torch.arange(asking, asking + described.shape[1], device=image.device)
+            # a shape with no further picture is described by one that asks
+            there = (number < drawn) | ((number == asking) & (drawn <= asking))
+            if described.shape[1]:
+                views = {"views": described, "view_mask": there}
         out = self.network(
-            image, batch.get("points"), generator, masked=masked, features=features, views=views
+            image,
+            batch.get("points"),
+            generator,
+            masked=masked,
+            features=features,
+            views=views,
+            second=second,
         )
         # similarities and distances would keep two digits in bfloat16
         with torch.autocast(out.full_image.device.type, enabled=False):
-            parts = self._contrasts(out, batch["index"]) | self._reconstructions(out)
+            targets = self._soft_targets(image, batch.get("points"), views)
+            parts = self._contrasts(out, batch["index"], targets) | self._reconstructions(out)
             if s.quantisation:
                 parts["quantisation"] = (quantisation(out.full_image) + quantisation(out.full_shape)) / 2
             if s.balance:
@@ -154,9 +181,23 @@ class CmahRecipe(Recipe):
         """How many pairs of a batch go through the masked streams."""
         s = self.settings
         wanted = any((s.mask_full, s.full_mask, s.pixels, s.points))
-        return max(1, round(s.masked_part * pairs)) if wanted else 0
+        least = 2 if self.network.config.standardise else 1  # one row has no statistics
+        return max(least, round(s.masked_part * pairs)) if wanted else 0
 
-    def _contrasts(self, out: CmahOutput, index: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _soft_targets(
+        self, image: Tensor, points: Tensor | None, views: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """Targets [b, b] by the likeness of the teacher's codes of the images and of the shapes; None: the pairs."""
+        soft = self.settings.soft
+        if not soft.share or not self.warm or self.teacher is None:
+            return None
+        shapes = {**views, "points": points} if points is not None else views
+        outputs = self.teacher.encode_images(image), self.teacher.encode_shapes(shapes)
+        likeness = torch.stack([cosines(output.float().tanh()) for output in outputs]).mean(dim=0)
+        return soft_targets(likeness, soft.share, soft.temperature)
+
+    def _contrasts(self, out: CmahOutput, index: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
         """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""
         s, parts = self.settings, {}
         to_shape, to_image = self.negative_weights(index) if self.negative_weights else (None, None)
@@ -164,11 +205,22 @@ class CmahRecipe(Recipe):
 
         def contrast(anchors: Tensor, others: Tensor, weights: Tensor | None) -> Tensor:
             weights = None if weights is None else weights[: len(anchors), : len(others)]
-            return nested_info_nce(anchors.float(), others.float(), self.code_lengths, temperatures, weights)
+            wanted = None
+            if targets is not None:
+                wanted = targets[: len(anchors), : len(others)]
+                wanted = wanted / wanted.sum(dim=1, keepdim=True)
+            lengths = self.code_lengths
+            return nested_info_nce(anchors.float(), others.float(), lengths, temperatures, weights, wanted)
 
         image, shape = out.full_image, out.full_shape
         if s.full_full:
             parts["full_full"] = (contrast(image, shape, to_shape) + contrast(shape, image, to_image)) / 2
+        if out.second_image is not None:
+            second = out.second_image
+            if s.full_full:
+                other = (contrast(second, shape, to_shape) + contrast(shape, second, to_image)) / 2
+                parts["full_full"] = (parts["full_full"] + other) / 2
+            parts["image_image"] = (contrast(image, second, to_image) + contrast(second, image, to_image)) / 2
         if out.masked_image is not None and out.masked_shape is None and s.mask_full:
             parts["mask_full"] = contrast(out.masked_image, shape, to_shape)
         if out.masked_image is not None and out.masked_shape is not None:
@@ -256,6 +308,10 @@ class CmahRecipe(Recipe):
                 "are: set loss.negatives.image_encoder and loss.negatives.image_weights"
             )
         return make_negative_weights(negatives, batches.pairs, embedder, workers=config.training.workers)
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Soft targets begin after the warm-up, when the teacher has learned something."""
+        self.warm = epoch >= self.warmup_epochs
 
     def after_step(self) -> None:
         """Keep learned temperatures within [0.01, 1]."""

@@ -32,8 +32,11 @@ class Recipe(ABC):
         chosen_by: what is relevant to a query when the checkpoint is chosen, where the shapes have categories.
         takes_unpaired: whether images without a shape take part, of the kinds in data.unpaired.
         weighs_pictures: whether data.picture_weight counts.
-        described_by: how many pictures of each shape a batch holds beside the one that asks, for a model that sees
-            views: further ones of the dataset, or drawn from its points (`draws_views`).
+        teacher: the network with the moving average of its weights, where training.average asks for one (set by the
+            training loop); else None.
+        asked_by: how many pictures of each shape a batch holds that ask for it.
+        described_by: how many pictures of each shape a batch holds beside these, for a model that sees views: further
+            ones of the dataset, or drawn from its points (`draws_views`).
 
     Examples:
         What the training loop does with a recipe:
@@ -58,6 +61,8 @@ class Recipe(ABC):
     chosen_by: Literal["category", "instance"] = "category"
     takes_unpaired: ClassVar[bool] = False
     weighs_pictures: ClassVar[bool] = True
+    teacher: Any = None
+    asked_by: int = 1
     described_by: int = 0
 
     @abstractmethod
@@ -113,7 +118,7 @@ class Recipe(ABC):
             config.point_augmentation,
             kinds=config.data.kinds,
             picture_weight=config.data.picture_weight,
-            views=1 + self.described_by - drawn,
+            views=self.asked_by + self.described_by - drawn,
             drawn=drawn,
             clouds=self.model.points > 0,
             colours=self.model.colours,

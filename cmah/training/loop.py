@@ -24,6 +24,7 @@ from cmah.runs.run_folder import RunFolder
 from cmah.runs.tensor_files import checksum, load_own_state, load_tensors, own_state, save_tensors
 from cmah.skipped_files import Skipped
 from cmah.training.fitting import fit_codes
+from cmah.training.moving_average import MovingAverage
 from cmah.training.optimisation import (
     learning_rate,
     load_optimizer,
@@ -127,10 +128,15 @@ class TrainingLoop:
         self.batches = len(self.loader)
         for line in lines_of_left_out(self.pairs.skipped):
             report(line)
+        self.average: MovingAverage | None = None
+        self.kept: Any = self.recipe.network
+        if training.average:
+            self.average = MovingAverage(self.recipe.network, training.average)
+            self.kept = self.recipe.teacher = self.average.network
         self.validator: Validator | None = None
         if held_out:
             by = self.recipe.chosen_by
-            self.validator = Validator(self.recipe.model, held_out, config, device, by)
+            self.validator = Validator(self.kept, held_out, config, device, by)
         self.held_out = len(held_out.shapes) if held_out else 0
         self.names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.recipe.network.named_parameters()
@@ -300,17 +306,19 @@ class TrainingLoop:
             raise self.diverged(f"batch {p.batch + 1} ({named}, gradient norm {norm.item():.4g})")
         self.optimizer.step()
         self.recipe.after_step()
+        if self.average:
+            self.average.update(self.recipe.network)
         for name, value in values.items():
             p.sums[name] = p.sums.get(name, 0.0) + value
         return rate
 
     def keep_if_best(self, score: float) -> None:
-        """Write the network's weights to the run if its score is the best so far."""
+        """Write the network's weights, or their average, to the run if its score is the best so far."""
         p = self.progress
         if score > p.best:
             p.best, p.best_epoch, p.since_best = score, p.epoch, 0
             values = {"epoch": p.epoch, "score": score}
-            save_tensors(self.folder.weights, own_state(self.recipe.network), values)
+            save_tensors(self.folder.weights, own_state(self.kept), values)
         else:
             p.since_best += 1
 
@@ -318,6 +326,8 @@ class TrainingLoop:
         """Save what resuming needs, in one file."""
         tensors = {f"model.{key}": value for key, value in own_state(self.recipe.network).items()}
         tensors |= optimizer_tensors(self.optimizer, self.names)
+        if self.average:
+            tensors |= self.average.state()
         values = vars(self.progress)
         save_tensors(self.folder.state, tensors, {**values, "crc32": checksum(tensors, values)})
 
@@ -349,6 +359,8 @@ class TrainingLoop:
         load_own_state(self.recipe.network, model, state)
         try:
             load_optimizer(self.optimizer, self.names, tensors)
+            if self.average:
+                self.average.load(tensors)
         except RunError as error:
             raise RunError(f"{state}: {error}") from None
         self.progress = progress

@@ -6,7 +6,9 @@ import pytest
 import torch
 from toy_dataset import MICRO
 
+from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError
+from cmah.losses.contrastive import nested_info_nce
 from cmah.models.cmah_network import turned
 from cmah.models.encoders import TokenEncoder
 from cmah.recipes.resolving import load_recipe, make_config, recipe_names
@@ -151,3 +153,107 @@ def test_sizes_stand_as_published():
     with torch.device("meta"):
         encoder = TokenEncoder(config.width, config.depth, config.heads, qkv_bias=False)
     assert sum(p.numel() for p in encoder.parameters()) == pytest.approx(21.3e6, rel=0.01)
+
+
+def two_images(b=6):
+    """A batch with two images of each shape."""
+    one, other = batch(b), batch(b, seed=5)
+    images = torch.stack([one["image"], other["image"]], dim=1)
+    return one | {"image": images, "drawn": torch.full((b,), 2)}
+
+
+def test_two_images_of_a_shape_meet_each_other_and_the_shape():
+    recipe, inputs = (
+        method("loss.image_image=0.5", "loss.mask_full=0", "loss.pixels=0", "loss.points=0"),
+        two_images(),
+    )
+    total, parts = loss_of(recipe, inputs)
+    assert parts.keys() == {"full_full", "image_image"}
+    assert total == pytest.approx(parts["full_full"] + 0.5 * parts["image_image"])
+    network, temperatures = recipe.network, recipe.log_temperature.exp()
+    first, second = (network.encode_images(inputs["image"][:, i]).tanh() for i in (0, 1))
+    generator = torch.Generator().manual_seed(2)
+    shape = network(inputs["image"][:, 0], inputs["points"], generator, masked=0).full_shape
+
+    def both_ways(a, b):
+        lengths = recipe.code_lengths
+        there, back = (
+            nested_info_nce(a, b, lengths, temperatures),
+            nested_info_nce(b, a, lengths, temperatures),
+        )
+        return ((there + back) / 2).item()
+
+    assert parts["image_image"] == pytest.approx(both_ways(first, second), rel=1e-5)
+    met = (both_ways(first, shape) + both_ways(second, shape)) / 2
+    assert parts["full_full"] == pytest.approx(met, rel=1e-5)
+
+
+def test_a_batch_draws_two_images_where_they_meet(toy):
+    config = make_config("cmah", "tiny", assignments=[*MICRO, "loss.image_image=1", "training.workers=0"])
+    recipe = load_recipe("cmah")(config)
+    drawn = next(recipe.batches(Dataset.read(toy), config).epoch(0))
+    assert drawn["image"].shape[1] == 2
+    assert (drawn["image"][:, 0] != drawn["image"][:, 1]).any()
+    loss, parts = recipe.loss(drawn, torch.Generator().manual_seed(0))
+    assert loss.isfinite()
+    assert "image_image" in parts
+
+
+def test_views_of_a_shape_come_after_the_images_that_ask():
+    settings = ("loss.image_image=1", "model.shape_input=both", "model.views=2", "loss.mask_full=0")
+    recipe, inputs = method(*settings), two_images()
+    assert recipe.described_by == 3
+    described = torch.randint(0, 256, (6, 2, 3, 16, 16), dtype=torch.uint8)
+    inputs |= {"image": torch.cat([inputs["image"], described], dim=1), "drawn": torch.full((6,), 4)}
+    before = loss_of(recipe, inputs)[1]
+    inputs["drawn"] = torch.full((6,), 3)  # the last view does not exist
+    one = loss_of(recipe, inputs)[1]
+    assert one["full_full"] != before["full_full"]
+    inputs["image"][:, 3] = 0
+    assert loss_of(recipe, inputs)[1]["full_full"] == pytest.approx(one["full_full"], rel=1e-6)
+
+
+SOFT = (
+    "loss.soft.share=0.5",
+    "training.average=0.9",
+    "training.warmup_epochs=2",
+    "loss.pixels=0",
+    "loss.points=0",
+)
+
+
+def test_soft_targets_are_those_of_the_teacher_after_the_warm_up():
+    recipe, inputs = method(*SOFT), batch()
+    recipe.teacher = method(seed=7).network.eval()
+    recipe.start_epoch(1, 10)
+    hard = loss_of(recipe, inputs)[1]
+    assert hard == pytest.approx(loss_of(method("loss.pixels=0", "loss.points=0"), inputs)[1], rel=1e-6)
+    recipe.start_epoch(2, 10)
+    soft = loss_of(recipe, inputs)[1]
+    with torch.no_grad():
+        codes = recipe.teacher.encode_images(inputs["image"]), recipe.teacher.encode_shapes(inputs)
+    likeness = sum(torch.cosine_similarity(c.tanh()[:, None], c.tanh()[None], dim=2) for c in codes) / 2
+    targets = torch.zeros(6, 6)
+    for i in range(6):
+        weights = {j: math.exp(likeness[i, j].item() / 0.1) for j in range(6) if j != i}
+        for j, weight in weights.items():
+            targets[i, j] = 0.5 * weight / sum(weights.values())
+        targets[i, i] = 0.5
+    out = recipe.network(inputs["image"], inputs["points"], torch.Generator().manual_seed(2), masked=0)
+    temperatures = recipe.log_temperature.exp()
+    ways = (out.full_image, out.full_shape), (out.full_shape, out.full_image)
+    each = [nested_info_nce(a, b, recipe.code_lengths, temperatures, targets=targets) for a, b in ways]
+    assert soft["full_full"] == pytest.approx((sum(each) / 2).item(), rel=1e-5)
+    assert soft["mask_full"] != pytest.approx(hard["mask_full"], rel=1e-4)
+
+
+def test_soft_targets_of_a_masked_part_sum_to_one():
+    recipe = method(*SOFT, "loss.masked_part=0.5", "loss.full_mask=1", "training.warmup_epochs=0")
+    recipe.teacher = method(seed=7).network.eval()
+    recipe.start_epoch(0, 10)
+    assert loss_of(recipe)[1].keys() == {"full_full", "mask_full", "full_mask"}
+
+
+def test_soft_targets_without_a_teacher_are_refused():
+    with pytest.raises(ConfigError, match=r"set training\.average"):
+        method("loss.soft.share=0.5")
