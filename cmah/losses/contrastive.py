@@ -81,7 +81,7 @@ def nested_info_nce(
     prefixes: Sequence[int],
     temperatures: Tensor,
     negative_weights: Tensor | None = None,
-    targets: Tensor | None = None,
+    targets: Tensor | Sequence[Tensor] | None = None,
 ) -> Tensor:
     """InfoNCE of nested codes: the mean of `info_nce` over the first b components, for each b in `prefixes`.
 
@@ -91,7 +91,7 @@ def nested_info_nce(
         prefixes: code lengths, each ≤ bits.
         temperatures: [len(prefixes)], one for each length.
         negative_weights: as in `info_nce`.
-        targets: as in `info_nce`.
+        targets: as in `info_nce`; or some for each length.
 
     Returns:
         Scalar ≥ 0.
@@ -102,8 +102,9 @@ def nested_info_nce(
         >>> round(float(nested), 4)  # the first bits are equal (log 2); both bits together tell the rows apart
         0.5032
     """
+    each = [targets] * len(prefixes) if targets is None or isinstance(targets, Tensor) else targets
     losses = [
-        info_nce(anchors[:, :length], others[:, :length], temperature, negative_weights, targets)
-        for length, temperature in zip(prefixes, temperatures, strict=True)
+        info_nce(anchors[:, :length], others[:, :length], temperature, negative_weights, target)
+        for length, temperature, target in zip(prefixes, temperatures, each, strict=True)
     ]
     return torch.stack(losses).mean()

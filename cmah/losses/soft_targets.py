@@ -5,6 +5,8 @@ given to the shapes that resemble the pair's own instead, as frozen features tel
 2024; here within one batch and without labels).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,6 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from cmah.settings import Range, Settings, Share
+
+MOST = (
+    0.95  # of a target that is spread where the share depends on the code length: something stays on the pair
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,21 @@ class SoftTargetsConfig(Settings):
 
     table = "loss.soft"
 
-    share: Share = 0.0  # of the target that is spread over the other rows; 0 leaves it one-hot
+    share: Share = 0.0  # of the target that is spread over the other rows at 64 bits; 0 leaves it one-hot
+    by_length: Annotated[float, Range(0, 1)] = 0.0  # how much less of it at each doubling of the code length
     temperature: Annotated[float, Range(0.001, 10)] = 0.1  # by which their similarities are divided
+
+    def share_at(self, bits: int) -> float:
+        """The share at a code length, from 0 to `MOST`: few bits cannot tell every shape from every other.
+
+        Examples:
+            >>> config = SoftTargetsConfig(share=0.5, by_length=0.2)
+            >>> [round(config.share_at(bits), 3) for bits in (8, 16, 64, 128)]
+            [0.95, 0.9, 0.5, 0.3]
+        """
+        if not self.share:
+            return 0.0
+        return min(max(self.share - self.by_length * math.log2(bits / 64), 0.0), max(self.share, MOST))
 
 
 def cosines(features: Tensor) -> Tensor:
@@ -74,3 +93,36 @@ def soft_targets(similarity: Tensor, share: float, temperature: float = 0.1) -> 
         return eye
     others = (similarity / temperature).masked_fill(eye.bool(), -torch.inf).softmax(dim=1)
     return (1 - share) * eye + share * others
+
+
+def nested_targets(similarity: Tensor, config: SoftTargetsConfig, lengths: Sequence[int]) -> list[Tensor]:
+    """The targets of each code length, [b, b], by the settings; arguments as in `soft_targets`.
+
+    Examples:
+        >>> config = SoftTargetsConfig(share=0.5, by_length=0.2)
+        >>> [each[0, 0].item() for each in nested_targets(torch.eye(3), config, (64, 128))]
+        [0.5, 0.7...]
+    """
+    return [soft_targets(similarity, config.share_at(bits), config.temperature) for bits in lengths]
+
+
+def matched(similarity: Tensor, reference: Tensor) -> Tensor:
+    """A similarity brought to the mean and the standard deviation of another one, both off the diagonal.
+
+    Args:
+        similarity: [b, b].
+        reference: [b, b].
+
+    Returns:
+        [b, b]. Where all of `similarity` is alike, the mean of `reference`.
+
+    Examples:
+        >>> a = torch.tensor([[9.0, 1, 3], [1, 9, 2], [3, 2, 9]])
+        >>> b = torch.tensor([[0.0, 20, 40], [20, 0, 30], [40, 30, 0]])
+        >>> matched(a, b)[0, 1:].round().tolist()
+        [20.0, 40.0]
+    """
+    off = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    own, other = similarity[off], reference[off]
+    spread = own.std(correction=0).clamp_min(torch.finfo(own.dtype).tiny)
+    return (similarity - own.mean()) / spread * other.std(correction=0) + other.mean()

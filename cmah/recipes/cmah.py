@@ -25,7 +25,7 @@ from cmah.features.image_embedder import ImageEmbedder
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.hashing import bit_balance, quantisation
 from cmah.losses.reconstruction import group_loss, pixel_loss
-from cmah.losses.soft_targets import SoftTargetsConfig, cosines, soft_targets
+from cmah.losses.soft_targets import SoftTargetsConfig, cosines, nested_targets
 from cmah.models.backbones import Frozen
 from cmah.models.cmah_config import ModelConfig
 from cmah.models.cmah_network import Cmah, CmahOutput
@@ -187,17 +187,17 @@ class CmahRecipe(Recipe):
     @torch.no_grad()
     def _soft_targets(
         self, image: Tensor, points: Tensor | None, views: Mapping[str, Tensor]
-    ) -> Tensor | None:
-        """Targets [b, b] by the likeness of the teacher's codes of the images and of the shapes; None: the pairs."""
+    ) -> list[Tensor] | None:
+        """Targets [b, b] of each code length by the likeness of the teacher's codes; None: the pairs."""
         soft = self.settings.soft
         if not soft.share or not self.warm or self.teacher is None:
             return None
         shapes = {**views, "points": points} if points is not None else views
         outputs = self.teacher.encode_images(image), self.teacher.encode_shapes(shapes)
         likeness = torch.stack([cosines(output.float().tanh()) for output in outputs]).mean(dim=0)
-        return soft_targets(likeness, soft.share, soft.temperature)
+        return nested_targets(likeness, soft, self.code_lengths)
 
-    def _contrasts(self, out: CmahOutput, index: Tensor, targets: Tensor | None) -> dict[str, Tensor]:
+    def _contrasts(self, out: CmahOutput, index: Tensor, targets: list[Tensor] | None) -> dict[str, Tensor]:
         """Full-full and mask-full contrast (and the reverse), each the mean of its two directions."""
         s, parts = self.settings, {}
         to_shape, to_image = self.negative_weights(index) if self.negative_weights else (None, None)
@@ -207,8 +207,8 @@ class CmahRecipe(Recipe):
             weights = None if weights is None else weights[: len(anchors), : len(others)]
             wanted = None
             if targets is not None:
-                wanted = targets[: len(anchors), : len(others)]
-                wanted = wanted / wanted.sum(dim=1, keepdim=True)
+                cut = [each[: len(anchors), : len(others)] for each in targets]
+                wanted = [part / part.sum(dim=1, keepdim=True) for part in cut]
             lengths = self.code_lengths
             return nested_info_nce(anchors.float(), others.float(), lengths, temperatures, weights, wanted)
 
