@@ -1,7 +1,8 @@
 """Images that show no shape of the dataset, such as photos: which shapes they are to be near, by frozen features alone.
 
-No pair and no label is read: an image's targets are the training shapes whose views a frozen encoder finds most alike,
-with features standardised for each kind of picture apart, since a photo is nearer to every photo than to any render.
+No pair and no label is read. An image's targets are the training shapes whose renders a frozen encoder finds most
+alike, with features standardised for each kind of picture apart, since a photo is nearer to every photo than to any
+render. What one photo says is doubtful; photos that look alike are asked together.
 """
 
 from typing import NamedTuple
@@ -9,8 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 NEIGHBOURS = 20
-TEMPERATURE = 0.05
-CHUNK = 1024  # images whose similarities to all shapes are in memory at once
+TEMPERATURE = 0.03
+ALIKE, ALIKE_TEMPERATURE = 10, 0.1  # images that an image is asked together with, and how their cosines weigh
+ROUNDS = 3  # in each of which half of what an image says is replaced by what those say
+SPREAD = 0.1  # standard deviation that the similarities are brought to
+HUBS = 0.25  # power of what a shape gets in all, by which its weights are divided
+CHUNK = 1024  # images whose cosines to all others are in memory at once
+MOST = 1 << 28  # similarities (images x shapes) in memory, float32
 
 
 class Neighbours(NamedTuple):
@@ -30,37 +36,64 @@ def nearest_shapes(
 ) -> Neighbours:
     """The shapes that unpaired images are to be near.
 
-    A few shapes are near to everything ("hubs"). So the weight exp(s / τ) of cosine s is divided by the root of what
-    its shape gets from all images together, before rows are made to sum to 1.
+    The cosines of each image with the shapes, less their mean, are brought to one spread over all images and smoothed
+    over the images that look alike: three times S ← (S + A S) / 2, with A the softmax over the ten nearest images. The
+    weights of the best shapes of a row are exp(s / τ). A few shapes are near to everything ("hubs"): so each weight is
+    divided by a power of what its shape gets from all images together, before rows are made to sum to 1.
 
     Args:
         images: float32 [n, d], their features, standardised over their kind.
-        shapes: float32 [m, d], of the views of the shapes, standardised over these.
+        shapes: float32 [m, d], the same of the shapes, standardised over these.
         count: how many shapes each image is to be near, at most.
         temperature: τ.
 
     Examples:
         >>> near = nearest_shapes(np.float32([[1, 0]]), np.float32([[0, 1], [2, 0], [1, 1]]), count=2)
-        >>> near.shapes.tolist(), near.weights.round(3).tolist()
-        ([[1, 2]], [[0.949, 0.051]])
+        >>> near.shapes.tolist(), near.weights.round(2).tolist()
+        ([[1, 2]], [[0.8, 0.2]])
     """
+    unit = _unit(images)
+    similarity = unit @ _unit(shapes).T
+    similarity -= similarity.mean(axis=1, keepdims=True)
+    similarity *= SPREAD / max(float(similarity.std()), 1e-12)
+    others, shares = _alike(unit)
+    for _ in range(ROUNDS if len(images) > 1 else 0):
+        smoothed = np.empty_like(similarity)
+        for first in range(0, len(images), CHUNK):
+            rows = slice(first, first + CHUNK)
+            said = np.zeros_like(similarity[rows])
+            for place in range(others.shape[1]):
+                said += shares[rows, place : place + 1] * similarity[others[rows, place]]
+            smoothed[rows] = (similarity[rows] + said) / 2
+        similarity = smoothed
     k = min(count, len(shapes))
-    unit = _unit(shapes)
-    positions = np.empty((len(images), k), np.int64)
-    weights = np.empty((len(images), k), np.float32)
-    for first in range(0, len(images), CHUNK):
-        cosines = _unit(images[first : first + CHUNK]) @ unit.T
-        best = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        of_best = np.take_along_axis(cosines, best, axis=1)
-        order = np.argsort(-of_best, axis=1, kind="stable")
-        rows = slice(first, first + len(cosines))
-        positions[rows] = np.take_along_axis(best, order, axis=1)
-        # less the greatest cosine, which the sum over the row takes out again
-        weights[rows] = np.exp((np.take_along_axis(of_best, order, axis=1) - 1.0) / temperature)
+    best = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    of_best = np.take_along_axis(similarity, best, axis=1)
+    order = np.argsort(-of_best, axis=1, kind="stable")
+    positions = np.take_along_axis(best, order, axis=1)
+    of_best = np.take_along_axis(of_best, order, axis=1)
+    weights = np.exp((of_best - of_best[:, :1]) / temperature)
+    weights /= weights.sum(axis=1, keepdims=True)
     mass = np.bincount(positions.ravel(), weights.ravel().astype(np.float64), minlength=len(shapes))
-    weights /= np.sqrt(mass[positions]).astype(np.float32)
+    weights /= (mass[positions] ** HUBS).astype(np.float32)
     weights /= weights.sum(axis=1, keepdims=True)
     return Neighbours(positions, weights)
+
+
+def _alike(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The images nearest to each other one, int64 [n, a], and their shares, float32 [n, a]."""
+    n = len(unit)
+    a = min(ALIKE, n - 1)
+    others, shares = np.empty((n, a), np.int64), np.empty((n, a), np.float32)
+    for first in range(0, n if a else 0, CHUNK):
+        cosines = unit[first : first + CHUNK] @ unit.T
+        rows = np.arange(len(cosines))
+        cosines[rows, first + rows] = -2.0  # not itself
+        best = np.argpartition(-cosines, a - 1, axis=1)[:, :a]
+        of_best = np.take_along_axis(cosines, best, axis=1)
+        raised = np.exp((of_best - of_best.max(axis=1, keepdims=True)) / ALIKE_TEMPERATURE)
+        others[first + rows], shares[first + rows] = best, raised / raised.sum(axis=1, keepdims=True)
+    return others, shares
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

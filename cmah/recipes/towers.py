@@ -23,7 +23,7 @@ from cmah.features.frozen_batches import FrozenBatches
 from cmah.features.frozen_likeness import for_correlation, means_of_renders
 from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
-from cmah.features.unpaired_images import nearest_shapes
+from cmah.features.unpaired_images import MOST, nearest_shapes
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.soft_targets import SoftTargetsConfig, cosines, matched, nested_targets
 from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
@@ -57,7 +57,9 @@ class LossConfig(Settings):
     unpaired: float = 0.5  # weight of the contrast of unpaired images, where there are any
     unpaired_batch: Count = 256  # of them in a step
     neighbours: Count = 20  # shapes that each of them is to be near
-    neighbour_temperature: Annotated[float, Range(0.001, 10)] = 0.05  # by which their cosines are divided
+    neighbour_temperature: Annotated[float, Range(0.001, 10)] = (
+        0.03  # by which their similarities are divided
+    )
 
 
 _PRESET = {
@@ -183,16 +185,22 @@ class TowersRecipe(Recipe):
             features,
             config.training.batch_size,
             likeness=for_correlation(encoders),
-            **self._unpaired(dataset, embedder, seen, config),
+            **self._unpaired(dataset, pairs, embedder, seen, config),
         )
 
     def _unpaired(
-        self, dataset: Dataset, embedder: ImageEmbedder, seen: np.ndarray, config: Config
+        self,
+        dataset: Dataset,
+        pairs: TrainingPairs,
+        embedder: ImageEmbedder,
+        seen: np.ndarray,
+        config: Config,
     ) -> dict[str, Any]:
         """The images without a shape, and the shapes that they are to be near, as `FrozenBatches` takes them.
 
         Args:
             dataset: with these images.
+            pairs: to whose `skipped` those that are left out are added.
             embedder: the frozen encoder.
             seen: float32 [m, d], how the shapes look to the last layer of the encoder.
             config: of the run.
@@ -200,7 +208,13 @@ class TowersRecipe(Recipe):
         images = [i for i in dataset.images if not i.shape_id and i.kind in config.data.unpaired]
         if not images or not self.settings.unpaired:
             return {}
+        step = -(-len(images) * len(seen) // MOST)
+        if step > 1:
+            left_out = f"{len(images) - len(images[::step])} of {len(images)} images without a shape"
+            pairs.skipped.append((left_out, f"with all {len(seen)} shapes they would be too many to compare"))
+        images = images[::step]
         table = embedder.embed(dataset, images, workers=config.training.workers, label="unpaired images")
+        pairs.skipped += table.skipped
         kinds = np.array([_number(images[position].kind) for position in table.kept])
         if not len(kinds):
             return {}
