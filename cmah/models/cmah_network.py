@@ -64,7 +64,7 @@ class Cmah(nn.Module):
     learned_codes = True
     colours = False
     masks = False
-    image_kinds = ()
+    image_kinds: tuple[str, ...] = ()
     frozen_images = None  # a frozen tower's features are not kept: the head needs them standardised
 
     def __init__(self, config: ModelConfig) -> None:

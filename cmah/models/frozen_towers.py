@@ -112,8 +112,8 @@ class FrozenTowers(nn.Module):
     learned_codes = True
     masks = False
     view_group = 1
-    views_from = "points"
-    image_kinds = IMAGE_KINDS
+    views_from: Literal["points"] = "points"
+    image_kinds: tuple[str, ...] = IMAGE_KINDS
 
     def __init__(self, config: FrozenTowersConfig) -> None:
         super().__init__()

@@ -49,7 +49,7 @@ class StyleMixed(nn.Module):
 
     points = 0
     colours = False
-    image_kinds = ()
+    image_kinds: tuple[str, ...] = ()
     frozen_images: FrozenImages | None = None
     # buffers of the level "category"
     steps: Tensor

@@ -133,7 +133,7 @@ class TwoTowers(nn.Module):
     """
 
     masks = False
-    image_kinds = ()
+    image_kinds: tuple[str, ...] = ()
 
     def __init__(self, config: TowersConfig) -> None:
         super().__init__()

@@ -104,7 +104,7 @@ class TowersRecipe(Recipe):
         with torch.autocast(shape.device.type, enabled=False):
             targets = nested_targets(self._likeness(batch), s.soft, network.code_lengths)
             both = self._contrast(image, shape, targets), self._contrast(shape, image, targets)
-            parts = {"pairs": sum(both) / 2}
+            parts = {"pairs": (both[0] + both[1]) / 2}
             total = parts["pairs"]
         if "unpaired_features" in batch:
             photo = network.encode_image_features(batch["unpaired_features"], batch["unpaired_kinds"])
