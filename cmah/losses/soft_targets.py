@@ -104,25 +104,3 @@ def nested_targets(similarity: Tensor, config: SoftTargetsConfig, lengths: Seque
         [0.5, 0.7...]
     """
     return [soft_targets(similarity, config.share_at(bits), config.temperature) for bits in lengths]
-
-
-def matched(similarity: Tensor, reference: Tensor) -> Tensor:
-    """A similarity brought to the mean and the standard deviation of another one, both off the diagonal.
-
-    Args:
-        similarity: [b, b].
-        reference: [b, b].
-
-    Returns:
-        [b, b]. Where all of `similarity` is alike, the mean of `reference`.
-
-    Examples:
-        >>> a = torch.tensor([[9.0, 1, 3], [1, 9, 2], [3, 2, 9]])
-        >>> b = torch.tensor([[0.0, 20, 40], [20, 0, 30], [40, 30, 0]])
-        >>> matched(a, b)[0, 1:].round().tolist()
-        [20.0, 40.0]
-    """
-    off = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
-    own, other = similarity[off], reference[off]
-    spread = own.std(correction=0).clamp_min(torch.finfo(own.dtype).tiny)
-    return (similarity - own.mean()) / spread * other.std(correction=0) + other.mean()

@@ -12,7 +12,6 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
@@ -25,12 +24,12 @@ from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.unpaired_images import MOST, nearest_shapes
 from cmah.losses.contrastive import nested_info_nce
-from cmah.losses.soft_targets import SoftTargetsConfig, cosines, matched, nested_targets
+from cmah.losses.soft_targets import SoftTargetsConfig, nested_targets
 from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.recipes.recipe import Recipe
-from cmah.settings import Count, Range, Settings, Share
+from cmah.settings import Count, Range, Settings
 
 STATISTICS = 20_000  # rows, of which the statistics of a kind are taken; more would hardly change them
 
@@ -51,9 +50,6 @@ class LossConfig(Settings):
 
     temperature: Annotated[float, Range(0.01, 1)] = 0.3  # of all code lengths, fixed
     soft: SoftTargetsConfig = field(default_factory=lambda: SoftTargetsConfig(share=0.5, by_length=0.2))
-    # of the likeness of two shapes, what is that of the moving average of the weights (training.average)
-    learned_likeness: Share = 0.5
-    learned_from: Share = 0.3  # part of the training after which it is
     unpaired: float = 0.5  # weight of the contrast of unpaired images, where there are any
     unpaired_batch: Count = 256  # of them in a step
     neighbours: Count = 20  # shapes that each of them is to be near
@@ -84,7 +80,6 @@ class TowersRecipe(Recipe):
         self.settings: LossConfig = config.loss
         self.network = self.model = FrozenTowers(config.model)
         self.remarks = self.network.remarks
-        self.taught = False
 
     @classmethod
     def for_data(cls, config: Config, data: Dataset) -> Config:
@@ -102,7 +97,7 @@ class TowersRecipe(Recipe):
         image = network.encode_image_features(batch["image_features"], batch["image_kinds"])
         shape = network.encode_shape_features(batch["shape_features"])
         with torch.autocast(shape.device.type, enabled=False):
-            targets = nested_targets(self._likeness(batch), s.soft, network.code_lengths)
+            targets = nested_targets(batch["likeness"], s.soft, network.code_lengths)
             both = self._contrast(image, shape, targets), self._contrast(shape, image, targets)
             parts = {"pairs": (both[0] + both[1]) / 2}
             total = parts["pairs"]
@@ -113,26 +108,6 @@ class TowersRecipe(Recipe):
                 parts["unpaired"] = self._contrast(photo, near, batch["unpaired_targets"])
                 total = total + s.unpaired * parts["unpaired"]
         return total, parts
-
-    @torch.no_grad()
-    def _likeness(self, batch: dict[str, Tensor]) -> Tensor:
-        """How alike the shapes of a batch are: to the frozen encoders, and in part to the average of the weights."""
-        frozen, share = batch["likeness"], self.settings.learned_likeness
-        if self.teacher is None or not share or not self.taught:
-            return frozen
-        image = self.teacher.encode_image_features(batch["image_features"], batch["image_kinds"])
-        shape = self.teacher.encode_shape_features(batch["shape_features"])
-        units = [functional.normalize(outputs.float().tanh(), dim=1) for outputs in (image, shape)]
-        return (1 - share) * frozen + share * matched(cosines(units[0] + units[1]), frozen)
-
-    def start_epoch(self, epoch: int, epochs: int) -> None:
-        """The average of the weights takes part when it has learned something."""
-        self.taught = epoch >= self.settings.learned_from * epochs
-
-    @classmethod
-    def follows_epochs(cls, config: Config) -> str:
-        """When the average of the weights begins to take part."""
-        return "loss.learned_from" if config.training.average and config.loss.learned_likeness else ""
 
     def _contrast(self, anchors: Tensor, others: Tensor, targets: Tensor | list[Tensor]) -> Tensor:
         """The nested contrast of relaxed codes."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cmah.losses.contrastive import info_nce, nested_info_nce
-from cmah.losses.soft_targets import cosines, soft_targets
+from cmah.losses.soft_targets import MOST, SoftTargetsConfig, cosines, nested_targets, soft_targets
 
 
 def rows(*shape, seed=0):
@@ -85,3 +85,22 @@ def test_the_least_loss_is_the_entropy_of_the_targets():
     assert info_nce(anchors, others, temperature, targets=targets).item() == pytest.approx(entropy, rel=1e-9)
     for other in (0.8, 1.2):
         assert info_nce(anchors, others, other * temperature, targets=targets).item() > entropy
+
+
+def test_shorter_codes_give_more_to_others():
+    config = SoftTargetsConfig(share=0.5, by_length=0.2)
+    assert [config.share_at(bits) for bits in (16, 32, 64, 128)] == pytest.approx([0.9, 0.7, 0.5, 0.3])
+    assert config.share_at(1) == MOST
+    assert config.share_at(4096) == 0.0
+    assert SoftTargetsConfig(share=1.0).share_at(64) == 1.0
+    assert SoftTargetsConfig(by_length=0.2).share_at(16) == 0.0  # off is off
+    similarity = rows(4, 4)
+    each = nested_targets(similarity, config, (16, 64))
+    torch.testing.assert_close(each[0], soft_targets(similarity, config.share_at(16), 0.1))
+    torch.testing.assert_close(each[1], soft_targets(similarity, 0.5, 0.1))
+    a, b = rows(4, 3, seed=3), rows(4, 3, seed=4)
+    nested = nested_info_nce(a, b, (2, 3), torch.tensor([0.3, 0.3]), targets=each)
+    alone = [
+        info_nce(a[:, :n], b[:, :n], 0.3, targets=target) for n, target in zip((2, 3), each, strict=True)
+    ]
+    assert nested.item() == pytest.approx(sum(alone).item() / 2, rel=1e-6)
