@@ -213,7 +213,7 @@ class HammingIndex:
         self._require_room(len(queries), k)
 
         def nearest(packed: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-            _, positions, distances = self._scan(blocks, packed, m, self.bits, thread_count(threads))
+            _, positions, distances = self._scan(blocks, packed, m, self.bits, threads)
             return positions.reshape(len(packed), m), distances.reshape(len(packed), m)
 
         if groups is None or not k or not len(queries):
@@ -427,8 +427,11 @@ class HammingIndex:
 
     def _require_room(self, q: int, k: int) -> None:
         """Refuse a search whose k hits for each of q queries do not fit."""
+        each = HIT + self._ids.bytes_each
+        if q * k * (each + ENTRY) <= SMALL:  # without asking for the cores, which a small search would notice
+            return
         require_room(
-            q * k * (HIT + self._ids.bytes_each) + min(q, largest_tile(k) * available_cores()) * k * ENTRY,
+            q * k * each + min(q, largest_tile(k) * available_cores()) * k * ENTRY,
             f"k is {k:,}: the hits of {q:,} queries",
             "ask for fewer (-k), or search with fewer queries at a time",
         )

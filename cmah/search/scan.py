@@ -51,12 +51,12 @@ def scan(
     queries = blocks.as_words(packed)
     q, n = len(queries), len(blocks)
     per_thread, parts, tile = shares(q, n, k, blocks.width, threads)
-    tail = blocks.last_block
-    full = len(blocks.full_blocks)
+    full_blocks, tail = blocks.full_blocks, blocks.last_block
+    full = len(full_blocks)
     cuts = [full * p // parts for p in range(parts + 1)]
 
     def task(first: int, part: int) -> ScanResult:
-        segments = [(blocks.full_blocks[cuts[part] : cuts[part + 1]], cuts[part] * blocks.codes_in_block)]
+        segments = [(full_blocks[cuts[part] : cuts[part + 1]], cuts[part] * blocks.codes_in_block)]
         if part == parts - 1:
             segments.append((tail, full * blocks.codes_in_block))
         queries_of_tile = queries[first : first + tile]
