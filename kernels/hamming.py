@@ -75,6 +75,14 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
             kind = ir.FunctionType(result, [value.type for value in values])
             return builder.call(builder.module.declare_intrinsic(intrinsic, (), kind), values)
 
+        def lesser(one: Any, other: Any) -> Any:
+            if width < 64:
+                return call(f"llvm.umin.{name}", vector, one, other)
+            # distances fit into half a word, and few processors have an instruction for whole ones
+            halves = ir.VectorType(ir.IntType(32), 2 * each)
+            one, other = (builder.bitcast(value, halves) for value in (one, other))
+            return builder.bitcast(call(f"llvm.umin.v{2 * each}i32", halves, one, other), vector)
+
         def at(address: Any, kind: Any) -> Any:
             value = builder.load(builder.inttoptr(address, kind.as_pointer()))
             value.align = width // 8
@@ -118,10 +126,10 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
                     codes_here = at(builder.add(address, number(size * part)), vector)
                     ones = call(f"llvm.ctpop.{name}", vector, builder.xor(codes_here, queries[w]))
                     distance = ones if distance is None else builder.add(distance, ones)
-                builder.store(call(f"llvm.umin.{name}", vector, builder.load(result), distance), result)
+                builder.store(lesser(builder.load(result), distance), result)
         least = builder.load(results[0])
         for result in results[1:]:
-            least = call(f"llvm.umin.{name}", vector, least, builder.load(result))
+            least = lesser(least, builder.load(result))
         least = call(f"llvm.vector.reduce.umin.{name}", word, least)
         return builder.zext(least, number) if width < 64 else least
 
