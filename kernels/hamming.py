@@ -6,6 +6,7 @@ block and looks closer only where that can still enter a query's result. The loo
 start no threads of their own: the caller may share out the work, and a forked process may call them.
 """
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         ir = cgutils.ir
         word, number = ir.IntType(width), ir.IntType(64)
-        size = 64 if "+avx512f" in context.codegen().magic_tuple()[2].split(",") else 32
+        features = context.codegen().magic_tuple()[2].split(",")
+        size = 64 if "+avx512f" in features else 32
+        in_bytes = width == 32 and "+avx2" in features and "+avx512f" not in features
         each = 8 * size // width  # codes of a vector
         vector = ir.VectorType(word, each)
         name = f"v{each}i{width}"
@@ -75,13 +78,22 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
             kind = ir.FunctionType(result, [value.type for value in values])
             return builder.call(builder.module.declare_intrinsic(intrinsic, (), kind), values)
 
+        def by(bits: int, function: str, *values: Any) -> Any:
+            """A function of the parts of so many bits."""
+            parts = ir.VectorType(ir.IntType(bits), 8 * size // bits)
+            values = tuple(builder.bitcast(value, parts) for value in values)
+            return builder.bitcast(call(f"llvm.{function}.v{parts.count}i{bits}", parts, *values), vector)
+
+        def ones_in(words: list[Any]) -> Any:
+            """How many bits are set in all words of each code; where `in_bytes`, in the lowest byte."""
+            ones = reduce(builder.add, [by(8 if in_bytes else width, "ctpop", word) for word in words])
+            for shift in (8, 16) if in_bytes else ():
+                ones = builder.add(ones, builder.lshr(ones, ir.Constant(vector, [shift] * each)))
+            return ones
+
         def lesser(one: Any, other: Any) -> Any:
-            if width < 64:
-                return call(f"llvm.umin.{name}", vector, one, other)
-            # distances fit into half a word, and few processors have an instruction for whole ones
-            halves = ir.VectorType(ir.IntType(32), 2 * each)
-            one, other = (builder.bitcast(value, halves) for value in (one, other))
-            return builder.bitcast(call(f"llvm.umin.v{2 * each}i32", halves, one, other), vector)
+            # distances fit into half a word, and few processors have an instruction for words of 64 bits
+            return by(8 if in_bytes else min(width, 32), "umin", one, other)
 
         def at(address: Any, kind: Any) -> Any:
             value = builder.load(builder.inttoptr(address, kind.as_pointer()))
@@ -120,16 +132,17 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
         with cgutils.for_range(builder, steps) as loop:
             first = builder.add(block, builder.mul(loop.index, number(size * AT_ONCE)))
             for part, result in enumerate(results):
-                distance = None
+                differing = []
                 for w in range(count):
                     address = builder.add(first, builder.mul(plane, number(w)))
                     codes_here = at(builder.add(address, number(size * part)), vector)
-                    ones = call(f"llvm.ctpop.{name}", vector, builder.xor(codes_here, queries[w]))
-                    distance = ones if distance is None else builder.add(distance, ones)
-                builder.store(lesser(builder.load(result), distance), result)
+                    differing.append(builder.xor(codes_here, queries[w]))
+                builder.store(lesser(builder.load(result), ones_in(differing)), result)
         least = builder.load(results[0])
         for result in results[1:]:
             least = lesser(least, builder.load(result))
+        if in_bytes:
+            least = builder.and_(least, ir.Constant(vector, [0xFF] * each))
         least = call(f"llvm.vector.reduce.umin.{name}", word, least)
         return builder.zext(least, number) if width < 64 else least
 
