@@ -211,11 +211,15 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
     kept = 0
     for e in range(used):
         if entries[e, 1] <= limit[entries[e, 2]]:
-            entries[kept] = entries[e]
+            # number by number, here and below: Numba takes seconds to compile the assignment of a row
+            for column in range(3):
+                entries[kept, column] = entries[e, column]
             kept += 1
     if kept > len(entries) // 2:
         larger = np.empty((2 * len(entries), 3), dtype=np.int64)
-        larger[:kept] = entries[:kept]
+        for e in range(kept):
+            for column in range(3):
+                larger[e, column] = entries[e, column]
         entries = larger
     return entries, kept
 
