@@ -9,6 +9,7 @@ Tuples such as `lanes` tell by their lengths for what a kernel is compiled; what
 
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -168,24 +169,52 @@ def _transpose(typing_context, source, target, words, lanes):  # type: ignore[no
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         planes = _Planes(context, builder, signature.args[3])
-        rows = [planes.load(arguments[0], planes.size * row, anywhere=True) for row in range(bits)]
-        half = bits // 2
-        while half > 0:
-            ones = (1 << 64) // ((1 << half) + 1)  # half ones, half zeros, half ones, …
-            mask, shift = (planes.ir.Constant(planes.type, [n] * planes.type.count) for n in (ones, half))
-            for row in range(bits):
-                if row & half:
-                    continue
-                upper, lower = rows[row], rows[row + half]
-                change = builder.and_(builder.xor(builder.lshr(upper, shift), lower), mask)
-                rows[row] = builder.xor(upper, builder.shl(change, shift))
-                rows[row + half] = builder.xor(lower, change)
-            half //= 2
-        for row in range(bits):
-            planes.store(rows[row], arguments[1], planes.size * row)
+        rows: list[Any] = [None] * bits
+
+        def swap(part: range, halves: list[int]) -> None:
+            for half in halves:
+                ones = (1 << 64) // ((1 << half) + 1)  # half ones, half zeros, half ones, …
+                mask, shift = (planes.ir.Constant(planes.type, [n] * planes.type.count) for n in (ones, half))
+                for row in part:
+                    if row & half:
+                        continue
+                    upper, lower = rows[row], rows[row + half]
+                    change = builder.and_(builder.xor(builder.lshr(upper, shift), lower), mask)
+                    rows[row] = builder.xor(upper, builder.shl(change, shift))
+                    rows[row + half] = builder.xor(lower, change)
+
+        # every eighth row, then eight neighbours: as many as there are registers for
+        halves = [half for half in (32, 16, 8, 4, 2, 1) if half < bits]
+        for first in range(min(8, bits)):
+            part = range(first, bits, 8)
+            for row in part:
+                rows[row] = planes.load(arguments[0], planes.size * row, anywhere=True)
+            swap(part, [half for half in halves if half >= 8])
+        for first in range(0, bits, 8):
+            part = range(first, first + 8)
+            swap(part, [half for half in halves if half < 8])
+            for row in part:
+                planes.store(rows[row], arguments[1], planes.size * row)
         return context.get_dummy_value()
 
     return types.none(types.int64, types.int64, words, lanes), generate
+
+
+def _sum_up_to_three(planes: _Planes, one: tuple[Any, Any], other: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The sum of two numbers, each of them and the sum 3 at most, as the planes of the low and of the high bit."""
+    builder, (low, high), (other_low, other_high) = planes.builder, one, other
+    both, either = builder.and_(low, other_low), builder.xor(low, other_low)
+    four = builder.or_(builder.and_(high, other_high), builder.and_(both, builder.or_(high, other_high)))
+    return builder.or_(either, four), builder.or_(builder.or_(high, other_high), both)
+
+
+def _counts(planes: _Planes, bits: list[Any]) -> list[tuple[Any, Any]]:
+    """How many of some bits differ, 3 at most, for each value of a query: the planes of the low and of the high bit."""
+    if len(bits) == 1:
+        zero = planes.ir.Constant(planes.type, None)
+        return [(bits[0], zero), (planes.builder.not_(bits[0]), zero)]
+    first, second = _counts(planes, bits[: len(bits) // 2]), _counts(planes, bits[len(bits) // 2 :])
+    return [_sum_up_to_three(planes, low, high) for high, low in product(second, first)]
 
 
 @intrinsic
@@ -199,21 +228,13 @@ def _tabulate(typing_context, source, stride, table, size, lanes):  # type: igno
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         planes = _Planes(context, builder, signature.args[4])
         address, stride, table = arguments[:3]
-        zero = planes.ir.Constant(planes.type, None)
-        counts = [(zero, zero)]
+        bits = []
         for _ in range(len(signature.args[3])):
-            plane = planes.load(address)
+            bits.append(planes.load(address))
             address = builder.add(address, stride)
-            counts = [
-                (
-                    planes.of_three(lambda low, high, bit: (low ^ bit) | (low & high), *count, differs),
-                    planes.of_three(lambda low, high, bit: high | (low & bit), *count, differs),
-                )
-                for differs in (plane, builder.not_(plane))  # from a query's 0, from its 1
-                for count in counts
-            ]
-        for value, count in enumerate(counts):
-            for place, plane in enumerate(count):
+        halves = [_counts(planes, half) for half in (bits[: len(bits) // 2], bits[len(bits) // 2 :])]
+        for value, (high, low) in enumerate(product(*reversed(halves))):  # stored at once: few planes wait
+            for place, plane in enumerate(_sum_up_to_three(planes, low, high)):
                 planes.store(plane, table, planes.size * (2 * value + place))
         return context.get_dummy_value()
 

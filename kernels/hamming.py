@@ -6,6 +6,7 @@ block and looks closer only where that can still enter a query's result. The loo
 start no threads of their own: the caller may share out the work, and a forked process may call them.
 """
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,9 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         ir = cgutils.ir
         word, number = ir.IntType(width), ir.IntType(64)
-        size = 64 if "+avx512f" in context.codegen().magic_tuple()[2].split(",") else 32
+        features = context.codegen().magic_tuple()[2].split(",")
+        size = 64 if "+avx512f" in features else 32
+        in_bytes = width == 32 and "+avx2" in features and "+avx512f" not in features
         each = 8 * size // width  # codes of a vector
         vector = ir.VectorType(word, each)
         name = f"v{each}i{width}"
@@ -74,6 +77,23 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
         def call(intrinsic: str, result: Any, *values: Any) -> Any:
             kind = ir.FunctionType(result, [value.type for value in values])
             return builder.call(builder.module.declare_intrinsic(intrinsic, (), kind), values)
+
+        def by(bits: int, function: str, *values: Any) -> Any:
+            """A function of the parts of so many bits."""
+            parts = ir.VectorType(ir.IntType(bits), 8 * size // bits)
+            values = tuple(builder.bitcast(value, parts) for value in values)
+            return builder.bitcast(call(f"llvm.{function}.v{parts.count}i{bits}", parts, *values), vector)
+
+        def ones_in(words: list[Any]) -> Any:
+            """How many bits are set in all words of each code; where `in_bytes`, in the lowest byte."""
+            ones = reduce(builder.add, [by(8 if in_bytes else width, "ctpop", word) for word in words])
+            for shift in (8, 16) if in_bytes else ():
+                ones = builder.add(ones, builder.lshr(ones, ir.Constant(vector, [shift] * each)))
+            return ones
+
+        def lesser(one: Any, other: Any) -> Any:
+            # distances fit into half a word, and few processors have an instruction for words of 64 bits
+            return by(8 if in_bytes else min(width, 32), "umin", one, other)
 
         def at(address: Any, kind: Any) -> Any:
             value = builder.load(builder.inttoptr(address, kind.as_pointer()))
@@ -112,16 +132,17 @@ def _least(typing_context, blocks, b, queries, i, unrolled):  # type: ignore[no-
         with cgutils.for_range(builder, steps) as loop:
             first = builder.add(block, builder.mul(loop.index, number(size * AT_ONCE)))
             for part, result in enumerate(results):
-                distance = None
+                differing = []
                 for w in range(count):
                     address = builder.add(first, builder.mul(plane, number(w)))
                     codes_here = at(builder.add(address, number(size * part)), vector)
-                    ones = call(f"llvm.ctpop.{name}", vector, builder.xor(codes_here, queries[w]))
-                    distance = ones if distance is None else builder.add(distance, ones)
-                builder.store(call(f"llvm.umin.{name}", vector, builder.load(result), distance), result)
+                    differing.append(builder.xor(codes_here, queries[w]))
+                builder.store(lesser(builder.load(result), ones_in(differing)), result)
         least = builder.load(results[0])
         for result in results[1:]:
-            least = call(f"llvm.umin.{name}", vector, least, builder.load(result))
+            least = lesser(least, builder.load(result))
+        if in_bytes:
+            least = builder.and_(least, ir.Constant(vector, [0xFF] * each))
         least = call(f"llvm.vector.reduce.umin.{name}", word, least)
         return builder.zext(least, number) if width < 64 else least
 
@@ -190,11 +211,15 @@ def _room(entries: np.ndarray, used: int, limit: np.ndarray) -> tuple[np.ndarray
     kept = 0
     for e in range(used):
         if entries[e, 1] <= limit[entries[e, 2]]:
-            entries[kept] = entries[e]
+            # number by number, here and below: Numba takes seconds to compile the assignment of a row
+            for column in range(3):
+                entries[kept, column] = entries[e, column]
             kept += 1
     if kept > len(entries) // 2:
         larger = np.empty((2 * len(entries), 3), dtype=np.int64)
-        larger[:kept] = entries[:kept]
+        for e in range(kept):
+            for column in range(3):
+                larger[e, column] = entries[e, column]
         entries = larger
     return entries, kept
 

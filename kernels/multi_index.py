@@ -77,7 +77,10 @@ def _sort(keys: np.ndarray, room: np.ndarray) -> None:
         for other in range(size):
             rank += np.int64(keys[other] < key)
         room[rank] = key
-    keys[:] = room[:size]
+    for c in range(
+        size
+    ):  # one by one, here and below: Numba takes seconds to compile the assignment of a slice
+        keys[c] = room[c]
 
 
 @njit(cache=True, nogil=True)
@@ -356,7 +359,8 @@ def search(
                     used, bucket = _note(queries, i, codes, t, lows, highs, bucket, buckets, limit, notes)
                     if begin + found + used > len(keys):
                         larger = np.empty(2 * len(keys), dtype=np.int64)
-                        larger[: begin + found] = keys[: begin + found]
+                        for c in range(begin + found):
+                            larger[c] = keys[c]
                         keys = larger
                     mine = keys[begin:]
                     found = _take(queries, i, codes, order, t, masks, a, notes, used, k, mine, found)

@@ -56,6 +56,9 @@ class CodeBlocks:
         self._data = _aligned(0)  # full blocks, followed by room for more
         self._full = 0
         self._tail = np.empty((0, self.width), dtype=np.uint8)  # the last codes, as rows
+        # views of both for the next search, until codes are added: to make them takes as long as a small search
+        self._full_blocks: np.ndarray | None = None
+        self._last_block: np.ndarray | None = None
 
     @classmethod
     def from_bytes(cls, bits: int, n: int, data: np.ndarray) -> "CodeBlocks":
@@ -75,19 +78,25 @@ class CodeBlocks:
     @property
     def full_blocks(self) -> np.ndarray:
         """The full blocks, words [blocks, words, codes in a block], read-only."""
+        if self._full_blocks is not None:
+            return self._full_blocks
         used = self._full * self.codes_in_block * self.width
         view = self._data[:used].view(self.word).reshape(self._full, self.words, self.codes_in_block)
         view.flags.writeable = False
+        self._full_blocks = view
         return view
 
     @property
     def last_block(self) -> np.ndarray:
-        """The codes after the full blocks, filled up to a block with zeros; words [1 or 0, words, codes]."""
+        """The codes after the full blocks, filled up to a block with zeros; words [1 or 0, words, codes], read-only."""
+        if self._last_block is not None:
+            return self._last_block
         block = _aligned(self.codes_in_block * self.width if len(self._tail) else 0).view(self.word)
         block = block.reshape(-1, self.words, self.codes_in_block)
         block[...] = 0
         block[:, :, : len(self._tail)] = self.as_words(self._tail).T
         block.flags.writeable = False
+        self._last_block = block
         return block
 
     def as_words(self, packed: np.ndarray) -> np.ndarray:
@@ -97,6 +106,7 @@ class CodeBlocks:
 
     def append(self, packed: np.ndarray) -> None:
         """Append packed codes, uint8 [n, width]."""
+        self._full_blocks = self._last_block = None
         rows = np.concatenate([self._tail, packed]) if len(self._tail) else packed
         codes = self.codes_in_block
         more = len(rows) // codes

@@ -44,8 +44,10 @@ def scan_tile(
     queries = queries.view()  # read-only, as the blocks are: another mutability would be compiled anew
     queries.flags.writeable = False
     for blocks, begin in segments:
+        if len(blocks) == 0:
+            continue
         codes, done = blocks.shape[2], 0
-        full = begin + blocks.shape[0] * codes <= n
+        full = begin + len(blocks) * codes <= n
         shapes = _shapes(blocks, queries, k) if full else []
         if shapes:
             # limits from exact distances, without which nearly every code would be looked at
@@ -60,8 +62,9 @@ def scan_tile(
                     blocks[done:], begin + done * codes, queries, *shape, most, limit, counts, entries, used
                 )
                 done += more
+        rest = blocks[done:] if done else blocks
         entries, used = hamming.scan(
-            blocks[done:], begin + done * codes, n, queries, unrolled, most, limit, counts, entries, used
+            rest, begin + done * codes, n, queries, unrolled, most, limit, counts, entries, used
         )
     return hamming.in_order(entries, used, limit, most, bits)
 

@@ -9,7 +9,7 @@ import numpy as np
 from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.memory import SHARE, SMALL, available_bytes, require_room
+from cmah.memory import SHARE, SMALL, lately_available_bytes, require_room
 from cmah.search import numpy_scan
 from cmah.search.backend import compiled
 from cmah.search.blocks import CodeBlocks
@@ -32,6 +32,7 @@ SAMPLE, MARGIN = (
     16,
     2,
 )  # queries from which the hits of all are guessed, and by how much the guess may be wrong
+MANY = 16  # times as many hits as the densest of the first queries those after them are taken to have at most
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
 _building = Lock()
 
@@ -232,7 +233,7 @@ class HammingIndex:
         self._require_room(len(queries), k)
 
         def nearest(packed: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-            _, positions, distances = self._scan(blocks, packed, m, self.bits, thread_count(threads))
+            _, positions, distances = self._scan(blocks, packed, m, self.bits, threads)
             return positions.reshape(len(packed), m), distances.reshape(len(packed), m)
 
         if groups is None or not k or not len(queries):
@@ -407,11 +408,12 @@ class HammingIndex:
     def _within(self, blocks: CodeBlocks, packed: np.ndarray, radius: int, threads: int | None) -> ScanResult:
         """All codes at most `radius` from each query; those of some queries after the other where all may not fit."""
         q, most = len(packed), len(blocks) * (ENTRY + HIT + self._ids.bytes_each)
-        room = None if q * most <= SMALL else available_bytes()
+        room = None if q * most <= SMALL else lately_available_bytes()
         if room is None or q * most <= SHARE * room:
             return self._scan(blocks, packed, None, radius, threads)
-        step, parts, hits = max(1, int(SHARE / 2 * room) // most), [], 0
-        for first in range(0, q, step):
+        safe = max(1, int(SHARE / 2 * room) // most)
+        parts, hits, densest, first, step = [], 0, len(blocks) // MANY**3, 0, min(safe, SAMPLE)
+        while first < q:
             part = packed[first : first + step]
             if most > SHARE / 2 * room:  # one query may have too many: they are counted first
                 parts_of_index = (blocks.full_blocks, blocks.last_block)
@@ -419,8 +421,13 @@ class HammingIndex:
                 coming = numpy_scan.count_within(parts_of_index, len(blocks), query, radius)
                 self._require_hits(hits, coming, first, q, radius)
             parts.append(self._scan(blocks, part, None, radius, threads))
+            first += len(part)
             hits += len(parts[-1][1])
-            self._require_hits(hits, 0, min(first + step, q), q, radius)
+            self._require_hits(hits, 0, first, q, radius)
+            densest = max(densest, int(np.diff(parts[-1][0]).max()))
+            step = safe
+            if first >= SAMPLE:  # the others may have as many as the densest so far, and many times as many
+                step = max(safe, safe * len(blocks) // (MANY * densest + 1))
         return stacked(parts)
 
     def _require_hits(self, hits: int, coming: int, done: int, q: int, radius: int) -> None:
@@ -446,8 +453,11 @@ class HammingIndex:
 
     def _require_room(self, q: int, k: int) -> None:
         """Refuse a search whose k hits for each of q queries do not fit."""
+        each = HIT + self._ids.bytes_each
+        if q * k * (each + ENTRY) <= SMALL:  # without asking for the cores, which a small search would notice
+            return
         require_room(
-            q * k * (HIT + self._ids.bytes_each) + min(q, largest_tile(k) * available_cores()) * k * ENTRY,
+            q * k * each + min(q, largest_tile(k) * available_cores()) * k * ENTRY,
             f"k is {k:,}: the hits of {q:,} queries",
             "ask for fewer (-k), or search with fewer queries at a time",
         )

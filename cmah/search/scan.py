@@ -13,7 +13,10 @@ from cmah.threads import in_threads, thread_count
 # Queries that go over a block while it is in the cache, at most, and with how many hits each; else a quarter of them,
 # so that what is noted of the hits before they are in order stays small
 TILE, FEW_HITS = 1024, 500
-FEW = 64  # queries per thread; with fewer, threads share out the codes, and each is read and rearranged once
+# Queries per thread; with fewer, threads share out the codes, and each is read and rearranged once. Of wide codes with
+# few hits, whose limits fall as fast with a part of the codes, this pays for more.
+FEW, FEW_OF_WIDE = 64, 160
+WIDE, WIDE_HITS = 32, 16  # bytes per code from which on, and hits up to which
 WORTH_A_THREAD = 4 << 20  # bytes to compare; less is done sooner than a thread is woken
 
 
@@ -51,12 +54,12 @@ def scan(
     queries = blocks.as_words(packed)
     q, n = len(queries), len(blocks)
     per_thread, parts, tile = shares(q, n, k, blocks.width, threads)
-    tail = blocks.last_block
-    full = len(blocks.full_blocks)
+    full_blocks, tail = blocks.full_blocks, blocks.last_block
+    full = len(full_blocks)
     cuts = [full * p // parts for p in range(parts + 1)]
 
     def task(first: int, part: int) -> ScanResult:
-        segments = [(blocks.full_blocks[cuts[part] : cuts[part + 1]], cuts[part] * blocks.codes_in_block)]
+        segments = [(full_blocks[cuts[part] : cuts[part + 1]], cuts[part] * blocks.codes_in_block)]
         if part == parts - 1:
             segments.append((tail, full * blocks.codes_in_block))
         queries_of_tile = queries[first : first + tile]
@@ -86,9 +89,12 @@ def shares(q: int, n: int, k: int | None, width: int, threads: int) -> tuple[int
     Examples:
         >>> shares(256, 1_000_000, 10, 8, threads=2), shares(1, 1_000_000, 10, 8, threads=2)
         ((2, 1, 128), (1, 1, 1))
+        >>> shares(256, 1_000_000, 10, 64, threads=2)  # codes of 512 bits are shared out
+        (2, 2, 256)
     """
     at_work = max(1, min(threads, q * n * width // WORTH_A_THREAD))
-    parts = at_work if q < FEW * at_work else 1
+    few = FEW_OF_WIDE if width >= WIDE and k is not None and k <= WIDE_HITS else FEW
+    parts = at_work if q < few * at_work else 1
     side_by_side = at_work if parts == 1 else 1
     rounds = -(-q // (largest_tile(k) * side_by_side))
     # all tiles of the same size, so that no thread waits for another

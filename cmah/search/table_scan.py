@@ -74,11 +74,14 @@ def search_tables(
     results = in_threads(
         [partial(task, packed[first : first + size]) for first in range(0, q, size)], threads
     )
-    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(result[0]) for result in results)])
     positions, distances, finished = results[0][1:] if len(results) == 1 else _joined(results)
     if positions.max(initial=-1) >= len(blocks):
         raise CodesError("the tables of the index are damaged; make it again with cmah index")
-    if not finished.all():
+    all_finished = finished.all()
+    if all_finished and len(results) == 1:
+        return results[0][:3]
+    counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(result[0]) for result in results)])
+    if not all_finished:
         # The queries that were given up have no entries yet: scan for them, and put theirs between the others'.
         scanned = scan(blocks, packed[~finished], k, radius, threads)
         counts[~finished] = np.diff(scanned[0])
@@ -99,21 +102,21 @@ def _search(
     packed.flags.writeable = False  # as are the tables, and so are the words
     queries = blocks.as_words(packed)
     return multi_index.search(
-        queries=queries,
-        packed=packed,
-        parts=tables.parts,
-        codes=tables.codes,
-        order=tables.order,
-        starts=tables.starts,
-        bases=tables.bases,
-        ways=tables.ways,
-        masks=tables.masks,
-        k=k or 0,
-        radius=radius,
-        budget=budget,
-        probe_cost=PROBE,
-        code_cost=CODE * blocks.words,
-        patience=PATIENCE,
+        queries,
+        packed,
+        tables.parts,
+        tables.codes,
+        tables.order,
+        tables.starts,
+        tables.bases,
+        tables.ways,
+        tables.masks,
+        k or 0,
+        radius,
+        budget,
+        PROBE,
+        CODE * blocks.words,
+        PATIENCE,
     )
 
 

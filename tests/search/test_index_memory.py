@@ -29,7 +29,7 @@ def little(monkeypatch):
         monkeypatch.setattr(memory, "SMALL", 0)
         monkeypatch.setattr(index_module, "SMALL", 0)
         monkeypatch.setattr(memory, "available_bytes", lambda: size)
-        monkeypatch.setattr(index_module, "available_bytes", lambda: size)
+        monkeypatch.setattr(index_module, "lately_available_bytes", lambda: size)
 
     return leave
 
