@@ -32,7 +32,7 @@ SAMPLE, MARGIN = (
     16,
     2,
 )  # queries from which the hits of all are guessed, and by how much the guess may be wrong
-MANY = 16  # times as many hits as the densest of the first queries those after them are taken to have at most
+MANY = 16  # times as many hits as the densest query of a sample the others are taken to have at most, in the mean
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
 _building = Lock()
 
@@ -412,8 +412,8 @@ class HammingIndex:
         if room is None or q * most <= SHARE * room:
             return self._scan(blocks, packed, None, radius, threads)
         safe = max(1, int(SHARE / 2 * room) // most)
-        parts, hits, densest, first, step = [], 0, len(blocks) // MANY**3, 0, min(safe, SAMPLE)
-        while first < q:
+        step, parts, hits = self._step_within(blocks, packed, radius, threads, safe), [], 0
+        for first in range(0, q, step):
             part = packed[first : first + step]
             if most > SHARE / 2 * room:  # one query may have too many: they are counted first
                 parts_of_index = (blocks.full_blocks, blocks.last_block)
@@ -421,14 +421,20 @@ class HammingIndex:
                 coming = numpy_scan.count_within(parts_of_index, len(blocks), query, radius)
                 self._require_hits(hits, coming, first, q, radius)
             parts.append(self._scan(blocks, part, None, radius, threads))
-            first += len(part)
             hits += len(parts[-1][1])
-            self._require_hits(hits, 0, first, q, radius)
-            densest = max(densest, int(np.diff(parts[-1][0]).max()))
-            step = safe
-            if first >= SAMPLE:  # the others may have as many as the densest so far, and many times as many
-                step = max(safe, safe * len(blocks) // (MANY * densest + 1))
+            self._require_hits(hits, 0, min(first + step, q), q, radius)
         return stacked(parts)
+
+    def _step_within(
+        self, blocks: CodeBlocks, packed: np.ndarray, radius: int, threads: int | None, safe: int
+    ) -> int:
+        """How many queries are searched at a time: `safe`, whatever they have, or more by what a sample of them has."""
+        if safe < SAMPLE:
+            return safe
+        sample = packed[:: -(-len(packed) // SAMPLE)]  # from all over, since queries are often in some order
+        densest = int(np.diff(self._scan(blocks, sample, None, radius, threads)[0]).max())
+        densest = max(densest, len(blocks) // MANY**3)
+        return max(safe, safe * len(blocks) // (MANY * densest + 1))
 
     def _require_hits(self, hits: int, coming: int, done: int, q: int, radius: int) -> None:
         """Refuse a search within a radius that has so many hits, and so many to come, after `done` of q queries.
