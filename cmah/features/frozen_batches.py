@@ -10,6 +10,7 @@ from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.features.image_embedder import EmbeddingTable
 from cmah.features.unpaired_images import Neighbours
 
+DRAWS = 4  # shapes that are drawn for each unpaired image
 UNPAIRED_STREAM = (
     14  # the random stream of unpaired images and their shapes, beside those of `training_batches`
 )
@@ -21,7 +22,7 @@ class FrozenBatches(TrainingBatches):
     A batch holds, of b pairs, image_features (float32 [b, d]), image_kinds (int64 [b]), shape_features (float32
     [b, e]) and index (int64 [b]), and, where it is given, likeness (float32 [b, b]) of the shapes. With unpaired images
     it also holds, of u of them, unpaired_features (float32 [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes
-    (float32 [u, e]), a shape drawn for each by its weights, and unpaired_targets (float32 [u, u]), what each of the
+    (float32 [4 u, e]), four drawn for each by its weights, and unpaired_targets (float32 [u, 4 u]), what each of the
     images is to give to each of these shapes.
 
     Everything drawn is a function of (seed, epoch, batch).
@@ -55,10 +56,11 @@ class FrozenBatches(TrainingBatches):
         batch_size: int,
         *,
         likeness: np.ndarray | None = None,
+        in_rows: bool = False,
         unpaired: EmbeddingTable | None = None,
         unpaired_kinds: Sequence[int] = (),
         near: Neighbours | None = None,
-        unpaired_batch: int = 256,
+        unpaired_batch: int = 128,
     ) -> None:
         """Prepare; the features stay as they are given.
 
@@ -69,7 +71,9 @@ class FrozenBatches(TrainingBatches):
             kinds: int64 [n], the number of the kind of each.
             shapes: float32 [m, e], of the shapes of `pairs`.
             batch_size: pairs in a batch.
-            likeness: float32 [m, f], rows of the shapes whose inner products say how alike they are; None for none.
+            likeness: how alike the shapes are: float32 [m, m], or, with `in_rows`, rows [m, f] whose inner products say
+                it; None for none.
+            in_rows: see `likeness`.
             unpaired: the features of images without a shape; None for none.
             unpaired_kinds: the number of the kind of each.
             near: the shapes that each of these is to be near.
@@ -77,6 +81,7 @@ class FrozenBatches(TrainingBatches):
         """
         super().__init__(pairs, batch_size, workers=0)
         self.table, self.rows, self.kinds, self.shapes = table, rows, kinds, shapes
+        self.in_rows = in_rows
         self.likeness, self.unpaired, self.near = likeness, unpaired, near
         self.unpaired_kinds = np.asarray(unpaired_kinds, np.int64)
         self.unpaired_batch = 0 if unpaired is None else min(unpaired_batch, len(unpaired))
@@ -91,8 +96,8 @@ class FrozenBatches(TrainingBatches):
             batch["image_kinds"] = torch.from_numpy(self.kinds[drawn])
             batch["shape_features"] = torch.from_numpy(self.shapes[index])
             if self.likeness is not None:
-                rows = torch.from_numpy(self.likeness[index])
-                batch["likeness"] = rows @ rows.T
+                rows = self.likeness[index]
+                batch["likeness"] = torch.from_numpy(rows @ rows.T if self.in_rows else rows[:, index])
             yield batch | self._unpaired(number, step) if self.unpaired_batch else batch
 
     def _unpaired(self, epoch: int, step: int) -> dict[str, Tensor]:
@@ -102,11 +107,10 @@ class FrozenBatches(TrainingBatches):
         rng = np.random.default_rng([self.pairs.seed, UNPAIRED_STREAM, epoch, step])
         chosen = rng.choice(len(self.unpaired), self.unpaired_batch, replace=False)
         near, weights = self.near.shapes[chosen], self.near.weights[chosen]
-        # of each row the first place whose share of the row is passed
-        place = (
-            (weights.cumsum(axis=1) < rng.random((len(chosen), 1))).sum(axis=1).clip(max=near.shape[1] - 1)
-        )
-        drawn = near[np.arange(len(chosen)), place]
+        # of each row, some times, the first place whose share of the row is passed
+        passed = weights.cumsum(axis=1)[:, None] < rng.random((len(chosen), DRAWS, 1))
+        place = passed.sum(axis=2).clip(max=near.shape[1] - 1)
+        drawn = np.take_along_axis(near, place, axis=1).ravel()
         return {
             "unpaired_features": torch.from_numpy(self.unpaired.rows(chosen)),
             "unpaired_kinds": torch.from_numpy(self.unpaired_kinds[chosen]),
@@ -121,10 +125,10 @@ def targets_of(near: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.n
     Args:
         near: int64 [u, k], the shapes that each image is to be near.
         weights: float32 [u, k], their weights.
-        drawn: int64 [u], the shape that was drawn for each image, one of its row in `near`.
+        drawn: int64 [v], the shapes that were drawn, one or more of each row of `near`.
 
     Returns:
-        float32 [u, u], rows that sum to 1: the weight of a shape for an image, shared by the places where it was drawn.
+        float32 [u, v], rows that sum to 1: the weight of a shape for an image, shared by the places where it was drawn.
 
     Examples:
         The second shape was drawn for both images:

@@ -12,6 +12,10 @@ from cmah.data.training_batches import TrainingPairs
 from cmah.features.image_embedder import EmbeddingTable
 
 CHUNK = 256  # shapes whose images are in memory at once
+GRAPH, GRAPH_TEMPERATURE = 15, 0.1  # neighbours in the graph of walks, and how their similarities weigh
+WALK = 0.6  # α: the chance that a walk goes on
+FAR = 1e-4  # walks that are fewer count as so many
+MOST_DIFFUSED = 8192  # shapes; more would take gigabytes and many minutes
 LEAST = 1e-6  # a deviation or length below which a number says nothing
 
 Standardised = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -71,3 +75,45 @@ def for_correlation(features: Sequence[np.ndarray]) -> np.ndarray:
         length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), LEAST)
         parts.append(centred / length / np.sqrt(len(features)))
     return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def diffused(similarity: np.ndarray) -> np.ndarray:
+    """Similarities that walks over the nearest neighbours have spread: who is alike to those alike is alike, too.
+
+    log (I - α P)^-1, with P the normalised symmetric graph of the fifteen nearest neighbours of each item (Zhou et al.,
+    "Ranking on data manifolds", NIPS 2003; Donoser & Bischof, CVPR 2013), brought to the mean and the deviation of the
+    similarities themselves, off the diagonal. Time grows with the cube of n: 1 s at 1,600.
+
+    Args:
+        similarity: float32 [n, n], symmetric; the diagonal is not read.
+
+    Returns:
+        float32 [n, n]; of fewer than three items, the similarities as they are.
+
+    Examples:
+        The first and the last of a chain are alike only by those between:
+
+        >>> chain = np.float32([[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0]])
+        >>> rows = diffused(chain)
+        >>> bool(rows[0, 1] > rows[0, 2] > rows[0, 3])
+        True
+    """
+    n = len(similarity)
+    if n < 3:
+        return similarity
+    s = similarity.astype(np.float64)
+    np.fill_diagonal(s, -np.inf)
+    k = min(GRAPH, n - 1)
+    nearest = np.argpartition(-s, k - 1, axis=1)[:, :k]
+    values = np.take_along_axis(s, nearest, axis=1)
+    graph = np.zeros((n, n))
+    raised = np.exp((values - values.max(axis=1, keepdims=True)) / GRAPH_TEMPERATURE)
+    np.put_along_axis(graph, nearest, raised, axis=1)
+    graph = (graph + graph.T) / 2
+    root = 1 / np.sqrt(graph.sum(axis=1))
+    walks = np.linalg.inv(np.eye(n) - WALK * root[:, None] * graph * root)
+    spread = np.log(np.maximum(walks, FAR))
+    off = ~np.eye(n, dtype=bool)
+    own, other = spread[off], similarity[off]
+    result = (spread - own.mean()) / max(float(own.std()), LEAST) * other.std() + other.mean()
+    return np.asarray(result, np.float32)

@@ -19,7 +19,7 @@ from cmah.data.training_batches import TrainingPairs
 from cmah.errors import DatasetError
 from cmah.features.embedded_batches import readable_pairs
 from cmah.features.frozen_batches import FrozenBatches
-from cmah.features.frozen_likeness import for_correlation, means_of_renders
+from cmah.features.frozen_likeness import MOST_DIFFUSED, diffused, for_correlation, means_of_renders
 from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
 from cmah.features.unpaired_images import MOST, nearest_shapes
@@ -51,7 +51,7 @@ class LossConfig(Settings):
     temperature: Annotated[float, Range(0.01, 1)] = 0.3  # of all code lengths, fixed
     soft: SoftTargetsConfig = field(default_factory=lambda: SoftTargetsConfig(share=0.5, by_length=0.2))
     unpaired: float = 0.5  # weight of the contrast of unpaired images, where there are any
-    unpaired_batch: Count = 256  # of them in a step
+    unpaired_batch: Count = 128  # of them in a step
     neighbours: Count = 20  # shapes that each of them is to be near
     neighbour_temperature: Annotated[float, Range(0.001, 10)] = (
         0.03  # by which their similarities are divided
@@ -103,7 +103,8 @@ class TowersRecipe(Recipe):
             total = parts["pairs"]
         if "unpaired_features" in batch:
             photo = network.encode_image_features(batch["unpaired_features"], batch["unpaired_kinds"])
-            near = network.encode_shape_features(batch["unpaired_shapes"])
+            with torch.no_grad():  # photos are to come to the shapes, not shapes to the photos
+                near = (self.teacher or network).encode_shape_features(batch["unpaired_shapes"])
             with torch.autocast(shape.device.type, enabled=False):
                 parts["unpaired"] = self._contrast(photo, near, batch["unpaired_targets"])
                 total = total + s.unpaired * parts["unpaired"]
@@ -152,6 +153,14 @@ class TowersRecipe(Recipe):
         if network.shape_tower is not None:
             points = network.shape_norm(torch.from_numpy(features)).split(network.encoder_widths, dim=1)[0]
             encoders.append(points.numpy())
+        likeness, in_rows = for_correlation(encoders), len(pairs) > MOST_DIFFUSED
+        if in_rows:
+            most = f"{MOST_DIFFUSED:,}"
+            pairs.skipped.append(
+                ("neighbours of neighbours", f"soft targets take them for up to {most} shapes only")
+            )
+        else:
+            likeness = diffused(likeness @ likeness.T)
         return FrozenBatches(
             pairs,
             table,
@@ -159,7 +168,8 @@ class TowersRecipe(Recipe):
             kinds_of,
             features,
             config.training.batch_size,
-            likeness=for_correlation(encoders),
+            likeness=likeness,
+            in_rows=in_rows,
             **self._unpaired(dataset, pairs, embedder, seen, config),
         )
 

@@ -56,10 +56,11 @@ def test_unpaired_images_come_once_with_a_shape_of_theirs(batches):
         images = batch["unpaired_features"][:, 0].long().tolist()
         shapes = batch["unpaired_shapes"][:, 0].long().tolist()
         assert len(set(images)) == 6
+        assert len(shapes) == 24
         assert batch["unpaired_kinds"].tolist() == [2] * 6
-        for image, shape, row in zip(images, shapes, batch["unpaired_targets"], strict=True):
+        for place, (image, row) in enumerate(zip(images, batch["unpaired_targets"], strict=True)):
             weight = dict(zip(near.shapes[image].tolist(), near.weights[image].tolist(), strict=True))
-            assert shape in weight
+            assert set(shapes[4 * place : 4 * place + 4]) <= set(weight)
             raw = np.array([weight.get(other, 0.0) / shapes.count(other) for other in shapes])
             np.testing.assert_allclose(row, raw / raw.sum(), rtol=1e-5)
 
@@ -68,7 +69,8 @@ def test_shapes_are_drawn_by_their_weights(batches):
     drawn = Counter()
     for epoch in range(400):
         for batch in batches.epoch(epoch):
-            pairs = zip(batch["unpaired_features"][:, 0], batch["unpaired_shapes"][:, 0], strict=True)
+            images = batch["unpaired_features"][:, 0].repeat_interleave(4)
+            pairs = zip(images, batch["unpaired_shapes"][:, 0], strict=True)
             drawn.update((int(image), int(shape)) for image, shape in pairs)
     for image in range(10):
         times = np.array([drawn[image, int(shape)] for shape in batches.near.shapes[image]])
@@ -90,7 +92,7 @@ def test_more_unpaired_images_are_wanted_than_there_are(batches):
         batches.pairs, batches.table, batches.rows, batches.kinds, batches.shapes, 8,
         unpaired=batches.unpaired, unpaired_kinds=[2] * 10, near=batches.near, unpaired_batch=99,
     )  # fmt: skip
-    assert next(few.epoch(0))["unpaired_targets"].shape == (10, 10)
+    assert next(few.epoch(0))["unpaired_targets"].shape == (10, 40)
 
 
 def test_targets_stay_on_shapes_of_the_row():

@@ -84,16 +84,8 @@ def test_the_loss_is_the_soft_contrast_of_relaxed_codes(settings, data):
     total, parts = method.loss(batch, torch.Generator())
     image = torch.tanh(network.encode_image_features(batch["image_features"], batch["image_kinds"]))
     shape = torch.tanh(network.encode_shape_features(batch["shape_features"]))
-    renders, points = (
-        batches.likeness.reshape(18, -1),
-        network.shape_norm(torch.from_numpy(batches.shapes))[:, :1792],
-    )
-    correlations = np.corrcoef(points.numpy())
-    inner = batches.likeness @ batches.likeness.T - correlations / 2  # what the renders add
-    assert np.abs(inner).max() < 0.5 + 1e-4
-    np.testing.assert_allclose(np.diag(inner), 0.5, atol=1e-4)
     index = batch["index"].numpy()
-    np.testing.assert_allclose(batch["likeness"], (renders @ renders.T)[index][:, index], atol=1e-5)
+    assert batch["likeness"].tolist() == batches.likeness[index][:, index].tolist()
     expected = []
     for bits, share in ((8, 0.95), (16, 0.9)):
         targets = soft_targets(batch["likeness"], share, 0.1)
