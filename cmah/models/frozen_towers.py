@@ -136,7 +136,7 @@ class FrozenTowers(nn.Module):
             self.shape_tower, shape = shape_tower(c.shape_encoder, c.shape_weights, frozen=True)
             self.remarks = tower_remarks(c.shape_encoder, shape, c.points)
             self.points, self.colours = c.points or shape.points, shape.colours
-            widths += shape.blocks or (shape.dim,)
+            widths += shape.layer_widths or (shape.dim,)
             self.encoder_widths.append(shape.dim)
         if c.shape_input != "points":
             self.views = c.views

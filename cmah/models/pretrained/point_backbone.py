@@ -18,7 +18,7 @@ class PointEncoder(nn.Module, ABC):
 
     Attributes:
         dim: width of the vector.
-        blocks: widths of its parts, where it is of several layers' features one after the other; else ().
+        layer_widths: widths of its parts, where it is of several layers' features one after the other; else ().
         points: how many points it was trained on, and takes by default; other numbers work too.
         colours: whether it reads colours.
         least: the fewest points that a cloud may have: the size of one group.
@@ -35,7 +35,7 @@ class PointEncoder(nn.Module, ABC):
     """
 
     dim: int
-    blocks: tuple[int, ...] = ()
+    layer_widths: tuple[int, ...] = ()
     points: int
     colours: bool = False
     least: int = 1

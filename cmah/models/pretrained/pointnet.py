@@ -15,7 +15,7 @@ class PointNet(PointEncoder):
 
     Attributes:
         dim: 1024 + 512 + 256.
-        blocks: these.
+        layer_widths: these.
 
     Examples:
         >>> tuple(PointNet().eval()(torch.rand(2, 100, 3)).shape)
@@ -23,7 +23,7 @@ class PointNet(PointEncoder):
     """
 
     dim = 1792
-    blocks = (1024, 512, 256)
+    layer_widths = (1024, 512, 256)
     points = 1024
     # the published classifier's last layer is left out
     layouts = (Layout((), ("", "module."), ("feature_model.", "linear", "bn"), {}, unused=("linear3.",)),)
