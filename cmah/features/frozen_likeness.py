@@ -35,6 +35,20 @@ def means_of_renders(
 
     Returns:
         float32 [shapes, e].
+
+    Examples:
+        Two shapes with two renders each:
+
+        >>> from pathlib import Path
+        >>> from cmah.data.dataset import Dataset
+        >>> from cmah.features.shards import Shard
+        >>> dataset = Dataset.read("demo/dataset").select("test")
+        >>> dataset.shapes = dataset.shapes[:2]
+        >>> dataset.images = [image for image in dataset.images if image.view < 2]
+        >>> pairs = TrainingPairs(dataset, 32, 64, clouds=False, pictures=False)
+        >>> table = EmbeddingTable(1, [Shard(Path("none.npy"), np.float32([[1], [3], [5], [7]]), 4, [])], [0, 1, 2, 3], [])
+        >>> means_of_renders(pairs, table, np.arange(4), lambda rows, numbers: rows).tolist()
+        [[-1.0], [1.0]]
     """
     first = np.cumsum([0, *map(len, pairs.images)])
     parts = []

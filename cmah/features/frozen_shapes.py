@@ -73,6 +73,19 @@ def frozen_shape_features(
     Returns:
         float32 [n, shape_width], the position of each row's shape, (file, reason) of those that could not be read.
         Where the cache cannot be written, they are computed all the same, and a line on standard error says so.
+
+    Examples:
+        An image encoder of random weights, and two views drawn of each shape:
+
+        >>> from timm import create_model
+        >>> from cmah.models.frozen_towers import FrozenTowers, FrozenTowersConfig
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> towers = {"image_encoder": "timm:test_resnet", "image_weights": "weights.pt", "image_stages": 0}
+        >>> model = FrozenTowers(FrozenTowersConfig(**towers, image_size=32, shape_input="views", views=2))
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> rows, kept, skipped = frozen_shape_features(model, dataset, dataset.shapes[:3], torch.device("cpu"))
+        >>> rows.shape, kept, skipped
+        ((3, 96), [0, 1, 2], [])
     """
     states = [str(dataset.file("").resolve()), dataset.up_axis]
     states += file_states(dataset, [shape.points for shape in shapes])

@@ -25,6 +25,10 @@ class Neighbours(NamedTuple):
     Attributes:
         shapes: int64 [n, k], their positions, the most alike first.
         weights: float32 [n, k], of each; a row sums to 1.
+
+    Examples:
+        >>> Neighbours(np.array([[3, 0]]), np.float32([[0.75, 0.25]])).shapes[0, 0]
+        np.int64(3)
     """
 
     shapes: np.ndarray

@@ -68,7 +68,23 @@ _PRESET = {
 
 
 class TowersRecipe(Recipe):
-    """Two hash heads over frozen encoders."""
+    """Two hash heads over frozen encoders.
+
+    Examples:
+        The image encoder has random weights here, and shapes are seen by drawn views alone.
+
+        >>> from timm import create_model
+        >>> from cmah.recipes.resolving import build_recipe, make_config
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> settings = ["model.image_encoder=timm:test_resnet", "model.image_weights=weights.pt", "model.views=2"]
+        >>> settings += ["model.image_stages=0", "model.image_size=32", "model.shape_input=views", "model.bits=8,16"]
+        >>> config = make_config(None, "towers", assignments=settings)
+        >>> recipe = build_recipe(config)
+        >>> batches = recipe.batches(Dataset.read("demo/dataset").select("test"), config)
+        >>> loss, parts = recipe.loss(next(batches.epoch(0)), torch.Generator())
+        >>> list(parts)  # there are no photos
+        ['pairs']
+    """
 
     model_config = FrozenTowersConfig
     loss_config = LossConfig

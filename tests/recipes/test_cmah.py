@@ -202,7 +202,7 @@ def test_a_batch_draws_two_images_where_they_meet(toy):
 def test_views_of_a_shape_come_after_the_images_that_ask():
     settings = ("loss.image_image=1", "model.shape_input=both", "model.views=2", "loss.mask_full=0")
     recipe, inputs = method(*settings), two_images()
-    assert recipe.described_by == 3
+    assert (recipe.asked_by, recipe.described_by) == (2, 2)
     described = torch.randint(0, 256, (6, 2, 3, 16, 16), dtype=torch.uint8)
     inputs |= {"image": torch.cat([inputs["image"], described], dim=1), "drawn": torch.full((6,), 4)}
     before = loss_of(recipe, inputs)[1]
