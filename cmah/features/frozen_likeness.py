@@ -46,7 +46,8 @@ def means_of_renders(
         >>> dataset.shapes = dataset.shapes[:2]
         >>> dataset.images = [image for image in dataset.images if image.view < 2]
         >>> pairs = TrainingPairs(dataset, 32, 64, clouds=False, pictures=False)
-        >>> table = EmbeddingTable(1, [Shard(Path("none.npy"), np.float32([[1], [3], [5], [7]]), 4, [])], [0, 1, 2, 3], [])
+        >>> shard = Shard(Path("none.npy"), np.float32([[1], [3], [5], [7]]), 4, [])
+        >>> table = EmbeddingTable(1, [shard], kept=[0, 1, 2, 3], skipped=[])
         >>> means_of_renders(pairs, table, np.arange(4), lambda rows, numbers: rows).tolist()
         [[-1.0], [1.0]]
     """

@@ -53,8 +53,8 @@ def nearest_shapes(
 
     Examples:
         >>> near = nearest_shapes(np.float32([[1, 0]]), np.float32([[0, 1], [2, 0], [1, 1]]), count=2)
-        >>> near.shapes.tolist(), near.weights.round(2).tolist()
-        ([[1, 2]], [[0.8, 0.2]])
+        >>> near.shapes.tolist(), near.weights.astype(float).round(2).tolist()
+        ([[1, 2]], [[0.85, 0.15]])
     """
     unit = _unit(images)
     similarity = unit @ _unit(shapes).T
