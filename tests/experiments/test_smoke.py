@@ -246,3 +246,21 @@ def test_style_mixed_category_with_office31(tmp_path: Path) -> None:
             "webcam-amazon": fast,
         }
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_towers_table(tmp_path: Path) -> None:
+    text = smoke("towers_table", tmp_path)
+    assert text.startswith("split val, mean ± standard deviation over 2 seeds")
+    rows = table(text)
+    lengths = (16, 32, 64, 128)
+    names = [f"{bits} bits, learned" for bits in lengths] + ["64 floats", "128 floats"]
+    names += [f"{bits} bits, first 100 re-ranked" for bits in lengths]
+    names += [f"{bits} bits, {method}" for method in ("ITQ", "PCA", "LSH") for bits in lengths]
+    assert list(rows) == names
+    for cells in rows.values():
+        values = [float(cell.split(" ± ")[0]) for cell in cells]
+        assert len(values) == 3  # renders both ways, and the very shape among 8
+        assert all(0 < value <= 1 for value in values)
+        assert values[2] == 1
+    assert re.search(r"encoding \d+\.\d ms an image, \d+\.\d ms a shape", text)
