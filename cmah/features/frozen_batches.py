@@ -10,7 +10,7 @@ from cmah.data.training_batches import TrainingBatches, TrainingPairs
 from cmah.features.image_embedder import EmbeddingTable
 from cmah.features.unpaired_images import Neighbours
 
-DRAWS = 4  # shapes that are drawn for each unpaired image
+OTHERS = 1024  # shapes that unpaired images are compared with, beside one that each is to be near
 UNPAIRED_STREAM = (
     14  # the random stream of unpaired images and their shapes, beside those of `training_batches`
 )
@@ -21,9 +21,9 @@ class FrozenBatches(TrainingBatches):
 
     A batch holds, of b pairs, image_features (float32 [b, d]), image_kinds (int64 [b]), shape_features (float32
     [b, e]) and index (int64 [b]), and, where it is given, likeness (float32 [b, b]) of the shapes. With unpaired images
-    it also holds, of u of them, unpaired_features (float32 [u, d]), unpaired_kinds (int64 [u]), unpaired_shapes
-    (float32 [4 u, e]), four drawn for each by its weights, and unpaired_targets (float32 [u, 4 u]), what each of the
-    images is to give to each of these shapes.
+    it also holds, of u of them, unpaired_features (float32 [u, d]) and unpaired_kinds (int64 [u]), of v shapes
+    unpaired_shapes (float32 [v, e]), among them one or more that each of these images is to be near, and
+    unpaired_targets (float32 [u, v]), what each image is to give to each of these shapes.
 
     Everything drawn is a function of (seed, epoch, batch).
 
@@ -107,40 +107,37 @@ class FrozenBatches(TrainingBatches):
         rng = np.random.default_rng([self.pairs.seed, UNPAIRED_STREAM, epoch, step])
         chosen = rng.choice(len(self.unpaired), self.unpaired_batch, replace=False)
         near, weights = self.near.shapes[chosen], self.near.weights[chosen]
-        # of each row, some times, the first place whose share of the row is passed
-        passed = weights.cumsum(axis=1)[:, None] < rng.random((len(chosen), DRAWS, 1))
-        place = passed.sum(axis=2).clip(max=near.shape[1] - 1)
-        drawn = np.take_along_axis(near, place, axis=1).ravel()
+        # of each row the first place whose share of the row is passed, so that none is without a shape to be near
+        passed = weights.cumsum(axis=1) < rng.random((len(chosen), 1))
+        drawn = near[np.arange(len(chosen)), passed.sum(axis=1).clip(max=near.shape[1] - 1)]
+        others = rng.permutation(len(self.shapes))[:OTHERS]
+        compared = np.union1d(drawn, others)
         return {
             "unpaired_features": torch.from_numpy(self.unpaired.rows(chosen)),
             "unpaired_kinds": torch.from_numpy(self.unpaired_kinds[chosen]),
-            "unpaired_shapes": torch.from_numpy(self.shapes[drawn]),
-            "unpaired_targets": torch.from_numpy(targets_of(near, weights, drawn)),
+            "unpaired_shapes": torch.from_numpy(self.shapes[compared]),
+            "unpaired_targets": torch.from_numpy(targets_of(near, weights, compared)),
         }
 
 
-def targets_of(near: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """What each image is to give to each of the shapes that were drawn.
+def targets_of(near: np.ndarray, weights: np.ndarray, compared: np.ndarray) -> np.ndarray:
+    """What each image is to give to each of some shapes.
 
     Args:
         near: int64 [u, k], the shapes that each image is to be near.
         weights: float32 [u, k], their weights.
-        drawn: int64 [v], the shapes that were drawn, one or more of each row of `near`.
+        compared: int64 [v], the shapes, ascending, each once; one or more of each row of `near`.
 
     Returns:
-        float32 [u, v], rows that sum to 1: the weight of a shape for an image, shared by the places where it was drawn.
+        float32 [u, v], rows that sum to 1: the weights of those of its shapes that are there.
 
     Examples:
-        The second shape was drawn for both images:
-
-        >>> targets_of(np.array([[7, 3], [3, 9]]), np.float32([[0.75, 0.25], [0.5, 0.5]]), np.array([3, 3])).tolist()
-        [[0.5, 0.5], [0.5, 0.5]]
+        >>> targets_of(np.array([[7, 3], [3, 9]]), np.float32([[0.75, 0.25], [0.5, 0.5]]), np.array([3, 7])).tolist()
+        [[0.25, 0.75], [1.0, 0.0]]
     """
-    shapes, column, times = np.unique(drawn, return_inverse=True, return_counts=True)
-    place = np.searchsorted(shapes, near).clip(max=len(shapes) - 1)
-    there = shapes[place] == near
+    place = np.searchsorted(compared, near).clip(max=len(compared) - 1)
+    there = compared[place] == near
     rows = np.broadcast_to(np.arange(len(near))[:, None], near.shape)
-    given = np.zeros((len(near), len(shapes)), np.float32)
+    given = np.zeros((len(near), len(compared)), np.float32)
     given[rows[there], place[there]] = weights[there]
-    given /= given.sum(axis=1, keepdims=True) * times
-    return given[:, column]
+    return np.asarray(given / given.sum(axis=1, keepdims=True))
