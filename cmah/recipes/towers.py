@@ -60,7 +60,7 @@ class LossConfig(Settings):
 
 _PRESET = {
     "training": {
-        "epochs": 100, "batch_size": 256, "lr": 3e-3, "weight_decay": 0.01, "warmup_epochs": 5.0, "average": 0.99,
+        "epochs": 100, "batch_size": 256, "lr": 1.5e-3, "weight_decay": 0.01, "warmup_epochs": 5.0, "average": 0.99,
         "held_out": 0.0, "workers": 0,
     },
     "data": {"kinds": ("render", "picture"), "picture_weight": 3.0, "unpaired": ("photo",)},
