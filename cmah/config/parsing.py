@@ -95,7 +95,7 @@ def build(cls: type[C], values: Mapping[str, Any], where: str = "") -> C:
     Examples:
         >>> from cmah.config.schema import DataConfig
         >>> build(DataConfig, {"split": "all", "kinds": "render,photo"})
-        DataConfig(split='all', kinds=('render', 'photo'), crop='none', ...)
+        DataConfig(split='all', kinds=('render', 'photo'), ...)
         >>> build(DataConfig, {"spilt": "all"}, "data.")
         Traceback (most recent call last):
         cmah.errors.ConfigError: unknown setting data.spilt; the nearest known one is data.split
@@ -164,7 +164,7 @@ def as_dictionary(config: Any) -> dict[str, Any]:
     Examples:
         >>> from cmah.config.schema import DataConfig
         >>> as_dictionary(DataConfig(kinds=("render", "photo")))
-        {'split': 'train', 'kinds': ['render', 'photo'], 'crop': 'none', ...}
+        {'split': 'train', 'kinds': ['render', 'photo'], ...}
     """
     plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return plain

@@ -4,10 +4,9 @@ Each point becomes a surfel (Pfister et al. 2000): its nearest neighbours say wh
 far and in which directions the point stands for it. The hot loops are those of `cmah.kernels.surfels`.
 """
 
-import numpy as np
+from types import ModuleType
 
-import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.kernels import surfels
+import numpy as np
 
 VERSION = 1  # what was computed from views changes with it: a new number whenever a picture changes
 ELEVATION = 20.0  # degrees, as `cmah prepare` renders
@@ -75,7 +74,7 @@ def draw_views(
     pictures = np.empty((views, rgb.shape[1], size, size), np.uint8)
     reflected = rgb.clip(0, 1) * (1 - LEAST_REFLECTION) + LEAST_REFLECTION
     cameras = np.stack([_camera(360 / views * view, elevation) for view in range(views)])
-    surfels.draw_blobs(xyz, spreads, normals, reflected, cameras, LENS, LIGHT, blob, pictures)
+    _kernels().draw_blobs(xyz, spreads, normals, reflected, cameras, LENS, LIGHT, blob, pictures)
     return pictures if pictures.shape[1] == 3 else pictures.repeat(3, axis=1)
 
 
@@ -114,7 +113,7 @@ def _surfels(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.empty((n, min(NEIGHBOURS, n - 1)), np.int64)
     spreads, normals = np.empty((n, 3, 3)), np.empty((n, 3))
     order = np.argsort(numbers, kind="stable")
-    surfels.neighbourhoods(xyz, cells, cell, starts, order, index, spreads, normals)
+    _kernels().neighbourhoods(xyz, cells, cell, starts, order, index, spreads, normals)
     size = np.trace(spreads, axis1=1, axis2=2)
     widest = WIDEST**2 * np.median(size)
     shrink = np.minimum(1, widest / np.where(size > 0, size, 1))
@@ -127,3 +126,11 @@ def _camera(azimuth: float, elevation: float) -> np.ndarray:
     back = np.array([np.sin(turn) * np.cos(lift), np.sin(lift), np.cos(turn) * np.cos(lift)])
     right = np.array([np.cos(turn), 0.0, -np.sin(turn)])
     return np.stack([right, np.cross(back, right), back])
+
+
+def _kernels() -> ModuleType:
+    """The hot loops; imported when something is drawn, since a search by a photo needs no Numba."""
+    import cmah.compiling  # noqa: F401 (before the kernels)
+    from cmah.kernels import surfels
+
+    return surfels
