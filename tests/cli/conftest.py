@@ -19,6 +19,7 @@ def no_progress(monkeypatch):
 def own_signals():
     """A command that is stopped leaves Ctrl-C to the system, as its process ends."""
     before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in tests that run in the background
     yield
     signal.signal(signal.SIGINT, before)
 
