@@ -86,7 +86,7 @@ def measure(o: SimpleNamespace) -> None:
     floats = floats_of(run, dataset, o.out / "floats", o.split)
     training = floats_of(run, Dataset.read(o.dataset), o.out / "training", "train")
     for width in (64, 128):
-        rows[f"{width} floats"] = tuple(first(part, width) for part in floats)
+        rows[f"{width} floats"] = first(floats[0], width), first(floats[1], width)
     results = {name: measured(*pair) for name, pair in rows.items()}
     real = [Embeddings.load(real_file_of(path)) for path in paths]
     for bits in images.prefixes:
