@@ -7,6 +7,8 @@ from cmah.config.parsing import as_dictionary
 from cmah.data.augmentation import ImageAugmentation
 from cmah.data.framing import Background, Crop, Framing
 from cmah.data.point_augmentation import PointAugmentation
+from cmah.data.table_rows import KINDS
+from cmah.errors import ConfigError
 from cmah.settings import Count, ProperShare, Range, Settings, Share
 
 
@@ -32,9 +34,7 @@ class TrainingConfig(Settings):
     weight_decay: float = 0.05  # on matrices only, not on biases, norms and tokens
     tower_lr_scale: float = 0.1  # learning rate of a pre-trained tower, as a part of lr
     clip_norm: float = 5.0  # of the gradient; 0 for none
-    average: ProperShare = (
-        0.0  # decay of a moving average of the weights, which is validated and kept; 0 for none
-    )
+    average: ProperShare = 0.0  # decay of a moving average of the weights, validated and kept; 0 for none
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA, float32 on the CPU
     seed: int = 0
     workers: Annotated[int, Range(0, 256)] = 2  # processes that decode images; 0 decodes in the main one
@@ -64,6 +64,9 @@ class DataConfig(Settings):
     Examples:
         >>> DataConfig(kinds=("render", "photo"), crop="box").framing
         Framing(crop='box', margin=0.1, background='keep')
+        >>> DataConfig(unpaired=("photos",))
+        Traceback (most recent call last):
+        cmah.errors.ConfigError: data.unpaired = 'photos': expected some of render, picture, photo
         >>> DataConfig(crop="face")
         Traceback (most recent call last):
         cmah.errors.ConfigError: data.crop = 'face': expected none, box or mask
@@ -73,15 +76,18 @@ class DataConfig(Settings):
 
     split: str = "train"
     kinds: tuple[str, ...] = ("render",)  # kinds of images that take part; those without a shape never do
-    picture_weight: Annotated[float, Range(0.01, 100)] = (
-        1.0  # how many times as often as a render a picture is drawn
-    )
-    unpaired: tuple[
-        str, ...
-    ] = ()  # kinds of images without a shape that take part, in recipes that can use them
+    picture_weight: Annotated[float, Range(0.01, 100)] = 1.0  # how often a picture is drawn for each render
+    unpaired: tuple[str, ...] = ()  # kinds of images without a shape that take part, in the recipe towers
     crop: Crop = "none"  # "box" or "mask": images are cropped to their boxes, or to boxes around their masks
     crop_margin: Share = 0.1  # kept on each side of such a box, as a part of its width and height
     background: Background = "keep"  # "remove": black where the mask, or the opacity, says is no object
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("kinds", "unpaired"):
+            if unknown := set(getattr(self, name)) - set(KINDS):
+                kinds = ", ".join(KINDS)
+                raise ConfigError(f"data.{name} = {sorted(unknown)[0]!r}: expected some of {kinds}")
 
     @property
     def framing(self) -> Framing:

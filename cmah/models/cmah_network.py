@@ -285,7 +285,7 @@ class Cmah(nn.Module):
 
 
 def turned(points: Tensor, angle: float) -> Tensor:
-    """Points [b, n, 3] rotated about the y axis by an angle in radians.
+    """Points [b, n, 3] or, with colours, [b, n, 6], rotated about the y axis by an angle in radians.
 
     Examples:
         >>> turned(torch.tensor([[[1.0, 2.0, 0.0]]]), math.pi / 2).round().tolist()
@@ -293,9 +293,9 @@ def turned(points: Tensor, angle: float) -> Tensor:
     """
     if angle == 0:
         return points
-    x, y, z = points.unbind(dim=2)
+    x, y, z, *colours = points.unbind(dim=2)
     sine, cosine = math.sin(angle), math.cos(angle)
-    return torch.stack([cosine * x + sine * z, y, cosine * z - sine * x], dim=2)
+    return torch.stack([cosine * x + sine * z, y, cosine * z - sine * x, *colours], dim=2)
 
 
 def _standardise(width: int) -> nn.BatchNorm1d:

@@ -16,7 +16,7 @@ from torch import Tensor
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.data.training_batches import TrainingPairs
-from cmah.errors import DatasetError
+from cmah.errors import ConfigError, DatasetError
 from cmah.features.embedded_batches import readable_pairs
 from cmah.features.frozen_batches import FrozenBatches
 from cmah.features.frozen_likeness import MOST_DIFFUSED, diffused, for_correlation, means_of_renders
@@ -53,9 +53,8 @@ class LossConfig(Settings):
     unpaired: float = 0.5  # weight of the contrast of unpaired images, where there are any
     unpaired_batch: Count = 128  # of them in a step
     neighbours: Count = 20  # shapes that each of them is to be near
-    neighbour_temperature: Annotated[float, Range(0.001, 10)] = (
-        0.03  # by which their similarities are divided
-    )
+    # by which the similarities with them are divided
+    neighbour_temperature: Annotated[float, Range(0.001, 10)] = 0.03
 
 
 _PRESET = {
@@ -106,6 +105,13 @@ class TowersRecipe(Recipe):
         encoder = ImageBackbone(BackboneSpec.parse(model.image_encoder))
         size = encoder.default_size if encoder.size else min(encoder.default_size, data.image_size)
         return replace(config, model=replace(model, image_size=size))
+
+    def require_usable_untrained(self) -> None:
+        """Refuse heads of random weights, and features without statistics."""
+        raise ConfigError(
+            "training.epochs = 0: the hash heads of the recipe towers would be of random weights; train, or use the "
+            "recipe prealigned with encoders that share a space"
+        )
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The contrast of pairs and that of unpaired images; see `Recipe.loss`."""
@@ -167,8 +173,8 @@ class TowersRecipe(Recipe):
         seen = means_of_renders(pairs, table, rows, lambda x, numbers: self._looks(x, kinds_of[numbers]))
         encoders = [seen]
         if network.shape_tower is not None:
-            points = network.shape_norm(torch.from_numpy(features)).split(network.encoder_widths, dim=1)[0]
-            encoders.append(points.numpy())
+            standardised = network.shape_norm(torch.from_numpy(features).to(device))
+            encoders.append(standardised.split(network.encoder_widths, dim=1)[0].cpu().numpy())
         likeness, in_rows = for_correlation(encoders), len(pairs) > MOST_DIFFUSED
         if in_rows:
             most = f"{MOST_DIFFUSED:,}"
@@ -219,7 +225,9 @@ class TowersRecipe(Recipe):
         kinds = np.array([_number(images[position].kind) for position in table.kept])
         if not len(kinds):
             return {}
-        self._learn(table, np.arange(len(table)), kinds)
+        # a kind that shows shapes of the data, too, has its statistics by those images already
+        new = np.flatnonzero(~self.network.image_norm.learned.cpu().numpy()[kinds])
+        self._learn(table, new, kinds[new])
         return {
             "unpaired": table,
             "unpaired_kinds": kinds,
@@ -235,8 +243,9 @@ class TowersRecipe(Recipe):
     def _looks(self, features: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Features of the last layer of the image encoder, float32 [n, d], standardised by the kind of image."""
         norm = self.network.image_norm
-        standardised = norm(torch.from_numpy(features), torch.from_numpy(kinds))
-        return standardised[:, -norm.widths[-1] :].numpy()
+        device = norm.mean.device
+        standardised = norm(torch.from_numpy(features).to(device), torch.from_numpy(kinds).to(device))
+        return standardised[:, -norm.widths[-1] :].cpu().numpy()
 
     def _learn(self, table: EmbeddingTable, rows: np.ndarray, kinds: np.ndarray) -> None:
         """Take the statistics of each kind of image from its features."""

@@ -15,6 +15,7 @@ from cmah.data.dataset import Dataset, Image
 from cmah.errors import ConfigError
 from cmah.losses.contrastive import info_nce
 from cmah.losses.soft_targets import soft_targets
+from cmah.models.cmah_network import turned
 from cmah.models.pretrained import point_encoder
 from cmah.recipes.resolving import build_recipe, make_config
 from cmah.runs.encoder import Encoder
@@ -157,3 +158,37 @@ def test_an_image_of_the_dataset_gets_the_code_of_its_kind(settings, data, tmp_p
     codes, _ = encoder.dataset_images(dataset, photo)
     expected = network.encode_image_features(features.repeat(32, 1), torch.full((32,), 2))[0] >= 0
     assert (codes.signs()[0] > 0).tolist() == expected.tolist()
+
+
+def test_heads_of_random_weights_are_not_used(settings, data, tmp_path):
+    with pytest.raises(ConfigError, match=r"training\.epochs = 0: the hash heads"):
+        train(data, tmp_path / "run", preset="towers", settings=[*settings, "training.epochs=0"])
+
+
+def test_a_kind_that_there_is_not_is_refused(settings):
+    for key in ("unpaired", "kinds"):
+        with pytest.raises(
+            ConfigError, match=rf"data\.{key} = 'photos': expected some of render, picture, photo"
+        ):
+            make_config(None, "towers", assignments=[*settings, f"data.{key}=photos"])
+
+
+def test_photos_of_shapes_and_others_share_the_statistics_of_the_first(settings, data):
+    """Photos that show a shape are standardised as the photos that show none."""
+    dataset = Dataset.read(data).select("train")
+    dataset.images = [
+        replace(image, kind="photo") if image.kind == "picture" else image for image in dataset.images
+    ]
+    more = ("data.kinds=render,photo", "data.picture_weight=1")
+    method = recipe(settings, *more)
+    batches = method.batches(dataset, make_config(None, "towers", assignments=[*settings, *more]))
+    of_pairs = batches.table.rows(batches.rows[batches.kinds == 2])
+    np.testing.assert_allclose(method.network.image_norm.mean[2], of_pairs.mean(axis=0), rtol=1e-3, atol=1e-5)
+
+
+def test_turning_keeps_the_colours_of_points():
+    cloud = torch.rand(2, 5, 6)
+    there = turned(cloud, 1.0)
+    assert torch.equal(there[..., 3:], cloud[..., 3:])
+    torch.testing.assert_close(turned(there, -1.0), cloud)
+    assert torch.equal(there[..., :3], turned(cloud[..., :3], 1.0))
