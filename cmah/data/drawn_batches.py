@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from cmah.data.epochs import PREFETCH, quiet_worker
+from cmah.data.encoding_batches import read_in_order
 from cmah.data.point_clouds import load_points_file
 from cmah.data.surfels import draw_views
 from cmah.errors import CmahError
@@ -56,28 +55,8 @@ class DrawnBatches:
         self.skipped: Skipped = []
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
-        self.skipped.clear()
-        loader = DataLoader(
-            _Drawn(self.paths, self.views, self.size, self.up_axis),
-            batch_size=self.batch_size,
-            num_workers=self.workers,
-            collate_fn=list,
-            prefetch_factor=PREFETCH if self.workers else None,
-            worker_init_fn=quiet_worker,
-            generator=torch.Generator(),
-        )
-        position = 0
-        for batch in loader:
-            views, positions = [], []
-            for drawn, reason in batch:
-                if drawn is None:
-                    self.skipped.append((str(self.paths[position]), reason))
-                else:
-                    views.append(drawn)
-                    positions.append(position)
-                position += 1
-            if views:
-                yield {"views": torch.from_numpy(np.stack(views))}, positions
+        clouds = _Drawn(self.paths, self.views, self.size, self.up_axis)
+        yield from read_in_order(clouds, "views", self.paths, self.batch_size, self.workers, self.skipped)
 
 
 class _Drawn(torch.utils.data.Dataset):

@@ -84,28 +84,65 @@ class ImageBatches:
         return cls(pictures, size, batch_size, workers, framing, masks)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
-        self.skipped.clear()
-        loader = DataLoader(
-            _Pictures(self.pictures, self.size, self.framing, self.masks),
-            batch_size=self.batch_size,
-            num_workers=self.workers,
-            collate_fn=list,
-            prefetch_factor=PREFETCH if self.workers else None,
-            worker_init_fn=quiet_worker,
-            generator=torch.Generator(),
-        )
-        position = 0
-        for batch in loader:
-            pictures, positions = [], []
-            for picture, reason in batch:
-                if picture is None:
-                    self.skipped.append((str(self.pictures[position].path), reason))
-                else:
-                    pictures.append(picture)
-                    positions.append(position)
-                position += 1
-            if pictures:
-                yield {"image": torch.from_numpy(np.stack(pictures))}, positions
+        files = _Pictures(self.pictures, self.size, self.framing, self.masks)
+        names = [picture.path for picture in self.pictures]
+        yield from read_in_order(files, "image", names, self.batch_size, self.workers, self.skipped)
+
+
+def read_in_order(
+    files: "torch.utils.data.Dataset[tuple[np.ndarray | None, str]]",
+    field: str,
+    names: Sequence[object],
+    batch_size: int,
+    workers: int,
+    skipped: Skipped,
+) -> Iterator[tuple[dict[str, torch.Tensor], list[int]]]:
+    """What is made of files in order, by worker processes, in batches without those that cannot be read.
+
+    Args:
+        files: gives, by position, an array, or None and why there is none.
+        field: the name of the arrays in a batch.
+        names: of the files.
+        batch_size: files in a batch.
+        workers: number of processes that read; 0: this process does it.
+        skipped: emptied at first; (name, reason) of each file without an array is added to it.
+
+    Yields:
+        ({field: the arrays as one tensor, a batch axis in front}, their positions).
+
+    Examples:
+        >>> class Odd(torch.utils.data.Dataset):
+        ...     def __len__(self):
+        ...         return 3
+        ...     def __getitem__(self, i):
+        ...         return (np.array([i]), "") if i % 2 else (None, "even")
+        >>> skipped = []
+        >>> names = [Path(name) for name in "abc"]
+        >>> [(batch["x"].tolist(), at) for batch, at in read_in_order(Odd(), "x", names, 2, 0, skipped)], skipped
+        ([([[1]], [1])], [('a', 'even'), ('c', 'even')])
+    """
+    skipped.clear()
+    loader = DataLoader(
+        files,
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        prefetch_factor=PREFETCH if workers else None,
+        worker_init_fn=quiet_worker,
+        generator=torch.Generator(),
+    )
+    position = 0
+    for batch in loader:
+        arrays, positions = [], []
+        for array, reason in batch:
+            if array is None:
+                skipped.append((str(names[position]), reason))
+            else:
+                arrays.append(array)
+                positions.append(position)
+            position += 1
+        if arrays:
+            yield {field: torch.from_numpy(np.stack(arrays))}, positions
 
 
 class PointBatches:

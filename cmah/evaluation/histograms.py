@@ -24,9 +24,8 @@ TOGETHER = 256  # queries per chunk, if their histograms are small: they share t
 # most so many bits, and where an item is counted for so many queries of a chunk
 WORTH_PLANES, MOST_BITS, FEWEST = 1 << 29, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
-Reranked = tuple[
-    int, Embeddings
-]  # how many of the first are ranked anew, and the real-valued codes of the queries
+# how many of the first are ranked anew, and the real-valued codes of the queries
+Reranked = tuple[int, Embeddings]
 
 
 class Counter(Protocol):

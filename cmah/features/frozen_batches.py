@@ -11,9 +11,7 @@ from cmah.features.image_embedder import EmbeddingTable
 from cmah.features.unpaired_images import Neighbours
 
 OTHERS = 1024  # shapes that unpaired images are compared with, beside one that each is to be near
-UNPAIRED_STREAM = (
-    14  # the random stream of unpaired images and their shapes, beside those of `training_batches`
-)
+UNPAIRED_STREAM = 14  # the random stream of unpaired images, beside those of `training_batches`
 
 
 class FrozenBatches(TrainingBatches):

@@ -4,8 +4,7 @@ In the cache folder (`cmah.cache`), `shapes/<key>/` belongs to one model's froze
 states of its point files; its shards hold up to 4,096 rows each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,38 +20,15 @@ from cmah.features.shards import Piece, Shards, in_shards, pieces
 from cmah.features.tower_features import tower_key
 from cmah.files import digest
 from cmah.models.backbones import Frozen
-from cmah.models.encoder_model import EncoderModel
+from cmah.models.frozen_towers import FrozenTowers
 from cmah.progress import progress
 from cmah.skipped_files import Skipped
 
 VERSION = 1
 
 
-class FrozenShapes(EncoderModel, Protocol):
-    """A model whose shape side begins with encoders that stay as they are.
-
-    Attributes:
-        shape_width: numbers that `shape_features` gives.
-        frozen_settings: what `shape_features` depends on, beside the encoders and the shapes; JSON can hold it.
-
-    Examples:
-        >>> from cmah.models.frozen_towers import FrozenTowers
-        >>> hasattr(FrozenTowers, "shape_features"), hasattr(FrozenTowers, "frozen_settings")
-        (True, True)
-    """
-
-    shape_width: int
-
-    @property
-    def frozen_settings(self) -> list[Any]:
-        """See the class."""
-
-    def shape_features(self, shapes: Mapping[str, Tensor]) -> Tensor:
-        """What the frozen encoders make of a batch of shapes, float32 [b, shape_width]."""
-
-
 def frozen_shape_features(
-    model: FrozenShapes,
+    model: FrozenTowers,
     dataset: Dataset,
     shapes: Sequence[Shape],
     device: torch.device,
@@ -78,7 +54,7 @@ def frozen_shape_features(
         An image encoder of random weights, and two views drawn of each shape:
 
         >>> from timm import create_model
-        >>> from cmah.models.frozen_towers import FrozenTowers, FrozenTowersConfig
+        >>> from cmah.models.frozen_towers import FrozenTowersConfig
         >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
         >>> towers = {"image_encoder": "timm:test_resnet", "image_weights": "weights.pt", "image_stages": 0}
         >>> model = FrozenTowers(FrozenTowersConfig(**towers, image_size=32, shape_input="views", views=2))
@@ -89,8 +65,7 @@ def frozen_shape_features(
     """
     states = [str(dataset.file("").resolve()), dataset.up_axis]
     states += file_states(dataset, [shape.points for shape in shapes])
-    net: torch.nn.Module = model  # type: ignore[assignment]
-    towers = [tower_key(module) for module in net.modules() if isinstance(module, Frozen)]
+    towers = [tower_key(module) for module in model.modules() if isinstance(module, Frozen)]
     key = digest([VERSION, towers, model.frozen_settings, device.type, states])
     shards = Shards(
         cache_folder() / "shapes" / key,
@@ -101,7 +76,7 @@ def frozen_shape_features(
     def compute(begin: int, end: int) -> Iterator[Piece]:
         def encode(batch: dict[str, Tensor]) -> np.ndarray:
             return in_batches(
-                model.shape_features, [batch], device, model.shape_width, net, "features of shapes"
+                model.shape_features, [batch], device, model.shape_width, model, "features of shapes"
             )
 
         return pieces(ShapeBatches(dataset, shapes[begin:end], model, embedder=embedder), begin, end, encode)

@@ -215,12 +215,7 @@ class Encoder(DatasetEncoder):
             >>> skipped, skipped.remarks
             ([], [])
         """
-        files, refused, _ = query_files(paths, self.mesh_folders)
-        names = [file.shape_id for file in files]
-        _require_one_file_each(files, names)
-        codes, _, skipped = self.encode_queries(
-            files, names, up, workers=workers, label=label, refused=refused
-        )
+        codes, _, skipped = self._encode_paths(paths, up, workers=workers, label=label)
         return codes, skipped
 
     def codes_and_embeddings(
@@ -234,11 +229,8 @@ class Encoder(DatasetEncoder):
             >>> embeddings.ids.tolist() == codes.ids.tolist(), embeddings.space == codes.space
             (True, True)
         """
-        files, refused, _ = query_files(paths, self.mesh_folders)
-        names = [file.shape_id for file in files]
-        _require_one_file_each(files, names)
-        codes, embeddings, skipped = self.encode_queries(
-            files, names, up, workers=workers, label=label, refused=refused, embeddings=True
+        codes, embeddings, skipped = self._encode_paths(
+            paths, up, workers=workers, label=label, embeddings=True
         )
         assert embeddings is not None
         return codes, embeddings, skipped
@@ -254,14 +246,18 @@ class Encoder(DatasetEncoder):
             >>> bool(((real.embeddings >= 0) == codes.unpacked()).all()), real.space == codes.space
             (True, True)
         """
+        codes, real, skipped = self._encode_paths(paths, up, workers=workers, label=label, real=True)
+        assert real is not None
+        return codes, real, skipped
+
+    def _encode_paths(
+        self, paths: Files, up: str, **options: Any
+    ) -> tuple[BinaryCodes, Embeddings | None, SkippedFiles]:
+        """What `encode_queries` makes of the files that paths name, each with the id of `encode_files`."""
         files, refused, _ = query_files(paths, self.mesh_folders)
         names = [file.shape_id for file in files]
         _require_one_file_each(files, names)
-        codes, real, skipped = self.encode_queries(
-            files, names, up, workers=workers, label=label, refused=refused, real=True
-        )
-        assert real is not None
-        return codes, real, skipped
+        return self.encode_queries(files, names, up, refused=refused, **options)
 
     def encode_queries(
         self,
