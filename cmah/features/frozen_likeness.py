@@ -97,7 +97,7 @@ def diffused(similarity: np.ndarray) -> np.ndarray:
 
     log (I - α P)^-1, with P the normalised symmetric graph of the fifteen nearest neighbours of each item (Zhou et al.,
     "Ranking on data manifolds", NIPS 2003; Donoser & Bischof, CVPR 2013), brought to the mean and the deviation of the
-    similarities themselves, off the diagonal. Time grows with the cube of n: 1 s at 1,600.
+    similarities themselves, off the diagonal. Time grows with the cube of n: half a second at 1,600.
 
     Args:
         similarity: float32 [n, n], symmetric; the diagonal is not read.
