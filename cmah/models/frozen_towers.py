@@ -6,7 +6,7 @@ Only the two heads are trained, on features that are computed once, so that trai
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from cmah.models.backbones import Frozen, image_tower, shape_tower, tower_remark
 from cmah.models.cmah_network import turned
 from cmah.models.encoder_model import FrozenImages
 from cmah.models.hash_head import HashHead, check_lengths
+from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
 from cmah.models.standardising import Standardise
 from cmah.models.view_pooling import features_of_views
-from cmah.settings import Count, ProperShare, Settings
+from cmah.settings import Count, ProperShare, Range, Settings
 
 IMAGE_KINDS = ("render", "picture", "photo")
 
@@ -37,7 +38,8 @@ class FrozenTowersConfig(Settings):
         image_weights: its weights: a file or download:TAG.
         image_size: pixels; 0 takes the encoder's size, in a new run that of the dataset's images if that is less and
             the encoder takes it.
-        image_stages: of how many of its last stages the features are taken beside its embedding; 0 for none.
+        image_stages: of how many of its last stages the features are taken beside its embedding; 0 for none. An
+            encoder that is named with `stages=N` keeps to that.
         shape_input: what shows a shape: its "points", "views" that are drawn from its points, or "both".
         views: how many such views are drawn.
         shape_encoder: the point-cloud encoder, a name that `cmah encoders` lists; not used with "views".
@@ -62,7 +64,7 @@ class FrozenTowersConfig(Settings):
     image_encoder: str = ""
     image_weights: str = ""
     image_size: int = 0
-    image_stages: int = 4
+    image_stages: Annotated[int, Range(0)] = 4
     shape_input: Literal["points", "views", "both"] = "both"
     views: Count = 6
     shape_encoder: str = ""
@@ -121,10 +123,16 @@ class FrozenTowers(nn.Module):
         self.code_lengths, self.width = c.bits, c.bits[-1]
         self.shape_input = c.shape_input
         name = c.image_encoder
-        if c.image_stages:
+        added = c.image_stages > 0 and "stages" not in BackboneSpec.parse(name).options
+        if added:
             name += f"{'&' if '?' in name else '?'}stages={c.image_stages}"
         self.image_name = name
-        self.image_tower, image = image_tower(name, c.image_weights, c.image_size, frozen=True)
+        try:
+            self.image_tower, image = image_tower(name, c.image_weights, c.image_size, frozen=True)
+        except ConfigError as error:
+            if not added or "stages=" not in str(error):
+                raise
+            raise ConfigError(f"{error}; set model.image_stages to as many, or to 0 for none") from None
         self.image_size = c.image_size or image.default_size
         self.image_norm = Standardise(image.widths, len(IMAGE_KINDS))
         self.image_head = HashHead(image.dim, c.bits[-1], c.head_hidden, "tanh", c.head_dropout)

@@ -85,11 +85,15 @@ def make_config(
         raise ConfigError(f"{file or 'the settings given'}: is for the recipe {named!r}, not {recipe!r}")
     preset = preset or given.get("preset")
     given.pop("preset", None)
-    recipe = recipe or named or _recipe_with(preset)
+    recipe, chosen = recipe or named or _recipe_with(preset), recipe or named
     method = load_recipe(recipe)
     preset = preset or next(iter(method.presets))
     if preset not in method.presets:
-        raise ConfigError(f"preset {preset!r}: the recipe {recipe} has {', '.join(method.presets)}")
+        others = [] if chosen else [name for name in recipe_names() if name != recipe]
+        of_others = "".join(f"; {name} has {', '.join(load_recipe(name).presets)}" for name in others)
+        raise ConfigError(
+            f"preset {preset!r}: the recipe {recipe} has {', '.join(method.presets)}{of_others}"
+        )
     tables = {**SHARED, "model": method.model_config, "loss": method.loss_config}
     values = _absolute(merge(method.presets[preset], given))
     unknown = [key for key in values if key not in tables]

@@ -192,3 +192,23 @@ def test_turning_keeps_the_colours_of_points():
     assert torch.equal(there[..., 3:], cloud[..., 3:])
     torch.testing.assert_close(turned(there, -1.0), cloud)
     assert torch.equal(there[..., :3], turned(cloud[..., :3], 1.0))
+
+
+def test_too_many_stages_name_the_setting(settings):
+    with pytest.raises(
+        ConfigError, match=r"stages=9: it has \d before its last layer; set model\.image_stages to"
+    ):
+        recipe(settings, "model.image_stages=9")
+
+
+def test_an_encoder_named_with_stages_keeps_to_them(settings):
+    network = recipe(settings, "model.image_encoder=timm:test_resnet?stages=1").network
+    assert network.frozen_images.encoder == "timm:test_resnet?stages=1"
+    assert len(network.image_norm.widths) == 2
+
+
+def test_an_unknown_preset_lists_those_of_all_recipes():
+    with pytest.raises(ConfigError, match=r"'tower': the recipe cmah has small, .*; towers has towers$"):
+        make_config(None, "tower")
+    with pytest.raises(ConfigError, match=r"'towers': the recipe cmah has small, tiny, base$"):
+        make_config("cmah", "towers")
