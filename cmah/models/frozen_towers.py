@@ -42,6 +42,7 @@ class FrozenTowersConfig(Settings):
             encoder that is named with `stages=N` keeps to that.
         shape_input: what shows a shape: its "points", "views" that are drawn from its points, or "both".
         views: how many such views are drawn.
+        views_from: "points" alone: no render is a view.
         shape_encoder: the point-cloud encoder, a name that `cmah encoders` lists; not used with "views".
         shape_weights: file of its weights.
         shape_turns: equal turns about the up axis over which its features are averaged; 1 for none.
@@ -67,6 +68,7 @@ class FrozenTowersConfig(Settings):
     image_stages: Annotated[int, Range(0)] = 4
     shape_input: Literal["points", "views", "both"] = "both"
     views: Count = 6
+    views_from: Literal["points"] = "points"
     shape_encoder: str = ""
     shape_weights: str = ""
     shape_turns: Count = 4
@@ -114,14 +116,13 @@ class FrozenTowers(nn.Module):
     learned_codes = True
     masks = False
     view_group = 1
-    views_from: Literal["points"] = "points"
     image_kinds: tuple[str, ...] = IMAGE_KINDS
 
     def __init__(self, config: FrozenTowersConfig) -> None:
         super().__init__()
         c = self.config = config
         self.code_lengths, self.width = c.bits, c.bits[-1]
-        self.shape_input = c.shape_input
+        self.shape_input, self.views_from = c.shape_input, c.views_from
         name = c.image_encoder
         added = c.image_stages > 0 and "stages" not in BackboneSpec.parse(name).options
         if added:

@@ -18,6 +18,7 @@ from cmah.losses.soft_targets import soft_targets
 from cmah.models.cmah_network import turned
 from cmah.models.pretrained import point_encoder
 from cmah.recipes.resolving import build_recipe, make_config
+from cmah.runs.describing import describe
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
 from cmah.training.starting import train
@@ -120,6 +121,7 @@ def test_a_run_trains_exports_and_needs_no_image_for_shapes(settings, data, tmp_
     run = train(folder, tmp_path / "run", preset="towers", settings=settings)
     image, shape, skipped = export(run, folder, tmp_path / "codes", split="all", workers=0)
     assert not skipped
+    assert describe(run)["a shape is seen by"] == "points and 2 views that are drawn from its points"
     images, shapes = BinaryCodes.load(image), BinaryCodes.load(shape)
     assert (images.bits, images.prefixes, len(images)) == (16, (8, 16), 54)
     shutil.rmtree(folder / "renders")
