@@ -20,18 +20,15 @@ from cmah.search.ids import Ids, IdsLike, as_ids
 from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
 from cmah.search.numpy_scan import ScanResult, differing_bits
 from cmah.search.scan import largest_tile, scan, stacked
-from cmah.search.table_scan import search_tables
+from cmah.search.table_scan import most_found, search_tables
 from cmah.search.together import By, check_by, owners_of_rows, scan_together
 from cmah.threads import available_cores, thread_count
 
-ENTRY = (
-    72  # bytes for a hit while it is searched for: its entry, twice while room is made, and its sorted copy
-)
-HIT = 24  # bytes for a hit afterwards: its position and distance, twice while they are joined
-SAMPLE, MARGIN = (
-    16,
-    2,
-)  # queries from which the hits of all are guessed, and by how much the guess may be wrong
+# Bytes for a hit while it is searched for (its entry, twice while room is made, and its sorted copy), and afterwards
+# (its position and distance, twice while they are joined)
+ENTRY, HIT = 72, 24
+# Queries from which the hits of all are guessed, and by how much the guess may be wrong
+SAMPLE, MARGIN = 16, 2
 MANY = 16  # times as many hits as the densest query of a sample the others are taken to have at most, in the mean
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
 _building = Lock()
@@ -410,7 +407,7 @@ class HammingIndex:
         q, most = len(packed), len(blocks) * (ENTRY + HIT + self._ids.bytes_each)
         room = None if q * most <= SMALL else lately_available_bytes()
         if room is None or q * most <= SHARE * room:
-            return self._scan(blocks, packed, None, radius, threads)
+            return scan(blocks, packed, None, radius, threads)
         safe = max(1, int(SHARE / 2 * room) // most)
         step, parts, hits = self._step_within(blocks, packed, radius, threads, safe), [], 0
         for first in range(0, q, step):
@@ -420,7 +417,7 @@ class HammingIndex:
                 query = blocks.as_words(part)[0]
                 coming = numpy_scan.count_within(parts_of_index, len(blocks), query, radius)
                 self._require_hits(hits, coming, first, q, radius)
-            parts.append(self._scan(blocks, part, None, radius, threads))
+            parts.append(scan(blocks, part, None, radius, threads))
             hits += len(parts[-1][1])
             self._require_hits(hits, 0, min(first + step, q), q, radius)
         return stacked(parts)
@@ -432,7 +429,7 @@ class HammingIndex:
         if safe < SAMPLE:
             return safe
         sample = packed[:: -(-len(packed) // SAMPLE)]  # from all over, since queries are often in some order
-        densest = int(np.diff(self._scan(blocks, sample, None, radius, threads)[0]).max())
+        densest = int(np.diff(scan(blocks, sample, None, radius, threads)[0]).max())
         densest = max(densest, len(blocks) // MANY**3)
         return max(safe, safe * len(blocks) // (MANY * densest + 1))
 
@@ -442,14 +439,12 @@ class HammingIndex:
         After some queries, what all would have at their rate counts as well, with a margin: to stop only when the
         memory is full would take as long as the search.
         """
-        each, hint = (
-            HIT // 2 + self._ids.bytes_each,
-            "ask for a smaller radius, or search with fewer queries at a time",
-        )
+        each = HIT // 2 + self._ids.bytes_each
+        hint = "ask for a smaller radius, or search with fewer queries at a time"
         had = min(done + bool(coming), q)
         require_room(
             hits * each + coming * (ENTRY + each),
-            f"radius is {radius}: {hits + coming:,} hits of {had:,} of {q:,} queries",
+            f"radius is {radius}: {hits + coming:,} hits of {had:,} {'query' if had == 1 else 'queries'}",
             hint,
         )
         if SAMPLE <= done < q:
@@ -585,11 +580,39 @@ class MultiIndex(HammingIndex):
     def _scan(
         self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
     ) -> ScanResult:
-        work = len(packed) * len(blocks) * blocks.width
-        whole = blocks is self._blocks  # the tables are of all codes, not of a subset
-        if not whole or not 0 < len(self) <= MOST_WITH_TABLES or k == 0 or compiled(work) is None:
+        if k == 0 or not self._has_tables_for(blocks, packed):
             return super()._scan(blocks, packed, k, radius, threads)
         return search_tables(self.tables(), blocks, packed, k, radius, threads)
+
+    def _within(self, blocks: CodeBlocks, packed: np.ndarray, radius: int, threads: int | None) -> ScanResult:
+        """As `HammingIndex._within`, but tables find so few codes that more queries can be searched at a time."""
+        q, each = len(packed), ENTRY + HIT + self._ids.bytes_each
+        step = q
+        if not self._has_tables_for(blocks, packed):
+            step = 0
+        elif q * most_found(blocks, q, threads) * each > SMALL:
+            room = lately_available_bytes()
+            while room and step and step * most_found(blocks, step, threads) * each > SHARE / 2 * room:
+                step //= 2
+
+        def flat(part: np.ndarray) -> ScanResult:
+            return super(MultiIndex, self)._within(blocks, part, radius, threads)
+
+        if not step:
+            return flat(packed)
+        parts, hits = [], 0
+        for first in range(0, q, step):
+            part = packed[first : first + step]
+            parts.append(search_tables(self.tables(), blocks, part, None, radius, threads, rest=flat))
+            hits += len(parts[-1][1])
+            if step < q:
+                self._require_hits(hits, 0, min(first + step, q), q, radius)
+        return stacked(parts)
+
+    def _has_tables_for(self, blocks: CodeBlocks, packed: np.ndarray) -> bool:
+        """Whether tables are searched: they are of all codes, not of a subset, and need Numba."""
+        whole = blocks is self._blocks and 0 < len(self) <= MOST_WITH_TABLES and len(packed) > 0
+        return whole and compiled(len(packed) * len(blocks) * blocks.width) is not None
 
 
 def _refuse_others(codes: BinaryCodes) -> None:

@@ -1,6 +1,6 @@
 """Searching the hash tables of a multi-index, and the flat scan for the queries that it does not pay for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -34,6 +34,7 @@ def search_tables(
     k: int | None,
     radius: int,
     threads: int | None,
+    rest: Callable[[np.ndarray], ScanResult] | None = None,
 ) -> ScanResult:
     """As `cmah.search.scan.scan`, by tables where that is quicker; needs Numba.
 
@@ -44,6 +45,7 @@ def search_tables(
         k: how many, 1 or more; None for all.
         radius: 0 or more.
         threads: how many to use; None for one per core.
+        rest: answers the queries, uint8 [those, width], for which the tables do not pay; None for the flat scan.
 
     Returns:
         offsets int64 [q + 1], positions int64 [m], distances int32 [m], as `scan` gives them.
@@ -64,10 +66,7 @@ def search_tables(
         ([1, 0], [0, 8])
     """
     threads, q = thread_count(threads), len(packed)
-    # A query may cost a share of what the flat scan would take for it, when all queries are scanned together.
-    together = min(threads, max(q, 1))  # queries that are searched at a time
-    flat = len(blocks) * blocks.width * (READ + q * COMPARE) / threads  # what scanning for all of them takes
-    budget = SHARE * flat * together / max(q, 1)
+    budget = _budget(blocks, q, threads)
     task = partial(_search, tables, blocks, k, min(radius, blocks.bits), budget)
 
     size = min(BATCH, max(FEW, -(-q // threads)))
@@ -83,12 +82,33 @@ def search_tables(
     counts = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(result[0]) for result in results)])
     if not all_finished:
         # The queries that were given up have no entries yet: scan for them, and put theirs between the others'.
-        scanned = scan(blocks, packed[~finished], k, radius, threads)
+        left = packed[~finished]
+        scanned = scan(blocks, left, k, radius, threads) if rest is None else rest(left)
         counts[~finished] = np.diff(scanned[0])
         by_tables = np.repeat(finished, counts)
         positions = _mixed(by_tables, positions, scanned[1])
         distances = _mixed(by_tables, distances, scanned[2])
     return np.concatenate([[0], np.cumsum(counts)]), positions, distances
+
+
+def most_found(blocks: CodeBlocks, q: int, threads: int | None) -> int:
+    """How many codes the tables can find for each of `q` queries, at most, before it is given up.
+
+    Examples:
+        >>> import numpy as np
+        >>> blocks = CodeBlocks(bits=64)
+        >>> blocks.append(np.zeros((100_000, 8), np.uint8))
+        >>> most_found(blocks, 1, threads=1), most_found(blocks, 256, threads=1)
+        (13000, 3039)
+    """
+    return min(len(blocks), int(_budget(blocks, q, thread_count(threads)) / (CODE * blocks.words)))
+
+
+def _budget(blocks: CodeBlocks, q: int, threads: int) -> float:
+    """What each of `q` queries may cost: a share of what the flat scan takes for it, when it scans for all together."""
+    together = min(threads, max(q, 1))  # queries that are searched at a time
+    flat = len(blocks) * blocks.width * (READ + q * COMPARE) / threads  # what scanning for all of them takes
+    return SHARE * flat * together / max(q, 1)
 
 
 def _search(

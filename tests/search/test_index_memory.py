@@ -71,9 +71,36 @@ def test_a_radius_search_in_little_memory_finds_the_same(index, little, room, ra
 def test_too_many_items_within_a_radius_are_refused(index, little, room):
     little(room)
     with pytest.raises(
-        CodesError, match=r"radius is 16: [\d,]+ hits of \d+ of 30 queries need .* a smaller radius"
+        CodesError, match=r"radius is 16: [\d,]+ hits of \d+ (query|queries) need .* a smaller radius"
     ):
         index.search_radius(codes(30, 1), radius=16)
+
+
+def test_tables_search_all_queries_at_once_where_a_scan_would_have_to_go_in_steps(monkeypatch):
+    """What tables can find before they are given up bounds the memory, not the number of codes."""
+    bits, n = 64, 50_000
+    index = MultiIndex(bits)
+    index.add(codes(n, 0, bits))
+    queries, searched = codes(100, 1, bits), []
+    expected = index.search_radius(queries, 2)
+    by_tables = index_module.search_tables
+
+    def watched(*args, **options):
+        searched.append(len(args[2]))
+        return by_tables(*args, **options)
+
+    each = index_module.ENTRY + index_module.HIT + index._ids.bytes_each
+    monkeypatch.setattr(index_module, "SMALL", 0)
+    monkeypatch.setattr(index_module, "search_tables", watched)
+    for share, steps in ((0.2, [100]), (0.02, None)):  # of what 100 queries take that have all codes as hits
+        searched.clear()
+        monkeypatch.setattr(
+            index_module, "lately_available_bytes", lambda share=share: int(share * 100 * n * each)
+        )
+        near = index.search_radius(queries, 2)
+        assert near.positions.tolist() == expected.positions.tolist()
+        assert sum(searched) == 100
+        assert searched == steps if steps else len(searched) > 1
 
 
 def test_counting_is_that_of_the_scan():
