@@ -48,9 +48,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--crop",
-    type=click.Choice(["none", "box", "mask"]),
-    help="What images are cropped to: their boxes (column bbox), or boxes around their masks; an image without stays "
-    "whole.  [default: as in training]",
+    type=click.Choice(["none", "box", "mask", "square"]),
+    help="What images are cropped to: their boxes (column bbox), or boxes around their masks (an image without stays "
+    "whole), or the largest square in their middle.  [default: as in training]",
 )
 @click.option(
     "--crop-margin",
@@ -81,7 +81,7 @@ def export(
     file_format: Literal["npz", "pm1", "packed", "faiss"],
     embeddings: bool,
     real: bool,
-    crop: Literal["none", "box", "mask"] | None,
+    crop: Literal["none", "box", "mask", "square"] | None,
     crop_margin: float | None,
     background: Literal["keep", "remove"] | None,
     device: str,

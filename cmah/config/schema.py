@@ -69,7 +69,7 @@ class DataConfig(Settings):
         cmah.errors.ConfigError: data.unpaired = 'photos': expected some of render, picture, photo
         >>> DataConfig(crop="face")
         Traceback (most recent call last):
-        cmah.errors.ConfigError: data.crop = 'face': expected none, box or mask
+        cmah.errors.ConfigError: data.crop = 'face': expected none, box, mask or square
     """
 
     table = "data"
@@ -78,7 +78,8 @@ class DataConfig(Settings):
     kinds: tuple[str, ...] = ("render",)  # kinds of images that take part; those without a shape never do
     picture_weight: Annotated[float, Range(0.01, 100)] = 1.0  # how often a picture is drawn for each render
     unpaired: tuple[str, ...] = ()  # kinds of images without a shape that take part, in the recipe towers
-    crop: Crop = "none"  # "box" or "mask": images are cropped to their boxes, or to boxes around their masks
+    # "box" or "mask": images are cropped to their boxes, or to boxes around their masks; "square": to their middle
+    crop: Crop = "none"
     crop_margin: Share = 0.1  # kept on each side of such a box, as a part of its width and height
     background: Background = "keep"  # "remove": black where the mask, or the opacity, says is no object
 

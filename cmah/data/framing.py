@@ -12,7 +12,7 @@ from cmah.data.object_masks import picture_mask
 from cmah.errors import CmahError
 
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels, from the upper left corner
-Crop = Literal["none", "box", "mask"]
+Crop = Literal["none", "box", "mask", "square"]
 Background = Literal["keep", "remove"]
 
 
@@ -70,9 +70,10 @@ class Framing:
 
     Attributes:
         crop: "box" keeps the box of an image, "mask" the smallest box around its mask (or, without a mask, around what
-            is not transparent); an image without stays whole. "none" keeps everything.
-        margin: what a crop keeps around the box on each side, as a part of the box's width and height; nothing beyond
-            the picture's edge.
+            is not transparent); an image without stays whole. "square" keeps the largest square in the middle, "none"
+            everything.
+        margin: what a crop to a box or mask keeps around it on each side, as a part of its width and height; nothing
+            beyond the picture's edge.
         background: "remove" paints black what the mask, or the opacity, says is not the object.
 
     Examples:
@@ -94,15 +95,19 @@ class Framing:
     @property
     def key(self) -> str:
         """What tells the outputs of one framing from those of another, in the keys of caches."""
-        return (
-            self.background if self.crop == "none" else f"{self.background}, crop {self.crop} {self.margin:g}"
-        )
+        if self.crop == "none":
+            return self.background
+        margin = "" if self.crop == "square" else f" {self.margin:g}"
+        return f"{self.background}, crop {self.crop}{margin}"
 
     def __str__(self) -> str:
-        cropped = {"none": "whole", "box": "cropped to their boxes", "mask": "cropped to their masks"}[
-            self.crop
-        ]
-        margin = "" if self.crop == "none" else f" (margin {self.margin:g})"
+        cropped = {
+            "none": "whole",
+            "box": "cropped to their boxes",
+            "mask": "cropped to their masks",
+            "square": "cropped to the square in their middle",
+        }[self.crop]
+        margin = f" (margin {self.margin:g})" if self.crop in ("box", "mask") else ""
         return f"{cropped}{margin}, backgrounds {'kept' if self.background == 'keep' else 'removed'}"
 
     def remark(self, images: Sequence[HasBox]) -> str:
@@ -232,7 +237,8 @@ def _open(picture: PictureFile, framing: Framing) -> _Opened:
     box = _box(picture, framing, mask, size)
     if box is None:
         return _Opened(pixels, original, known, lambda whole: whole)
-    left, top, right, bottom = with_margin(box, framing.margin, size)
+    margin = 0.0 if framing.crop == "square" else framing.margin
+    left, top, right, bottom = with_margin(box, margin, size)
 
     def cut(whole: np.ndarray) -> np.ndarray:
         if whole.shape != size:
@@ -252,6 +258,9 @@ def _box(
         except CmahError as error:
             raise CmahError(f"{picture.name}: {error}") from None
         return picture.bbox
+    if framing.crop == "square":
+        (height, width), side = size, min(size)
+        return (width - side) // 2, (height - side) // 2, side, side
     if framing.crop != "mask" or mask is None:
         return None
     if mask.shape != size:

@@ -126,6 +126,7 @@ class ImageEmbedder:
         device: torch.device | str = "cpu",
         cache: Path | None = None,
         framing: Framing = WHOLE,
+        mirrored: bool = False,
     ) -> None:
         """Load the encoder.
 
@@ -136,6 +137,7 @@ class ImageEmbedder:
             device: to compute on.
             cache: folder; None takes `cache_folder()`.
             framing: what of each image is cut off and painted over.
+            mirrored: give the mean of the embeddings of each image and of its mirror image.
 
         Raises:
             ConfigError, RunError: for an encoder or weights that are no good.
@@ -149,13 +151,14 @@ class ImageEmbedder:
         if backbone is None:
             backbone = ImageBackbone(BackboneSpec.parse(encoder))
             backbone.load(weights)
-        self.encoder, self.weights, self.framing = encoder, weights, framing
+        self.encoder, self.weights, self.framing, self.mirrored = encoder, weights, framing, mirrored
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.backbone = backbone.to(self.device)
         self.dim, self.size = backbone.dim, backbone.default_size
         parts = [encoder, file_digest(path), backbone.preprocessing, framing.key, str(VERSION)]
+        parts += ["mirrored"] * mirrored
         self.key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
         self.folder = (cache or cache_folder()) / "embeddings" / self.key
         self.shards = Shards(self.folder, self.dim, unwritable=lambda error: tell_not_kept(str(error)))
@@ -167,6 +170,18 @@ class ImageEmbedder:
     ) -> "ImageEmbedder":
         """The embedder of the encoder that a model begins with; arguments as in the constructor."""
         return cls(frozen.encoder, frozen.weights, backbone=frozen.backbone, device=device, framing=framing)
+
+    def framed(self, framing: Framing, *, mirrored: bool = False) -> "ImageEmbedder":
+        """The embedder of the same encoder that frames images otherwise; arguments as in the constructor."""
+        return ImageEmbedder(
+            self.encoder,
+            self.weights,
+            backbone=self.backbone,
+            device=self.device,
+            cache=self.folder.parent.parent,
+            framing=framing,
+            mirrored=mirrored,
+        )
 
     def embed(
         self, dataset: Dataset, images: Sequence[Image], *, workers: int = 0, label: str = ""
@@ -241,10 +256,7 @@ class ImageEmbedder:
         batches = ImageBatches.of(dataset, images[begin:], self.size, BATCH, workers, self.framing)
 
         def encode(batch: dict[str, torch.Tensor]) -> np.ndarray:
-            pixels = [batch["image"]]
-            return in_batches(
-                lambda x: self.backbone(x.float() / 255), pixels, self.device, self.dim, self.backbone
-            )
+            return in_batches(self._encode, [batch["image"]], self.device, self.dim, self.backbone)
 
         at = begin
         for rows, left_out, end in pieces(batches, begin, len(images), encode):
@@ -252,3 +264,9 @@ class ImageEmbedder:
                 bar.update(end - at)
             at = end
             yield rows, left_out, end
+
+    def _encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """From uint8 [b, 3, s, s]."""
+        x = pixels.float() / 255
+        outputs: torch.Tensor = self.backbone(x)
+        return (outputs + self.backbone(x.flip(-1))) / 2 if self.mirrored else outputs

@@ -5,9 +5,15 @@ alike, with features standardised for each kind of picture apart, since a photo 
 render. What one photo says is doubtful; photos that look alike are asked together.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+
+from cmah.data.dataset import Dataset, Image
+from cmah.errors import RunError
+from cmah.features.image_embedder import ImageEmbedder
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.03
@@ -16,6 +22,7 @@ ROUNDS = 3  # in each of which half of what an image says is replaced by what th
 SPREAD = 0.1  # standard deviation that the similarities are brought to
 HUBS = 0.25  # power of what a shape gets in all, by which its weights are divided
 CHUNK = 1024  # images whose cosines to all others are in memory at once
+LEAST = 1e-6  # a deviation below which a number says nothing
 MOST = 1 << 28  # similarities (images x shapes) in memory, float32
 
 
@@ -33,6 +40,55 @@ class Neighbours(NamedTuple):
 
     shapes: np.ndarray
     weights: np.ndarray
+
+
+def averaged_looks(
+    embedder: ImageEmbedder, dataset: Dataset, images: Sequence[Image], kinds: np.ndarray, width: int
+) -> np.ndarray:
+    """How unpaired images look to a frozen encoder: the mean of the whole, of the middle square, and of both mirrored.
+
+    An object in a photo may stand anywhere and look either way, which one embedding takes too seriously. An embedder
+    that crops sees its own crop and that mirrored.
+
+    Args:
+        embedder: the encoder.
+        dataset: with the images.
+        images: n of them, which the embedder could read.
+        kinds: int64 [n], the kind of each, over which the numbers are standardised.
+        width: how many numbers of an embedding count, from the end on: those of the encoder's last layer.
+
+    Returns:
+        float32 [n, width].
+
+    Raises:
+        RunError: for an image that cannot be read any more.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from timm import create_model
+        >>> torch.save(create_model("test_resnet").state_dict(), "weights.pt")
+        >>> embedder = ImageEmbedder("timm:test_resnet", "weights.pt", cache=Path("cache"))
+        >>> dataset = Dataset.read("demo/dataset")
+        >>> looks = averaged_looks(embedder, dataset, dataset.images[:4], np.zeros(4, np.int64), width=96)
+        >>> looks.shape, bool(np.abs(looks.mean(axis=0)).max() < 1e-5)
+        ((4, 96), True)
+    """
+    framings = [embedder.framing]
+    if embedder.framing.crop == "none":
+        framings.append(replace(embedder.framing, crop="square"))
+    total = np.zeros((len(images), width), np.float32)
+    for number, framing in enumerate(framings, 1):
+        label = f"unpaired images, averaged ({number} of {len(framings)})"
+        table = embedder.framed(framing, mirrored=True).embed(dataset, images, label=label)
+        for path, reason in table.skipped:
+            raise RunError(f"{path}: could be read before, but not any more ({reason}); start again")
+        total += table.rows(range(len(table)))[:, -width:]
+    for kind in np.unique(kinds):
+        rows = kinds == kind
+        of_kind = total[rows]
+        total[rows] = (of_kind - of_kind.mean(axis=0)) / np.maximum(of_kind.std(axis=0), LEAST)
+    return total
 
 
 def nearest_shapes(

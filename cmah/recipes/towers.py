@@ -22,7 +22,7 @@ from cmah.features.frozen_batches import FrozenBatches
 from cmah.features.frozen_likeness import MOST_DIFFUSED, diffused, for_correlation, means_of_renders
 from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import EmbeddingTable, ImageEmbedder
-from cmah.features.unpaired_images import MOST, nearest_shapes
+from cmah.features.unpaired_images import MOST, averaged_looks, nearest_shapes
 from cmah.losses.contrastive import nested_info_nce
 from cmah.losses.soft_targets import SoftTargetsConfig, nested_targets
 from cmah.models.frozen_towers import IMAGE_KINDS, FrozenTowers, FrozenTowersConfig
@@ -225,6 +225,7 @@ class TowersRecipe(Recipe):
         kinds = np.array([_number(images[position].kind) for position in table.kept])
         if not len(kinds):
             return {}
+        width = self.network.image_norm.widths[-1]
         # a kind that shows shapes of the data, too, has its statistics by those images already
         new = np.flatnonzero(~self.network.image_norm.learned.cpu().numpy()[kinds])
         self._learn(table, new, kinds[new])
@@ -232,7 +233,9 @@ class TowersRecipe(Recipe):
             "unpaired": table,
             "unpaired_kinds": kinds,
             "near": nearest_shapes(
-                self._looks(table.rows(range(len(table))), kinds),
+                averaged_looks(
+                    embedder, dataset, [images[position] for position in table.kept], kinds, width
+                ),
                 seen,
                 self.settings.neighbours,
                 self.settings.neighbour_temperature,

@@ -64,7 +64,8 @@ def export(
         device: "auto", "cpu" or "cuda".
         workers: processes that decode images.
         settings: changes such as "model.image_weights=FILE".
-        crop: "box" or "mask" crops images to their boxes or masks, "none" does not; None: as the run was trained.
+        crop: "box" or "mask" crops images to their boxes or masks, "square" to their middle, "none" does not; None: as
+            the run was trained.
         crop_margin: kept on each side of such a box, as a part of its width and height; None: as the run was trained.
         background: "remove" paints black what an image's mask says is not the object; None: as the run was trained.
         per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for

@@ -77,6 +77,7 @@ def test_a_whole_picture_is_as_it_was_read(picture):
         ("box", 1.0, slice(0, 11), slice(0, 18)),
         ("mask", 0.0, slice(4, 9), slice(10, 16)),
         ("mask", 0.5, slice(2, 11), slice(7, 19)),
+        ("square", 0.5, slice(0, 16), slice(2, 18)),  # the margin is that of boxes
     ],
 )
 def test_pixels_and_mask_are_cut_alike(picture, crop, margin, rows, columns, background):
@@ -135,6 +136,7 @@ def test_keys_of_what_was_there_before_stay():
         for background in ("keep", "remove")
     ]
     assert len({framing.key for framing in (Framing(), Framing(background="remove"), *others)}) == 10
+    assert Framing("square", 0.3).key == "keep, crop square"
 
 
 def test_training_sees_what_is_framed(picture, tmp_path):

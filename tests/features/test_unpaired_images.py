@@ -4,9 +4,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image as Picture
 
+from cmah.data.dataset import Dataset, Image
+from cmah.data.framing import Framing
+from cmah.data.images import fit_square, load_image
+from cmah.errors import RunError
 from cmah.features import unpaired_images
-from cmah.features.unpaired_images import nearest_shapes
+from cmah.features.image_embedder import ImageEmbedder
+from cmah.features.unpaired_images import averaged_looks, nearest_shapes
 
 
 def cosine(a, b):
@@ -72,3 +79,65 @@ def test_fewer_shapes_than_wanted():
     near = nearest_shapes(np.float32([[1, 0]]), np.float32([[2, 0]]), count=20)
     assert near.shapes.tolist() == [[0]]
     assert near.weights.tolist() == [[1.0]]
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    from timm import create_model
+
+    torch.manual_seed(0)
+    torch.save(create_model("test_resnet").state_dict(), tmp_path / "weights.pt")
+
+    def of(framing):
+        return ImageEmbedder(
+            "timm:test_resnet", str(tmp_path / "weights.pt"), cache=tmp_path / "cache", framing=framing
+        )
+
+    return of
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A dataset of five photos of different forms and a picture."""
+    rows = []
+    for i, size in enumerate([(40, 30), (20, 50), (32, 32), (64, 16), (30, 31), (32, 32)]):
+        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Picture.fromarray(pixels).save(tmp_path / f"{i}.png")
+        rows.append(Image(f"i{i}", "", "", "train", f"{i}.png", "photo" if i < 5 else "picture"))
+    return Dataset(tmp_path, "photos", 1, "y", 32, [], rows)
+
+
+@pytest.mark.parametrize("crop", ["none", "mask"])
+def test_looks_are_means_over_four_ways_to_see_an_image(encoder, photos, crop):
+    embedder = encoder(Framing(crop))
+    kinds, width = np.array([2, 2, 2, 2, 2, 1]), 40
+    expected = []
+    for image in photos.images:
+        whole = load_image(photos.file(image.path))
+        h, w = whole.shape[:2]
+        side = min(h, w)
+        top, left = (h - side) // 2, (w - side) // 2
+        ways = [whole, whole[:, ::-1]]
+        if crop == "none":  # else the user said what is to be seen
+            ways += [whole[top : top + side, left : left + side]]
+            ways += [ways[-1][:, ::-1]]
+        seen = np.stack([fit_square(np.ascontiguousarray(way), embedder.size) for way in ways])
+        with torch.inference_mode():
+            rows = embedder.backbone.eval()(torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255)
+        expected.append(rows.numpy().mean(axis=0)[-width:])
+    photographed = np.array(expected[:5])
+    deviation = photographed.std(axis=0)
+    standard = (photographed - photographed.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
+    looks = averaged_looks(embedder, photos, photos.images, kinds, width)
+    assert looks.shape == (6, width)
+    np.testing.assert_allclose(looks[:5], standard, atol=0.01)
+    assert np.abs(standard).max() > 1
+    np.testing.assert_array_equal(looks[5], 0)  # the only one of its kind
+    again = averaged_looks(encoder(Framing(crop)), photos, photos.images, kinds, width)  # from the cache
+    np.testing.assert_array_equal(again, looks)
+
+
+def test_a_photo_that_is_gone_is_named(encoder, photos):
+    photos.file("1.png").unlink()
+    with pytest.raises(RunError, match=r"1.png: could be read before, but not any more"):
+        averaged_looks(encoder(Framing()), photos, photos.images, np.zeros(6, np.int64), 7)
