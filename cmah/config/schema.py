@@ -28,6 +28,9 @@ class TrainingConfig(Settings):
 
     epochs: int = 300  # passes over the training shapes; 0 uses the model as it is
     batch_size: Annotated[int, Range(2)] = 128  # pairs
+    # samples whose activations an encoder keeps in memory at a time; the others' are computed again for their gradients
+    # (GradCache), so that memory no longer bounds the batch; 0 keeps those of the whole batch
+    chunk_size: int = 0
     lr: float = 1e-3  # peak learning rate of AdamW (lineage: Point-MAE)
     min_lr: float = 1e-6  # where the cosine ends
     warmup_epochs: float = 10.0  # of linear warm-up

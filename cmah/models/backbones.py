@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cmah.errors import ConfigError
+from cmah.models.chunks import ChunkedModule
 from cmah.models.pretrained import point_encoder
 from cmah.models.pretrained.backbone_spec import BackboneSpec
 from cmah.models.pretrained.image_towers import ImageBackbone
@@ -40,7 +41,7 @@ class Frozen(nn.Module):
             return self.net(x)
 
 
-class Tuned(nn.Module):
+class Tuned(ChunkedModule):
     """A tower that is fine-tuned from its loaded weights; its batch norms keep their loaded statistics.
 
     Examples:
@@ -65,7 +66,7 @@ class Tuned(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the tower."""
-        return self.net(x)
+        return self.in_chunks(self.net, x)
 
 
 def image_tower(

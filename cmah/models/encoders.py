@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from cmah.models.chunks import ChunkedModule
 from cmah.models.transformer_block import Block, DropPath
 
 
-class TokenEncoder(nn.Module):
+class TokenEncoder(ChunkedModule):
     """Pre-norm transformer blocks and a final norm.
 
     Position vectors may be added before every block, as Point-MAE does for point groups; images add theirs
@@ -28,6 +29,9 @@ class TokenEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
         """Tokens [b, t, width] (and positions of the same shape) to encoded tokens [b, t, width]."""
+        return self.in_chunks(self._encode, tokens, positions)
+
+    def _encode(self, tokens: Tensor, positions: Tensor | None) -> Tensor:
         for block in self.blocks:
             tokens = block(tokens if positions is None else tokens + positions)
         return self.norm(tokens)

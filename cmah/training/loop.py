@@ -15,6 +15,7 @@ from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
 from cmah.errors import ConfigError, RunError
 from cmah.files import atomic_path
+from cmah.models.chunks import set_chunk_size
 from cmah.models.encoder_model import needs_points
 from cmah.progress import progress
 from cmah.reading import require_file
@@ -119,6 +120,11 @@ class TrainingLoop:
             training.held_out,
             config.data.kinds,
         )
+        if training.chunk_size and not set_chunk_size(self.recipe.network, training.chunk_size):
+            raise ConfigError(
+                f"training.chunk_size = {training.chunk_size}: no encoder of this network is trained that can go in "
+                "chunks; expected 0"
+            )
         for remark in self.recipe.remarks:  # before hours of embedding, not after
             report(remark)
         self.loader = self.recipe.batches(self.training_set, config)
