@@ -3,7 +3,7 @@
 The paper (arXiv 2408.05711) prints mAP at several lengths and both directions on ShapeNetRender, ModelNet and
 ShapeNet-55; its values are not known here, so none is compared. For any dataset folder:
 
-    python experiments/cmah_table.py DATASET --out OUT --config experiments/configs/towers.toml \
+    python experiments/cmah_table.py DATASET --out OUT --config experiments/configs/cmah_frozen.toml \
         --set model.image_weights=FILE --set model.shape_weights=FILE        (pre-trained, frozen towers)
     python experiments/cmah_table.py DATASET --out OUT --config experiments/configs/scratch.toml
     python experiments/cmah_table.py --smoke --out OUT                       (seconds, synthetic shapes)
@@ -11,13 +11,13 @@ ShapeNet-55; its values are not known here, so none is compared. For any dataset
 A killed experiment, started again, resumes where it was.
 
 Expected, on 41 categories (1,567 training and 271 measured shapes), mAP at 64 bits with the 95 % bootstrap interval:
-configs/towers.toml 0.466 (0.432-0.497) image to shape and 0.441 (0.406-0.476) shape to image; configs/scratch.toml,
+configs/cmah_frozen.toml 0.466 (0.432-0.497) image to shape and 0.441 (0.406-0.476) shape to image; configs/scratch.toml,
 as it was at commit a4418c1, 0.307 (0.282-0.334) and 0.270 (0.243-0.298); as it is now it has not been run to its end.
 The whole tables are in docs/results.md.
 
 Hardware: 2 cores of an AMD EPYC with AVX-512.
 
-Time: 490 s for configs/towers.toml; 2,559 s, beside other work, for configs/scratch.toml of that commit.
+Time: 490 s for configs/cmah_frozen.toml; 2,559 s, beside other work, for configs/scratch.toml of that commit.
 """
 
 import json
