@@ -55,7 +55,9 @@ def ceilings(
     if planes:
         steps = _long_enough(_waiting)
         limits["cycle"] = lambda _: _side_by_side(_waiting, steps, threads), 1 / (2 * steps)
-    whole = blocks.full_blocks.reshape(-1).view(np.uint64)
+    whole = np.empty(0, np.uint64)
+    if blocks.full_parts:  # one, of an index that was made in memory
+        whole = blocks.full_parts[0][0].reshape(-1).view(np.uint64)
 
     def read(parts: int) -> None:
         cuts = [len(whole) * part // parts for part in range(parts + 1)]
@@ -103,7 +105,7 @@ def _comparisons(blocks: CodeBlocks, packed: np.ndarray) -> tuple[Work, float]:
 
     few = CodeBlocks(blocks.bits)
     few.append(blocks.rows(np.arange(min(len(blocks), blocks.codes_in_block))))
-    block = few.full_blocks if len(few.full_blocks) else few.last_block
+    block = few.segments()[0][0]
     words = blocks.as_words(packed).copy()
     unrolled = (0,) * blocks.words
 

@@ -76,7 +76,7 @@ def chosen_kernel(blocks: CodeBlocks, packed: np.ndarray, k: int, threads: int) 
     from cmah.kernels.bitsliced import adders_of
     from cmah.search.compiled_scan import first_shape
 
-    full = blocks.full_blocks
+    full = blocks.segments()[0][0][: len(blocks) // blocks.codes_in_block]
     _, parts, tile = shares(len(packed), len(blocks), k, blocks.width, threads)
     shape = first_shape(full[: len(full) // parts], blocks.as_words(packed[:tile]), k)
     if shape is None:

@@ -41,6 +41,9 @@ class CodeBlocks:
         [[1, 4], [2, 5], [3, 6]]
         >>> blocks.rows(np.array([1])).tolist()
         [[4, 5, 6]]
+
+    Blocks that were read from a file stay where they are; codes that are appended go into memory of their own, which
+    grows by halves. So appending takes time in proportion to what is appended.
     """
 
     def __init__(self, bits: int) -> None:
@@ -53,38 +56,81 @@ class CodeBlocks:
         self.words = self.width // self.word.itemsize
         codes = 1 << (BLOCK_BYTES // self.width).bit_length() - 1
         self.codes_in_block = min(max(codes, FEWEST_CODES), MOST_CODES)
-        self._data = _aligned(0)  # full blocks, followed by room for more
-        self._full = 0
+        self._given: list[np.ndarray] = []  # bytes of the first full blocks, which are never written to
+        self._data = _aligned(0)  # the full blocks after those, followed by room for more
+        self._given_blocks = self._full = 0
         self._tail = np.empty((0, self.width), dtype=np.uint8)  # the last codes, as rows
         # views of both for the next search, until codes are added: to make them takes as long as a small search
-        self._full_blocks: np.ndarray | None = None
+        self._full_parts: list[tuple[np.ndarray, int]] | None = None
         self._last_block: np.ndarray | None = None
 
     @classmethod
-    def from_bytes(cls, bits: int, n: int, data: np.ndarray) -> "CodeBlocks":
-        """Blocks over bytes as `chunks` gives them, uint8 [n × width], read in place; the last block is copied."""
+    def from_bytes(cls, bits: int, n: int, *parts: np.ndarray) -> "CodeBlocks":
+        """Blocks over bytes as `chunks` gives them, read in place; the last block is copied.
+
+        Args:
+            bits: length of a code, 1 to 4,096.
+            n: number of codes.
+            parts: uint8 arrays of full blocks, n × width bytes altogether; the last may end in a shorter block.
+        """
         blocks = cls(bits)
-        blocks._full = n // blocks.codes_in_block
-        used = blocks._full * blocks.codes_in_block * blocks.width
-        blocks._data = data[:used]
+        size = blocks.codes_in_block * blocks.width
+        given = [part[: len(part) // size * size] for part in parts]
+        blocks._given = [part for part in given if len(part)]
+        blocks._full = blocks._given_blocks = n // blocks.codes_in_block
         rest = n % blocks.codes_in_block
-        words = np.ascontiguousarray(data[used : n * blocks.width]).view(blocks.word)
-        blocks._tail = blocks._rows_of(words.reshape(1, blocks.words, rest))
+        if rest:
+            words = np.ascontiguousarray(parts[-1][len(given[-1]) :]).view(blocks.word)
+            blocks._tail = blocks._rows_of(words.reshape(1, blocks.words, rest))
         return blocks
 
     def __len__(self) -> int:
         return self._full * self.codes_in_block + len(self._tail)
 
     @property
-    def full_blocks(self) -> np.ndarray:
-        """The full blocks, words [blocks, words, codes in a block], read-only."""
-        if self._full_blocks is not None:
-            return self._full_blocks
-        used = self._full * self.codes_in_block * self.width
-        view = self._data[:used].view(self.word).reshape(self._full, self.words, self.codes_in_block)
-        view.flags.writeable = False
-        self._full_blocks = view
-        return view
+    def full_parts(self) -> list[tuple[np.ndarray, int]]:
+        """The full blocks, read-only, in parts that each lie together in memory; none where there are no full blocks.
+
+        Each is words [blocks, words, codes in a block], and the number of its first block.
+        """
+        if self._full_parts is not None:
+            return self._full_parts
+        used = (self._full - self._given_blocks) * self.codes_in_block * self.width
+        parts: list[tuple[np.ndarray, int]] = []
+        first = 0
+        for data in (*self._given, self._data[:used]):
+            if len(data):
+                view = data.view(self.word).reshape(-1, self.words, self.codes_in_block)
+                view.flags.writeable = False
+                parts.append((view, first))
+                first += len(view)
+        self._full_parts = parts
+        return parts
+
+    def segments(self, first: int = 0, last: int | None = None) -> list[tuple[np.ndarray, int]]:
+        """The full blocks from number `first` up to `last` (the end by default, then with the last block behind them).
+
+        Returns:
+            Of each part words [blocks, words, codes in a block], read-only, and the position of its first code.
+
+        Examples:
+            >>> import numpy as np
+            >>> blocks = CodeBlocks(bits=8)
+            >>> blocks.append(np.zeros((1300, 1), np.uint8))
+            >>> [(words.shape, position) for words, position in blocks.segments()]
+            [((2, 1, 512), 0), ((1, 1, 512), 1024)]
+            >>> [(words.shape, position) for words, position in blocks.segments(1, 2)]
+            [((1, 1, 512), 512)]
+        """
+        codes, end = self.codes_in_block, self._full if last is None else last
+        segments = []
+        for part, begin in self.full_parts:
+            chosen = part[max(first - begin, 0) : max(end - begin, 0)]
+            if len(chosen):
+                segments.append((chosen, max(first, begin) * codes))
+        if last is None:
+            segments.append((self.last_block, self._full * codes))
+        return segments
 
     @property
     def last_block(self) -> np.ndarray:
@@ -106,18 +152,19 @@ class CodeBlocks:
 
     def append(self, packed: np.ndarray) -> None:
         """Append packed codes, uint8 [n, width]."""
-        self._full_blocks = self._last_block = None
+        self._full_parts = self._last_block = None
         rows = np.concatenate([self._tail, packed]) if len(self._tail) else packed
         codes = self.codes_in_block
         more = len(rows) // codes
-        self._reserve((self._full + more) * codes * self.width)
+        own = self._full - self._given_blocks
+        self._reserve((own + more) * codes * self.width)
         step = max(_AT_ONCE // codes, 1)
         for first in range(0, more, step):
             count = min(step, more - first)
             words = self.as_words(rows[first * codes : (first + count) * codes]).reshape(
                 count, codes, self.words
             )
-            begin = (self._full + first) * codes * self.width
+            begin = (own + first) * codes * self.width
             part = self._data[begin : begin + count * codes * self.width].view(self.word)
             part.reshape(count, self.words, codes)[...] = words.transpose(0, 2, 1)
         self._full += more
@@ -126,14 +173,13 @@ class CodeBlocks:
     def rows(self, positions: np.ndarray) -> np.ndarray:
         """The packed codes at positions int64 [m], uint8 [m, width]."""
         block, place = np.divmod(positions, self.codes_in_block)
-        inside = block < self._full
         packed = np.empty((len(positions), self.width), dtype=np.uint8)
-        packed[inside] = (
-            np.ascontiguousarray(self.full_blocks[block[inside], :, place[inside]])
-            .view(np.uint8)
-            .reshape(-1, self.width)
-        )
-        packed[~inside] = self._tail[place[~inside]]
+        for part, first in self.full_parts:
+            inside = (block >= first) & (block < first + len(part))
+            words = np.ascontiguousarray(part[block[inside] - first, :, place[inside]])
+            packed[inside] = words.view(np.uint8).reshape(-1, self.width)
+        inside = block >= self._full
+        packed[inside] = self._tail[place[inside]]
         return packed
 
     def all_rows(self) -> np.ndarray:
@@ -143,19 +189,20 @@ class CodeBlocks:
     def parts(self) -> Iterator[np.ndarray]:
         """All codes packed, uint8 [m, width], about 65,536 at a time; read-only where they are not copies."""
         step = max(_AT_ONCE // self.codes_in_block, 1)
-        for first in range(0, self._full, step):
-            yield self._rows_of(self.full_blocks[first : first + step])
+        for part, _ in self.full_parts:
+            for first in range(0, len(part), step):
+                yield self._rows_of(part[first : first + step])
         if len(self._tail):
             tail = self._tail.view()
             tail.flags.writeable = False
             yield tail
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """The bytes of the index file, in order."""
-        step = max(_AT_ONCE // self.codes_in_block, 1) * self.codes_in_block * self.width
-        used = self._full * self.codes_in_block * self.width
-        for first in range(0, used, step):
-            yield self._data[first : min(first + step, used)]
+    def chunks(self, first: int = 0) -> Iterator[np.ndarray]:
+        """The bytes of the index file from full block number `first` on, in order."""
+        step = max(_AT_ONCE // self.codes_in_block, 1)
+        for part, _ in self.segments(first, self._full):
+            for begin in range(0, len(part), step):
+                yield part[begin : begin + step].reshape(-1).view(np.uint8)
         yield np.ascontiguousarray(self.as_words(self._tail).T).view(np.uint8).ravel()
 
     def unused_bits_set(self) -> bool:
@@ -167,10 +214,10 @@ class CodeBlocks:
         return np.ascontiguousarray(blocks.transpose(0, 2, 1)).view(np.uint8).reshape(-1, self.width)
 
     def _reserve(self, size: int) -> None:
-        """Make room for `size` bytes of full blocks, in memory that can be written to (a mapped file cannot)."""
-        if self._data.flags.writeable and len(self._data) >= size:
+        """Make room for `size` bytes of full blocks that are its own."""
+        if len(self._data) >= size:
             return
-        used = self._full * self.codes_in_block * self.width
+        used = (self._full - self._given_blocks) * self.codes_in_block * self.width
         larger = _aligned(max(size, used + used // 2))
         larger[:used] = self._data[:used]
         self._data = larger

@@ -413,7 +413,7 @@ class HammingIndex:
         for first in range(0, q, step):
             part = packed[first : first + step]
             if most > SHARE / 2 * room:  # one query may have too many: they are counted first
-                parts_of_index = (blocks.full_blocks, blocks.last_block)
+                parts_of_index = [words for words, _ in blocks.segments()]
                 query = blocks.as_words(part)[0]
                 coming = numpy_scan.count_within(parts_of_index, len(blocks), query, radius)
                 self._require_hits(hits, coming, first, q, radius)

@@ -54,16 +54,13 @@ def scan(
     queries = blocks.as_words(packed)
     q, n = len(queries), len(blocks)
     per_thread, parts, tile = shares(q, n, k, blocks.width, threads)
-    full_blocks, tail = blocks.full_blocks, blocks.last_block
-    full = len(full_blocks)
+    full = n // blocks.codes_in_block
     cuts = [full * p // parts for p in range(parts + 1)]
+    segments_of = [blocks.segments(cuts[p], cuts[p + 1] if p < parts - 1 else None) for p in range(parts)]
 
     def task(first: int, part: int) -> ScanResult:
-        segments = [(full_blocks[cuts[part] : cuts[part + 1]], cuts[part] * blocks.codes_in_block)]
-        if part == parts - 1:
-            segments.append((tail, full * blocks.codes_in_block))
         queries_of_tile = queries[first : first + tile]
-        return scan_tile(segments, n, queries_of_tile, k, min(radius, blocks.bits), blocks.bits)
+        return scan_tile(segments_of[part], n, queries_of_tile, k, min(radius, blocks.bits), blocks.bits)
 
     tiles = range(0, q, tile)
     results = in_threads([partial(task, first, part) for first in tiles for part in range(parts)], per_thread)

@@ -118,8 +118,8 @@ def _of_one_owner(
     limit = ANY  # a code must be nearer than that to enter: of equally near codes the first stay
     enough = groups.items_for(k) if groups is not None and k else k  # so many are of k groups in any case
     step = max(AT_ONCE // (blocks.codes_in_block * blocks.width), 1)
-    full = blocks.full_blocks
-    parts = [full[b : b + step] for b in range(0, len(full), step)] + [blocks.last_block]
+    parts = [full[b : b + step] for full, _ in blocks.full_parts for b in range(0, len(full), step)]
+    parts.append(blocks.last_block)
     first = 0
     for part in parts if k else []:
         combined = _combined(part, queries, by)[: len(blocks) - first]

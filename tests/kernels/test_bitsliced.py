@@ -26,7 +26,7 @@ def run(codes, queries, shape, k=None, radius=None, cuts=()):
         (distance, position) lists of each query, over the codes that were scanned; how many these were.
     """
     blocks, bits = blocks_of(codes), codes.bits
-    full, words = blocks.full_blocks, blocks.as_words(queries.packed)
+    full, words = blocks.full_parts[0][0], blocks.as_words(queries.packed)
     words.flags.writeable = False
     most = hamming.EVERY if k is None else k
     limit = np.full(len(queries), (bits if radius is None else radius) + 1, dtype=np.int64)
@@ -97,7 +97,7 @@ def test_no_array_is_used_after_it_was_freed(tmp_path):
 def test_bit_planes(bits, lanes):
     """Each bit of each code lies in the plane of that bit, at the place that the documentation says."""
     blocks = blocks_of(clustered(1024, bits))
-    full, word_bits = blocks.full_blocks, 8 * blocks.word.itemsize
+    full, word_bits = blocks.full_parts[0][0], 8 * blocks.word.itemsize
     codes = min(blocks.codes_in_block, 64 * lanes)
     part = blocks.codes_in_block // codes - 1  # the last of the block
     elements = codes // word_bits

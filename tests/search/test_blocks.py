@@ -61,13 +61,13 @@ def test_blocks_are_whole_words_of_neighbours(bits):
     block = CodeBlocks(bits).codes_in_block
     blocks, packed = filled(bits, 2 * block + 3)
     words = blocks.as_words(packed)
-    assert blocks.full_blocks.shape == (2, blocks.words, block)
-    np.testing.assert_array_equal(blocks.full_blocks[1, :, 5], words[block + 5])
+    assert blocks.full_parts[0][0].shape == (2, blocks.words, block)
+    np.testing.assert_array_equal(blocks.full_parts[0][0][1, :, 5], words[block + 5])
     last = blocks.last_block
     assert last.shape == (1, blocks.words, block)
     np.testing.assert_array_equal(last[0, :, :3], words[2 * block :].T)
     assert not last[0, :, 3:].any()
-    for array in (blocks.full_blocks, last):
+    for array in (blocks.full_parts[0][0], last):
         assert array.ctypes.data % ALIGNMENT == 0
         assert array.flags.c_contiguous
         with pytest.raises(ValueError, match="read-only"):

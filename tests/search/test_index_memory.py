@@ -112,7 +112,7 @@ def test_counting_is_that_of_the_scan():
         words = index._blocks.as_words(queries.packed)
         counts = [
             index_module.numpy_scan.count_within(
-                (index._blocks.full_blocks, index._blocks.last_block), 70_001, word, radius
+                [words for words, _ in index._blocks.segments()], 70_001, word, radius
             )
             for word in words
         ]
