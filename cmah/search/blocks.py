@@ -84,6 +84,16 @@ class CodeBlocks:
             blocks._tail = blocks._rows_of(words.reshape(1, blocks.words, rest))
         return blocks
 
+    def first(self, n: int) -> "CodeBlocks":
+        """The first n codes, in the same memory but for a last short block."""
+        blocks = CodeBlocks(self.bits)
+        full = n // self.codes_in_block
+        for part, _ in self.segments(0, full):
+            blocks._given.append(part.reshape(-1).view(np.uint8))
+        blocks._full = blocks._given_blocks = full
+        blocks._tail = self.rows(np.arange(full * self.codes_in_block, n))
+        return blocks
+
     def __len__(self) -> int:
         return self._full * self.codes_in_block + len(self._tail)
 

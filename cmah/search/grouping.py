@@ -54,6 +54,11 @@ class Groups:
             numbers[alone] = len(values) + np.arange(len(alone))
         return cls(_by_appearance(numbers))
 
+    @classmethod
+    def numbered(cls, numbers: np.ndarray) -> "Groups":
+        """Groups of items with equal numbers, int64 [n] of 0 or more."""
+        return cls(_by_appearance(numbers))
+
     def __len__(self) -> int:
         """The number of items."""
         return len(self.numbers)

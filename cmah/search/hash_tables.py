@@ -7,7 +7,7 @@ import numpy as np
 
 from cmah.errors import CodesError
 from cmah.search.blocks import CodeBlocks
-from cmah.search.index_file import ALIGNMENT
+from cmah.search.index_layout import ALIGNMENT
 
 MOST_TABLES = 8  # that are built; each has a copy of all codes
 SHORTEST, LONGEST = 8, 24  # bits of a part that is built
@@ -49,6 +49,7 @@ class HashTables:
         data: uint8, as docs/index-format.md describes it; used in place.
 
     Attributes:
+        n: how many codes they are of.
         lengths: bits of the parts, which follow each other from the first bit of a code on.
         parts: int64 [m, 2], the first bit and the length of each part.
         starts: uint32: for each table in turn, where the codes of each value of its part begin, and their end.
@@ -75,6 +76,7 @@ class HashTables:
         self.data = data
         self.lengths = lengths = _read_lengths(data, blocks.bits)
         m, n = len(lengths), len(blocks)
+        self.n = n
         begin, parts = _HEADER.size, []
         for size in _sizes(lengths, n, blocks.width):
             parts.append(data[begin : begin + size])

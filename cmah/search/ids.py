@@ -172,8 +172,7 @@ class Ids:
                 f"ids are {wanted.dtype} {list(wanted.shape)}, expected whole numbers or text [m]"
             )
         if self.kind == TEXTS:
-            places = self._lookup()
-            positions = np.array([places.get(str(value), -1) for value in wanted.tolist()], dtype=np.int64)
+            positions = self.places_of(wanted.astype(str))
         elif wanted.dtype.kind == "U":
             positions = np.full(len(wanted), -1)
         else:
@@ -184,6 +183,11 @@ class Ids:
         if (positions < 0).any():
             raise CodesError(f"id {wanted[positions < 0][0]!s} is not in this index")
         return positions
+
+    def places_of(self, texts: np.ndarray) -> np.ndarray:
+        """The position of each of some TEXTS, int64 [m]; -1 for one that is not here."""
+        places = self._lookup()
+        return np.array([places.get(text, -1) for text in texts.tolist()], dtype=np.int64)
 
     def _positions_of_numbers(self, wanted: np.ndarray) -> np.ndarray:
         if self.kind == POSITIONS:

@@ -16,10 +16,12 @@ from cmah.search.blocks import CodeBlocks
 from cmah.search.grouping import Groups, groups_of_items, nearest_groups
 from cmah.search.hash_tables import HashTables, part_lengths
 from cmah.search.hits import Hits, RadiusHits, TogetherHits
-from cmah.search.ids import Ids, IdsLike, as_ids
-from cmah.search.index_file import NO_TABLES, TABLES, IndexContent, read_index, write_index
+from cmah.search.ids import POSITIONS, Ids, IdsLike, as_ids
+from cmah.search.index_file import FileState, IndexContent, append_index, read_index, write_index
+from cmah.search.index_layout import TABLES
+from cmah.search.item_shapes import ItemShapes
 from cmah.search.numpy_scan import ScanResult, differing_bits
-from cmah.search.scan import largest_tile, scan, stacked
+from cmah.search.scan import largest_tile, merged, scan, stacked
 from cmah.search.table_scan import most_found, search_tables
 from cmah.search.together import By, check_by, owners_of_rows, scan_together
 from cmah.threads import available_cores, thread_count
@@ -31,6 +33,9 @@ ENTRY, HIT = 72, 24
 SAMPLE, MARGIN = 16, 2
 MANY = 16  # times as many hits as the densest query of a sample the others are taken to have at most, in the mean
 MOST_WITH_TABLES = (1 << 32) - 1  # items; the tables' positions have 32 bits
+MOST_BESIDE = (
+    0.2  # part of the codes that may be scanned beside the tables of the others, before these are built anew
+)
 _building = Lock()
 
 
@@ -43,6 +48,10 @@ class HammingIndex:
     Args:
         bits: length of the codes, 1 to 4,096.
         space: the space of the codes; taken from the first codes that name one. Codes of another are refused.
+
+    Attributes:
+        space: of the codes, "" if unknown.
+        dataset: folder that the codes were exported from, "" if unknown; kept in the index file.
 
     Raises:
         CodesError: for an impossible length.
@@ -61,7 +70,15 @@ class HammingIndex:
     def __init__(self, bits: int, space: str | None = None) -> None:
         self._blocks = CodeBlocks(bits)
         self._ids = Ids()
+        self._shapes: ItemShapes | None = None
         self.space = space or ""
+        self.dataset = ""
+        self._state: FileState | None = None  # of the file that it was read from or written to
+        self._stored = 0  # items, from the first on, that are in that file
+        self._gone = np.empty(0, np.int64)  # positions in that file that it says are removed
+        self._places: np.ndarray | None = (
+            None  # the positions of these in the file; None where they are the same
+        )
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -97,13 +114,20 @@ class HammingIndex:
         """The codes in order of position, with their ids unless those are the positions."""
         return self._as_codes(self._blocks.all_rows(), self._ids.values if self._ids.kind else None)
 
-    def add(self, codes: BinaryCodes, ids: IdsLike | None = None) -> None:
+    @property
+    def shapes(self) -> ItemShapes | None:
+        """The shape that each item shows, as `group` of `search` takes them; None where no item shows one."""
+        return self._shapes
+
+    def add(self, codes: BinaryCodes, ids: IdsLike | None = None, shape_ids: IdsLike | None = None) -> None:
         """Append codes.
 
         Args:
             codes: of this index's length and space.
             ids: their ids, whole numbers or text (one type per index), unique in the index; by default `codes.ids`,
                 else the numbers that follow the greatest one of the index, from 0.
+            shape_ids: the shape that each shows, text, "" for none; by default `codes.shape_ids`, if any is another
+                than the code's own id.
 
         Raises:
             CodesError: for codes of another length or space, duplicate ids, or ids of the wrong number or type.
@@ -126,8 +150,13 @@ class HammingIndex:
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
         names = self._ids.extended(given, len(codes))
+        shown = _shapes_of(codes, given) if shape_ids is None else as_ids(shape_ids, "shape ids")
+        shapes = self._shapes
+        if shown is not None or shapes is not None:
+            before = ItemShapes.of([]).extended(None, len(self)) if shapes is None else shapes
+            shapes = before.extended(shown, len(codes))
         self._blocks.append(codes.packed)
-        self._ids = names
+        self._ids, self._shapes = names, shapes
         self.space = self.space or codes.space
 
     def remove(self, ids: IdsLike) -> None:
@@ -146,10 +175,18 @@ class HammingIndex:
         """
         keep = np.ones(len(self), dtype=bool)
         keep[self._ids.positions_of(ids)] = False
+        self._keep(keep)
+
+    def _keep(self, keep: np.ndarray) -> None:
+        """Go on with the items where bool [n] is set."""
         blocks, first = CodeBlocks(self.bits), 0
         for part in self._blocks.parts():
             blocks.append(part[keep[first : first + len(part)]])
             first += len(part)
+        places = np.arange(self._stored) if self._places is None else self._places
+        self._places = places[keep[: self._stored]]
+        self._stored = len(self._places)
+        self._shapes = None if self._shapes is None else self._shapes.kept(keep)
         self._ids, self._blocks = self._ids.kept(keep), blocks
 
     def codes_of(self, ids: IdsLike) -> BinaryCodes:
@@ -351,15 +388,71 @@ class HammingIndex:
             row[:] = differing_bits(b.packed ^ code).sum(axis=1, dtype=np.int32)
         return out
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, append: bool = False) -> None:
         """Write the index file, whole or not at all; see docs/index-format.md.
 
+        Args:
+            path: the file.
+            append: leave what is in the file and write behind it what has been added and removed since; this index
+                must have been opened from it or saved to it. Takes time in proportion to what is written. Codes that
+                were removed stay in the file, and are left out when it is read, until it is saved as a whole.
+
+        Raises:
+            CodesError: with `append`, if the index is not that of the file, the file has changed since, or is of
+                version 1 of the format.
+            CmahError: if the file cannot be written; then it is as it was.
+
         Examples:
-            >>> HammingIndex(bits=64).save("empty.cmah")
-            >>> HammingIndex.open("empty.cmah")
-            HammingIndex(0 x 64 bits)
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=64)
+            >>> index.save("growing.cmah")
+            >>> index.add(BinaryCodes.from_bits([[0] * 64]))
+            >>> index.save("growing.cmah", append=True)
+            >>> HammingIndex.open("growing.cmah")
+            HammingIndex(1 x 64 bits)
         """
-        write_index(path, self._blocks, self._ids, self.space, (NO_TABLES, ()))
+        if append:
+            self._append(path)
+        else:
+            self._saved(self._write(path))
+
+    def _write(self, path: str | Path) -> FileState:
+        return write_index(
+            path, self._blocks, self._ids, self.space, shapes=self._shapes, dataset=self.dataset
+        )
+
+    def _append(self, path: str | Path) -> None:
+        state = self._state
+        if state is None or Path(path).resolve() != state.path.resolve():
+            raise CodesError(
+                f"{path}: this index was not opened from it, nor saved to it; open it and add to that, or save without "
+                "append"
+            )
+        gone = np.zeros(state.layout.n, dtype=bool)
+        if self._places is not None or self._stored < state.layout.n:
+            gone[:] = True
+            gone[self._gone] = False
+            gone[np.arange(self._stored) if self._places is None else self._places] = False
+        new = np.arange(self._stored, len(self))
+        ids = None if self._ids.kind == POSITIONS else Ids.of(self._ids.take(new))
+        shapes = (
+            None
+            if self._shapes is None
+            else ItemShapes(self._shapes.names, self._shapes.numbers[self._stored :])
+        )
+        removed = np.flatnonzero(gone)
+        rows = self._blocks.rows(new)
+        after = append_index(
+            state, rows, ids, space=self.space, shapes=shapes, dataset=self.dataset, removed=removed
+        )
+        if self._places is not None:
+            self._places = np.concatenate([self._places, state.layout.n + np.arange(len(new))])
+            self._gone = np.union1d(self._gone, removed)
+        self._state, self._stored = after, len(self)
+
+    def _saved(self, state: FileState) -> None:
+        self._state, self._stored, self._places = state, len(self), None
+        self._gone = np.empty(0, np.int64)
 
     @classmethod
     def open(cls, path: str | Path, *, mmap: bool = True, verify: bool = False) -> "HammingIndex":
@@ -391,7 +484,14 @@ class HammingIndex:
 
     def _take_over(self, content: IndexContent, verify: bool) -> None:
         """Become the index that a file holds; `verify` as in `open`."""
-        self._blocks, self._ids = content.blocks, content.ids
+        self._blocks, self._ids, self._shapes = content.blocks, content.ids, content.shapes
+        self.dataset = content.dataset
+        self._saved(content.state)
+        if len(content.removed):
+            keep = np.ones(len(content.blocks), dtype=bool)
+            keep[content.removed] = False
+            self._keep(keep)
+            self._gone = content.removed
 
     def _scan(
         self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
@@ -534,85 +634,139 @@ class MultiIndex(HammingIndex):
 
     def __init__(self, bits: int, space: str | None = None) -> None:
         super().__init__(bits, space)
-        self._tables: HashTables | None = None
+        self._tables: HashTables | None = None  # of the first codes, or of all
+        self._rest: tuple[CodeBlocks, CodeBlocks] | None = (
+            None  # the codes in the tables, and those beside them
+        )
 
-    def add(self, codes: BinaryCodes, ids: IdsLike | None = None) -> None:
-        """Append codes, as `HammingIndex.add`; the tables are rebuilt when they are next needed."""
-        super().add(codes, ids)
-        self._tables = None
+    def add(self, codes: BinaryCodes, ids: IdsLike | None = None, shape_ids: IdsLike | None = None) -> None:
+        """Append codes, as `HammingIndex.add`; while they are few beside those in the tables, they are scanned."""
+        super().add(codes, ids, shape_ids)
+        self._rest = None
+        if self._tables is not None and len(self) - self._tables.n > MOST_BESIDE * len(self):
+            self._tables = None
 
-    def remove(self, ids: IdsLike) -> None:
-        """Remove items, as `HammingIndex.remove`; the tables are rebuilt when they are next needed."""
-        super().remove(ids)
-        self._tables = None
+    def _keep(self, keep: np.ndarray) -> None:
+        super()._keep(keep)
+        self._tables = self._rest = None
 
-    def save(self, path: str | Path) -> None:
-        """Write the index file with its tables, whole or not at all; see docs/index-format.md.
-
-        Raises:
-            CodesError: for more than 2^32 - 1 items, for which no tables can be built.
-
-        Examples:
-            >>> MultiIndex(bits=64).save("empty.cmah")
-            >>> HammingIndex.open("empty.cmah")
-            MultiIndex(0 x 64 bits)
-        """
+    def _write(self, path: str | Path) -> FileState:
         if len(self) > MOST_WITH_TABLES:
             raise CodesError(
                 f"{len(self)} items, expected at most {MOST_WITH_TABLES} in an index with tables"
             )
-        write_index(path, self._blocks, self._ids, self.space, (TABLES, [self.tables().data]))
+        tables = TABLES, [self.tables().data]
+        return write_index(
+            path,
+            self._blocks,
+            self._ids,
+            self.space,
+            tables=tables,
+            shapes=self._shapes,
+            dataset=self.dataset,
+        )
 
     def tables(self) -> HashTables:
-        """The tables, built now if there are none."""
+        """The tables of all codes, built now if there are none."""
         with _building:
-            if self._tables is None:
-                self._tables = HashTables.build(self._blocks, part_lengths(self.bits, len(self)))
+            if self._tables is None or self._tables.n < len(self):
+                self._tables, self._rest = (
+                    HashTables.build(self._blocks, part_lengths(self.bits, len(self))),
+                    None,
+                )
             return self._tables
 
     def _take_over(self, content: IndexContent, verify: bool) -> None:
         super()._take_over(content, verify)
-        if len(content.tables):
-            self._tables = HashTables(content.blocks, content.tables)
-            if verify and not self._tables.belong_to(content.blocks):
-                raise CodesError("the tables are not those of the codes")
+        if not len(content.tables):
+            return
+        tabled = content.blocks.first(content.tabled)
+        tables = HashTables(tabled, content.tables)
+        if verify and not tables.belong_to(tabled):
+            raise CodesError("the tables are not those of the codes")
+        beside = len(content.blocks) - content.tabled
+        if not len(content.removed) and beside <= MOST_BESIDE * len(content.blocks):
+            self._tables = tables
 
     def _scan(
         self, blocks: CodeBlocks, packed: np.ndarray, k: int | None, radius: int, threads: int | None
     ) -> ScanResult:
         if k == 0 or not self._has_tables_for(blocks, packed):
             return super()._scan(blocks, packed, k, radius, threads)
-        return search_tables(self.tables(), blocks, packed, k, radius, threads)
+        tables, tabled, rest = self._tabled()
+        found = search_tables(
+            tables, tabled, packed, k if k is None else min(k, len(tabled)), radius, threads
+        )
+        if not len(rest):
+            return found
+        beside = scan(rest, packed, k if k is None else min(k, len(rest)), radius, threads)
+        return _with_rest(found, beside, len(tabled), k)
 
     def _within(self, blocks: CodeBlocks, packed: np.ndarray, radius: int, threads: int | None) -> ScanResult:
         """As `HammingIndex._within`, but tables find so few codes that more queries can be searched at a time."""
+        if not self._has_tables_for(blocks, packed):
+            return super()._within(blocks, packed, radius, threads)
+        tables, tabled, rest = self._tabled()
         q, each = len(packed), ENTRY + HIT + self._ids.bytes_each
         step = q
-        if not self._has_tables_for(blocks, packed):
-            step = 0
-        elif q * most_found(blocks, q, threads) * each > SMALL:
+        if q * most_found(tabled, q, threads) * each > SMALL:
             room = lately_available_bytes()
-            while room and step and step * most_found(blocks, step, threads) * each > SHARE / 2 * room:
+            while room and step and step * most_found(tabled, step, threads) * each > SHARE / 2 * room:
                 step //= 2
 
         def flat(part: np.ndarray) -> ScanResult:
-            return super(MultiIndex, self)._within(blocks, part, radius, threads)
+            return super(MultiIndex, self)._within(tabled, part, radius, threads)
 
         if not step:
-            return flat(packed)
+            return super()._within(blocks, packed, radius, threads)
         parts, hits = [], 0
         for first in range(0, q, step):
             part = packed[first : first + step]
-            parts.append(search_tables(self.tables(), blocks, part, None, radius, threads, rest=flat))
+            parts.append(search_tables(tables, tabled, part, None, radius, threads, rest=flat))
             hits += len(parts[-1][1])
             if step < q:
                 self._require_hits(hits, 0, min(first + step, q), q, radius)
-        return stacked(parts)
+        if not len(rest):
+            return stacked(parts)
+        beside = super()._within(rest, packed, radius, threads)
+        return _with_rest(stacked(parts), beside, len(tabled), None)
 
     def _has_tables_for(self, blocks: CodeBlocks, packed: np.ndarray) -> bool:
         """Whether tables are searched: they are of all codes, not of a subset, and need Numba."""
         whole = blocks is self._blocks and 0 < len(self) <= MOST_WITH_TABLES and len(packed) > 0
         return whole and compiled(len(packed) * len(blocks) * blocks.width) is not None
+
+    def _tabled(self) -> tuple[HashTables, CodeBlocks, CodeBlocks]:
+        """The tables, the codes that they are of, and those that were added since."""
+        tables = self._tables or self.tables()
+        if tables.n == len(self):
+            return tables, self._blocks, _none_of(self._blocks)
+        with _building:
+            if self._rest is None:
+                rest = _none_of(self._blocks)
+                rest.append(self._blocks.rows(np.arange(tables.n, len(self))))
+                self._rest = self._blocks.first(tables.n), rest
+            return tables, *self._rest
+
+
+def _none_of(blocks: CodeBlocks) -> CodeBlocks:
+    return CodeBlocks(blocks.bits)
+
+
+def _with_rest(found: ScanResult, beside: ScanResult, first: int, k: int | None) -> ScanResult:
+    """The hits among the first codes and those among the others, whose positions begin with `first`."""
+    offsets, positions, distances = beside
+    return merged([found, (offsets, positions + first, distances)], k)
+
+
+def _shapes_of(codes: BinaryCodes, ids: np.ndarray | None) -> np.ndarray | None:
+    """The shapes that codes name, if any is another than the code's own id."""
+    shapes = codes.shape_ids
+    if shapes is None or not (shapes != "").any():
+        return None
+    if ids is not None and ids.dtype.kind == "U" and np.array_equal(shapes, ids):
+        return None
+    return shapes
 
 
 def _refuse_others(codes: BinaryCodes) -> None:

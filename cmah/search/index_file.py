@@ -1,38 +1,76 @@
-"""The index file, version 1: a fixed header, then sections, each with a checksum; see docs/index-format.md.
+"""The index file: written whole, appended to, and read; see docs/index-format.md.
 
-Numbers are little-endian; so are the words of the codes, which are used in place.
+What is appended lies behind the old segments, which are never written to; then one entry of 32 bytes in the first
+header makes it count. Whoever has the file open still sees what counted before, and a process that is killed leaves
+that.
 """
 
+import fcntl
 import mmap as memory_map
 import os
-import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from cmah.codes.binary_codes import MAX_BITS
-from cmah.errors import CodesError
+from cmah.errors import CmahError, CodesError
 from cmah.file_names import as_path
 from cmah.files import atomic_path, require_replaceable
 from cmah.reading import require_file
 from cmah.search.blocks import CodeBlocks
-from cmah.search.ids import NUMBERS, POSITIONS, TEXTS, Ids
+from cmah.search.ids import POSITIONS, Ids
+from cmah.search.index_layout import (
+    HEADER,
+    MAGIC,
+    NO_TABLES,
+    SECTIONS,
+    Commit,
+    Layout,
+    Section,
+    Segment,
+    aligned,
+    first_position,
+    packed_header,
+    read_layout,
+)
+from cmah.search.index_sections import (
+    bytes_of_ids,
+    bytes_of_removed,
+    bytes_of_shapes,
+    joined_ids,
+    joined_shapes,
+    read_ids,
+    read_removed,
+    read_shapes,
+)
+from cmah.search.item_shapes import ItemShapes
 
-MAGIC = b"CMAH-IDX"
-VERSION = 1
-HEADER = 256
-ALIGNMENT = 64
-SECTIONS = ("codes", "ids", "space", "tables")
-NO_TABLES, TABLES = 0, 1  # kinds of tables: none in a flat index; those of a multi-index
-ALWAYS_VERIFIED = 16 << 20  # bytes of codes whose checksum costs nothing to speak of
-# magic, version, bits, n, kind of ids, bytes per word, codes per block, kind of tables
-_FIELDS = struct.Struct("<8sIIQIIII")
-_SECTION = struct.Struct("<QQII")  # offset, size, CRC-32, 0
-_CHECKSUM = struct.Struct("<I")  # CRC-32 of what precedes it in the header
-_END = _FIELDS.size + len(SECTIONS) * _SECTION.size
+ALWAYS_VERIFIED = 16 << 20  # bytes of a section whose checksum costs nothing to speak of
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Which state of which file an index was read from or written to.
+
+    Attributes:
+        path: the file.
+        inode: its device and number.
+        layout: what its headers said.
+
+    Examples:
+        >>> from cmah.search.index_layout import Commit, Layout, Segment
+        >>> layout = Layout(2, 64, Commit(320, 0, 1, 1), [Segment(0, 0, 0, {})])
+        >>> FileState(Path("shapes.cmah"), (1, 2), layout).layout.n
+        0
+    """
+
+    path: Path
+    inode: tuple[int, int]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -40,35 +78,43 @@ class IndexContent:
     """What an index file holds.
 
     Attributes:
-        blocks: the codes.
+        blocks: the codes, those that were removed included.
         ids: their ids.
         space: of the codes, "" if unknown.
         tables: uint8 [m], those of a multi-index; empty in a flat index.
+        tabled: codes that the tables are of, from the first on.
+        shapes: that the codes show; None where none is named.
+        removed: positions of the codes that were removed, int64 [r] in ascending order.
+        dataset: folder that the codes were exported from, "" if unknown.
+        state: of the file.
 
     Examples:
-        >>> import numpy as np
-        >>> from cmah.search.blocks import CodeBlocks
-        >>> from cmah.search.ids import Ids
-        >>> blocks = CodeBlocks(bits=8)
-        >>> blocks.append(np.array([[7], [9]], np.uint8))
-        >>> content = IndexContent(blocks, Ids.of(np.array(["a", "b"])), "", np.empty(0, np.uint8))
-        >>> content.ids.values.tolist(), content.blocks.all_rows().tolist()
-        (['a', 'b'], [[7], [9]])
+        >>> content = read_index("demo/shapes.cmah")  # of `cmah demo`
+        >>> len(content.blocks), len(content.ids), content.removed.tolist()
+        (648, 648, [])
     """
 
     blocks: CodeBlocks
     ids: Ids
     space: str
     tables: np.ndarray
+    tabled: int
+    shapes: ItemShapes | None
+    removed: np.ndarray
+    dataset: str
+    state: FileState
 
 
 def write_index(
     path: str | Path,
     blocks: CodeBlocks,
     ids: Ids,
-    space: str,
+    space: str = "",
+    *,
     tables: tuple[int, Iterable[np.ndarray]] = (NO_TABLES, ()),
-) -> None:
+    shapes: ItemShapes | None = None,
+    dataset: str = "",
+) -> FileState:
     """Write an index file, whole or not at all.
 
     Args:
@@ -77,9 +123,11 @@ def write_index(
         ids: their ids.
         space: of the codes, "" if unknown.
         tables: NO_TABLES or TABLES, and the bytes of the tables in parts, uint8.
+        shapes: that the codes show.
+        dataset: folder that the codes were exported from, "" if unknown.
 
     Raises:
-        CodesError: if `space` is no Unicode text.
+        CodesError: if `space` or `dataset` is no Unicode text.
         CmahError: if the file cannot be written.
 
     Examples:
@@ -88,34 +136,92 @@ def write_index(
         >>> from cmah.search.ids import Ids
         >>> blocks = CodeBlocks(bits=8)
         >>> blocks.append(np.array([[7], [9]], np.uint8))
-        >>> write_index("two.cmah", blocks, Ids.of(np.array(["a", "b"])), space="")
+        >>> _ = write_index("two.cmah", blocks, Ids.of(np.array(["a", "b"])))
         >>> read_index("two.cmah").ids.values.tolist()
         ['a', 'b']
     """
-    named = [array.view(np.uint8) for array in (ids.numbers, ids.text) if len(array)] if ids.kind else []
-    try:
-        space_bytes = np.frombuffer(space.encode(), dtype=np.uint8)
-    except UnicodeEncodeError:
-        raise CodesError(f"space {space!r} cannot be written as UTF-8") from None
-    parts = (blocks.chunks(), named, [space_bytes], tables[1])
+    parts: dict[str, Iterable[np.ndarray]] = {
+        "codes": blocks.chunks(),
+        "ids": bytes_of_ids(ids),
+        "space": _text(space, "space"),
+        "shapes": bytes_of_shapes(shapes),
+        "tables": tables[1],
+        "dataset": _text(dataset, "dataset"),
+    }
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(bytes(HEADER))
-        sections, offset = b"", HEADER
-        for part in parts:
-            size = checksum = 0
-            for piece in part:
-                file.write(piece.data)
-                size, checksum = size + len(piece), zlib.crc32(piece.data, checksum)
-            file.write(bytes(_aligned(size) - size))
-            sections += _SECTION.pack(offset, size, checksum, 0)
-            offset += _aligned(size)
-        word, block = blocks.word.itemsize, blocks.codes_in_block
-        header = (
-            _FIELDS.pack(MAGIC, VERSION, blocks.bits, len(blocks), ids.kind, word, block, tables[0])
-            + sections
-        )
-        file.seek(0)
-        file.write((header + _CHECKSUM.pack(zlib.crc32(header))).ljust(HEADER, b"\0"))
+        segment = _write_segment(file, 0, len(blocks), ids.kind, tables[0], parts, blocks.bits)
+        commit = Commit(file.seek(0, os.SEEK_END), len(blocks), 1, 1)
+        _write_at(file, commit.place, commit.packed())
+        found = os.fstat(file.fileno())
+    layout = Layout(2, blocks.bits, commit, [segment])
+    return FileState(as_path(path), (found.st_dev, found.st_ino), layout)
+
+
+def append_index(
+    state: FileState,
+    codes: np.ndarray,
+    ids: Ids | None,
+    *,
+    space: str = "",
+    shapes: ItemShapes | None = None,
+    dataset: str = "",
+    removed: np.ndarray | None = None,
+) -> FileState:
+    """Append codes to an index file, and say which of it are removed; all of it counts at once, or none of it.
+
+    Args:
+        state: of the file; version 1 cannot be appended to.
+        codes: packed codes that are added, uint8 [m, width].
+        ids: those of the codes; None where they are positions.
+        space: of these codes, "" if unknown.
+        shapes: that these codes show.
+        dataset: folder that they were exported from, "" if unknown.
+        removed: positions of codes in the file, int64 in ascending order, none of which is removed already.
+
+    Returns:
+        The state afterwards; `state` where there is nothing to write.
+
+    Raises:
+        CodesError: if the file is no longer in this state, or is of version 1.
+        CmahError: if it is gone or cannot be written; then it is as it was.
+    """
+    layout, bits = state.layout, state.layout.bits
+    gone = np.empty(0, np.int64) if removed is None else removed
+    if not len(codes) and not len(gone):
+        return state
+    with _locked(state.path) as file:
+        _require_state(file, state)
+        added = CodeBlocks(bits)
+        if len(codes):
+            first = first_position(bits, layout.n)
+            added.append(
+                _last_rows(file, layout, layout.n - first)
+            )  # those of the last short block once more
+            added.append(codes)
+        kind = ids.kind if ids is not None and len(codes) else POSITIONS
+        parts: dict[str, Iterable[np.ndarray]] = {
+            "codes": added.chunks() if len(codes) else (),
+            "ids": bytes_of_ids(ids) if ids is not None and len(codes) else (),
+            "space": _text(space, "space"),
+            "shapes": bytes_of_shapes(shapes),
+            "removed": bytes_of_removed(gone),
+            "dataset": _text(dataset, "dataset"),
+        }
+        old, n = layout.commit, layout.n + len(codes)
+        try:
+            file.truncate(old.end)  # what an interrupted process left there
+            segment = _write_segment(file, old.end, n, kind, NO_TABLES, parts, bits)
+            end = file.seek(0, os.SEEK_END)
+            items = old.items + len(codes) - len(gone)
+            commit = Commit(end, items, old.segments + 1, old.generation + 1)
+            _synced(file)
+            _write_at(file, commit.place, commit.packed())
+            _synced(file)
+        except OSError as error:
+            raise CmahError(f"{state.path}: cannot be written ({error.strerror or error})") from None
+    return FileState(
+        state.path, state.inode, Layout(layout.version, bits, commit, [*layout.segments, segment])
+    )
 
 
 def is_index(path: str | Path) -> bool:
@@ -128,7 +234,7 @@ def is_index(path: str | Path) -> bool:
         >>> from pathlib import Path
         >>> from cmah.search.blocks import CodeBlocks
         >>> from cmah.search.ids import Ids
-        >>> write_index("empty.cmah", CodeBlocks(bits=8), Ids(), space="")
+        >>> _ = write_index("empty.cmah", CodeBlocks(bits=8), Ids())
         >>> _ = Path("notes.txt").write_text("no index")
         >>> is_index("empty.cmah"), is_index("notes.txt")
         (True, False)
@@ -169,7 +275,7 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
     Args:
         path: the file.
         mmap: leave the codes in the file and map it; else read it.
-        verify: check all checksums; those of header, ids, space and short codes are always checked.
+        verify: check all checksums; those of headers, ids, spaces and short sections are always checked.
 
     Raises:
         CodesError: if it is missing, foreign, of another version, truncated or damaged.
@@ -183,96 +289,164 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
     require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            bits, n, kind, sections = _read_header(file.read(HEADER), size)
-            if mmap:
+            found = os.fstat(file.fileno())
+            if mmap and found.st_size:
                 data = np.frombuffer(
                     memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8
                 )
             else:
-                file.seek(0)
                 data = np.fromfile(file, dtype=np.uint8)
                 data.flags.writeable = False
-        parts = {}
-        for name, (offset, length, checksum) in zip(SECTIONS, sections, strict=True):
-            parts[name] = data[offset : offset + length]
-            small = name in ("ids", "space") or length <= ALWAYS_VERIFIED
-            if (verify or small) and zlib.crc32(parts[name].data) != checksum:
-                raise CodesError(f"the section of {name} is damaged")
-        blocks = CodeBlocks.from_bytes(bits, n, parts["codes"])
-        if (verify or len(parts["codes"]) <= ALWAYS_VERIFIED) and blocks.unused_bits_set():
-            raise CodesError(f"a code has bits set beyond bit {bits}")
-        ids = _read_ids(parts["ids"], kind, n)
-        return IndexContent(blocks, ids, parts["space"].tobytes().decode(), parts["tables"])
+        layout = read_layout(data.data)
+        return _content(data, layout, FileState(path, (found.st_dev, found.st_ino), layout), verify)
     except (CodesError, UnicodeDecodeError) as error:
         raise CodesError(f"{path}: {error}") from None
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _read_header(header: bytes, size: int) -> tuple[int, int, int, list[tuple[int, int, int]]]:
-    """Bits, n, kind of ids, and (offset, size, CRC-32) of each section."""
-    if not header.startswith(MAGIC):
-        raise CodesError("not an index file of cmah")
-    if len(header) < _FIELDS.size:
-        raise CodesError(f"truncated: {len(header)} bytes, the header alone has {HEADER}")
-    _, version, bits, n, kind, word, block, tables = _FIELDS.unpack_from(header)
-    if version != VERSION:
-        older = "; make it again from its codes with cmah index" if version < VERSION else ""
-        raise CodesError(f"index version {version}; this cmah reads version {VERSION}{older}")
-    if len(header) < HEADER:
-        raise CodesError(f"truncated: {len(header)} bytes, the header alone has {HEADER}")
-    if _CHECKSUM.unpack_from(header, _END)[0] != zlib.crc32(header[:_END]) or any(header[_END + 4 :]):
-        raise CodesError("the header is damaged")
-    if not 1 <= bits <= MAX_BITS or kind > TEXTS:
+def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -> IndexContent:
+    codes, ids, shapes, counts, removed = [], [], [], [], np.empty(0, np.int64)
+    spaces, datasets = [""], [""]
+    tables, tabled, before = np.empty(0, np.uint8), 0, 0
+    for segment in layout.segments:
+        part = {name: _bytes_of(data, name, section, verify) for name, section in segment.sections.items()}
+        count = segment.n - before
+        if count:
+            codes.append(part["codes"])
+        ids.append(read_ids(part["ids"], segment.ids, count, before))
+        shapes.append(read_shapes(part.get("shapes", np.empty(0, np.uint8)), count))
+        counts.append(count)
+        gone = read_removed(part.get("removed", np.empty(0, np.uint8)), segment.n)
+        if len(np.intersect1d(gone, removed)):
+            raise CodesError("a code is removed twice")
+        removed = np.union1d(removed, gone)
+        spaces.append(part["space"].tobytes().decode())
+        datasets.append(part["dataset"].tobytes().decode() if "dataset" in part else "")
+        if len(part["tables"]):
+            tables, tabled = part["tables"], segment.n
+        before = segment.n
+    if len(removed) != layout.removed:
+        raise CodesError(f"{len(removed)} codes are removed, expected {layout.removed}")
+    if len({space for space in spaces if space}) > 1:
+        raise CodesError("its segments have codes of different spaces")
+    blocks = CodeBlocks.from_bytes(layout.bits, layout.n, *codes)
+    small = sum(len(part) for part in codes) <= ALWAYS_VERIFIED
+    if (verify or small) and blocks.unused_bits_set():
+        raise CodesError(f"a code has bits set beyond bit {layout.bits}")
+    kinds = [segment.ids for segment, count in zip(layout.segments, counts, strict=True) if count]
+    some = [part for part in ids if len(part)]
+    return IndexContent(
+        blocks,
+        joined_ids(some, kinds) if some else ids[0],
+        max(spaces),
+        tables,
+        tabled,
+        joined_shapes(shapes, counts),
+        removed,
+        _one(datasets),
+        state,
+    )
+
+
+def _bytes_of(data: np.ndarray, name: str, section: Section, verify: bool) -> np.ndarray:
+    """A section's bytes, with their checksum checked unless that takes long and is not asked for."""
+    part = data[section.offset : section.offset + section.size]
+    always = name in ("ids", "space", "removed", "dataset") or len(part) <= ALWAYS_VERIFIED
+    if (verify or always) and zlib.crc32(part.data) != section.checksum:
+        raise CodesError(f"the section of {name} is damaged")
+    return part
+
+
+def _one(datasets: list[str]) -> str:
+    """The folder that the codes of all segments come from; "" for several ones."""
+    named = {dataset for dataset in datasets if dataset}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _write_segment(
+    file: BinaryIO,
+    begin: int,
+    n: int,
+    ids: int,
+    tables: int,
+    parts: Mapping[str, Iterable[np.ndarray]],
+    bits: int,
+) -> Segment:
+    """Write a segment at byte `begin`, with its header last."""
+    file.seek(begin)
+    file.write(bytes(HEADER))
+    sections, offset = {}, begin + HEADER
+    for name in SECTIONS:
+        size = checksum = 0
+        for piece in parts.get(name, ()):
+            file.write(piece.data)
+            size, checksum = size + len(piece), zlib.crc32(piece.data, checksum)
+        file.write(bytes(aligned(size) - size))
+        sections[name] = Section(offset, size, checksum)
+        offset = sections[name].end
+    segment = Segment(n, ids, tables, sections)
+    _write_at(file, begin, packed_header(bits, segment, first=not begin))
+    return segment
+
+
+def _write_at(file: BinaryIO, place: int, data: bytes) -> None:
+    file.seek(place)
+    file.write(data)
+    file.flush()
+
+
+def _synced(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _last_rows(file: BinaryIO, layout: Layout, count: int) -> np.ndarray:
+    """The last `count` codes, which are less than a block, uint8 [count, width]."""
+    blocks = CodeBlocks(layout.bits)
+    if not count:
+        return np.empty((0, blocks.width), np.uint8)
+    section = next(each for each in reversed(layout.segments) if each.sections["codes"].size).sections[
+        "codes"
+    ]
+    size = count * blocks.width
+    file.seek(section.offset + section.size - size)
+    tail = CodeBlocks.from_bytes(layout.bits, count, np.frombuffer(file.read(size), np.uint8))
+    return tail.all_rows()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for reading and writing, which no other process appends to meanwhile."""
+    try:
+        file: Any = open(path, "r+b")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise CodesError(f"{path}: cannot be appended to ({error.strerror})") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CodesError(f"{path}: another process is appending to it") from None
+        yield file
+
+
+def _require_state(file: BinaryIO, state: FileState) -> None:
+    """Refuse a file that is not what the index was read from."""
+    found = os.fstat(file.fileno())
+    try:
+        layout = read_layout(memoryview(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ)))
+    except (CodesError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+        raise CodesError(f"{state.path}: {error}") from None
+    if (found.st_dev, found.st_ino) != state.inode or layout != state.layout:
+        raise CodesError(f"{state.path}: has changed since this index was opened; open it again")
+    if layout.version == 1:
         raise CodesError(
-            f"the header names {bits} bits and ids of kind {kind}, expected 1 to {MAX_BITS} bits and kind 0 to {TEXTS}"
+            f"{state.path}: version 1 of the format, which cannot be appended to; save it as a whole once"
         )
-    layout = CodeBlocks(bits)
-    if (word, block) != (layout.word.itemsize, layout.codes_in_block) or tables > TABLES:
-        raise CodesError(
-            f"the header names blocks of {block} codes in words of {word} bytes and tables of kind {tables}, expected "
-            f"{layout.codes_in_block} codes, {layout.word.itemsize} bytes and kind {NO_TABLES} or {TABLES}"
-        )
-    sections = []
-    expected = HEADER
-    for number, name in enumerate(SECTIONS):
-        offset, length, checksum, _ = _SECTION.unpack_from(header, _FIELDS.size + number * _SECTION.size)
-        if offset != expected:
-            raise CodesError(f"the section of {name} begins at byte {offset}, expected {expected}")
-        sections.append((offset, length, checksum))
-        expected = offset + _aligned(length)
-    if expected != size:
-        raise CodesError(f"truncated or extended: {size} bytes, expected {expected}")
-    if sections[0][1] != n * layout.width:
-        raise CodesError(f"{sections[0][1]} bytes of codes, expected {n * layout.width}")
-    if bool(tables) != bool(sections[3][1]):
-        some = "none" if tables == NO_TABLES else "some"
-        raise CodesError(f"{sections[3][1]} bytes of tables of kind {tables}, expected {some}")
-    return bits, n, kind, sections
 
 
-def _read_ids(part: np.ndarray, kind: int, n: int) -> Ids:
-    if kind == POSITIONS:
-        if len(part):
-            raise CodesError(f"{len(part)} bytes of ids, expected none")
-        return Ids(n)
-    if kind == NUMBERS:
-        if len(part) != 8 * n:
-            raise CodesError(f"{len(part)} bytes of ids, expected {8 * n}")
-        return Ids(n, NUMBERS, part.view("<i8"))
-    begin = 8 * (n + 1)
-    ends = part[:begin].view("<u8") if len(part) >= begin else np.empty(0, dtype="<u8")
-    text = part[begin:]
-    steps_back = ends.size and (ends[1:] < ends[:-1]).any()
-    if not ends.size or ends[0] != 0 or ends[-1] != len(text) or steps_back:
-        raise CodesError("the ids do not fit into their section")
-    text.tobytes().decode()
-    inside = ends[ends < len(text)]
-    if ((text[inside] & 0xC0) == 0x80).any():  # a text begins in the middle of a character
-        raise CodesError("the ids are not UTF-8")
-    return Ids(n, TEXTS, ends, text)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def _text(value: str, what: str) -> list[np.ndarray]:
+    try:
+        return [np.frombuffer(value.encode(), dtype=np.uint8)]
+    except UnicodeEncodeError:
+        raise CodesError(f"{what} {value!r} cannot be written as UTF-8") from None

@@ -64,7 +64,7 @@ def scan(
 
     tiles = range(0, q, tile)
     results = in_threads([partial(task, first, part) for first in tiles for part in range(parts)], per_thread)
-    return stacked([_merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
+    return stacked([merged(results[t * parts : (t + 1) * parts], k) for t in range(len(tiles))])
 
 
 def shares(q: int, n: int, k: int | None, width: int, threads: int) -> tuple[int, int, int]:
@@ -109,8 +109,16 @@ def largest_tile(k: int | None) -> int:
     return TILE if k is not None and k <= FEW_HITS else max(TILE // 4, 1)
 
 
-def _merged(parts: list[ScanResult], k: int | None) -> ScanResult:
-    """One result from those of successive parts of the codes."""
+def merged(parts: list[ScanResult], k: int | None) -> ScanResult:
+    """One result from those of successive parts of the codes, or the `k` first of it.
+
+    Examples:
+        >>> import numpy as np
+        >>> one = np.array([0, 1]), np.array([2]), np.array([5], np.int32)
+        >>> other = np.array([0, 2]), np.array([7, 9]), np.array([3, 5], np.int32)
+        >>> [part.tolist() for part in merged([one, other], k=2)]
+        [[0, 2], [7, 2], [3, 5]]
+    """
     if len(parts) == 1:
         return parts[0]
     q = len(parts[0][0]) - 1
