@@ -97,12 +97,12 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, real, keep):
+        def encode_queries(self, files, names, up, *, workers, label, refused, vectors, keep):
             good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             bad = [(name, f"{name}: not a picture") for name in names if name not in good]
             lost = [(name, "texture not found (a.png)") for name in good if name.endswith(".obj")]
-            return named, None, SkippedFiles([*refused, *bad], lost)
+            return named, {}, SkippedFiles([*refused, *bad], lost)
 
     module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
@@ -267,6 +267,18 @@ def test_rerank_shapes_of_several_codes(call, real):
             "5 numbers a row, expected 40, one for each bit",
         ),
         ("--rerank 20 --rerank-with real.npz", "--rerank needs --rerank-by"),
+        (
+            "--rerank 20 --rerank-by real+views",
+            "--rerank needs --rerank-by, the score, and --rerank-with",
+        ),
+        (
+            "--rerank 20 --rerank-by views --rerank-with views.npz",
+            "image_views.npz: no such file (expected the vectors of image.npz to compare views by, as",
+        ),
+        (
+            "--rerank 20 --rerank-by real+views --rerank-with views.npz",
+            "image_real.npz: no such file (expected the real-valued codes of image.npz",
+        ),
         ("--rerank 0", "0 is not in the range"),
         ("--rerank 9 --rerank-by real --rerank-with real.npz", "--rerank 9 is less than the 10 hits to show"),
         ("--rerank 2 -k 3 --rerank-by real --rerank-with real.npz", "--rerank 2 is less than the 3 hits"),

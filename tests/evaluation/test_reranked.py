@@ -8,6 +8,7 @@ from cmah.errors import CodesError
 from cmah.evaluation import comparison, evaluate
 from cmah.evaluation.comparing import compare_folders, evaluate_before, evaluate_files
 from cmah.evaluation.first_hits import first_hits
+from cmah.evaluation.reranked import Reranked
 from cmah.search import HammingIndex
 from cmah.search.reranking import search_real
 
@@ -131,7 +132,7 @@ def test_what_is_left_out_is_none_of_the_first():
             assert report.per_query["ap"][i] == pytest.approx(plain_ap(ranked))
         else:
             assert np.isnan(report.per_query["ap"][i])
-    positions = first_hits(codes, codes, np.arange(30), reranked=(6, real))
+    positions = first_hits(codes, codes, np.arange(30), reranked=Reranked(6, real))
     for i in range(30):
         order = plain_order(codes[i], real.embeddings[i].astype(float), codes, 6, {i})
         assert positions[i] == order[0][1]

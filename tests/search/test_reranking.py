@@ -209,7 +209,9 @@ def test_what_is_refused(index, queries):
             search_records(index, queries, **arguments)
     with pytest.raises(CodesError, match="2 queries have vectors, expected 5"):
         rerank(index.search(queries, 9), wanted[:2], rank)
-    with pytest.raises(CodesError, match="by is 'most', expected 'attention', 'real' or 'views'"):
+    with pytest.raises(
+        CodesError, match=r"by is 'most', expected 'attention', 'real', 'real\+views' or 'views'"
+    ):
         Reranking.of(wanted, 9, "most")
     with pytest.raises(CodesError, match="first is 0, expected 1 or more"):
         Reranking.of(vectors(ITEMS, 2), 0, "real")
