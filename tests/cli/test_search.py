@@ -227,6 +227,35 @@ def test_rerank(call, real, dataset, by):
     assert "the 4 nearest are in order of that score, " in (real / "o.html").read_text(encoding="utf-8")
 
 
+def test_rerank_by_the_sum(call, real, real_codes):
+    """By files beside the codes: image_real.npz and image_views.npz; the items' views are named."""
+    files = real_codes
+    Embeddings.load(real / "asked.npz").save(files / "image_views.npz")
+    call("index", files / "shape.npz", files / "s.cmah")
+    common = ("search", files / "s.cmah", "--codes", files / "image.npz", "--rerank", 4, "--rerank-with",
+              real / "views.npz", "-k", 3)  # fmt: skip
+    status, out, _ = call(*common, "--rerank-by", "real+views", "--json")
+    record = json.loads(out)
+    assert (status, record["mode"]["rerank_by"]) == (0, "real+views")
+    index, queries = HammingIndex.open(files / "s.cmah"), BinaryCodes.load(files / "image.npz")
+    reranking = Reranking.read(real / "views.npz", 4, "real+views")
+    vectors, numbers = Embeddings.load(real / "asked.npz"), Embeddings.load(files / "image_real.npz")
+    near = index.search(queries, 4)
+    hits = rerank(near, vectors, reranking, k=3, index=index, real=numbers).to_list()
+    listed = [query["hits"] for query in record["queries"]]
+    assert [[{key: hit[key] for key in hits[0][0]} for hit in query] for query in listed] == hits
+    named = ("--rerank-by", "real+views", "--rerank-queries", files / "image_views.npz", "--json")
+    assert call(*common, *named)[1] == out
+    status, out, _ = call(*common, "--rerank-by", "views", "--json")
+    by_views = rerank(near, vectors, Reranking.read(real / "views.npz", 4, "views"), k=3).to_list()
+    assert [hit["score"] for hit in json.loads(out)["queries"][0]["hits"]] == [
+        hit["score"] for hit in by_views[0]
+    ]
+    (files / "image_views.npz").unlink()
+    status, _, err = call(*common, "--rerank-by", "real+views")
+    assert (status, "image_views.npz: no such file (expected the vectors of" in err) == (2, True)
+
+
 def test_rerank_shapes_of_several_codes(call, real):
     call("index", real / "image.npz", real / "v.cmah")
     status, _, err = call(
