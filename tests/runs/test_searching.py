@@ -264,10 +264,10 @@ def test_photos_of_a_run_reranked_by_the_sum(over_views, toy, tmp_path):
     _, shape, _ = export(
         over_views / "run", toy, out, split="all", device="cpu", workers=0, views=True, real=True
     )
-    for name, of in (("image", "image"), ("shape", "shape")):
+    for name in ("image", "shape"):
         views, real = (
             Embeddings.load(out / f"{name}_views.npz"),
-            Embeddings.load(over_views / "real" / f"{of}_embeddings.npz"),
+            Embeddings.load(over_views / "real" / f"{name}_embeddings.npz"),
         )
         assert views.embeddings.tobytes() == real.embeddings.tobytes()
         assert (views.ids.tolist(), views.space) == (real.ids.tolist(), real.space)
