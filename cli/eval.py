@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cmah.evaluation.clouds import CloudOf
     from cmah.evaluation.comparing import Comparison
     from cmah.evaluation.protocol import Candidates, Denominator, Relevance, Ties
+    from cmah.evaluation.reranked import RerankedBy
     from cmah.evaluation.voxels import Voxels
 
 
@@ -156,8 +157,10 @@ def _names(_: click.Context, option: click.Parameter, text: str | None) -> tuple
 )
 @click.option(
     "--rerank-by",
-    type=click.Choice(["real"]),
-    help="Score that --rerank orders by: real is the cosine of the query's real-valued code with the items' codes.",
+    type=click.Choice(["real", "views", "real+views"]),
+    help="Score that --rerank orders by: the cosine of the query's real-valued code with the items' codes, the "
+    "greatest cosine of its views with theirs, or the sum of both, standardised over the N items; export --real and "
+    "--views write what they need beside the codes.",
 )
 @click.option(
     "--rerank-queries",
@@ -212,7 +215,7 @@ def eval_(
     floats_query: Path | None,
     floats_database: Path | None,
     rerank: int | None,
-    rerank_by: str | None,
+    rerank_by: "RerankedBy | None",
     rerank_queries: Path | None,
     folder: Path | None,
     before: tuple[Path, Path] | None,
@@ -254,6 +257,7 @@ def eval_(
         denominator=denominator,
         ties=ties,
         rerank=rerank,
+        rerank_by=rerank_by or "real",
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -286,6 +290,10 @@ def _check_rerank(first: int | None, by: str | None, queries: Path | None, compa
             raise click.UsageError(f"{option} needs --rerank N, how many of the first items are re-ranked")
     if first is not None and by is None:
         raise click.UsageError("--rerank needs --rerank-by, the score")
+    if by == "views" and queries is not None:
+        raise click.UsageError(
+            "--rerank-queries has real-valued codes, for --rerank-by real or real+views; views takes QUERY_views.npz"
+        )
     if compare and queries is not None:
         raise click.UsageError(
             "--rerank-queries is for one pair of files; --compare takes image_real.npz and shape_real.npz of each"

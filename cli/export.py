@@ -12,6 +12,9 @@ from cmah.cli.stopping import HAS_KEPT
 if TYPE_CHECKING:
     from cmah.codes import BinaryCodes, Embeddings
 
+# what is written beside codes, by the ending of its file's name
+BESIDE = {"real": "the real-valued codes", "views": "vectors to compare views by,"}
+
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -45,6 +48,12 @@ if TYPE_CHECKING:
     "--real",
     is_flag=True,
     help="Write the real-valued codes too, whose signs are the codes, for --rerank-by real of search --codes and eval.",
+)
+@click.option(
+    "--views",
+    is_flag=True,
+    help="Write vectors of the images and of single views of the shapes too, where the run sees shapes by views, for "
+    "--rerank-by real+views and views of search and eval.",
 )
 @click.option(
     "--crop",
@@ -81,6 +90,7 @@ def export(
     file_format: Literal["npz", "pm1", "packed", "faiss"],
     embeddings: bool,
     real: bool,
+    views: bool,
     crop: Literal["none", "box", "mask", "square"] | None,
     crop_margin: float | None,
     background: Literal["keep", "remove"] | None,
@@ -105,8 +115,9 @@ def export(
 
     if embeddings and file_format != "npz":
         raise click.UsageError("--embeddings are written as npz only")
-    if embeddings and real:
-        raise click.UsageError("--real writes beside codes, which --embeddings replaces")
+    for option, given in (("--real", real), ("--views", views)):
+        if embeddings and given:
+            raise click.UsageError(f"{option} writes beside codes, which --embeddings replaces")
     image, shape, skipped = cmah.export(
         run,
         dataset,
@@ -123,28 +134,30 @@ def export(
         settings=settings,
         per_view=per_view,
         real=real,
+        views=views,
         verify=verify,
         report=say,
     )
     options.echo_skipped_count(skipped, out / "skipped.csv")
+    beside = [ending for ending, given in (("real", real), ("views", views)) if given]
     if as_json:
         files = {"image": str(image), "shape": str(shape)}
-        if real:
-            files |= {f"{name}_real": str(out / f"{name}_real.npz") for name in ("image", "shape")}
+        for ending in beside:
+            files |= {f"{name}_{ending}": str(out / f"{name}_{ending}.npz") for name in ("image", "shape")}
         click.echo(json.dumps({**files, "split": split, "database": database, "skipped": skipped}))
         return
     if image.suffix != ".npz":
         for path in (image, shape):
             click.echo(f"{path}: {file_format}")
         return
-    if real:
+    for ending in beside:
         for name in ("image", "shape"):
-            click.echo(f"{out / f'{name}_real.npz'}: the real-valued codes of {name}.npz")
+            click.echo(f"{out / f'{name}_{ending}.npz'}: {BESIDE[ending]} of {name}.npz")
     queries, items = read_codes(image), read_codes(shape)
     for path, rows in ((image, queries), (shape, items)):
         click.echo(f"{path}: {_content(rows)}")
     if len(queries) and options.has_evaluated_split(queries, items):
-        anew = " --rerank 100 --rerank-by real" if real else ""
+        anew = f" --rerank 100 --rerank-by {'+'.join(beside)}" if beside else ""
         click.echo(f"next: cmah eval --query {quote(str(image))} --database {quote(str(shape))} --both{anew}")
     if not embeddings:
         click.echo(f"  or: cmah index {quote(str(shape))} {quote(str(out / 'shapes.cmah'))}")

@@ -60,17 +60,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rerank-by",
-    type=click.Choice(["attention", "real", "views"]),
+    type=click.Choice(["attention", "real", "real+views", "views"]),
     help="Score that --rerank orders by: the cosine of real vectors (without --rerank-with, of the query's real-valued "
-    "code with the items' codes), the greatest cosine with a view of the item, or attention over its views, as learned "
-    "by --run.",
+    "code with the items' codes), the greatest cosine with a view of the item, the sum of both (with the items' "
+    "codes), standardised over the N items, or attention over its views, as learned by --run.",
 )
 @click.option(
     "--rerank-with",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Embedding file of the items for --rerank, from export --embeddings; views and attention need its --per-view, "
-    "and real can do without.",
+    help="Embedding file of the items for --rerank: shape_views.npz of export --views for views and real+views, or one "
+    "of export --embeddings, which needs --per-view but for real; real can do without.",
 )
 @click.option(
     "--rerank-queries",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Embedding file of the queries for --rerank with --codes; without --rerank-with their real-valued codes, from "
     "export --real.  --run makes the vectors of FILES itself.  [default without --rerank-with: CODES_real.npz beside "
-    "CODES.npz]",
+    "CODES.npz; for views and real+views: CODES_views.npz]",
 )
 @click.option(
     "--threads",
@@ -131,7 +131,7 @@ def search(
     by: Literal["mean", "least"] | None,
     per_shape: bool,
     rerank_first: int | None,
-    rerank_by: Literal["attention", "real", "views"] | None,
+    rerank_by: Literal["attention", "real", "real+views", "views"] | None,
     rerank_with: Path | None,
     rerank_queries: Path | None,
     threads: int | None,
@@ -216,7 +216,7 @@ def search(
 
 
 def _reranking(
-    first: int | None, by: Literal["attention", "real", "views"] | None, vectors: Path | None
+    first: int | None, by: Literal["attention", "real", "real+views", "views"] | None, vectors: Path | None
 ) -> "Reranking | None":
     """The re-ranking that is asked for: by vectors of the items, or without by their codes."""
     from cmah.search.reranking import Reranking
@@ -299,7 +299,7 @@ def _check_rerank(
         raise click.UsageError(
             "--rerank-by attention needs --run RUN, which has learned the attention, with photos or meshes as FILES"
         )
-    if run is None and queries is None and vectors is not None:
+    if run is None and queries is None and vectors is not None and "views" not in by:
         raise click.UsageError("--rerank with --codes needs --rerank-queries, the queries' vectors")
     if run is not None and queries is not None:
         raise click.UsageError("--rerank-queries goes with --codes; --run makes the vectors of FILES itself")

@@ -11,8 +11,9 @@ ShapeNet-55; its values are not known here, so none is compared. For any dataset
 A killed experiment, started again, resumes where it was.
 
 Expected, on 41 categories (1,567 training and 271 measured shapes), mAP at 64 bits with the 95 % bootstrap interval:
-configs/cmah_frozen.toml 0.466 (0.432-0.497) image to shape and 0.441 (0.406-0.476) shape to image; configs/scratch.toml,
-as it was at commit a4418c1, 0.307 (0.282-0.334) and 0.270 (0.243-0.298); as it is now it has not been run to its end.
+configs/cmah_frozen.toml 0.466 (0.432-0.497) image to shape and 0.441 (0.406-0.476) shape to image;
+configs/scratch.toml, as it was at commit a4418c1, 0.307 (0.282-0.334) and 0.270 (0.243-0.298); as it is now it has
+not been run to its end.
 The whole tables are in docs/results.md.
 
 Hardware: 2 cores of an AMD EPYC with AVX-512.

@@ -35,7 +35,7 @@ GROUND = (
 LIGHT = {
     "codes": (),
     "search": ("codes",),
-    "evaluation": ("codes",),
+    "evaluation": ("codes", "search"),
     "report": ("codes", "search", "evaluation"),
     "bench": ("codes", "search"),
     "landmarks": (),

@@ -34,7 +34,9 @@ from cmah.evaluation.vector_files import (
 )
 from cmah.evaluation.voxels import Voxels
 from cmah.files import require_replaceable, write_json
+from cmah.search.row_vectors import views_file_of
 
+FilesOfBoth = tuple[str | Path | None, str | Path | None]  # of queries and database
 OTHER_ITEMS_BEFORE = "the codes from before training hold other items: their numbers do not compare"
 
 
@@ -171,7 +173,8 @@ def evaluate_files(
         unhashed: embedding files (.npz, .npy) of queries and database before hashing, row by row: what does hashing
             cost?
         rerank_queries: the real-valued codes of the queries, row by row, for `rerank` of the protocol; by default, and
-            for the other direction, the file that `cmah export --real` writes beside their codes.
+            for the other direction, the file that `cmah export --real` writes beside their codes. Vectors to compare
+            views by are read from the files that `cmah export --views` writes beside the codes of both.
         cloud_of: as in `evaluate`.
         voxels: as in `evaluate`.
 
@@ -194,8 +197,16 @@ def evaluate_files(
     wanted = as_splits(splits)
     if rerank_queries is not None and protocol.rerank is None:
         raise CodesError(f"{rerank_queries}: real-valued codes are for re-ranking, which was not asked for")
-    real = _real_files(query, database, protocol, both)
-    files = read_pair(query, database, kind, unhashed, wanted, (rerank_queries or real[0], real[1]))
+    if rerank_queries is not None and protocol.rerank_by == "views":
+        raise CodesError(f"{rerank_queries}: real-valued codes are for re-ranking by real or real+views")
+    files = read_pair(
+        query,
+        database,
+        kind,
+        unhashed,
+        wanted,
+        *_files_to_rerank(query, database, protocol, both, rerank_queries),
+    )
     if protocol.rerank is not None and not isinstance(files[0].vectors, BinaryCodes):
         raise CodesError(f"{query}: holds embeddings, expected codes, of which the first are re-ranked")
     _require_named(wanted, [files])
@@ -249,7 +260,7 @@ def compare_folders(
     evaluations: list[Evaluation] = []
     wanted = as_splits(splits)
     files = [
-        read_pair(*pair, kind, splits=wanted, real=_real_files(*pair, protocol, both=True)) for pair in pairs
+        read_pair(*pair, kind, None, wanted, *_files_to_rerank(*pair, protocol, both=True)) for pair in pairs
     ]
     _require_named(wanted, files)
     _require_same_splits(names, files)
@@ -281,8 +292,8 @@ def evaluate_before(query: str | Path, database: str | Path, after: Comparison) 
         [('image -> shape', '64 bits')]
     """
     both = len({each.direction for each in after.evaluations}) > 1
-    real = _real_files(query, database, after.protocol, both)
-    files = read_pair(query, database, after.kind, splits=after.files[0][0].splits or (), real=real)
+    more = _files_to_rerank(query, database, after.protocol, both)
+    files = read_pair(query, database, after.kind, None, after.files[0][0].splits or (), *more)
     warnings = [] if same_items(after.files[0], files) else [OTHER_ITEMS_BEFORE]
     widths = {each.report.rules.width for each in after.evaluations}
     lengths = [length for length in code_lengths(files) if length is None or length in widths]
@@ -332,29 +343,45 @@ def measure(
         if query.unhashed is not None and database.unhashed is not None:
             pairs.append((query.unhashed, database.unhashed))
         for queries, items in pairs:
-            real, of_codes, rules = None, None, replace(protocol, rerank=None)  # embeddings are ranked once
-            if protocol.rerank is not None and isinstance(queries, BinaryCodes) and query.real is not None:
-                real, rules = real_part(query.real, queries, query.path), protocol
-                plain = replace(protocol, rerank=None, bootstrap=0, mi3dor=False)
+            plain = replace(protocol, rerank=None, rerank_by="real")
+            real, views, of_codes, rules = None, None, None, plain  # embeddings are ranked once
+            if protocol.rerank is not None and isinstance(queries, BinaryCodes):
+                rules = protocol
+                real = None if query.real is None else real_part(query.real, queries, query.path)
+                if query.views is not None and database.views is not None:
+                    views = query.views, database.views
+                plain = replace(plain, bootstrap=0, mi3dor=False)
                 of_codes = evaluate(queries, items, protocol=plain)["map"]
-            report = evaluate(queries, items, protocol=rules, real=real, cloud_of=cloud_of, voxels=voxels)
+            report = evaluate(
+                queries, items, protocol=rules, real=real, views=views, cloud_of=cloud_of, voxels=voxels
+            )
             if report.rules.left_out == report.rules.queries and not _has_first_hits(report):
                 raise CodesError(
                     f"{query.path}: none of the {report.rules.queries} queries has a relevant item in "
                     f"{database.path} (relevant: the same {report.rules.relevance})"
                 )
             direction = f"{names[a]} -> {names[b]}"
-            evaluations.append(Evaluation(direction, queries, items, report, name, real, of_codes))
+            evaluations.append(Evaluation(direction, queries, items, report, name, real, of_codes, views))
     return evaluations
 
 
-def _real_files(
-    query: str | Path, database: str | Path, protocol: Protocol, both: bool
-) -> tuple[Path | None, Path | None]:
-    """The files of real-valued codes that lie beside those of the queries of each direction, where they are needed."""
-    if protocol.rerank is None:
-        return None, None
-    return real_file_of(query), real_file_of(database) if both else None
+def _files_to_rerank(
+    query: str | Path, database: str | Path, protocol: Protocol, both: bool, queries: str | Path | None = None
+) -> tuple[FilesOfBoth, FilesOfBoth]:
+    """The files that re-ranking needs, which lie beside the codes.
+
+    Returns:
+        Those of the real-valued codes of the queries of each direction, or `queries` in the place of the first; those
+        of vectors of views.
+    """
+    real: FilesOfBoth = None, None
+    views: FilesOfBoth = None, None
+    if protocol.rerank is not None:
+        if protocol.rerank_by != "views":
+            real = queries or real_file_of(query), real_file_of(database) if both else None
+        if protocol.rerank_by != "real":
+            views = views_file_of(query), views_file_of(database)
+    return real, views
 
 
 def _require_named(splits: tuple[str, ...], files: Sequence[FilePair]) -> None:

@@ -7,12 +7,11 @@ from typing import Unpack
 import numpy as np
 
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.codes.real_codes import real_part
 from cmah.errors import CodesError
 from cmah.evaluation.averaging import class_means, mean_curves, means, shape_class_means
 from cmah.evaluation.clouds import CloudOf
 from cmah.evaluation.first_hits import first_hit_measures
-from cmah.evaluation.histograms import DistanceCounter, LevelCounter, Reranked, chunks
+from cmah.evaluation.histograms import DistanceCounter, LevelCounter, chunks
 from cmah.evaluation.intervals import bootstrap_interval
 from cmah.evaluation.measure_table import BOUNDS
 from cmah.evaluation.measures import (
@@ -38,6 +37,7 @@ from cmah.evaluation.relevance import (
     width,
 )
 from cmah.evaluation.report_numbers import Report
+from cmah.evaluation.reranked import Reranked, Views
 from cmah.evaluation.voxels import Voxels
 from cmah.threads import in_threads, thread_count
 
@@ -54,6 +54,7 @@ def evaluate(
     cloud_of: CloudOf | None = None,
     voxels: Voxels | None = None,
     real: Embeddings | None = None,
+    views: Views | None = None,
     threads: int | None = None,
     **changes: Unpack[ProtocolFields],
 ) -> Report:
@@ -76,10 +77,12 @@ def evaluate(
             shapes that queries show need not be in the database.
         voxels: of the shapes by their ids, for IoU.
         real: the real-valued codes of the queries, whose signs are their codes, in the same order, for `rerank` of the
-            protocol.
+            protocol by "real" and "real+views".
+        views: the vectors of the queries and of the items, each `RowVectors.of(table, codes)` of
+            `cmah.search.row_vectors`, for `rerank` by "views" and "real+views".
         threads: number of threads; None for one per core.
         **changes: fields of `Protocol` in place of those of `protocol`: relevance, k, accuracy_at, map_depth,
-            denominator, ties, exclude_self, candidates, rerank, mi3dor, bootstrap, seed.
+            denominator, ties, exclude_self, candidates, rerank, rerank_by, mi3dor, bootstrap, seed.
 
     Returns:
         A `Report`, which lists the measures.
@@ -105,7 +108,7 @@ def evaluate(
         raise CodesError(
             f"voxels are a {type(voxels).__name__}, expected Voxels, as Voxels.of(grids.get, ...)"
         )
-    reranked = _reranked(query, database, real, protocol.rerank)
+    reranked = Reranked.of(query, database, protocol.rerank, protocol.rerank_by, real, views)
     categories = _either(query_labels, query.categories), _either(database_labels, database.categories)
     instances = _either(query_instances, query.shape_ids), _either(database_instances, database.shape_ids)
     relations, candidates = _relations(
@@ -160,25 +163,6 @@ def evaluate(
         database_splits=splits[1],
     )
     return Report(values, curves, per_query, per_class, rules, shape_class_means(categories[0], per_query))
-
-
-def _reranked(
-    query: Vectors, database: Vectors, real: Embeddings | None, first: int | None
-) -> Reranked | None:
-    """How many of the first items are ranked anew, and by which real-valued codes; None where none are."""
-    if first is None:
-        if real is not None:
-            raise CodesError("real-valued codes are for re-ranking, which was not asked for (rerank)")
-        return None
-    if not isinstance(query, BinaryCodes):
-        raise CodesError(f"rerank is {first}, expected None for embeddings: only codes are ranked anew")
-    if real is None:
-        raise CodesError(f"rerank is {first}: re-ranking needs the real-valued codes of the queries (real)")
-    if not isinstance(real, Embeddings):
-        raise CodesError(
-            f"real is a {type(real).__name__}, expected Embeddings, as cmah export --real writes"
-        )
-    return min(first, len(database)), real_part(real, query)
 
 
 def _splits(vectors: Vectors) -> tuple[str, ...] | None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.evaluation.histograms import Reranked
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.report_numbers import Report
+from cmah.evaluation.reranked import Reranked, Views
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Evaluation:
         report: the numbers.
         name: of the method or run, "" where there is only one.
         real: the real-valued codes of the queries, where the first items are ranked anew by them.
+        views: the vectors of the queries and of the items, where the first are ranked anew by these.
         map_of_codes: mAP of the same codes without that; None where nothing is ranked anew.
 
     Examples:
@@ -38,6 +39,7 @@ class Evaluation:
     name: str = ""
     real: Embeddings | None = None
     map_of_codes: float | None = None
+    views: Views | None = None
 
     @property
     def label(self) -> str:
@@ -51,9 +53,9 @@ class Evaluation:
 
     @property
     def reranked(self) -> Reranked | None:
-        """How many of the first items are ranked anew, and by which real-valued codes; None where none are."""
-        first = self.report.rules.rerank
-        return None if first is None or self.real is None else (min(first, len(self.database)), self.real)
+        """How many of the first items are ranked anew, and by what; None where none are."""
+        rules = self.report.rules
+        return Reranked.of(self.query, self.database, rules.rerank, rules.rerank_by, self.real, self.views)
 
     @property
     def width(self) -> str:

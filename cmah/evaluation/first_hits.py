@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from cmah.evaluation.clouds import CloudOf, first_hit_distances
-from cmah.evaluation.histograms import Distances, Reranked, chunks
+from cmah.evaluation.histograms import Distances, chunks
 from cmah.evaluation.relevance import Relation, Vectors
+from cmah.evaluation.reranked import Reranked
 from cmah.evaluation.voxels import Voxels, first_hit_iou
 from cmah.threads import in_threads, thread_count
 
@@ -31,7 +32,7 @@ def first_hits(
         skip: int64 [q], position of an item to leave out, or -1.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
-        reranked: how many of the first are ranked anew, and by which real-valued codes.
+        reranked: how many of the first are ranked anew, and by what.
 
     Examples:
         >>> from cmah.codes import BinaryCodes
@@ -77,7 +78,7 @@ def first_hit_measures(
         voxels: of the shapes.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
-        reranked: how many of the first are ranked anew, and by which real-valued codes.
+        reranked: how many of the first are ranked anew, and by what.
 
     Returns:
         "hau" and "chamfer", and "iou", float64 [q]; NaN where a cloud, or a grid of voxels, is missing.

@@ -1,8 +1,8 @@
 """Histograms of a ranking: how many items, and how many relevant ones, each query has at each level.
 
 For codes a level is a Hamming distance, and nothing is sorted. Embeddings, and ties by position, need the order of
-all items: there a level is a set of equal cosines, or a single rank. Where the first codes are ranked anew by the
-real-valued codes of the queries, a level is a set of equal scores at one distance, or behind these a distance.
+all items: there a level is a set of equal cosines, or a single rank. Where the first codes are ranked anew by another
+score, a level is a set of equal scores at one distance, or behind these a distance.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 import cmah.compiling  # noqa: F401 (before the kernels)
-from cmah.codes import BinaryCodes, Embeddings
-from cmah.codes.real_codes import sign_scores
+from cmah.codes import BinaryCodes
 from cmah.evaluation.relevance import Relation, Vectors
+from cmah.evaluation.reranked import Reranked
 from cmah.kernels import bit_counts, hamming, histograms
 from cmah.vectors import unit_rows
 
@@ -24,8 +24,6 @@ TOGETHER = 256  # queries per chunk, if their histograms are small: they share t
 # most so many bits, and where an item is counted for so many queries of a chunk
 WORTH_PLANES, MOST_BITS, FEWEST = 1 << 29, 512, 16
 DECIMALS = 12  # cosines that agree to this many are tied
-# how many of the first are ranked anew, and the real-valued codes of the queries
-Reranked = tuple[int, Embeddings]
 
 
 class Counter(Protocol):
@@ -184,7 +182,7 @@ class Distances:
         self.left_out = np.iinfo(np.uint16).max if self.codes else np.inf
         self.packed = database.matrix
         if reranked is not None:
-            self.left_out += reranked[0]
+            self.left_out += reranked.first
         if self.codes:
             self.query, self.database = hamming.to_words(query.matrix), hamming.to_words(database.matrix)
         else:
@@ -203,15 +201,15 @@ class Distances:
         if self.skip is not None:
             out = np.flatnonzero(self.skip[begin:end] >= 0)
             rows[out, self.skip[begin:end][out]] = left_out
-        return rows if self.reranked is None else self._ranked_anew(rows, begin, *self.reranked)
+        return rows if self.reranked is None else self._ranked_anew(rows, begin, self.reranked)
 
-    def _ranked_anew(self, distances: np.ndarray, begin: int, first: int, real: Embeddings) -> np.ndarray:
+    def _ranked_anew(self, distances: np.ndarray, begin: int, reranked: Reranked) -> np.ndarray:
         """Levels of the items at distances uint16 [c, n] from the queries from `begin` on, int64 [c, n]."""
-        levels = distances.astype(np.int64) + first
+        levels = distances.astype(np.int64) + reranked.first
         for row, near in enumerate(distances):
-            chosen = np.argsort(near, kind="stable")[:first]
+            chosen = np.argsort(near, kind="stable")[: reranked.first]
             chosen = chosen[near[chosen] != np.iinfo(np.uint16).max]
-            scores = sign_scores(real.embeddings[[begin + row]], self.packed[chosen][None])[0]
+            scores = reranked.scores(begin + row, chosen, self.packed)
             order = np.lexsort((near[chosen], -scores))
             scores, at = scores[order], near[chosen][order]
             changes = (scores[1:] != scores[:-1]) | (at[1:] != at[:-1])

@@ -16,8 +16,9 @@ from functools import partial
 import numpy as np
 
 from cmah.errors import CodesError
-from cmah.evaluation.histograms import Distances, Reranked, chunks
+from cmah.evaluation.histograms import Distances, chunks
 from cmah.evaluation.relevance import Relation, Vectors
+from cmah.evaluation.reranked import Reranked
 from cmah.threads import in_threads, thread_count
 
 F_RANKS = 20
@@ -74,7 +75,7 @@ def mi3dor_of_rankings(
         skip: int64 [q], position of an item to leave out, or -1.
         candidates: the items among which each query is ranked; None = all.
         threads: number of threads; None for one per core.
-        reranked: how many of the first are ranked anew, and by which real-valued codes.
+        reranked: how many of the first are ranked anew, and by what.
 
     Returns:
         As `mi3dor_measures`; NaN for all if there is no query or no item.

@@ -9,6 +9,7 @@ import numpy as np
 from cmah.checks import as_int, as_ints, shown
 from cmah.errors import CodesError
 from cmah.evaluation.measures import DENOMINATORS
+from cmah.evaluation.reranked import SCORES, RerankedBy
 
 Relevance = Literal["category", "instance"]
 Denominator = Literal["relevant", "min(relevant,k)", "hits"]
@@ -19,18 +20,19 @@ ALLOWED = {
     "denominator": DENOMINATORS,
     "ties": ("expected", "position"),
     "candidates": ("all", "category"),
+    "rerank_by": tuple(SCORES),
 }
 MOST_DRAWS = 1 << 31  # of the bootstrap
 # the keys of "rules" in JSON, in order
 RECORDED = (
     "queries", "items", "width", "ranking", "candidates", "relevance", "ties", "map_depth", "denominator", "left_out",
     "without_instance", "without_cloud", "without_voxels", "voxels", "self_left_out", "bootstrap", "clusters", "seed",
-    "rerank",
+    "rerank", "rerank_by",
 )  # fmt: skip
 
 
 # of these, those that are recorded only where they are not what they were before they came
-LATER = {"candidates": "all", "without_voxels": None, "voxels": "", "rerank": None}
+LATER = {"candidates": "all", "without_voxels": None, "voxels": "", "rerank": None, "rerank_by": "real"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,10 @@ class Protocol:
             no across modalities, where the paired item stays and counts as relevant.
         candidates: the items among which a query is ranked: all, or those of its own category (the category is
             given, as in tests of transfer to other shapes), which only relevance="instance" can measure.
-        rerank: how many of the first codes, by (distance, position), are ranked anew by the real-valued codes of the
-            queries (`cmah.codes.real_codes`), 1 or more; those behind them stay in order of distance. None = none.
+        rerank: how many of the first codes, by (distance, position), are ranked anew, 1 or more; those behind them stay
+            in order of distance. None = none.
+        rerank_by: by what: the real-valued codes of the queries ("real", `cmah.codes.real_codes`), the greatest cosine
+            of "views" of both, or "real+views", both standardised over these items and summed.
         mi3dor: also measure as MI3DOR's released script does, which sorts all items: "mi3dor_nn" and so on.
         bootstrap: draws for the 95 % interval of mAP, over queries, by shape where instances are known; 0 = none.
         seed: random seed of the bootstrap, 0 or more.
@@ -79,6 +83,7 @@ class Protocol:
     exclude_self: bool | None = None
     candidates: Candidates = "all"
     rerank: int | None = None
+    rerank_by: RerankedBy = "real"
     mi3dor: bool = False
     bootstrap: int = 1000
     seed: int = 0
@@ -164,6 +169,7 @@ class ProtocolFields(TypedDict, total=False):
     exclude_self: bool | None
     candidates: Candidates
     rerank: int | None
+    rerank_by: RerankedBy
     mi3dor: bool
     bootstrap: int
     seed: int
@@ -235,7 +241,7 @@ class Rules(Protocol):
         if self.rerank is not None:
             lines.append(
                 f"the first {self.rerank} of each query, by (distance, position in the database), are ranked anew by "
-                "the cosine of its real-valued code with their codes; there, ties are equal scores at equal distance"
+                f"{SCORES[self.rerank_by]}; there, ties are equal scores at equal distance"
             )
         if self.bootstrap:
             drawn = "queries" if self.clusters is None else "the shapes that the queries show"

@@ -15,6 +15,7 @@ from cmah.codes.split_counts import counts_in_words, is_training, split_counts
 from cmah.errors import CodesError
 from cmah.evaluation.relevance import Vectors
 from cmah.evaluation.split_choice import choose_splits, rows_of, splits_in_words
+from cmah.search.row_vectors import RowVectors, read_views
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class VectorFile:
         vectors: its codes or embeddings of the measured splits, of the images only those of the wanted kind.
         unhashed: embeddings of the same rows before hashing, where they are given.
         real: the real-valued codes of the same rows, where they are given.
+        views: vectors of the same rows to compare views by, where they are given.
         splits: the splits that are measured, ("all",) for every one, ("",) for the rows alone that state none; None
             where neither this file nor the other states any.
         other_kinds: how many rows of the file were left out as images of other kinds.
@@ -45,6 +47,7 @@ class VectorFile:
     other_kinds: int = 0
     other_splits: int = 0
     real: Embeddings | None = None
+    views: RowVectors | None = None
 
     @property
     def rows(self) -> int:
@@ -80,6 +83,7 @@ def read_pair(
     unhashed: tuple[str | Path, str | Path] | None = None,
     splits: tuple[str, ...] = (),
     real: tuple[str | Path | None, str | Path | None] = (None, None),
+    views: tuple[str | Path | None, str | Path | None] = (None, None),
 ) -> FilePair:
     """Read the files of queries and database, and choose the rows that are measured.
 
@@ -90,6 +94,7 @@ def read_pair(
         unhashed: embedding files (.npz, .npy) of both, with the same rows in the same order.
         splits: the splits to measure, as `as_splits` gives them; by default as in `choose_splits`.
         real: files of the real-valued codes of both, with the same rows in the same order; not read beside embeddings.
+        views: files of the vectors of both to compare views by, as `cmah export --views` writes them; likewise.
 
     Raises:
         CodesError: naming the file that is not what is expected, or has no row of the kind or the splits.
@@ -112,8 +117,8 @@ def read_pair(
     if kind is not None and not isinstance(kind, str):
         raise CodesError(f"kind is {kind!r}, expected one name, such as photo")
     files = (
-        _read(Path(query), kind, embeddings[0], real[0]),
-        _read(Path(database), kind, embeddings[1], real[1]),
+        _read(Path(query), kind, embeddings[0], real[0], views[0]),
+        _read(Path(database), kind, embeddings[1], real[1], views[1]),
     )
     if kind and all(file.vectors.modality == "shape" for file in files):
         raise CodesError(f"--kind {kind}: neither {query} nor {database} holds images")
@@ -123,13 +128,20 @@ def read_pair(
 
 
 def _read(
-    path: Path, kind: str | None, unhashed: str | Path | None, real_codes: str | Path | None
+    path: Path,
+    kind: str | None,
+    unhashed: str | Path | None,
+    real_codes: str | Path | None,
+    view_vectors: str | Path | None,
 ) -> VectorFile:
     vectors = read_codes(path)
     real = None
     if real_codes is not None and isinstance(vectors, BinaryCodes):
         real = real_part(read_real(real_codes, path), vectors, real_codes)
         _require_same_ids(real, vectors, Path(real_codes), path)
+    views = None
+    if view_vectors is not None and isinstance(vectors, BinaryCodes):
+        views = RowVectors.of(read_views(view_vectors, path), vectors, view_vectors)
     embeddings = None if unhashed is None else _embeddings_of(Path(unhashed), vectors, path)
     chosen = _of_kind(vectors, kind, path)
     of_kind = VectorFile(
@@ -137,6 +149,7 @@ def _read(
         vectors[chosen],
         None if embeddings is None else embeddings[chosen],
         real=None if real is None else real[chosen],
+        views=None if views is None else views[chosen],
     )
     return replace(of_kind, other_kinds=len(vectors) - len(of_kind.vectors))
 
@@ -157,6 +170,7 @@ def _of_splits(file: VectorFile, splits: tuple[str, ...] | None) -> VectorFile:
         vectors=file.vectors[chosen],
         unhashed=None if file.unhashed is None else file.unhashed[chosen],
         real=None if file.real is None else file.real[chosen],
+        views=None if file.views is None else file.views[chosen],
         splits=splits,
         other_splits=int(np.count_nonzero(~chosen)),
     )

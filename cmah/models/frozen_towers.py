@@ -215,6 +215,36 @@ class FrozenTowers(nn.Module):
         features = features_of_views(shapes, self.image_tower)
         return features.masked_fill(~there, 0.0).sum(dim=1) / there.sum(dim=1)
 
+    @property
+    def view_width(self) -> int:
+        """Numbers in a vector of `image_vectors` and `view_vectors`; 0 where shapes are seen by their points alone."""
+        return len(self.image_norm.weight) if self.views else 0
+
+    def image_vectors(self, features: Tensor, kinds: Tensor | None = None) -> Tensor:
+        """Vectors [b, view_width] to compare images with views of shapes: the standardised features themselves.
+
+        The heads learn what shapes of a category share; what tells one from another is better seen by the frozen
+        encoder, picture beside picture. Arguments as in `encode_image_features`.
+        """
+        return self.image_norm(features, kinds)
+
+    def view_vectors(self, features: Tensor) -> Tensor:
+        """Vectors [b, view_width] of single views, or of the mean of several, from the image encoder's features."""
+        norm, columns = self.shape_norm, slice(-self.view_width, None)
+        centred = (features - norm.mean[0, columns]) / norm.deviation[0, columns]
+        return centred * norm.weight[columns]
+
+    def images_with_vectors(self, images: Tensor) -> Tensor:
+        """As `encode_images`, with `image_vectors` behind the outputs: [b, bits + view_width]."""
+        features = self.image_tower(images.float() / 255)
+        return torch.cat([self.encode_image_features(features), self.image_vectors(features)], dim=1)
+
+    def shapes_with_vectors(self, shapes: Mapping[str, Tensor]) -> Tensor:
+        """As `encode_shapes`, with `view_vectors` of the mean of the views behind the outputs."""
+        features = self.shape_features(shapes)
+        seen = self.view_vectors(features[:, -self.view_width :])
+        return torch.cat([self.encode_shape_features(features), seen], dim=1)
+
     def embeddings(self, outputs: np.ndarray) -> np.ndarray:
         """Vectors to compare by cosine, float32 [n, bits], from outputs of that shape: their tanh."""
         return np.tanh(outputs)

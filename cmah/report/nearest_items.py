@@ -4,8 +4,9 @@ import numpy as np
 
 from cmah.codes import BinaryCodes
 from cmah.evaluation.evaluations import Evaluation
-from cmah.evaluation.histograms import Distances, Reranked, chunks
+from cmah.evaluation.histograms import Distances, chunks
 from cmah.evaluation.relevance import Vectors, own_positions
+from cmah.evaluation.reranked import Reranked
 from cmah.search import HammingIndex
 
 
@@ -23,7 +24,7 @@ def nearest(
         database: codes or embeddings, as the queries, of the same width.
         k: number of items per query.
         exclude_self: as in `Protocol`.
-        reranked: how many of the first are ranked anew, and by which real-valued codes.
+        reranked: how many of the first are ranked anew, and by what.
 
     Returns:
         Positions, int64 [q, min(k, items)], and Hamming distances (integers) or cosines (float64) of that shape.

@@ -90,7 +90,7 @@ class DatasetEncoder(ModelCodes):
             dataset,
             images,
             framing=framing,
-            embedder=self._embedder(framing),
+            embedder=self.embedder(framing),
             workers=workers,
             label=label,
             keep=keep,
@@ -147,7 +147,7 @@ class DatasetEncoder(ModelCodes):
         if per_view:
             self.require_views()
         given = ShapeRows.of(self.model, dataset, shapes, views_from, per_view=per_view)
-        embedder = self._embedder(self.framing) if self.model.views else None
+        embedder = self.embedder(self.framing) if self.model.views else None
         outputs, kept, skipped = shape_outputs(
             self,
             dataset,
@@ -170,14 +170,17 @@ class DatasetEncoder(ModelCodes):
             skipped = [entry for entry in dict.fromkeys(skipped) if entry[0] not in shown]
         return self._rows(outputs, rows, columns, embeddings, real), given.lacking + skipped
 
-    def require_views(self) -> None:
+    def require_views(self, what: str = "one code per view") -> None:
         """Refuse what needs a run that sees shapes by their views.
+
+        Args:
+            what: it is, for the message.
 
         Raises:
             ConfigError: if it does not.
         """
         if not self.model.views:
-            raise ConfigError("one code per view: this run sees shapes by their points (model.shape_input)")
+            raise ConfigError(f"{what}: this run sees shapes by their points (model.shape_input)")
 
     def describing(self, dataset: Dataset) -> set[str]:
         """The ids of the renders of a dataset that describe its shapes, and so are no queries for them.
@@ -214,8 +217,17 @@ class DatasetEncoder(ModelCodes):
         numbers = self.real_codes(outputs, columns["modality"])
         return codes, Embeddings(embeddings=numbers, space=self.space, **columns)
 
-    def _embedder(self, framing: Framing) -> ImageEmbedder | None:
-        """What keeps the embeddings of the frozen image encoder that the model begins with, if it does."""
+    def embedder(self, framing: Framing) -> ImageEmbedder | None:
+        """What keeps the embeddings of the frozen image encoder that the model begins with; None if it does not.
+
+        Args:
+            framing: what of each image is cut off and painted over.
+
+        Examples:
+            >>> from cmah.runs.encoder import Encoder
+            >>> Encoder.load("demo/run").embedder(WHOLE) is None
+            True
+        """
         frozen = self.model.frozen_images
         if frozen is not None and framing not in self._embedders:
             self._embedders[framing] = ImageEmbedder.of(frozen, self.device, framing)

@@ -4,7 +4,7 @@ The same input gives the same code, bit for bit, whatever is encoded beside it (
 TF32, one internal batch size that every batch is padded to, fixed subsets of points, sign(0) = +1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from cmah.features.shards import Shards
 from cmah.models.encoder_model import EncoderModel
 from cmah.models.view_attention import ViewAttention
 from cmah.runs.dataset_encoder import DatasetEncoder
-from cmah.runs.file_encoding import encoded_files
+from cmah.runs.file_encoding import Vectors, encoded_files
 from cmah.runs.given_inputs import Pictures, cloud_batches, picture_batches
 from cmah.runs.item_details import prepared_of
 from cmah.runs.query_files import Files, QueryFile, query_files
@@ -230,10 +230,9 @@ class Encoder(DatasetEncoder):
             (True, True)
         """
         codes, embeddings, skipped = self._encode_paths(
-            paths, up, workers=workers, label=label, embeddings=True
+            paths, up, workers=workers, label=label, vectors=("embeddings",)
         )
-        assert embeddings is not None
-        return codes, embeddings, skipped
+        return codes, embeddings["embeddings"], skipped
 
     def codes_and_real_codes(
         self, paths: Files, up: str = "y", *, workers: int | None = None, label: str = ""
@@ -246,13 +245,12 @@ class Encoder(DatasetEncoder):
             >>> bool(((real.embeddings >= 0) == codes.unpacked()).all()), real.space == codes.space
             (True, True)
         """
-        codes, real, skipped = self._encode_paths(paths, up, workers=workers, label=label, real=True)
-        assert real is not None
-        return codes, real, skipped
+        codes, real, skipped = self._encode_paths(paths, up, workers=workers, label=label, vectors=("real",))
+        return codes, real["real"], skipped
 
     def _encode_paths(
         self, paths: Files, up: str, **options: Any
-    ) -> tuple[BinaryCodes, Embeddings | None, SkippedFiles]:
+    ) -> tuple[BinaryCodes, dict[Vectors, Embeddings], SkippedFiles]:
         """What `encode_queries` makes of the files that paths name, each with the id of `encode_files`."""
         files, refused, _ = query_files(paths, self.mesh_folders)
         names = [file.shape_id for file in files]
@@ -268,11 +266,10 @@ class Encoder(DatasetEncoder):
         workers: int | None = None,
         label: str = "",
         refused: Skipped | None = None,
-        embeddings: bool = False,
-        real: bool = False,
+        vectors: Collection[Vectors] = (),
         keep: Shards | None = None,
-    ) -> tuple[BinaryCodes, Embeddings | None, SkippedFiles]:
-        """Codes of files with the ids that are given, and embeddings of the same outputs where they are asked for.
+    ) -> tuple[BinaryCodes, dict[Vectors, Embeddings], SkippedFiles]:
+        """Codes of files with the ids that are given, and real vectors of the same outputs that are asked for, by name.
 
         Args:
             files: as `query_files` lists them.
@@ -281,8 +278,7 @@ class Encoder(DatasetEncoder):
             workers: as in `encode_files`.
             label: as in `encode_files`.
             refused: what was given and is no file; they come first among those that could not be read.
-            embeddings: give them too, else None.
-            real: give real-valued codes in place of the embeddings.
+            vectors: which, see `encoded_files`.
             keep: where outputs are kept while they are computed, see `encoded_files`.
         """
         check_up(up)
@@ -293,8 +289,7 @@ class Encoder(DatasetEncoder):
             up,
             workers=workers,
             label=label,
-            embeddings=embeddings,
-            real=real,
+            vectors=vectors,
             keep=keep,
             prepared=self.prepared,
         )
@@ -309,9 +304,11 @@ class Encoder(DatasetEncoder):
             [*(refused or []), *((files[i].name, reason) for i, reason in encoded.skipped)],
             [(files[i].name, remark) for i, remark in encoded.remarks],
         )
-        if encoded.vectors is None:
-            return codes, None, skipped
-        return codes, Embeddings(embeddings=encoded.vectors, **columns), skipped
+        tables: dict[Vectors, Embeddings] = {}
+        for name, rows in encoded.vectors.items():
+            space = self.view_space if name == "views" else self.space
+            tables[name] = Embeddings(embeddings=rows, **{**columns, "space": space})
+        return codes, tables, skipped
 
 
 def _require_one_file_each(files: Sequence[QueryFile], names: Sequence[str]) -> None:

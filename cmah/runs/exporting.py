@@ -1,7 +1,7 @@
 """From a trained run and a dataset to files of codes or embeddings."""
 
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from cmah.data.framing import Background, Crop, Framing
 from cmah.errors import CmahError, DatasetError
 from cmah.file_names import as_path
 from cmah.models.encoder_model import needs_points
+from cmah.runs.dataset_views import dataset_views
 from cmah.runs.encoder import Encoder
 from cmah.runs.export_parts import export_parts, write_together
 from cmah.runs.run_folder import MODALITIES
+from cmah.search.row_vectors import views_file_of
 from cmah.skipped_files import Skipped, refuse_to_replace_skipped, write_skipped
 
 FEW = 10  # shapes, below which equal codes say little
@@ -44,6 +46,7 @@ def export(
     background: Background | None = None,
     per_view: bool = False,
     real: bool = False,
+    views: bool = False,
     verify: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Path, Skipped]:
@@ -71,6 +74,8 @@ def export(
         per_view: write a row for each view of a shape, with the shape's id beside the image's, in place of one for
             each shape.
         real: write real-valued codes too, whose signs are the codes: image_real.npz, shape_real.npz.
+        views: write vectors of the images and of single views of the shapes too, to put hits in order by:
+            image_views.npz, shape_views.npz (see `dataset_views`).
         verify: read weights files anew instead of trusting the digests that the cache remembers.
         report: called with each line on what is encoded, and how.
 
@@ -88,7 +93,7 @@ def export(
     """
     out = as_path(out)
     _check_types(format, workers)
-    _check_real(real, embeddings)
+    _check_beside(real, views, embeddings)
     data = dataset if isinstance(dataset, Dataset) else Dataset.read(dataset)
     whole, data = data, data.select(split, database)
     encoder = Encoder.load(run, device, settings, verify=verify)
@@ -96,10 +101,10 @@ def export(
     skipped: Skipped = []
     targets = {m: out / f"{m}{'_embeddings' if embeddings else ''}.npz" for m in MODALITIES}
     beside = ".faiss" if format == "faiss" else f".{format}.npy"
-    if per_view:
-        encoder.require_views()
+    if per_view or views:
+        encoder.require_views("one code per view" if per_view else "vectors of views")
     # before hours of encoding, not after
-    _refuse_to_replace(out, targets.values(), beside, format, embeddings, real)
+    _refuse_to_replace(out, targets.values(), beside, format, embeddings, real, views)
     describing = encoder.describing(data)
     images = [image for image in data.images if image.image_id not in describing]
     lacking = without_points(data.shapes) if needs_points(encoder.model) else ""
@@ -151,16 +156,16 @@ def export(
             if broken and not len(codes):
                 raise DatasetError([f"{data.root}: no {modality} could be read; the first: {broken[0]}"])
             skipped += unreadable
-            if per_view and modality == "shape" and encoder.model.view_group > 1:
-                report(
-                    f"{encoder.model.view_group} views give one vector: {len(codes)} rows of "
-                    f"{len(set(codes.shape_ids))} shapes"
-                )
-            if modality == "shape" and isinstance(codes, BinaryCodes):
-                _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
+            if modality == "shape":
+                _remark_on_shapes(codes, encoder.model.view_group, per_view, report)
             files.append((targets[modality], codes, "npz"))
             if format != "npz":
                 files.append((targets[modality].with_suffix(beside), codes, format))
+        if views:
+            looks = dataset_views(
+                encoder, data, images, data.shapes, framing=framing, workers=workers, keep=parts
+            )
+            files += _beside(targets, looks, folder)
         write_together(files)
         write_skipped(out, skipped)
     paths = [
@@ -168,6 +173,14 @@ def export(
         for modality in MODALITIES
     ]
     return paths[0], paths[1], skipped
+
+
+def _beside(
+    targets: Mapping[str, Path], looks: Sequence[Embeddings], folder: str
+) -> Iterator[tuple[Path, Embeddings, Format]]:
+    """The files of vectors of images and views, as `write_together` takes them."""
+    for modality, rows in zip(MODALITIES, looks, strict=True):
+        yield views_file_of(targets[modality]), replace(rows, dataset=folder), "npz"
 
 
 def covered(data: Dataset, split: str, database: Database) -> str:
@@ -224,7 +237,7 @@ def _key(encoder: Encoder, data: Dataset, framing: Framing, *, per_view: bool) -
 
 
 def _refuse_to_replace(
-    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool, real: bool
+    out: Path, paths: Iterable[Path], beside: str, format: Format, embeddings: bool, real: bool, views: bool
 ) -> None:
     """Refuse to write over anything but what an earlier export wrote."""
     if out.exists() and not out.is_dir():
@@ -235,6 +248,8 @@ def _refuse_to_replace(
             refuse_to_replace(path.with_suffix(beside), format=format)
         if real:
             refuse_to_replace(real_file_of(path), embeddings=True)
+        if views:
+            refuse_to_replace(views_file_of(path), embeddings=True)
     refuse_to_replace_skipped(out)
 
 
@@ -246,8 +261,10 @@ def _check_types(format: object, workers: object) -> None:
     as_int(workers, "workers", CmahError)
 
 
-def _check_real(real: bool, embeddings: bool) -> None:
-    """Refuse real-valued codes without the codes whose signs they are."""
+def _check_beside(real: bool, views: bool, embeddings: bool) -> None:
+    """Refuse what is written beside codes without them."""
+    if views and embeddings:
+        raise CmahError("vectors of views are written beside codes, expected no embeddings in place of these")
     if real and embeddings:
         raise CmahError(
             "real-valued codes are written beside codes, expected no embeddings in place of these"
@@ -263,6 +280,16 @@ def _framing(
         crop_margin=trained.margin if margin is None else margin,
         background=trained.background if background is None else background,
     ).framing
+
+
+def _remark_on_shapes(
+    codes: BinaryCodes | Embeddings, view_group: int, per_view: bool, report: Callable[[str], None]
+) -> None:
+    """Say what the rows of shapes are where that is not plain, and where many are alike."""
+    if per_view and view_group > 1 and codes.shape_ids is not None:
+        report(f"{view_group} views give one vector: {len(codes)} rows of {len(set(codes.shape_ids))} shapes")
+    if isinstance(codes, BinaryCodes):
+        _remark_on_equal_codes(codes, "views of shapes" if per_view else "shapes", report)
 
 
 def _remark_on_equal_codes(codes: BinaryCodes, what: str, report: Callable[[str], None]) -> None:

@@ -151,6 +151,7 @@ class ItemSearch:
         threads: int | None,
         up: str,
         write: Callable[[QueryRecord], None] | None,
+        real: Embeddings | None = None,
     ) -> list[QueryRecord]:
         """Search; the records, unless they are written one after the other.
 
@@ -161,6 +162,7 @@ class ItemSearch:
             threads: how many to search with; None for one per core.
             up: "y" or "z", the up axis of meshes and point clouds, for their pictures.
             write: called with the record of each query; None keeps them.
+            real: their real-valued codes, where the search re-ranks by these beside the embeddings.
         """
         records = iter_records(
             self.index,
@@ -171,6 +173,7 @@ class ItemSearch:
             shape_ids=self.shape_ids,
             reranking=self.reranking,
             embeddings=embeddings,
+            real=real,
             threads=threads,
             category_of=self.category_of,
             path_of=self.details.path if self.details else None,

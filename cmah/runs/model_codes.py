@@ -14,6 +14,7 @@ from cmah.codes.real_codes import as_real_codes
 from cmah.errors import RunError
 from cmah.features.inference import in_batches
 from cmah.models.encoder_model import EncoderModel
+from cmah.models.frozen_towers import FrozenTowers
 from cmah.runs.run_folder import MODALITIES
 
 
@@ -41,7 +42,32 @@ class ModelCodes:
     ) -> None:
         self.model, self.device, self.space, self.fitted = model, torch.device(device), space, fitted
 
-    def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
+    @property
+    def view_width(self) -> int:
+        """Numbers in a vector by which the model compares images with views beside its outputs; 0 where it has none.
+
+        Examples:
+            >>> from cmah.runs.encoder import Encoder
+            >>> Encoder.load("demo/run").view_width
+            0
+        """
+        return self.model.view_width if isinstance(self.model, FrozenTowers) else 0
+
+    @property
+    def view_space(self) -> str:
+        """Names what vectors of views are compared in: that of the model's embeddings, where it has no others.
+
+        Examples:
+            >>> from cmah.runs.encoder import Encoder
+            >>> encoder = Encoder.load("demo/run")
+            >>> encoder.view_space == encoder.space
+            True
+        """
+        return f"{self.space} views" if self.view_width and self.space else self.space
+
+    def outputs(
+        self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any], *, vectors: bool = False
+    ) -> np.ndarray:
         """Real outputs of the model, float32 [n, width].
 
         Args:
@@ -49,10 +75,16 @@ class ModelCodes:
             batches: images (uint8 [b, 3, s, s], with masks [b, 4, s, s]), what a frozen image encoder made of them
                 (float32 [b, d]; for a model with `image_kinds`, "features" and "kinds" by name), or shapes (named
                 tensors, see `EncoderModel.encode_shapes`).
+            vectors: of "image" or "shape" the vectors to compare views by, behind the outputs: [n, width + view_width].
         """
         network: Any = self.model
-        encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
-        function, what = getattr(network, encode[inputs]), f"outputs of the model for {inputs}s"
+        if vectors and self.view_width:
+            encode = {"image": network.images_with_vectors, "shape": network.shapes_with_vectors}
+            width = self.model.width + self.view_width
+            what = f"outputs of the model for {inputs}s"
+            return in_batches(encode[inputs], batches, self.device, width, network, what)
+        names = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
+        function, what = getattr(network, names[inputs]), f"outputs of the model for {inputs}s"
         if inputs == "features" and network.image_kinds:
             function = partial(_of_named, function)
         return in_batches(function, batches, self.device, self.model.width, network, what)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmah.checks import check_up
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.file_hashing import read_embeddings
 from cmah.codes.real_codes import read_real, real_file_of, real_part
 from cmah.errors import CmahError
@@ -16,10 +16,12 @@ from cmah.runs.item_search import ItemSearch
 from cmah.search.hit_records import QueryRecord
 from cmah.search.item_vectors import vectors_of_queries
 from cmah.search.reranking import Reranking
+from cmah.search.row_vectors import read_views, views_file_of
 from cmah.search.together import By
 from cmah.skipped_files import SkippedFiles
 
 if TYPE_CHECKING:
+    from cmah.runs.file_encoding import Vectors
     from cmah.runs.search_parts import SearchParts
 
 
@@ -125,21 +127,28 @@ def search_files(
     from cmah.runs.beside_meshes import beside_meshes
     from cmah.runs.file_batches import FEW
 
+    # vectors of views have a space of their own where they are not the embeddings
+    own = reranking is not None and reranking.vectors is not None and reranking.vectors.space
+    of_items: Vectors = "views" if own and own == encoder.view_space else "embeddings"
+    vectors: list[Vectors] = []
+    if reranking is not None:
+        vectors += ["real"] if reranking.takes_real_codes else []
+        vectors += [of_items] if reranking.vectors is not None else []
+    more = ["views"] if "views" in vectors else []
     keeping = (
-        parts.of([*encoder.key, up, dict(encoder.prepared)], [*paths, *beside_meshes(queries_of)])
+        parts.of([*encoder.key, up, dict(encoder.prepared), *more], [*paths, *beside_meshes(queries_of)])
         if parts is not None and len(paths) >= FEW
         else nullcontext()
     )
     with keeping as keep:
-        queries, embeddings, skipped = encoder.encode_queries(
+        queries, tables, skipped = encoder.encode_queries(
             queries_of,
             names,
             up,
             workers=workers,
             label="queries",
             refused=refused,
-            embeddings=reranking is not None and reranking.vectors is not None,
-            real=reranking is not None and reranking.vectors is None,
+            vectors=vectors,
             keep=keep,
         )
         for _, reason in skipped:
@@ -153,7 +162,10 @@ def search_files(
         meshes = [file for file in queries_of if file.kind == "mesh" and file.name not in left_out]
         for line in lines_of_remarks(skipped.remarks, len(meshes), "--json lists each"):
             remark(readable_text(line))
-        return search.go(queries, embeddings, k, threads, up, write), skipped
+        real = tables.get("real")
+        if reranking is not None and reranking.vectors is None:
+            return search.go(queries, real, k, threads, up, write), skipped
+        return search.go(queries, tables.get(of_items), k, threads, up, write, real), skipped
 
 
 def search_codes(
@@ -193,7 +205,9 @@ def search_codes(
         reranking: how the nearest items are put in order of a score of real vectors, of which the first `k` are given.
         rerank_queries: embedding file of the queries, which `reranking` needs; rows are found by their ids, or where
             one of the files has none taken in order. Where `reranking` has no vectors of the items, a file of their
-            real-valued codes; by default the one that `cmah export --real` writes beside `codes`.
+            real-valued codes; by default the one that `cmah export --real` writes beside `codes`. By "views"
+            and "real+views" the file that `cmah export --views` writes there is the default, and the real-valued codes
+            of "real+views" are always read from there.
         report: called with each remark.
         write: called with the record of each query, see `search_files`.
 
@@ -205,16 +219,25 @@ def search_codes(
         {0}
     """
     check_up(up)
-    queries, embeddings = BinaryCodes.load(codes), None
+    queries = BinaryCodes.load(codes)
+    embeddings: Embeddings | None = None
+    real: Embeddings | None = None
     search = ItemSearch(
         index, database, dataset, sheet, radius, together, per_shape, reranking, k,
         codes=(Path(codes), queries.dataset), report=report or (lambda line: None),
     )  # fmt: skip
     if reranking is None and rerank_queries is not None:
         raise CmahError(f"{rerank_queries}: vectors of queries are for re-ranking, which was not asked for")
+    if reranking is not None and reranking.takes_real_codes:
+        file = (
+            real_file_of(codes) if rerank_queries is None or reranking.vectors is not None else rerank_queries
+        )
+        real = real_part(vectors_of_queries(queries, read_real(file, codes), file), queries, file)
     if reranking is not None and reranking.vectors is None:
-        file = real_file_of(codes) if rerank_queries is None else rerank_queries
-        embeddings = real_part(vectors_of_queries(queries, read_real(file, codes), file), queries, file)
+        embeddings, real = real, None
     elif rerank_queries is not None:
         embeddings = vectors_of_queries(queries, read_embeddings(rerank_queries), rerank_queries)
-    return search.go(queries, embeddings, k, threads, up, write)
+    elif reranking is not None and reranking.by in ("views", "real+views"):
+        views = views_file_of(codes)
+        embeddings = vectors_of_queries(queries, read_views(views, codes), views)
+    return search.go(queries, embeddings, k, threads, up, write, real)

@@ -77,6 +77,7 @@ def search_records(
     shape_ids: np.ndarray | None = None,
     reranking: Reranking | None = None,
     embeddings: Embeddings | None = None,
+    real: Embeddings | None = None,
     threads: int | None = None,
     category_of: Callable[[str], str] = _unknown,
     path_of: Callable[[str], str] | None = None,
@@ -97,6 +98,7 @@ def search_records(
             mean of those of all queries, or for "least" the greatest.
         embeddings: the real vectors of the queries, in the same order, for `reranking`; where that has no vectors of
             items, the real-valued codes of the queries, as long as their codes or those of the index.
+        real: such real-valued codes, where `reranking` takes them beside the vectors (by "real+views").
         threads: how many to search with; None for one per core.
         category_of: the category of an item or a query by its id, "" where unknown. A query's own category, where
             `queries` has one, comes first; queries that are taken as one have the category that they share.
@@ -120,7 +122,7 @@ def search_records(
     return [
         *iter_records(
             index, queries, k, radius=radius, together=together, shape_ids=shape_ids, reranking=reranking,
-            embeddings=embeddings, threads=threads, category_of=category_of, path_of=path_of,
+            embeddings=embeddings, real=real, threads=threads, category_of=category_of, path_of=path_of,
         )
     ]  # fmt: skip
 
@@ -135,6 +137,7 @@ def iter_records(
     shape_ids: np.ndarray | None = None,
     reranking: Reranking | None = None,
     embeddings: Embeddings | None = None,
+    real: Embeddings | None = None,
     threads: int | None = None,
     category_of: Callable[[str], str] = _unknown,
     path_of: Callable[[str], str] | None = None,
@@ -159,6 +162,8 @@ def iter_records(
     vectors = None if reranking is None else require_vectors(embeddings, len(queries))
     if reranking is not None and vectors is not None and reranking.vectors is None:
         vectors = real_part(vectors, queries)
+    if real is not None:
+        real = real_part(real, queries)
     names = [str(i) for i in range(len(queries))] if queries.id_texts is None else queries.id_texts.tolist()
     own = [""] * len(queries) if queries.categories is None else queries.categories.tolist()
     categories = [category or category_of(name) for category, name in zip(own, names, strict=True)]
@@ -178,7 +183,17 @@ def iter_records(
             hits = index.search(part, wanted or 1, group=shape_ids, threads=threads)
         if reranking is None or vectors is None:
             return hits
-        return rerank(hits, vectors[rows], reranking, k, index=index, shape_ids=shape_ids, together=together)
+        numbers = None if real is None else real[rows]
+        return rerank(
+            hits,
+            vectors[rows],
+            reranking,
+            k,
+            index=index,
+            shape_ids=shape_ids,
+            together=together,
+            real=numbers,
+        )
 
     def records() -> Iterator[QueryRecord]:
         for rows in _slices(len(queries), wanted, len(index), radius, together):

@@ -80,14 +80,14 @@ class ItemVectors:
         if table.shape_ids is None or not (table.shape_ids != "").any():
             raise CodesError(
                 f"{source}: has no shape ids, expected those of the views "
-                "(cmah export --embeddings --per-view writes them)"
+                "(cmah export --views writes them, or --embeddings --per-view)"
             )
         if table.modality == "image":
             raise CodesError(f"{source}: holds vectors of images, expected those of the views of shapes")
         if table.id_texts is not None and (table.id_texts == table.shape_ids).all():
             raise CodesError(
-                f"{source}: has a row for each shape, expected one for each view (cmah export --embeddings --per-view "
-                "writes them)"
+                f"{source}: has a row for each shape, expected one for each view (cmah export --views writes them, or "
+                "--embeddings --per-view)"
             )
         table = table if (table.shape_ids != "").all() else table[table.shape_ids != ""]
         labels = table.shape_ids

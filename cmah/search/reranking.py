@@ -22,11 +22,16 @@ from cmah.search.ids import IdsLike
 from cmah.search.index import HammingIndex
 from cmah.search.item_vectors import ItemVectors, check_comparable
 from cmah.search.together import By, owners_of_rows
+from cmah.search.view_scores import summed_scores
 
-RerankBy = Literal["attention", "real", "views"]
+RerankBy = Literal["attention", "real", "real+views", "views"]
 SCORES: dict[str, str] = {
     "attention": "attention over their views",
     "real": "the cosine of real vectors",
+    "real+views": (
+        "the cosine of the query's real-valued code with the item's code and the greatest cosine of its views, each "
+        "standardised over them, in sum"
+    ),
     "views": "the greatest cosine of their views",
 }
 OF_CODES = "the cosine of the query's real-valued code with the item's code"
@@ -40,7 +45,8 @@ class Reranking:
     Attributes:
         first: how many of the nearest items are, at least as many as hits are asked for.
         by: "real", the cosine of the query's and the item's vector; "views", the greatest cosine with a view of the
-            item; "attention", the score by attention over its views.
+            item; "attention", the score by attention over its views; "real+views", the sum of the score of "real" by
+            the items' codes and that of "views", each standardised over the `first` items (`summed_scores`).
         vectors: of the items; None for "real" by their codes: the cosine of the query's real-valued code with the
             item's code of ±1.
         weight: W of the attention, [d, d]; None otherwise.
@@ -73,6 +79,16 @@ class Reranking:
         """The score in words."""
         return OF_CODES if self.vectors is None else SCORES[self.by]
 
+    @property
+    def takes_real_codes(self) -> bool:
+        """Whether the score needs the real-valued codes of the queries.
+
+        Examples:
+            >>> Reranking(first=100).takes_real_codes
+            True
+        """
+        return self.vectors is None or self.by == "real+views"
+
     @classmethod
     def of(
         cls,
@@ -85,9 +101,9 @@ class Reranking:
         """Re-ranking by the vectors of a table.
 
         Args:
-            table: a row for each item, with its id; for "views" and "attention" a row for each view, with shape ids.
+            table: a row for each item, with its id; for all but "real" a row for each view, with shape ids.
             first: how many items are ranked anew.
-            by: "real", "views" or "attention".
+            by: "real", "views", "real+views" or "attention".
             weight: W of the attention, [d, d]; it may be set later.
             source: what messages call the table.
 
@@ -101,7 +117,7 @@ class Reranking:
 
     @classmethod
     def read(cls, path: str | Path, first: int, by: RerankBy) -> "Reranking":
-        """Re-ranking by an embedding file, as `cmah export --embeddings` writes, or a matrix of floats (.npy).
+        """Re-ranking by an embedding file, as `cmah export --views` or `--embeddings` writes, or a matrix (.npy).
 
         Raises:
             CodesError: if it cannot be read, or as in `of`.
@@ -143,15 +159,15 @@ def check_rerank_by(by: object) -> None:
     """Refuse what is no score to re-rank by.
 
     Raises:
-        CodesError: if `by` is none of "attention", "real" and "views".
+        CodesError: if `by` is none of `RerankBy`.
 
     Examples:
         >>> check_rerank_by("distance")
         Traceback (most recent call last):
-        cmah.errors.CodesError: by is 'distance', expected 'attention', 'real' or 'views'
+        cmah.errors.CodesError: by is 'distance', expected 'attention', 'real', 'real+views' or 'views'
     """
     if by not in SCORES:
-        raise CodesError(f"by is {shown(by)}, expected 'attention', 'real' or 'views'")
+        raise CodesError(f"by is {shown(by)}, expected 'attention', 'real', 'real+views' or 'views'")
 
 
 @dataclass(frozen=True)
@@ -190,6 +206,7 @@ def rerank(
     shape_ids: np.ndarray | None = None,
     together: By | None = None,
     owners: IdsLike | None = None,
+    real: Embeddings | None = None,
 ) -> RerankedHits:
     """Put hits in order of a score of real vectors and give the first of them.
 
@@ -201,17 +218,18 @@ def rerank(
             Where `reranking` has no vectors, their real-valued codes.
         reranking: the vectors of the items and the score.
         k: how many hits to give; None for all.
-        index: what was searched, for the codes of the items where `reranking` has no vectors. A hit's code is that of
-            the item itself, also where hits are shapes.
+        index: what was searched, for the codes of the items where `reranking` has no vectors, and by "real+views". A
+            hit's code is that of the item itself, also where hits are shapes.
         shape_ids: the shape that each item of the index shows, text [n], whose vectors it has; "" for an item whose
             vectors have its own id. None: all have their own.
         together: for the hits of `search_together`: "mean" takes the mean of the scores of an owner's queries,
             "least" the greatest, as it takes the least distance.
         owners: as they were given to `search_together`.
+        real: by "real+views" the real-valued codes of the queries, in the same order; otherwise None.
 
     Raises:
-        CodesError: if there are more or fewer queries than rows, an item has no vector, or the vectors are of another
-            width or space than the queries.
+        CodesError: if there are more or fewer queries than rows, an item has no vector, the vectors are of another
+            width or space than the queries, or real-valued codes are missing, or given and not needed.
 
     Examples:
         >>> from cmah import BinaryCodes, HammingIndex
@@ -227,6 +245,11 @@ def rerank(
     if (reranking.by == "attention") != (reranking.weight is not None):
         expected = "one [d, d]" if reranking.weight is None else "none"
         raise CodesError(f"re-ranking by {reranking.by}: weight of the attention, expected {expected}")
+    if (reranking.by == "real+views") != (real is not None):
+        expected = "those of the queries" if real is None else "none"
+        raise CodesError(f"re-ranking by {reranking.by}: real-valued codes (real), expected {expected}")
+    if real is not None and len(real) != len(queries):
+        raise CodesError(f"{len(real)} real-valued codes, expected {len(queries)}, one for each query")
     if reranking.vectors is not None:
         check_comparable(queries, reranking.vectors)
     groups = None if together is None else _queries_of_owners(owners, len(queries))
@@ -238,6 +261,8 @@ def rerank(
         scored = _scored_by_codes(hits, queries, index, groups, together)
     else:
         scored = _scored_by_vectors(hits, queries, reranking.vectors, reranking, groups, shape_ids, together)
+    if real is not None:
+        scored = summed_scores(_scored_by_codes(hits, real, index, groups, together), scored)
     order = np.argsort(-scored, axis=1, kind="stable")[:, :kept]  # the hits are in order of their distances
     ids, distances, positions, scores = (
         np.take_along_axis(column, order, axis=1)

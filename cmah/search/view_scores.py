@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from cmah.codes.real_codes import DIGITS
 from cmah.codes.vector_table import matrix_of
 from cmah.errors import CodesError
 from cmah.vectors import unit_rows
@@ -89,6 +90,45 @@ def attention_scores(
         array([[0.7311]])
     """
     return _in_blocks(queries, views, offsets, np.asarray(weight, dtype=np.float64), _attended)
+
+
+def summed_scores(*scores: npt.ArrayLike) -> np.ndarray:
+    """The sum of several scores of the same items, each standardised over the items of its query.
+
+    Scores less their mean over the items, divided by their standard deviation, say how far an item stands out: so
+    scores of different sizes count the same. One that is equal for all items tells none apart, and counts as 0.
+
+    Args:
+        *scores: numbers [q, s] each.
+
+    Returns:
+        float64 [q, s], rounded to 9 decimals.
+
+    Raises:
+        CodesError: for scores of different shapes.
+
+    Examples:
+        Both say that the third item is the best, by different sizes; of the second query the latter says nothing.
+
+        >>> summed_scores([[0, 0, 3], [0, 0, 3]], [[0.1, 0.2, 0.3], [0.4, 0.4, 0.4]]).round(2).tolist()
+        [[-1.93, -0.71, 2.64], [-0.71, -0.71, 1.41]]
+    """
+    columns = [np.asarray(each, dtype=np.float64) for each in scores]
+    for each in columns:
+        if each.shape != columns[0].shape or each.ndim != 2:
+            raise CodesError(f"scores are {list(each.shape)}, expected {list(columns[0].shape)} as the first")
+    summed: np.ndarray = np.sum([_standardised(each) for each in columns], axis=0)
+    return summed.round(DIGITS)
+
+
+def _standardised(scores: np.ndarray) -> np.ndarray:
+    """Scores [q, s] less the mean of their row, divided by its standard deviation; 0 in a row of equal ones."""
+    if not scores.size:
+        return scores
+    # the mean of equal numbers may be off by rounding, and that divided by as little would be no small number
+    deviations = np.where(np.ptp(scores, axis=1) > 0, scores.std(axis=1), 0.0)[:, None]
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    return np.asarray(np.divide(centred, deviations, out=np.zeros_like(centred), where=deviations > 0))
 
 
 def _greatest(products: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -176,7 +176,13 @@ def test_eval_reranked(call, real_codes):
         ("--rerank-by real", "--rerank-by needs --rerank N"),
         ("--rerank-queries image_real.npz", "--rerank-queries needs --rerank N"),
         ("--rerank 0 --rerank-by real", "0 is not in the range"),
-        ("--rerank 3 --rerank-by views", "'views' is not 'real'"),
+        ("--rerank 3 --rerank-by attention", "'attention' is not one of"),
+        ("--rerank 3 --rerank-by views", "image_views.npz: no such file (expected the vectors of"),
+        ("--rerank 3 --rerank-by real+views", "image_views.npz: no such file (expected the vectors of"),
+        (
+            "--rerank 3 --rerank-by views --rerank-queries image_real.npz",
+            "--rerank-queries has real-valued codes",
+        ),
         (
             "--rerank 3 --rerank-by real --rerank-queries image.npz",
             "image.npz: binary codes, expected embeddings",

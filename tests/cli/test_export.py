@@ -97,6 +97,13 @@ def test_real_valued_codes(call, toy, toy_run, tmp_path):
     }
     status, _, err = call(*common, "--out", tmp_path, "--real", "--embeddings")
     assert (status, "--real writes beside codes, which --embeddings replaces" in err) == (2, True)
+    status, _, err = call(*common, "--out", tmp_path, "--views", "--embeddings")
+    assert (status, "--views writes beside codes, which --embeddings replaces" in err) == (2, True)
+    status, _, err = call(*common, "--out", tmp_path, "--views")
+    assert (status, err.splitlines()[-1]) == (
+        2,
+        "Error: vectors of views: this run sees shapes by their points (model.shape_input)",
+    )
 
 
 @pytest.mark.slow

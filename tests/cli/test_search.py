@@ -97,12 +97,12 @@ def test_search_with_a_run_skips_bad_files(call, files, monkeypatch):
         def load(cls, run, device, verify):
             return cls()
 
-        def encode_queries(self, files, names, up, *, workers, label, refused, embeddings, real, keep):
+        def encode_queries(self, files, names, up, *, workers, label, refused, vectors, keep):
             good = [name for name in names if "good" in name]
             named = BinaryCodes.from_packed(images[: len(good)].packed, 40, (16, 40), ids=good, space="run1")
             bad = [(name, f"{name}: not a picture") for name in names if name not in good]
             lost = [(name, "texture not found (a.png)") for name in good if name.endswith(".obj")]
-            return named, None, SkippedFiles([*refused, *bad], lost)
+            return named, {}, SkippedFiles([*refused, *bad], lost)
 
     module = ModuleType("cmah.runs.encoder")
     module.Encoder = Encoder
@@ -227,6 +227,35 @@ def test_rerank(call, real, dataset, by):
     assert "the 4 nearest are in order of that score, " in (real / "o.html").read_text(encoding="utf-8")
 
 
+def test_rerank_by_the_sum(call, real, real_codes):
+    """By files beside the codes: image_real.npz and image_views.npz; the items' views are named."""
+    files = real_codes
+    Embeddings.load(real / "asked.npz").save(files / "image_views.npz")
+    call("index", files / "shape.npz", files / "s.cmah")
+    common = ("search", files / "s.cmah", "--codes", files / "image.npz", "--rerank", 4, "--rerank-with",
+              real / "views.npz", "-k", 3)  # fmt: skip
+    status, out, _ = call(*common, "--rerank-by", "real+views", "--json")
+    record = json.loads(out)
+    assert (status, record["mode"]["rerank_by"]) == (0, "real+views")
+    index, queries = HammingIndex.open(files / "s.cmah"), BinaryCodes.load(files / "image.npz")
+    reranking = Reranking.read(real / "views.npz", 4, "real+views")
+    vectors, numbers = Embeddings.load(real / "asked.npz"), Embeddings.load(files / "image_real.npz")
+    near = index.search(queries, 4)
+    hits = rerank(near, vectors, reranking, k=3, index=index, real=numbers).to_list()
+    listed = [query["hits"] for query in record["queries"]]
+    assert [[{key: hit[key] for key in hits[0][0]} for hit in query] for query in listed] == hits
+    named = ("--rerank-by", "real+views", "--rerank-queries", files / "image_views.npz", "--json")
+    assert call(*common, *named)[1] == out
+    status, out, _ = call(*common, "--rerank-by", "views", "--json")
+    by_views = rerank(near, vectors, Reranking.read(real / "views.npz", 4, "views"), k=3).to_list()
+    assert [hit["score"] for hit in json.loads(out)["queries"][0]["hits"]] == [
+        hit["score"] for hit in by_views[0]
+    ]
+    (files / "image_views.npz").unlink()
+    status, _, err = call(*common, "--rerank-by", "real+views")
+    assert (status, "image_views.npz: no such file (expected the vectors of" in err) == (2, True)
+
+
 def test_rerank_shapes_of_several_codes(call, real):
     call("index", real / "image.npz", real / "v.cmah")
     status, _, err = call(
@@ -267,6 +296,18 @@ def test_rerank_shapes_of_several_codes(call, real):
             "5 numbers a row, expected 40, one for each bit",
         ),
         ("--rerank 20 --rerank-with real.npz", "--rerank needs --rerank-by"),
+        (
+            "--rerank 20 --rerank-by real+views",
+            "--rerank needs --rerank-by, the score, and --rerank-with",
+        ),
+        (
+            "--rerank 20 --rerank-by views --rerank-with views.npz",
+            "image_views.npz: no such file (expected the vectors of image.npz to compare views by, as",
+        ),
+        (
+            "--rerank 20 --rerank-by real+views --rerank-with views.npz",
+            "image_real.npz: no such file (expected the real-valued codes of image.npz",
+        ),
         ("--rerank 0", "0 is not in the range"),
         ("--rerank 9 --rerank-by real --rerank-with real.npz", "--rerank 9 is less than the 10 hits to show"),
         ("--rerank 2 -k 3 --rerank-by real --rerank-with real.npz", "--rerank 2 is less than the 3 hits"),

@@ -10,6 +10,7 @@ from cmah.errors import CodesError
 from cmah.evaluation import Protocol, evaluate
 from cmah.evaluation.protocol import LATER, RECORDED, ProtocolFields, Rules
 from cmah.evaluation.voxels import Voxels
+from cmah.search.row_vectors import RowVectors
 
 
 def codes(n=12, seed=0):
@@ -68,7 +69,11 @@ def test_the_record_has_every_rule_but_the_depths_that_names_tell():
     voxels = Voxels.of({name: np.ones((2, 2, 2)) for name in "abcd"}.get, "as stored")
     rules = {"candidates": "category", "relevance": "instance", "voxels": voxels, "rerank": 2}
     real = Embeddings(codes().signs().astype(np.float32))
-    assert list(evaluate(codes(), codes(seed=1), real=real, **rules).rules.record()) == list(RECORDED)
+    views = tuple(RowVectors.of(real, each) for each in (codes(), codes(seed=1)))
+    rules["rerank_by"] = "real+views"
+    assert list(evaluate(codes(), codes(seed=1), real=real, views=views, **rules).rules.record()) == list(
+        RECORDED
+    )
 
 
 @pytest.mark.parametrize(

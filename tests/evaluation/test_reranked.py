@@ -1,5 +1,7 @@
 """Evaluation of a re-ranking by real-valued codes, against a plain restatement: sort the first, walk down the list."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,10 @@ from cmah.errors import CodesError
 from cmah.evaluation import comparison, evaluate
 from cmah.evaluation.comparing import compare_folders, evaluate_before, evaluate_files
 from cmah.evaluation.first_hits import first_hits
+from cmah.evaluation.reranked import Reranked
 from cmah.search import HammingIndex
-from cmah.search.reranking import search_real
+from cmah.search.reranking import Reranking, rerank, search_real
+from cmah.search.row_vectors import RowVectors
 
 BITS, QUERIES, ITEMS = 12, 9, 35
 
@@ -131,7 +135,7 @@ def test_what_is_left_out_is_none_of_the_first():
             assert report.per_query["ap"][i] == pytest.approx(plain_ap(ranked))
         else:
             assert np.isnan(report.per_query["ap"][i])
-    positions = first_hits(codes, codes, np.arange(30), reranked=(6, real))
+    positions = first_hits(codes, codes, np.arange(30), reranked=Reranked(6, real))
     for i in range(30):
         order = plain_order(codes[i], real.embeddings[i].astype(float), codes, 6, {i})
         assert positions[i] == order[0][1]
@@ -182,6 +186,122 @@ def test_what_is_refused(pair):
     ):  # fmt: skip
         with pytest.raises(CodesError, match=message):
             evaluate(*arguments[:2], real=arguments[2], rerank=arguments[3])
+    views = looks_of(query), looks_of(database)
+    for rules, message in (
+        ({"rerank_by": "most"}, "rerank_by 'most' is unknown, expected 'real' or 'views' or 'real\\+views'"),
+        ({"rerank_by": "views"}, r"by views needs vectors of the queries and the items \(views\)"),
+        (
+            {"rerank_by": "real+views", "real": real},
+            r"by real\+views needs vectors of the queries and the items",
+        ),
+        (
+            {"rerank_by": "real+views", "views": views},
+            "re-ranking needs the real-valued codes of the queries",
+        ),
+        (
+            {"rerank_by": "views", "real": real, "views": views},
+            "real-valued codes are for .* expected none by views",
+        ),
+        ({"real": real, "views": views}, "vectors of views are for .*, expected none by real"),
+        ({"rerank_by": "views", "views": views[0]}, "views are no pair of RowVectors"),
+        (
+            {"rerank_by": "views", "views": views[::-1]},
+            "views: vectors of 35 queries, expected 9, one row for each",
+        ),
+        ({"rerank": None, "views": views}, "vectors of views are for re-ranking, which was not asked for"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            evaluate(query, database, **{"rerank": 7, **rules})
+
+
+def looks_of(codes, shown=1):
+    """Vectors of few values of each row, of shapes so many views of each."""
+    random = np.random.default_rng(len(codes))
+    if shown == 1:
+        rows = random.integers(0, 3, (len(codes), 3)).astype(np.float32)
+        return RowVectors.of(Embeddings(rows, ids=codes.ids), codes)
+    names = np.unique(codes.shape_ids)
+    rows = random.integers(0, 3, (shown * len(names), 3)).astype(np.float32)
+    views = Embeddings(rows, shape_ids=np.repeat(names, shown), modality="shape")
+    return RowVectors.of(views, replace(codes, modality="shape"))
+
+
+def plain_anew(scores, distance, first):
+    """(level, position) of all items of one query, by the scores that a function gives of the first."""
+    near = sorted((int(d), p) for p, d in enumerate(distance))
+    anew = scores([p for _, p in near[:first]])
+    levels = [((0, -score, d), p) for score, (d, p) in zip(anew, near[:first], strict=True)]
+    return sorted(levels) + [((1, d), p) for d, p in near[first:]]
+
+
+def plain_views(looks, row, others, chosen):
+    """The greatest cosines of all pairs of vectors, one after the other."""
+
+    def of(rows, i):
+        items, number = rows.items, rows.numbers[i]
+        vectors = items.vectors[items.offsets[number] : items.offsets[number + 1]].astype(float)
+        return [v / (np.linalg.norm(v) or 1) for v in vectors]
+
+    return [round(max(float(a @ b) for a in of(looks, row) for b in of(others, p)), 9) for p in chosen]
+
+
+def standardised(scores):
+    return (
+        np.zeros(len(scores))
+        if len(set(scores)) == 1
+        else (np.array(scores) - np.mean(scores)) / np.std(scores)
+    )
+
+
+@pytest.mark.parametrize("by", ["views", "real+views"])
+@pytest.mark.parametrize("first", [1, 7, ITEMS, 1000])
+@pytest.mark.parametrize("shown", [(1, 3), (3, 1)])  # the items are shapes with views, or the queries are
+def test_by_views(pair, by, first, shown):
+    query, real, database = pair
+    looks = looks_of(query, shown[0]), looks_of(database, shown[1])
+    more = {"real": real} if by == "real+views" else {}
+    report = evaluate(query, database, views=looks, rerank=first, rerank_by=by, ties="position", **more)
+    for i in range(QUERIES):
+        number = real.embeddings[i].astype(float)
+        number = number / np.linalg.norm(number) / np.sqrt(BITS)
+
+        def scores(chosen, i=i, number=number):
+            seen = plain_views(looks[0], i, looks[1], chosen)
+            if by == "views":
+                return seen
+            own = [round(float(number @ database.signs()[p]), 9) for p in chosen]
+            return (standardised(own) + standardised(seen)).round(9).tolist()
+
+        distance = (query.signs()[i] != database.signs()).sum(axis=1)
+        order = [p for _, p in plain_anew(scores, distance, first)]
+        ranked = (database.categories == query.categories[i])[order]
+        assert report.per_query["ap"][i] == pytest.approx(plain_ap(ranked))
+    record = report.to_dict()["rules"]
+    assert (record["rerank"], record["rerank_by"]) == (first, by)
+    assert "greatest cosine of its views with theirs" in comparison([("", report)])
+
+
+@pytest.mark.parametrize("by", ["views", "real+views"])
+def test_the_order_by_views_is_that_of_a_search(pair, by):
+    query, real, database = pair
+    views = looks_of(database, 2)
+    table = Embeddings(
+        views.items.vectors, shape_ids=np.repeat(views.items.names, np.diff(views.items.offsets))
+    )
+    more = {"real": real} if by == "real+views" else {}
+    looks = looks_of(query)
+    report = evaluate(query, database, views=(looks, views), rerank=12, rerank_by=by, ties="position", **more)
+    index = HammingIndex(BITS)
+    index.add(database)
+    wanted = Embeddings(looks.items.vectors[looks.numbers])
+    hits = rerank(
+        index.search(query, 12), wanted, Reranking.of(table, 12, by), k=5, index=index,
+        shape_ids=database.shape_ids, **more,
+    )  # fmt: skip
+    for i in range(QUERIES):
+        same = database.shape_ids[hits.positions[i]] == query.shape_ids[i]
+        assert report.per_query["acc@5"][i] == same.any()
+        assert report.per_query["acc@1"][i] == same[0]
 
 
 @pytest.fixture
@@ -260,3 +380,51 @@ def test_embeddings_stand_beside_what_is_ranked_anew(folder, tmp_path):
         evaluate_files(*pair, protocol=protocol)
     unhashed = evaluate_files(folder / "image.npz", folder / "shape.npz", protocol=protocol, unhashed=pair)
     assert [each.report.rules.rerank for each in unhashed.evaluations] == [5, 5, None]
+
+
+@pytest.mark.parametrize("by", ["views", "real+views"])
+def test_files_with_views(folder, by):
+    from cmah.evaluation import Protocol
+
+    files = folder / "image.npz", folder / "shape.npz"
+    random, looks = np.random.default_rng(0), []
+    for name, path in zip(("image", "shape"), files, strict=True):
+        codes = BinaryCodes.load(path)
+        names = codes.id_texts if name == "image" else np.repeat(np.unique(codes.shape_ids), 2)
+        rows = random.normal(size=(len(names), 5)).astype(np.float32)
+        table = Embeddings(rows, modality=name, **{"ids" if name == "image" else "shape_ids": names})
+        table[::-1].save(folder / f"{name}_views.npz")
+        looks.append(RowVectors.of(table, codes)[:12])
+    protocol = Protocol(rerank=5, rerank_by=by, bootstrap=0)
+    result = evaluate_files(*files, protocol=protocol, both=True, bits=[BITS])
+    codes = [BinaryCodes.load(path)[:12] for path in files]
+    for each, (a, b) in zip(result.evaluations, [(0, 1), (1, 0)], strict=True):
+        real = Embeddings.load(folder / f"{'image' if a == 0 else 'shape'}_real.npz")[:12]
+        more = {"real": real} if by == "real+views" else {}
+        expected = evaluate(codes[a], codes[b], views=(looks[a], looks[b]), protocol=protocol, **more)
+        assert each.report.values == expected.values
+        assert each.reranked.first == 5
+    assert result.text().count("gain of re-ranking") == 2
+    before = evaluate_before(*files, result)
+    assert [each.report.values for each in before.evaluations] == [
+        each.report.values for each in result.evaluations
+    ]
+    unhashed = evaluate_files(
+        *files,
+        protocol=protocol,
+        bits=[BITS],
+        unhashed=[folder / "image_real.npz", folder / "shape_real.npz"],
+    )
+    assert [each.report.to_dict()["rules"].get("rerank_by") for each in unhashed.evaluations] == [by, None]
+    views = Embeddings.load(folder / "shape_views.npz")
+    views[views.shape_ids != "3"].save(folder / "shape_views.npz")
+    with pytest.raises(CodesError, match=r"shape_views\.npz: has no vector for 3, which has a code"):
+        evaluate_files(*files, protocol=protocol)
+    (folder / "image_views.npz").unlink()
+    with pytest.raises(CodesError, match=r"image_views\.npz: no such file \(expected the vectors of .*image"):
+        evaluate_files(*files, protocol=protocol)
+    if by == "views":
+        with pytest.raises(
+            CodesError, match=r"image_real\.npz: real-valued codes are for re-ranking by real or"
+        ):
+            evaluate_files(*files, protocol=protocol, rerank_queries=folder / "image_real.npz")

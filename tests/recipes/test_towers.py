@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from small_towers import image_weights
 from toy_dataset import make_toy
 
-from cmah.codes import BinaryCodes
+from cmah.codes import BinaryCodes, Embeddings
 from cmah.data.dataset import Dataset, Image
 from cmah.errors import ConfigError
+from cmah.features.drawn_views import drawn_features
 from cmah.losses.contrastive import info_nce
 from cmah.losses.soft_targets import soft_targets
 from cmah.models.cmah_network import turned
@@ -21,7 +22,12 @@ from cmah.recipes.resolving import build_recipe, make_config
 from cmah.runs.describing import describe
 from cmah.runs.encoder import Encoder
 from cmah.runs.exporting import export
+from cmah.runs.query_files import query_files
+from cmah.runs.searching import search_files
+from cmah.search import HammingIndex
+from cmah.search.reranking import Reranking, rerank
 from cmah.training.starting import train
+from cmah.vectors import unit_rows
 
 SMALL = (
     "model.image_encoder=timm:test_resnet", "model.image_size=32", "model.image_stages=2", "model.views=2",
@@ -150,12 +156,69 @@ def test_a_stopped_run_goes_on_to_the_same_weights(settings, data, tmp_path):
 
 
 @pytest.mark.slow
+def test_views_are_compared_by_the_frozen_encoder(settings, data, tmp_path):
+    run = train(data, tmp_path / "run", preset="towers", settings=settings)
+    out = tmp_path / "codes"
+    image, shape, _ = export(run, data, out, split="all", workers=0, real=True, views=True)
+    looks, views = (Embeddings.load(out / f"{name}_views.npz") for name in ("image", "shape"))
+    images, shapes = BinaryCodes.load(image), BinaryCodes.load(shape)
+    assert looks.ids.tolist() == images.ids.tolist()
+    assert views.ids.tolist() == [f"{name}_view{i}" for name in shapes.ids.tolist() for i in (0, 1)]
+    assert views.shape_ids.tolist() == np.repeat(shapes.ids, 2).tolist()
+    assert looks.space == views.space != images.space
+    plain = tmp_path / "plain"
+    export(run, data, plain, split="all", workers=0, real=True)
+    assert [(plain / f"{name}.npz").read_bytes() for name in ("image", "shape_real")] == [
+        (out / f"{name}.npz").read_bytes() for name in ("image", "shape_real")
+    ]
+
+    # the features of the last stages, less the mean of the kind, divided by its deviation, blocks weighed alike
+    encoder, dataset = Encoder.load(run), Dataset.read(data)
+    network, embedder = encoder.model.eval(), encoder.embedder(encoder.framing)
+    norm = network.image_norm
+    rows = embedder.embed(dataset, dataset.images[:4]).rows(range(4))
+    kinds = [network.image_kinds.index(image.kind) for image in dataset.images[:4]]
+    weight = np.concatenate([np.full(w, w**-0.5) for w in norm.widths])
+    expected = (rows - norm.mean.numpy()[kinds]) / norm.deviation.numpy()[kinds] * weight
+    np.testing.assert_allclose(unit_rows(looks.embeddings[:4]), unit_rows(expected), atol=1e-5)
+    drawn = drawn_features(embedder, dataset, dataset.shapes[:2], 2).rows([0, 1]).reshape(4, -1)
+    mean, deviation = (
+        each.numpy()[0, -drawn.shape[1] :] for each in (network.shape_norm.mean, network.shape_norm.deviation)
+    )
+    expected = (drawn - mean) / deviation * weight
+    np.testing.assert_allclose(unit_rows(views.embeddings[:4]), unit_rows(expected), atol=1e-5)
+
+    # a search by files makes the same of them as one by the code files, but for the kind, which it guesses
+    index = HammingIndex(shapes.bits, space=shapes.space)
+    index.add(shapes)
+    index.save(tmp_path / "shapes.cmah")
+    pictures = [dataset.file(image.path) for image in dataset.images[:3]]
+    reranking = Reranking.read(out / "shape_views.npz", 9, "real+views")
+    records, skipped = search_files(tmp_path / "shapes.cmah", run, pictures, 9, reranking=reranking)
+    codes, tables, _ = encoder.encode_queries(
+        query_files(pictures)[0], ["a", "b", "c"], vectors=("real", "views")
+    )
+    assert not skipped
+    assert tables["views"].space == views.space
+    near = index.search(codes, 9)
+    hits = rerank(near, tables["views"], reranking, index=index, real=tables["real"])
+    assert [[hit["id"] for hit in record["hits"]] for record in records] == hits.ids.tolist()
+    alone, real, _ = encoder.codes_and_real_codes(pictures)
+    assert alone.packed.tobytes() == codes.packed.tobytes()
+    assert real.embeddings.tobytes() == tables["real"].embeddings.tobytes()
+    # a cloud is compared by the mean of its views
+    cloud = dataset.file(dataset.shapes[0].points)
+    _, tables, _ = encoder.encode_queries(query_files([cloud])[0], ["a"], vectors=("views",))
+    np.testing.assert_allclose(tables["views"].embeddings[0], views.embeddings[:2].mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.slow
 def test_an_image_of_the_dataset_gets_the_code_of_its_kind(settings, data, tmp_path):
     run = train(data, tmp_path / "run", preset="towers", settings=settings)
     encoder = Encoder.load(run)
     dataset = Dataset.read(data)
     photo = [image for image in dataset.images if image.kind == "photo"][:1]
-    features = torch.from_numpy(encoder._embedder(encoder.framing).embed(dataset, photo).rows([0]))
+    features = torch.from_numpy(encoder.embedder(encoder.framing).embed(dataset, photo).rows([0]))
     network = encoder.model.eval()
     codes, _ = encoder.dataset_images(dataset, photo)
     expected = network.encode_image_features(features.repeat(32, 1), torch.full((32,), 2))[0] >= 0

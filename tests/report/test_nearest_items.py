@@ -6,6 +6,7 @@ import pytest
 from cmah.codes import BinaryCodes, Embeddings
 from cmah.evaluation import evaluate
 from cmah.evaluation.evaluations import Evaluation
+from cmah.evaluation.reranked import Reranked
 from cmah.report.nearest_items import chosen_queries, nearest
 
 
@@ -89,7 +90,7 @@ def test_nearest_that_are_ranked_anew(first, k):
     query = database[rows]
     sizes = np.random.default_rng(2).uniform(0.1, 1, (3, 6))
     real = Embeddings((query.signs() * sizes).astype(np.float32))
-    positions, distances = nearest(query, database, k, reranked=(first, real))
+    positions, distances = nearest(query, database, k, reranked=Reranked(first, real))
     for row, own in enumerate(rows):
         near = slow_nearest(query[[row]], database, 12, [own])[0]
         scores = real.embeddings[row].astype(float) @ database.signs().T

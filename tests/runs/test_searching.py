@@ -255,6 +255,51 @@ def test_photos_of_a_run_find_shapes_reranked(over_views, toy, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_photos_of_a_run_reranked_by_the_sum(over_views, toy, tmp_path):
+    """Of a recipe that has no others, vectors of views are its embeddings, of images and single views."""
+    from cmah.runs.encoder import Encoder
+    from cmah.runs.exporting import export
+
+    out = tmp_path / "codes"
+    _, shape, _ = export(
+        over_views / "run", toy, out, split="all", device="cpu", workers=0, views=True, real=True
+    )
+    for name in ("image", "shape"):
+        views, real = (
+            Embeddings.load(out / f"{name}_views.npz"),
+            Embeddings.load(over_views / "real" / f"{name}_embeddings.npz"),
+        )
+        assert views.embeddings.tobytes() == real.embeddings.tobytes()
+        assert (views.ids.tolist(), views.space) == (real.ids.tolist(), real.space)
+    codes = BinaryCodes.load(shape)
+    index = HammingIndex(codes.bits)
+    index.add(codes)
+    index.save(tmp_path / "shapes.cmah")
+    pictures = sorted((toy / "renders").glob("*.png"))[:3]
+    reranking = Reranking.read(out / "shape_views.npz", 24, "real+views")
+    records, _ = search_files(tmp_path / "shapes.cmah", over_views / "run", pictures, 24, reranking=reranking)
+    encoder = Encoder.load(over_views / "run")
+    asked, real, _ = encoder.codes_and_real_codes(pictures)
+    vectors = encoder.codes_and_embeddings(pictures)[1]
+    hits = rerank(index.search(asked, 24), vectors, reranking, index=index, real=real)
+    assert [[hit["id"] for hit in record["hits"]] for record in records] == hits.ids.tolist()
+    assert [[hit["score"] for hit in record["hits"]] for record in records] == hits.scores.tolist()
+
+
+@pytest.mark.slow
+def test_views_beside_codes_need_views_and_codes(over_views, toy, toy_run, tmp_path):
+    from cmah.runs.exporting import export
+
+    with pytest.raises(
+        ConfigError, match=r"vectors of views: this run sees shapes by their points \(model\.shape"
+    ):
+        export(toy_run, toy, tmp_path / "out", views=True)
+    with pytest.raises(CmahError, match="vectors of views are written beside codes, expected no embeddings"):
+        export(over_views / "run", toy, tmp_path / "out", views=True, embeddings=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_vectors_of_another_run_are_refused(over_views, toy):
     vectors = Embeddings.load(over_views / "real" / "shape_embeddings.npz")
     other = Embeddings(vectors.embeddings, shape_ids=vectors.shape_ids, space="other")

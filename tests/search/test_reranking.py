@@ -209,7 +209,9 @@ def test_what_is_refused(index, queries):
             search_records(index, queries, **arguments)
     with pytest.raises(CodesError, match="2 queries have vectors, expected 5"):
         rerank(index.search(queries, 9), wanted[:2], rank)
-    with pytest.raises(CodesError, match="by is 'most', expected 'attention', 'real' or 'views'"):
+    with pytest.raises(
+        CodesError, match=r"by is 'most', expected 'attention', 'real', 'real\+views' or 'views'"
+    ):
         Reranking.of(wanted, 9, "most")
     with pytest.raises(CodesError, match="first is 0, expected 1 or more"):
         Reranking.of(vectors(ITEMS, 2), 0, "real")
@@ -347,3 +349,97 @@ def test_real_valued_codes_that_do_not_fit(index, queries):
         Reranking(9, "views")
     with pytest.raises(CodesError, match="positions -1 to 4, expected 0 to 29"):
         index.codes_at(np.array([4, -1]))
+
+
+def plain_sum(*columns):
+    """Each column less its mean, divided by its standard deviation, in sum."""
+    total = np.zeros(len(columns[0]))
+    for column in map(np.asarray, columns):
+        total += 0 if len(set(column.tolist())) == 1 else (column - column.mean()) / column.std()
+    return total.round(DIGITS)
+
+
+def both_scores(real, query, rank, items, positions):
+    """Of some items the score by the query's real-valued code, and that by its vector."""
+    unit = real / np.linalg.norm(real) / np.sqrt(BITS)
+    return (
+        [round(float(unit @ items.signs()[p]), DIGITS) for p in positions],
+        [round(score_of("views", query, SHAPES[p], rank), DIGITS) for p in positions],
+    )
+
+
+@pytest.mark.parametrize("first", [4, 13, ITEMS, 99])
+def test_the_sum_of_real_valued_codes_and_views_is_that_of_plain_sorting(index, queries, first):
+    items, real, wanted = clustered(ITEMS, BITS), real_valued(queries), vectors(QUERIES, 3)
+    rank = Reranking(first, "real+views", reranking("views", first).vectors)
+    hits = rerank(index.search(queries, first), wanted, rank, k=4, index=index, real=real)
+    between = distances(queries, items)
+    for row in range(QUERIES):
+        near = found(between[row], k=first)
+        positions = [p for _, p in near]
+        each = both_scores(real.embeddings[row].astype(float), wanted.embeddings[row], rank, items, positions)
+        expected = sorted((-s, d, p) for s, (d, p) in zip(plain_sum(*each).tolist(), near, strict=True))[:4]
+        np.testing.assert_allclose(hits.scores[row], [-s for s, _, _ in expected], atol=1e-7)
+        assert hits.positions[row].tolist() == [p for _, _, p in expected]
+        assert hits.distances[row].tolist() == [d for _, d, _ in expected]
+    records = search_records(index, queries, 4, reranking=rank, embeddings=wanted, real=real)
+    assert [[hit["position"] for hit in record["hits"]] for record in records] == hits.positions.tolist()
+    assert [[hit["score"] for hit in record["hits"]] for record in records] == hits.scores.tolist()
+
+
+def test_where_all_views_are_alike_the_sum_has_the_order_of_the_real_valued_codes(index, queries):
+    real = real_valued(queries)
+    same = Embeddings(np.ones((2 * ITEMS, WIDTH), np.float32), shape_ids=SHAPES * 2)
+    near = index.search(queries, 20)
+    hits = rerank(near, vectors(QUERIES, 3), Reranking.of(same, 20, "real+views"), index=index, real=real)
+    assert np.array_equal(hits.positions, rerank(near, real, Reranking(20), index=index).positions)
+    # and where nothing tells any apart, that of the codes
+    flat = HammingIndex(BITS)
+    flat.add(BinaryCodes.from_bits(np.ones((ITEMS, BITS), int)), ids=SHAPES)
+    near = flat.search(queries, 20)
+    hits = rerank(near, vectors(QUERIES, 3), Reranking.of(same, 20, "real+views"), index=flat, real=real)
+    assert np.array_equal(hits.positions, near.positions)
+    assert not hits.scores.any()
+
+
+@pytest.mark.parametrize("way", ["mean", "least"])
+def test_several_queries_as_one_by_the_sum(index, queries, way):
+    """Both scores are of all photos first, and then standardised."""
+    items, real, wanted = clustered(ITEMS, BITS), real_valued(queries), vectors(QUERIES, 3)
+    rank = Reranking(9, "real+views", reranking("views", 9).vectors)
+    owners = ["mug", "sofa", "mug", "mug", "sofa"]
+    near = index.search_together(queries, 9, by=way, owners=owners)
+    hits = rerank(near, wanted, rank, index=index, real=real, together=way, owners=owners)
+    for row, name in enumerate(["mug", "sofa"]):
+        each = [
+            both_scores(
+                real.embeddings[i].astype(float), wanted.embeddings[i], rank, items, near.positions[row]
+            )
+            for i, owner in enumerate(owners)
+            if owner == name
+        ]
+        merged = [(np.max if way == "least" else np.mean)(part, axis=0) for part in zip(*each, strict=True)]
+        scores = dict(zip(near.positions[row].tolist(), plain_sum(*merged), strict=True))
+        np.testing.assert_allclose(
+            hits.scores[row], [scores[p] for p in hits.positions[row].tolist()], atol=1e-6
+        )
+        assert (np.diff(hits.scores[row]) <= 0).all()
+
+
+def test_what_the_sum_needs(index, queries):
+    real, wanted, views = real_valued(queries), vectors(QUERIES, 3), reranking("views", 9).vectors
+    near, rank = index.search(queries, 9), Reranking(9, "real+views", views)
+    with pytest.raises(CodesError, match=r"re-ranking by real\+views needs vectors of the items"):
+        Reranking(9, "real+views")
+    for arguments, message in (
+        ({}, r"by real\+views: real-valued codes \(real\), expected those of the queries"),
+        ({"real": real}, "by the codes of the items needs the index that was searched"),
+        ({"real": real[:2], "index": index}, "2 real-valued codes, expected 5, one for each query"),
+    ):
+        with pytest.raises(CodesError, match=message):
+            rerank(near, wanted, rank, **arguments)
+    with pytest.raises(CodesError, match=r"by views: real-valued codes \(real\), expected none"):
+        rerank(near, wanted, Reranking(9, "views", views), real=real, index=index)
+    turned = Embeddings(-real.embeddings)
+    with pytest.raises(CodesError, match=r"row 0, column 0 is \S+, but the code has"):
+        search_records(index, queries, 3, reranking=rank, embeddings=wanted, real=turned)

@@ -7,7 +7,7 @@ import pytest
 
 from cmah.errors import CodesError
 from cmah.search import view_scores
-from cmah.search.view_scores import attention_scores, best_view_scores, cosine_scores
+from cmah.search.view_scores import attention_scores, best_view_scores, cosine_scores, summed_scores
 
 COUNTS = (3, 1, 4, 2, 1, 5)  # views of each item
 
@@ -134,3 +134,39 @@ def test_wrong_widths():
         attention_scores(np.eye(2), np.eye(2), [0, 2], np.eye(3))
     with pytest.raises(CodesError, match=r"queries have shape \[2\]"):
         cosine_scores([1, 2], np.eye(2))
+
+
+def standardised_by_loops(row):
+    """Each number of a row less their mean, divided by their standard deviation; 0 where all are equal."""
+    mean = math.fsum(row) / len(row)
+    deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in row) / len(row))
+    return [0.0 if len(set(row)) == 1 else (x - mean) / deviation for x in row]
+
+
+def test_a_sum_standardises_each_score_over_the_items_of_its_query():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(4, 9)), 100 + 0.01 * rng.integers(0, 3, (4, 9))
+    expected = [
+        [sum(pair) for pair in zip(*map(standardised_by_loops, rows), strict=True)]
+        for rows in zip(*(each.tolist() for each in scores), strict=True)
+    ]
+    np.testing.assert_allclose(summed_scores(*scores), expected, atol=1e-8)
+    # whatever lies beside it, in any scale
+    alone = summed_scores(*(each[[2]] for each in scores))
+    assert alone.tolist() == summed_scores(*scores)[[2]].tolist()
+    np.testing.assert_allclose(summed_scores(scores[0] * 7 - 3, scores[1]), expected, atol=1e-8)
+
+
+def test_a_score_that_is_equal_for_all_items_counts_as_0():
+    some = np.random.default_rng(0).normal(size=(2, 7))
+    same = np.full((2, 7), 0.1)  # whose mean is not 0.1 to the bit
+    assert same.mean(axis=1).tolist() != [0.1, 0.1]
+    assert summed_scores(same, same).tolist() == np.zeros((2, 7)).tolist()
+    assert summed_scores(some, same).tolist() == summed_scores(some, np.zeros((2, 7))).tolist()
+    assert summed_scores([[3.0]], [[0.2]]).tolist() == [[0.0]]  # one item alone
+    assert summed_scores(np.zeros((2, 0)), np.zeros((2, 0))).shape == (2, 0)
+
+
+def test_scores_of_different_shapes_are_no_sum():
+    with pytest.raises(CodesError, match=r"scores are \[2, 3\], expected \[2, 4\] as the first"):
+        summed_scores(np.zeros((2, 4)), np.zeros((2, 3)))
