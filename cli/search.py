@@ -155,7 +155,7 @@ def search(
     shared[HAS_KEPT] = bool  # nothing yet
     given = bool(files) or file_list is not None
     _check_options(codes_path, run, given, k=k, radius=radius, as_json=as_json, as_csv=as_csv)
-    _check_ways(radius, together, by, per_shape, database)
+    _check_ways(radius, together, by, per_shape)
     _check_rerank(rerank_first, rerank_by, rerank_with, rerank_queries, run=run, k=k or 10, radius=radius)
     way = (by or "mean") if together else None
     if sheet and sheet.suffix.lower() not in (".html", ".htm"):
@@ -257,16 +257,12 @@ def _check_options(
         raise click.UsageError("--json and --csv exclude each other")
 
 
-def _check_ways(
-    radius: int | None, together: bool, by: str | None, per_shape: bool, database: Path | None
-) -> None:
+def _check_ways(radius: int | None, together: bool, by: str | None, per_shape: bool) -> None:
     for option, given in (("--together", together), ("--per-shape", per_shape)):
         if given and radius is not None:
             raise click.UsageError(f"{option} and --radius exclude each other")
     if by is not None and not together:
         raise click.UsageError("--by needs --together, whose distances it takes as one")
-    if per_shape and database is None:
-        raise click.UsageError("--per-shape needs --database D, which says which item shows which shape")
 
 
 def _check_rerank(

@@ -75,6 +75,7 @@ class ItemSearch:
         self.categories: dict[str, str] = {}
         self.shape_ids: np.ndarray | None = None
         exported = ""  # the dataset that the database was exported from
+        self.path = index
         if per_shape:
             exported = self._read_shapes(database)
         elif database is not None:
@@ -98,11 +99,15 @@ class ItemSearch:
         return table.dataset
 
     def _read_shapes(self, database: str | Path | None) -> str:
-        """Take the shape ids of the index's items from its code file, and the categories if it has any."""
+        """Take the shape ids of the items from the code file, with the categories if it has any, or from the index."""
         if database is None:
-            raise CmahError(
-                "a search that gives each shape once needs the code file of the index, with shape ids"
-            )
+            if self.index.shapes is None:
+                raise CmahError(
+                    f"{self.path}: has no shape ids, by which each shape is given once; name the code file that the "
+                    "index was made from, if that has them (--database)"
+                )
+            self.shape_ids = self.index.shapes.values
+            return ""
         table = read_codes(database)
         self.shape_ids = shape_ids_of_items(self.index, table, database)
         if table.id_texts is not None and table.categories is not None:
@@ -125,6 +130,8 @@ class ItemSearch:
         file, named = (str(database), exported) if exported else ("", "")
         if not named and codes is not None:
             file, named = str(codes[0]), codes[1]
+        if not named and self.index.dataset:
+            file, named = str(self.path), self.index.dataset
         if not named and run is not None:
             file, named = str(run), dataset_of_run(run)
         if not named:

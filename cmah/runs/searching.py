@@ -57,7 +57,8 @@ def search_files(
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
         together: take all files as photos of one object: rank items by their "mean" or "least" distance from them.
-        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`.
+        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`, else
+            from the index.
         threads: how many to search with; None for one per core.
         up: "y" or "z", the up axis of meshes and point clouds.
         device: "auto", "cpu", "cuda" or "cuda:N", to encode on.
@@ -194,7 +195,8 @@ def search_codes(
         k: hits per query.
         radius: all hits at most so many bits away, in place of the k nearest.
         together: take all rows as photos of one object: rank items by their "mean" or "least" distance from them.
-        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`.
+        per_shape: give each shape once, by its nearest item; which item shows which shape is read from `database`, else
+            from the index.
         threads: how many to search with; None for one per core.
         up: "y" or "z", the up axis of queries that are named like a mesh or point cloud, for their pictures.
         database: code file with ids and categories, from which the hits' categories are taken; with `per_shape` the

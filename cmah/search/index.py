@@ -150,13 +150,14 @@ class HammingIndex:
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
         names = self._ids.extended(given, len(codes))
+        dataset = codes.dataset if not len(self) else self.dataset if codes.dataset == self.dataset else ""
         shown = _shapes_of(codes, given) if shape_ids is None else as_ids(shape_ids, "shape ids")
         shapes = self._shapes
         if shown is not None or shapes is not None:
             before = ItemShapes.of([]).extended(None, len(self)) if shapes is None else shapes
             shapes = before.extended(shown, len(codes))
         self._blocks.append(codes.packed)
-        self._ids, self._shapes = names, shapes
+        self._ids, self._shapes, self.dataset = names, shapes, dataset
         self.space = self.space or codes.space
 
     def remove(self, ids: IdsLike) -> None:

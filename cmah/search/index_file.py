@@ -441,7 +441,8 @@ def _require_state(file: BinaryIO, state: FileState) -> None:
         raise CodesError(f"{state.path}: has changed since this index was opened; open it again")
     if layout.version == 1:
         raise CodesError(
-            f"{state.path}: version 1 of the format, which cannot be appended to; save it as a whole once"
+            f"{state.path}: version 1 of the format, to which nothing can be appended; write it anew once, by cmah "
+            "index --compact or HammingIndex.save"
         )
 
 

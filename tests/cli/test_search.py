@@ -443,7 +443,7 @@ def test_codes_of_another_space_are_refused(call, files):
             ),
             "--per-shape and --radius exclude each other",
         ),
-        (("search", "s.cmah", "--codes", "image.npz", "--per-shape"), "--per-shape needs --database"),
+        (("search", "s.cmah", "--codes", "image.npz", "--per-shape"), "s.cmah: has no shape ids, by which each shape is given once"),
         (
             ("search", "s.cmah", "--codes", "image.npz", "--per-shape", "--database", "image.npz"),
             "image.npz: has 15 rows, expected 6, one for each item of the index",

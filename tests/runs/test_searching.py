@@ -133,7 +133,7 @@ def test_shapes_without_categories(files):
 def test_what_does_not_go_together(files):
     index, queries, items = files / "items.cmah", files / "queries.npz", files / "items.npz"
     for wrong, message in (
-        ({"per_shape": True}, "needs the code file of the index, with shape ids"),
+        ({"per_shape": True}, "has no shape ids, by which each shape is given once"),
         ({"per_shape": True, "database": items}, r"items\.npz: has no shape ids"),
         ({"per_shape": True, "database": items, "radius": 3}, "radius is 3, expected none"),
         ({"together": "mean", "radius": 3}, "radius is 3, expected none"),

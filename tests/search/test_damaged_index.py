@@ -10,7 +10,7 @@ from slow_search import clustered
 
 from cmah.errors import CodesError
 from cmah.search import HammingIndex, index_file
-from cmah.search.index_file import ALIGNMENT, HEADER, SECTIONS
+from cmah.search.index_layout import ALIGNMENT, HEADER, SECTIONS
 
 CHECKSUM = 136  # offset of the header's CRC-32
 

@@ -19,7 +19,8 @@ from slow_search import clustered
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError, CodesError
 from cmah.search import HammingIndex
-from cmah.search.index_file import HEADER, refuse_to_replace
+from cmah.search.index_file import refuse_to_replace
+from cmah.search.index_layout import HEADER
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CHECKSUM = 136  # offset of the header's CRC-32
