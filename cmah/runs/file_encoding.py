@@ -182,7 +182,8 @@ def _finite_outputs(
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Positions and outputs of a batch; a row whose outputs are not finite goes to `bad`, and costs itself only."""
     try:
-        yield positions, encoder.outputs(modality, [batch], vectors=vectors)
+        outputs = encoder.outputs_with_vectors if vectors else encoder.outputs
+        yield positions, outputs(modality, [batch])
     except CmahError as error:
         if len(positions) == 1:
             bad.append((positions[0], str(error)))

@@ -65,9 +65,7 @@ class ModelCodes:
         """
         return f"{self.space} views" if self.view_width and self.space else self.space
 
-    def outputs(
-        self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any], *, vectors: bool = False
-    ) -> np.ndarray:
+    def outputs(self, inputs: Literal["image", "features", "shape"], batches: Iterable[Any]) -> np.ndarray:
         """Real outputs of the model, float32 [n, width].
 
         Args:
@@ -75,19 +73,33 @@ class ModelCodes:
             batches: images (uint8 [b, 3, s, s], with masks [b, 4, s, s]), what a frozen image encoder made of them
                 (float32 [b, d]; for a model with `image_kinds`, "features" and "kinds" by name), or shapes (named
                 tensors, see `EncoderModel.encode_shapes`).
-            vectors: of "image" or "shape" the vectors to compare views by, behind the outputs: [n, width + view_width].
         """
         network: Any = self.model
-        if vectors and self.view_width:
-            encode = {"image": network.images_with_vectors, "shape": network.shapes_with_vectors}
-            width = self.model.width + self.view_width
-            what = f"outputs of the model for {inputs}s"
-            return in_batches(encode[inputs], batches, self.device, width, network, what)
-        names = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
-        function, what = getattr(network, names[inputs]), f"outputs of the model for {inputs}s"
+        encode = {"image": "encode_images", "features": "encode_image_features", "shape": "encode_shapes"}
+        function, what = getattr(network, encode[inputs]), f"outputs of the model for {inputs}s"
         if inputs == "features" and network.image_kinds:
             function = partial(_of_named, function)
         return in_batches(function, batches, self.device, self.model.width, network, what)
+
+    def outputs_with_vectors(self, inputs: Literal["image", "shape"], batches: Iterable[Any]) -> np.ndarray:
+        """Outputs, and behind them vectors to compare views by, float32 [n, width + view_width].
+
+        Args:
+            inputs: what `batches` holds.
+            batches: as in `outputs`.
+
+        Examples:
+            >>> from cmah.runs.encoder import Encoder
+            >>> encoder = Encoder.load("demo/run")  # whose model has no vectors beside its outputs
+            >>> encoder.outputs_with_vectors("shape", [{"points": torch.rand(3, encoder.model.points, 3)}]).shape
+            (3, 64)
+        """
+        if not isinstance(self.model, FrozenTowers) or not self.view_width:
+            return self.outputs(inputs, batches)
+        network: Any = self.model
+        encode = network.images_with_vectors if inputs == "image" else network.shapes_with_vectors
+        width, what = self.model.width + self.view_width, f"outputs of the model for {inputs}s"
+        return in_batches(encode, batches, self.device, width, network, what)
 
     def codes(self, outputs: np.ndarray, modality: str, **columns: Any) -> BinaryCodes:
         """The codes of real outputs [n, width] of "image" or "shape", with more columns such as `ids`."""
