@@ -176,6 +176,9 @@ def test_per_shape(call, files, dataset):
         assert [hit["category"] for hit in query["hits"]] == views.categories[positions].tolist()
         shapes = [hit["shape_id"] for hit in query["hits"] if hit["shape_id"]]
         assert len(shapes) == len(set(shapes))
+    by_index = json.loads(call(*common[:-2], "--json")[1])["queries"]  # the index knows the shapes, not the categories
+    shown = [[(hit["id"], hit["shape_id"]) for hit in query["hits"]] for query in by_index]
+    assert shown == [[(hit["id"], hit["shape_id"]) for hit in query["hits"]] for query in record["queries"]]
     status, out, _ = call(*common, "--csv")
     assert out.splitlines()[0] == "query,rank,id,distance,category,shape_id"
     status, out, _ = call(*common, "--together", "--dataset", dataset, "--sheet", files / "o.html")
