@@ -95,7 +95,8 @@ if TYPE_CHECKING:
 @click.option(
     "--database",
     type=click.Path(path_type=Path),
-    help="Code file that the index was made from; adds the categories of the hits, and has the shapes for --per-shape.",
+    help="Code file that the index was made from; adds the categories of the hits. Has the shapes for --per-shape too, "
+    "where the index does not.",
 )
 @click.option(
     "--dataset",

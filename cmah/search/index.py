@@ -116,7 +116,16 @@ class HammingIndex:
 
     @property
     def shapes(self) -> ItemShapes | None:
-        """The shape that each item shows, as `group` of `search` takes them; None where no item shows one."""
+        """The shape that each item shows, as `group` of `search` takes it; None where no item shows one.
+
+        Examples:
+            >>> from cmah import BinaryCodes, HammingIndex
+            >>> index = HammingIndex(bits=2)
+            >>> codes = BinaryCodes.from_bits([[0, 0], [0, 1], [1, 1]])
+            >>> index.add(codes, ids=["a", "b", "c"], shape_ids=["chair", "chair", "lamp"])
+            >>> index.search(codes[:1], k=2, group=index.shapes).ids.tolist()
+            [['a', 'c']]
+        """
         return self._shapes
 
     def add(self, codes: BinaryCodes, ids: IdsLike | None = None, shape_ids: IdsLike | None = None) -> None:
@@ -231,7 +240,7 @@ class HammingIndex:
         k: int = 10,
         *,
         subset: IdsLike | None = None,
-        group: IdsLike | Groups | None = None,
+        group: IdsLike | Groups | ItemShapes | None = None,
         threads: int | None = None,
     ) -> Hits:
         """The `k` nearest items of each query, fewer if there are fewer; or those of the `k` nearest groups.
@@ -242,7 +251,7 @@ class HammingIndex:
             subset: search these items only: their ids, or bool [n] by position.
             group: what each item belongs to, whole numbers or text [n] in order of position, such as the shape that
                 a code is a view of; "" for an item that stands for itself. Each group is there once, by its nearest
-                item. `Groups.of` numbers the labels once for many searches.
+                item. `Groups.of` numbers the labels once for many searches; `shapes` has those that the index knows.
             threads: how many to use; by default one per core.
 
         Returns:
@@ -286,7 +295,7 @@ class HammingIndex:
         by: By = "mean",
         owners: IdsLike | None = None,
         subset: IdsLike | None = None,
-        group: IdsLike | Groups | None = None,
+        group: IdsLike | Groups | ItemShapes | None = None,
         threads: int | None = None,
     ) -> TogetherHits:
         """The `k` nearest items of several queries taken as one, such as the photos of one object.
@@ -565,13 +574,15 @@ class HammingIndex:
         )
 
     def _scope(
-        self, k: int, subset: IdsLike | None, group: IdsLike | Groups | None
+        self, k: int, subset: IdsLike | None, group: IdsLike | Groups | ItemShapes | None
     ) -> tuple[CodeBlocks, np.ndarray | None, Groups | None, int]:
         """The codes to search, their positions as `_searched` gives them, their groups, and how many hits there are."""
         k = as_int(k, "k")
         if k < 1:
             raise CodesError(f"k is {k}, expected 1 or more")
         blocks, places = self._searched(subset)
+        if isinstance(group, ItemShapes):
+            group = group.groups()
         if group is None:
             return blocks, places, None, min(k, len(blocks))
         groups = groups_of_items(group, len(self))
