@@ -184,13 +184,25 @@ def _codes(path: Path) -> dict[str, Any]:
 def _index(path: Path, verify: bool) -> dict[str, Any]:
     """Size and type of an index."""
     index = HammingIndex.open(path, verify=verify)
-    size = path.stat().st_size
+    size, file = path.stat().st_size, index.file
+    known: dict[str, Any] = {}
+    if index.shapes is not None:
+        known["shapes"] = len(index.shapes.names)
+    if index.dataset:
+        known["dataset"] = index.dataset
+    if file is not None and file.segments > 1:
+        known["segments"] = (
+            f"{file.segments}, with {file.removed} removed codes (cmah index --compact writes one)"
+        )
+    if file is not None and file.behind:
+        known["interrupted"] = f"{file.behind} bytes of an append that was stopped, which do not count"
     return {
         "what": "index",
         "kind": index.kind,
         "codes": len(index),
         "bits": index.bits,
         "ids": index.id_kind,
+        **known,
         "space": index.space or "unknown",
         "bytes": size,
         "bytes a code": round(size / max(len(index), 1), 2),

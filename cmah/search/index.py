@@ -115,6 +115,11 @@ class HammingIndex:
         return self._as_codes(self._blocks.all_rows(), self._ids.values if self._ids.kind else None)
 
     @property
+    def file(self) -> FileState | None:
+        """The state of the file that it was read from or written to; None where there is none."""
+        return self._state
+
+    @property
     def shapes(self) -> ItemShapes | None:
         """The shape that each item shows, as `group` of `search` takes it; None where no item shows one.
 

@@ -64,13 +64,28 @@ class FileState:
     Examples:
         >>> from cmah.search.index_layout import Commit, Layout, Segment
         >>> layout = Layout(2, 64, Commit(320, 0, 1, 1), [Segment(0, 0, 0, {})])
-        >>> FileState(Path("shapes.cmah"), (1, 2), layout).layout.n
-        0
+        >>> FileState(Path("shapes.cmah"), (1, 2), layout).segments
+        1
     """
 
     path: Path
     inode: tuple[int, int]
     layout: Layout
+
+    @property
+    def segments(self) -> int:
+        """Parts of the file, of which all but the first were appended."""
+        return len(self.layout.segments)
+
+    @property
+    def removed(self) -> int:
+        """Codes that are still in the file though they were removed; saving it as a whole leaves them out."""
+        return self.layout.removed
+
+    @property
+    def behind(self) -> int:
+        """Bytes that an interrupted append left, which do not count."""
+        return self.path.stat().st_size - self.layout.commit.end
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,12 @@ def test_an_index_file_that_grows(call, files, kind):
     left = whole[[row for row in range(15) if row not in (3, 12)]]
     grown = HammingIndex.open(path)
     assert (grown.ids.tolist(), grown.shapes.values.tolist()) == (left.ids.tolist(), left.shape_ids.tolist())
+    known = json.loads(call("info", path, "--json")[1])
+    assert known["segments"] == "3, with 2 removed codes (cmah index --compact writes one)"
+    assert (known["shapes"], known["codes"]) == (6, 13)
+    with open(path, "ab") as file:  # as if the next append had been killed
+        file.write(b"1" * 70)
+    assert "70 bytes of an append that was stopped" in call("info", path)[1]
     size = path.stat().st_size
     status, out, _ = call("index", path, "--compact")
     assert status == 0

@@ -176,7 +176,9 @@ def test_per_shape(call, files, dataset):
         assert [hit["category"] for hit in query["hits"]] == views.categories[positions].tolist()
         shapes = [hit["shape_id"] for hit in query["hits"] if hit["shape_id"]]
         assert len(shapes) == len(set(shapes))
-    by_index = json.loads(call(*common[:-2], "--json")[1])["queries"]  # the index knows the shapes, not the categories
+    by_index = json.loads(call(*common[:-2], "--json")[1])[
+        "queries"
+    ]  # the index knows the shapes, not the categories
     shown = [[(hit["id"], hit["shape_id"]) for hit in query["hits"]] for query in by_index]
     assert shown == [[(hit["id"], hit["shape_id"]) for hit in query["hits"]] for query in record["queries"]]
     status, out, _ = call(*common, "--csv")
@@ -446,7 +448,10 @@ def test_codes_of_another_space_are_refused(call, files):
             ),
             "--per-shape and --radius exclude each other",
         ),
-        (("search", "s.cmah", "--codes", "image.npz", "--per-shape"), "s.cmah: has no shape ids, by which each shape is given once"),
+        (
+            ("search", "s.cmah", "--codes", "image.npz", "--per-shape"),
+            "s.cmah: has no shape ids, by which each shape is given once",
+        ),
         (
             ("search", "s.cmah", "--codes", "image.npz", "--per-shape", "--database", "image.npz"),
             "image.npz: has 15 rows, expected 6, one for each item of the index",
