@@ -97,7 +97,10 @@ def read_shapes(part: np.ndarray, n: int) -> ItemShapes | None:
     wrong = (numbers[:n] >= names) & (numbers[:n] != ALONE)
     if wrong.any() or (numbers[n:] != ALONE).any() or names > n:
         raise CodesError("the numbers of shapes do not fit into their section")
-    return ItemShapes(_read_texts(part[8 + size :], names, "shape ids"), numbers[:n])
+    texts = _read_texts(part[8 + size :], names, "shape ids")
+    if (texts.numbers[1:] == texts.numbers[:-1]).any():
+        raise CodesError("a shape id is empty")
+    return ItemShapes(texts, numbers[:n])
 
 
 def joined_shapes(parts: Sequence[ItemShapes | None], counts: Sequence[int]) -> ItemShapes | None:
@@ -108,7 +111,7 @@ def joined_shapes(parts: Sequence[ItemShapes | None], counts: Sequence[int]) -> 
         return parts[0]
     joined = ItemShapes.of([])
     for part, count in zip(parts, counts, strict=True):
-        joined = joined.extended(None if part is None else part.values, count)
+        joined = joined.extended(None, count) if part is None else joined.followed_by(part)
     return joined
 
 
