@@ -90,8 +90,8 @@ class IndexContent:
 
     Examples:
         >>> content = read_index("demo/shapes.cmah")  # of `cmah demo`
-        >>> len(content.blocks), len(content.ids), content.removed.tolist()
-        (648, 648, [])
+        >>> len(content.blocks) == len(content.ids), content.removed.tolist()
+        (True, [])
     """
 
     blocks: CodeBlocks
@@ -185,6 +185,15 @@ def append_index(
         CodesError: if the file is gone or no longer in this state, is of version 1, or holds codes of another space or
             ids of another type.
         CmahError: if it cannot be written; then what counts in it is as it was.
+
+    Examples:
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[7], [9]], np.uint8))
+        >>> state = write_index("growing.cmah", blocks, Ids(2))
+        >>> state = append_index(state, np.array([[5]], np.uint8), None, removed=np.array([0]))
+        >>> content = read_index("growing.cmah")
+        >>> content.blocks.all_rows().ravel().tolist(), content.ids.values.tolist(), content.removed.tolist()
+        ([7, 9, 5], [0, 1, 2], [0])
     """
     layout, bits = state.layout, state.layout.bits
     gone = np.empty(0, np.int64) if removed is None else removed
