@@ -432,11 +432,11 @@ class HammingIndex:
                 f"{path}: this index was not opened from it, nor saved to it; open it and add to that, or save without "
                 "append"
             )
-        gone = np.zeros(state.layout.n, dtype=bool)
-        if self._places is not None or self._stored < state.layout.n:
-            gone[:] = True
-            gone[self._gone] = False
-            gone[np.arange(self._stored) if self._places is None else self._places] = False
+        removed = np.empty(0, np.int64)
+        if self._places is not None:
+            gone = np.ones(state.layout.n, dtype=bool)
+            gone[self._gone] = gone[self._places] = False
+            removed = np.flatnonzero(gone)
         new = np.arange(self._stored, len(self))
         # where items were removed, positions in the file are no longer those in the index
         named = self._ids.kind != POSITIONS or self._places is not None
@@ -446,7 +446,6 @@ class HammingIndex:
             if self._shapes is None
             else ItemShapes(self._shapes.names, self._shapes.numbers[self._stored :])
         )
-        removed = np.flatnonzero(gone)
         rows = self._blocks.rows(new)
         after = append_index(
             state, rows, ids, space=self.space, shapes=shapes, dataset=self.dataset, removed=removed
