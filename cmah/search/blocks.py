@@ -71,7 +71,8 @@ class CodeBlocks:
         Args:
             bits: length of a code, 1 to 4,096.
             n: number of codes.
-            parts: uint8 arrays of full blocks, n × width bytes altogether; the last may end in a shorter block.
+            parts: uint8 arrays of blocks, one array after the other; the last may end in a shorter block, and what the
+                others have behind their full blocks is left out.
         """
         blocks = cls(bits)
         size = blocks.codes_in_block * blocks.width
@@ -85,7 +86,15 @@ class CodeBlocks:
         return blocks
 
     def first(self, n: int) -> "CodeBlocks":
-        """The first n codes, in the same memory but for a last short block."""
+        """The first n codes, in the same memory but for a last short block.
+
+        Examples:
+            >>> import numpy as np
+            >>> blocks = CodeBlocks(bits=8)
+            >>> blocks.append(np.arange(3, dtype=np.uint8)[:, None])
+            >>> blocks.first(2).all_rows().tolist()
+            [[0], [1]]
+        """
         blocks = CodeBlocks(self.bits)
         full = n // self.codes_in_block
         for part, _ in self.segments(0, full):

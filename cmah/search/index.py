@@ -9,6 +9,7 @@ import numpy as np
 from cmah.checks import as_int
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
+from cmah.file_names import as_path
 from cmah.memory import SHARE, SMALL, lately_available_bytes, require_room
 from cmah.search import numpy_scan
 from cmah.search.backend import compiled
@@ -19,7 +20,7 @@ from cmah.search.hits import Hits, RadiusHits, TogetherHits
 from cmah.search.ids import POSITIONS, Ids, IdsLike, as_ids
 from cmah.search.index_file import FileState, IndexContent, append_index, read_index, write_index
 from cmah.search.index_layout import TABLES
-from cmah.search.item_shapes import ItemShapes
+from cmah.search.item_shapes import ALONE, ItemShapes
 from cmah.search.numpy_scan import ScanResult, differing_bits
 from cmah.search.scan import largest_tile, merged, scan, stacked
 from cmah.search.table_scan import most_found, search_tables
@@ -169,7 +170,8 @@ class HammingIndex:
         shapes = self._shapes
         if shown is not None or shapes is not None:
             before = ItemShapes.of([]).extended(None, len(self)) if shapes is None else shapes
-            shapes = before.extended(shown, len(codes))
+            after = before.extended(shown, len(codes))
+            shapes = after if len(after.names) else None
         self._blocks.append(codes.packed)
         self._ids, self._shapes, self.dataset = names, shapes, dataset
         self.space = self.space or codes.space
@@ -201,7 +203,8 @@ class HammingIndex:
         places = np.arange(self._stored) if self._places is None else self._places
         self._places = places[keep[: self._stored]]
         self._stored = len(self._places)
-        self._shapes = None if self._shapes is None else self._shapes.kept(keep)
+        shapes = None if self._shapes is None else self._shapes.kept(keep)
+        self._shapes = shapes if shapes is not None and (shapes.numbers != ALONE).any() else None
         self._ids, self._blocks = self._ids.kept(keep), blocks
 
     def codes_of(self, ids: IdsLike) -> BinaryCodes:
@@ -413,8 +416,9 @@ class HammingIndex:
                 were removed stay in the file, and are left out when it is read, until it is saved as a whole.
 
         Raises:
-            CodesError: with `append`, if the index is not that of the file, the file has changed since, or is of
-                version 1 of the format.
+            CodesError: with `append`, if the index is not that of the file, the file has changed since or another
+                process is appending to it, it is of version 1 of the format, or has ids of the other type, all of
+                which were removed.
             CmahError: if the file cannot be written; then it is as it was.
 
         Examples:
@@ -438,24 +442,25 @@ class HammingIndex:
 
     def _append(self, path: str | Path) -> None:
         state = self._state
-        if state is None or Path(path).resolve() != state.path.resolve():
+        if state is None or as_path(path).resolve() != state.path.resolve():
             raise CodesError(
                 f"{path}: this index was not opened from it, nor saved to it; open it and add to that, or save without "
                 "append"
             )
-        gone = np.zeros(state.layout.n, dtype=bool)
-        if self._places is not None or self._stored < state.layout.n:
-            gone[:] = True
-            gone[self._gone] = False
-            gone[np.arange(self._stored) if self._places is None else self._places] = False
+        removed = np.empty(0, np.int64)
+        if self._places is not None:
+            gone = np.ones(state.layout.n, dtype=bool)
+            gone[self._gone] = gone[self._places] = False
+            removed = np.flatnonzero(gone)
         new = np.arange(self._stored, len(self))
-        ids = None if self._ids.kind == POSITIONS else Ids.of(self._ids.take(new))
+        # where items were removed, positions in the file are no longer those in the index
+        named = self._ids.kind != POSITIONS or self._places is not None
+        ids = Ids.of(self._ids.take(new)) if named else None
         shapes = (
             None
             if self._shapes is None
             else ItemShapes(self._shapes.names, self._shapes.numbers[self._stored :])
         )
-        removed = np.flatnonzero(gone)
         rows = self._blocks.rows(new)
         after = append_index(
             state, rows, ids, space=self.space, shapes=shapes, dataset=self.dataset, removed=removed

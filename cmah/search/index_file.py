@@ -10,7 +10,7 @@ import mmap as memory_map
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ from cmah.file_names import as_path
 from cmah.files import atomic_path, require_replaceable
 from cmah.reading import require_file
 from cmah.search.blocks import CodeBlocks
-from cmah.search.ids import POSITIONS, Ids
+from cmah.search.ids import POSITIONS, TEXTS, Ids
 from cmah.search.index_layout import (
     HEADER,
     MAGIC,
@@ -105,8 +105,8 @@ class IndexContent:
 
     Examples:
         >>> content = read_index("demo/shapes.cmah")  # of `cmah demo`
-        >>> len(content.blocks), len(content.ids), content.removed.tolist()
-        (648, 648, [])
+        >>> len(content.blocks) == len(content.ids), content.removed.tolist()
+        (True, [])
     """
 
     blocks: CodeBlocks
@@ -197,8 +197,18 @@ def append_index(
         The state afterwards; `state` where there is nothing to write.
 
     Raises:
-        CodesError: if the file is no longer in this state, or is of version 1.
-        CmahError: if it is gone or cannot be written; then it is as it was.
+        CodesError: if the file is gone or no longer in this state, is of version 1, or holds codes of another space or
+            ids of another type.
+        CmahError: if it cannot be written; then what counts in it is as it was.
+
+    Examples:
+        >>> blocks = CodeBlocks(bits=8)
+        >>> blocks.append(np.array([[7], [9]], np.uint8))
+        >>> state = write_index("growing.cmah", blocks, Ids(2))
+        >>> state = append_index(state, np.array([[5]], np.uint8), None, removed=np.array([0]))
+        >>> content = read_index("growing.cmah")
+        >>> content.blocks.all_rows().ravel().tolist(), content.ids.values.tolist(), content.removed.tolist()
+        ([7, 9, 5], [0, 1, 2], [0])
     """
     layout, bits = state.layout, state.layout.bits
     gone = np.empty(0, np.int64) if removed is None else removed
@@ -206,14 +216,13 @@ def append_index(
         return state
     with _locked(state.path) as file:
         _require_state(file, state)
+        kind = ids.kind if ids is not None and len(codes) else POSITIONS
+        _require_alike(file, state, kind if len(codes) else None, space)
         added = CodeBlocks(bits)
         if len(codes):
-            first = first_position(bits, layout.n)
-            added.append(
-                _last_rows(file, layout, layout.n - first)
-            )  # those of the last short block once more
+            # those of the last short block once more
+            added.append(_last_rows(file, layout, layout.n - first_position(bits, layout.n)))
             added.append(codes)
-        kind = ids.kind if ids is not None and len(codes) else POSITIONS
         parts: dict[str, Iterable[np.ndarray]] = {
             "codes": added.chunks() if len(codes) else (),
             "ids": bytes_of_ids(ids) if ids is not None and len(codes) else (),
@@ -303,21 +312,28 @@ def read_index(path: str | Path, *, mmap: bool = True, verify: bool = False) -> 
     path = as_path(path, CodesError)
     require_file(path, "expected an index, as cmah index writes it", CodesError)
     try:
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno())
-            if mmap and found.st_size:
-                data = np.frombuffer(
-                    memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8
-                )
-            else:
-                data = np.fromfile(file, dtype=np.uint8)
-                data.flags.writeable = False
-        layout = read_layout(data.data)
-        return _content(data, layout, FileState(path, (found.st_dev, found.st_ino), layout), verify)
+        try:
+            data, state = _read(path, mmap)
+        except CodesError:
+            # once more: a process that appends may have made count what was not there yet when the file was mapped
+            data, state = _read(path, mmap)
+        return _content(data, state.layout, state, verify)
     except (CodesError, UnicodeDecodeError) as error:
         raise CodesError(f"{path}: {error}") from None
     except OSError as error:
         raise CodesError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _read(path: Path, mmap: bool) -> tuple[np.ndarray, FileState]:
+    """The bytes of an index file, uint8, read-only, and its state."""
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if mmap and status.st_size:
+            data = np.frombuffer(memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ), np.uint8)
+        else:
+            data = np.fromfile(file, dtype=np.uint8)
+            data.flags.writeable = False
+    return data, FileState(path, (status.st_dev, status.st_ino), read_layout(data.data))
 
 
 def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -> IndexContent:
@@ -367,7 +383,7 @@ def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -
 def _bytes_of(data: np.ndarray, name: str, section: Section, verify: bool) -> np.ndarray:
     """A section's bytes, with their checksum checked unless that takes long and is not asked for."""
     part = data[section.offset : section.offset + section.size]
-    always = name in ("ids", "space", "removed", "dataset") or len(part) <= ALWAYS_VERIFIED
+    always = name in ("ids", "space", "shapes", "removed", "dataset") or len(part) <= ALWAYS_VERIFIED
     if (verify or always) and zlib.crc32(part.data) != section.checksum:
         raise CodesError(f"the section of {name} is damaged")
     return part
@@ -425,9 +441,17 @@ def _last_rows(file: BinaryIO, layout: Layout, count: int) -> np.ndarray:
         "codes"
     ]
     size = count * blocks.width
-    file.seek(section.offset + section.size - size)
-    tail = CodeBlocks.from_bytes(layout.bits, count, np.frombuffer(file.read(size), np.uint8))
-    return tail.all_rows()
+    part = _bytes_at(file, section.offset + section.size - size, size)
+    return CodeBlocks.from_bytes(layout.bits, count, part).all_rows()
+
+
+def _bytes_at(file: BinaryIO, place: int, size: int) -> np.ndarray:
+    """Some bytes of a file, uint8 [size]."""
+    try:
+        file.seek(place)
+        return np.frombuffer(file.read(size), np.uint8)
+    except OSError as error:
+        raise CmahError(f"{file.name}: cannot be read ({error.strerror})") from None
 
 
 @contextmanager
@@ -437,12 +461,19 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
         file: Any = open(path, "r+b")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise CodesError(f"{path}: cannot be appended to ({error.strerror})") from None
-    with file:
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise CodesError(f"{path}: another process is appending to it") from None
+        except OSError as error:
+            raise CodesError(f"{path}: cannot be locked ({error.strerror})") from None
         yield file
+    except BaseException:
+        with suppress(OSError):  # what could not be written cannot be written on closing either
+            file.close()
+        raise
+    file.close()
 
 
 def _require_state(file: BinaryIO, state: FileState) -> None:
@@ -459,6 +490,26 @@ def _require_state(file: BinaryIO, state: FileState) -> None:
             f"{state.path}: version 1 of the format, to which nothing can be appended; write it anew once, by cmah "
             "index --compact or HammingIndex.save"
         )
+
+
+def _require_alike(file: BinaryIO, state: FileState, kind: int | None, space: str) -> None:
+    """Refuse to append what would make the file unreadable: ids of `kind` (None: no codes), codes of `space`."""
+    before = 0
+    for segment in state.layout.segments:
+        if kind is not None and segment.n > before and (segment.ids == TEXTS) != (kind == TEXTS):
+            there, added = ("text", "numbers") if segment.ids == TEXTS else ("numbers", "text")
+            raise CodesError(
+                f"{state.path}: ids in the file are {there}, those that are added {added}; save the index as a whole"
+            )
+        before = segment.n
+    named = (segment.sections["space"] for segment in state.layout.segments)
+    section = next((each for each in named if each.size), None)
+    if space and section is not None:
+        there = _bytes_at(file, section.offset, section.size).tobytes().decode(errors="replace")
+        if there != space:
+            raise CodesError(
+                f"{state.path}: codes of space {space}, expected {there}; save the index as a whole"
+            )
 
 
 def _text(value: str, what: str) -> list[np.ndarray]:

@@ -143,6 +143,12 @@ def packed_header(bits: int, segment: Segment, *, first: bool) -> bytes:
         bits: length of the codes.
         segment: what they describe.
         first: whether the file begins with it.
+
+    Examples:
+        >>> empty = Segment(0, 0, NO_TABLES, {name: Section(HEADER, 0, 0) for name in SECTIONS})
+        >>> header = packed_header(64, empty, first=True)
+        >>> header[:8], len(header)
+        (b'CMAH-IDX', 320)
     """
     layout = CodeBlocks(bits)
     magic = MAGIC if first else SEGMENT_MAGIC
@@ -162,6 +168,12 @@ def read_layout(data: memoryview) -> Layout:
 
     Raises:
         CodesError: if it is foreign, of another version, truncated or damaged.
+
+    Examples:
+        >>> empty = Segment(0, 0, NO_TABLES, {name: Section(HEADER, 0, 0) for name in SECTIONS})
+        >>> header, commit = packed_header(64, empty, first=True), Commit(HEADER, 0, 1, 1)
+        >>> read_layout(memoryview(header[: commit.place] + commit.packed())).commit == commit
+        True
     """
     size = len(data)
     if bytes(data[: len(MAGIC)]) != MAGIC:

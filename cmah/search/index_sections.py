@@ -10,7 +10,12 @@ from cmah.search.item_shapes import ALONE, ItemShapes
 
 
 def bytes_of_ids(ids: Ids) -> list[np.ndarray]:
-    """The section of ids in parts, uint8."""
+    """The section of ids in parts, uint8.
+
+    Examples:
+        >>> [part.tolist() for part in bytes_of_ids(Ids.of(np.array([7])))], bytes_of_ids(Ids(3))
+        ([[7, 0, 0, 0, 0, 0, 0, 0]], [])
+    """
     arrays = (ids.numbers, ids.text) if ids.kind != POSITIONS else ()
     return [np.ascontiguousarray(array).view(np.uint8) for array in arrays if len(array)]
 
@@ -26,6 +31,12 @@ def read_ids(part: np.ndarray, kind: int, n: int, first: int = 0) -> Ids:
 
     Raises:
         CodesError: for bytes that are no such ids.
+
+    Examples:
+        >>> read_ids(np.array([7, 3]).view(np.uint8), NUMBERS, n=2).values.tolist()
+        [7, 3]
+        >>> read_ids(np.empty(0, np.uint8), POSITIONS, n=2, first=512).values.tolist()
+        [512, 513]
     """
     if kind == POSITIONS:
         if len(part):
@@ -47,6 +58,10 @@ def joined_ids(parts: Sequence[Ids], kinds: Sequence[int]) -> Ids:
 
     Raises:
         CodesError: for text beside numbers.
+
+    Examples:
+        >>> joined_ids([Ids(2), Ids.of(np.array([9]))], [POSITIONS, NUMBERS]).values.tolist()
+        [0, 1, 9]
     """
     if len(parts) == 1:
         return parts[0]
@@ -65,7 +80,14 @@ def joined_ids(parts: Sequence[Ids], kinds: Sequence[int]) -> Ids:
 
 
 def bytes_of_shapes(shapes: ItemShapes | None, first: int = 0) -> list[np.ndarray]:
-    """The section of shapes of the items from position `first` on; none where none of them shows a shape."""
+    """The section of shapes of the items from position `first` on; none where none of them shows a shape.
+
+    Examples:
+        >>> [len(part) for part in bytes_of_shapes(ItemShapes.of(["chair", "", "chair"]))]
+        [8, 16, 16, 5]
+        >>> bytes_of_shapes(ItemShapes.of(["chair", "", ""]), first=1)
+        []
+    """
     numbers = np.empty(0, np.uint32) if shapes is None else shapes.numbers[first:]
     used = np.unique(numbers[numbers != ALONE]).astype(np.int64)
     if shapes is None or not len(used):
@@ -86,6 +108,11 @@ def read_shapes(part: np.ndarray, n: int) -> ItemShapes | None:
 
     Raises:
         CodesError: for bytes that are no such shapes.
+
+    Examples:
+        >>> section = np.concatenate(bytes_of_shapes(ItemShapes.of(["chair", "", "chair"])))
+        >>> read_shapes(section, n=3).values.tolist()
+        ['chair', '', 'chair']
     """
     if not len(part):
         return None
@@ -97,23 +124,36 @@ def read_shapes(part: np.ndarray, n: int) -> ItemShapes | None:
     wrong = (numbers[:n] >= names) & (numbers[:n] != ALONE)
     if wrong.any() or (numbers[n:] != ALONE).any() or names > n:
         raise CodesError("the numbers of shapes do not fit into their section")
-    return ItemShapes(_read_texts(part[8 + size :], names, "shape ids"), numbers[:n])
+    texts = _read_texts(part[8 + size :], names, "shape ids")
+    if (texts.numbers[1:] == texts.numbers[:-1]).any():
+        raise CodesError("a shape id is empty")
+    return ItemShapes(texts, numbers[:n])
 
 
 def joined_shapes(parts: Sequence[ItemShapes | None], counts: Sequence[int]) -> ItemShapes | None:
-    """The shapes of successive segments, of so many items each, as one; None where none shows a shape."""
+    """The shapes of successive segments, of so many items each, as one; None where none shows a shape.
+
+    Examples:
+        >>> joined_shapes([None, ItemShapes.of(["chair"])], [2, 1]).values.tolist()
+        ['', '', 'chair']
+    """
     if all(part is None for part in parts):
         return None
     if len(parts) == 1:
         return parts[0]
     joined = ItemShapes.of([])
     for part, count in zip(parts, counts, strict=True):
-        joined = joined.extended(None if part is None else part.values, count)
+        joined = joined.extended(None, count) if part is None else joined.followed_by(part)
     return joined
 
 
 def bytes_of_removed(positions: np.ndarray) -> list[np.ndarray]:
-    """The section that says that the codes at these positions, int64 [m] in ascending order, are removed."""
+    """The section that says that the codes at these positions, int64 [m] in ascending order, are removed.
+
+    Examples:
+        >>> [part.tolist() for part in bytes_of_removed(np.array([9, 10, 17]))]
+        [[8, 0, 0, 0, 0, 0, 0, 0], [6, 2]]
+    """
     if not len(positions):
         return []
     first = int(positions[0]) // 8 * 8
@@ -127,6 +167,10 @@ def read_removed(part: np.ndarray, n: int) -> np.ndarray:
 
     Raises:
         CodesError: for positions that are not among the first n.
+
+    Examples:
+        >>> read_removed(np.array([8, 0, 0, 0, 0, 0, 0, 0, 6, 2], np.uint8), n=18).tolist()
+        [9, 10, 17]
     """
     if not len(part):
         return np.empty(0, np.int64)

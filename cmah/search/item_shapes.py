@@ -64,7 +64,6 @@ class ItemShapes:
         Raises:
             CodesError: for labels that are no text, or not [count].
         """
-        numbers, names = np.full(count, ALONE, np.uint32), self.names
         if labels is not None and count:
             given = as_ids(labels, "shape ids")
             if given.shape != (count,):
@@ -74,14 +73,30 @@ class ItemShapes:
             if given.dtype.kind != "U":
                 raise CodesError(f"shape ids are {given.dtype}, expected text")
             unique, inverse = np.unique(given, return_inverse=True)
-            places = names.places_of(unique)
-            new = (places < 0) & (unique != "")
-            places[new] = len(names) + np.arange(int(new.sum()))
-            names = names.extended(unique[new], int(new.sum()))
-            places[unique == ""] = ALONE
-            numbers = places[inverse].astype(np.uint32)
+            return self._with(unique, inverse)
+        return self._with(np.array([""]), np.zeros(count, np.int64))
+
+    def followed_by(self, other: "ItemShapes") -> "ItemShapes":
+        """These, followed by others.
+
+        Examples:
+            >>> ItemShapes.of(["chair", ""]).followed_by(ItemShapes.of(["lamp", "chair"])).values.tolist()
+            ['chair', '', 'lamp', 'chair']
+        """
+        alone = len(other.names)
+        rows = np.where(other.numbers == ALONE, alone, other.numbers.astype(np.int64))
+        return self._with(np.append(other.names.values, ""), rows)
+
+    def _with(self, names: np.ndarray, rows: np.ndarray) -> "ItemShapes":
+        """These, followed by items that show the shapes `names[rows]`, of which each is there once."""
+        places = self.names.places_of(names)
+        new = (places < 0) & (names != "")
+        places[new] = len(self.names) + np.arange(int(new.sum()))
+        longer = self.names.extended(names[new], int(new.sum()))
+        places[names == ""] = ALONE
+        numbers = places[rows].astype(np.uint32)
         data, room = self._room.extended(len(self), numbers)
-        extended = ItemShapes(names, data)
+        extended = ItemShapes(longer, data)
         extended._room = room
         return extended
 

@@ -1,29 +1,27 @@
 """The index file: its bytes, its size, its golden files, and that it is written whole or not at all.
 
-The golden files of version 1 were written by
+The golden files of version 2 were written by
 
-    PYTHONPATH=tests:tests/search python -c "import test_index_file as t; t.write_golden(t.GOLDEN)"
+    PYTHONPATH=tests:tests/search:tests/helpers python -c "import test_index_file as t; t.write_golden(t.GOLDEN)"
+
+and those of version 1 by a cmah that wrote no other; they are only read.
 """
 
-import struct
 import subprocess
 import sys
-import zlib
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from plain_index import read_plain, write_version_1
 from slow_search import clustered
 
 from cmah.codes import BinaryCodes
 from cmah.errors import CmahError, CodesError
-from cmah.search import HammingIndex
+from cmah.search import HammingIndex, MultiIndex
 from cmah.search.index_file import refuse_to_replace
-from cmah.search.index_layout import HEADER
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-CHECKSUM = 136  # offset of the header's CRC-32
 
 # name: bits, number of codes, ids, space
 GOLDEN_INDEXES = {
@@ -51,62 +49,136 @@ def golden_index(name):
     return index
 
 
+def shapes_and_dataset(path):
+    index = golden_index("texts_72")
+    index.dataset = "/data/räume"
+    index.add(golden_codes(72, 7)[5:], ["f", "g"], ["Stuhl", ""])
+    index.add(golden_codes(72, 9)[7:], ["h", "i"], ["", "Tisch β"])
+    index.save(path)
+
+
+def grown(path):
+    """Positions, then numbers; a block that is filled up later; shapes from the third segment on; all kinds of removal."""
+    codes = golden_codes(64, 1100)
+    index = HammingIndex(64, "f00")
+    index.add(codes[:500])
+    index.save(path)
+    for first, last in ((500, 510), (510, 1024), (1024, 1100)):
+        named = first == 510
+        shapes = ["" if i % 3 else f"shape {i % 2}" for i in range(first, last)] if named else None
+        index.add(codes[first:last], np.arange(first, last) * 10 if named else None, shapes)
+        index.remove(index.ids[[3, 40, -1]])
+        index.save(path, append=True)
+    index.remove(index.ids[:2])
+    index.save(path, append=True)
+
+
+def grown_texts(path):
+    index = HammingIndex(1000)
+    for first, last in ((0, 3), (3, 3), (3, 9)):
+        index.add(golden_codes(1000, 9)[first:last], [f"größe {i}" for i in range(first, last)])
+        if last == 3 == first:
+            index.remove(["größe 1"])
+        index.save(path, append=first > 0)
+
+
+def multi(path, beside=0):
+    index = MultiIndex(24, "f00")
+    index.add(golden_codes(24, 40))
+    index.save(path)
+    if beside:
+        index.add(golden_codes(24, 40 + beside)[40:])
+        index.save(path, append=True)
+
+
+GOLDEN_FILES = {
+    "shapes_72": shapes_and_dataset,
+    "grown_64": grown,
+    "grown_1000": grown_texts,
+    "multi_24": multi,
+    "multi_beside_24": lambda path: multi(path, 3),
+    **{name: lambda path, name=name: golden_index(name).save(path) for name in GOLDEN_INDEXES},
+}
+
+
 def write_golden(folder):
-    for name in GOLDEN_INDEXES:
-        golden_index(name).save(folder / f"index_v1_{name}.cmah")
+    for name, write in GOLDEN_FILES.items():
+        write(folder / f"index_v2_{name}.cmah")
+
+
+def contents(index):
+    """All that an index holds, as `read_plain` gives it."""
+    shapes = [""] * len(index) if index.shapes is None else index.shapes.values.tolist()
+    return index.bits, index.codes.packed.tolist(), index.ids.tolist(), shapes
+
+
+def plain_contents(path):
+    plain = read_plain(path.read_bytes())
+    return plain.bits, plain.rows, plain.ids, plain.shapes
 
 
 @pytest.mark.parametrize("name", GOLDEN_INDEXES)
 def test_golden_files_of_version_1(tmp_path, name):
     bits, n, ids, space = GOLDEN_INDEXES[name]
-    golden = GOLDEN / f"index_v1_{name}.cmah"
-    golden_index(name).save(tmp_path / "index.cmah")
-    assert (tmp_path / "index.cmah").read_bytes() == golden.read_bytes()
+    golden, codes = GOLDEN / f"index_v1_{name}.cmah", golden_codes(bits, n)
+    write_version_1(tmp_path / "plain.cmah", codes.packed, bits, ids, space)
+    assert (tmp_path / "plain.cmah").read_bytes() == golden.read_bytes()
     for mmap in (True, False):
         index = HammingIndex.open(golden, mmap=mmap, verify=True)
         assert (index.bits, len(index), index.space) == (bits, n, space)
-        np.testing.assert_array_equal(index.codes.packed, golden_codes(bits, n).packed)
+        np.testing.assert_array_equal(index.codes.packed, codes.packed)
         assert index.ids.tolist() == (list(range(n)) if ids is None else ids)
         index.save(tmp_path / "again.cmah")
-        assert (tmp_path / "again.cmah").read_bytes() == golden.read_bytes()
+        assert (tmp_path / "again.cmah").read_bytes() == (GOLDEN / f"index_v2_{name}.cmah").read_bytes()
 
 
-def plain_reader(data):
-    """A reader as docs/index-format.md has it, without the code of cmah: bits, rows of bytes, ids, space."""
-    magic, version, bits, n, kind, word, block, tables = struct.unpack_from("<8sIIQIIII", data)
-    assert (magic, version, tables) == (b"CMAH-IDX", 1, 0)
-    assert zlib.crc32(data[:CHECKSUM]) == struct.unpack_from("<I", data, CHECKSUM)[0]
-    assert not any(data[CHECKSUM + 4 : HEADER])
-    parts, expected = [], HEADER
-    for number in range(4):
-        offset, size, checksum, zero = struct.unpack_from("<QQII", data, 40 + 24 * number)
-        assert (offset, zero) == (expected, 0)
-        parts.append(data[offset : offset + size])
-        assert zlib.crc32(parts[-1]) == checksum
-        expected = -(-(offset + size) // 64) * 64
-        assert not any(data[offset + size : expected])
-    assert len(data) == expected
-    codes, names, space, rest = parts
-    assert rest == b""
-    width = (bits + 7) // 8
-    rows = [bytearray(width) for _ in range(n)]
-    place = 0
-    for first in range(0, n, block):
-        inside = min(block, n - first)
-        for w in range(width // word):
-            for i in range(first, first + inside):
-                rows[i][w * word : (w + 1) * word] = codes[place : place + word]
-                place += word
-    assert place == len(codes)
-    if kind == 0:
-        ids = list(range(n))
-    elif kind == 1:
-        ids = list(struct.unpack(f"<{n}q", names))
-    else:
-        begins = struct.unpack_from(f"<{n + 1}Q", names)
-        text = names[8 * (n + 1) :]
-        ids = [text[a:b].decode() for a, b in pairwise(begins)]
-    return bits, rows, ids, space.decode()
+@pytest.mark.parametrize("name", GOLDEN_FILES)
+def test_golden_files_of_version_2(tmp_path, name):
+    golden = GOLDEN / f"index_v2_{name}.cmah"
+    GOLDEN_FILES[name](tmp_path / "index.cmah")
+    assert (tmp_path / "index.cmah").read_bytes() == golden.read_bytes()
+    for mmap in (True, False):
+        index = HammingIndex.open(golden, mmap=mmap, verify=True)
+        assert contents(index) == plain_contents(golden)
+        assert type(index) is (MultiIndex if "multi" in name else HammingIndex)
+        index.save(tmp_path / "again.cmah")  # as a whole: one segment
+        again = HammingIndex.open(tmp_path / "again.cmah", verify=True)
+        assert contents(again) == contents(index)
+        assert (again.space, again.dataset) == (index.space, index.dataset)
+        if "grown" not in name and "beside" not in name:
+            assert (tmp_path / "again.cmah").read_bytes() == golden.read_bytes()
+
+
+def test_what_the_golden_files_hold():
+    plain = read_plain((GOLDEN / "index_v2_grown_64.cmah").read_bytes())
+    assert (len(plain.rows), len(plain.spaces)) == (1100 - 3 * 3 - 2, 5)
+    assert plain.ids[:3] == [2, 6, 7]
+    assert set(plain.shapes) == {"", "shape 0", "shape 1"}
+    plain = read_plain((GOLDEN / "index_v2_grown_1000.cmah").read_bytes())
+    assert plain.ids == [f"größe {i}" for i in (0, 2, 3, 4, 5, 6, 7, 8)]
+    plain = read_plain((GOLDEN / "index_v2_shapes_72.cmah").read_bytes())
+    assert (plain.datasets, plain.spaces) == (["/data/räume"], ["f00"])
+    assert plain.shapes == ["", "", "", "", "", "Stuhl", "", "", "Tisch β"]
+    plain = read_plain((GOLDEN / "index_v2_multi_beside_24.cmah").read_bytes())
+    assert (plain.tabled, len(plain.rows)) == (40, 43)
+
+
+def test_version_1_is_not_appended_to(tmp_path):
+    path = tmp_path / "index.cmah"
+    write_version_1(path, clustered(3, 24).packed, 24)
+    before = path.read_bytes()
+    index = HammingIndex.open(path)
+    index.save(path, append=True)  # nothing to write
+    index.add(clustered(2, 24))
+    with pytest.raises(
+        CodesError, match=r"index\.cmah: version 1 of the format, which cannot be appended to"
+    ):
+        index.save(path, append=True)
+    assert path.read_bytes() == before
+    index.save(path)
+    index.add(clustered(2, 24))
+    index.save(path, append=True)
+    assert len(read_plain(path.read_bytes()).rows) == 7
 
 
 @pytest.mark.parametrize("bits", [1, 9, 64, 72, 96, 1000])
@@ -115,11 +187,21 @@ def test_a_reader_by_the_document(tmp_path, bits, kind):
     n = 600
     ids = {"positions": None, "numbers": np.arange(n) - 7, "texts": [f"größe {i}" for i in range(n)]}[kind]
     index = HammingIndex(bits, "räume")
-    index.add(clustered(n, bits), ids)
-    index.save(tmp_path / "index.cmah")
-    found, rows, names, space = plain_reader((tmp_path / "index.cmah").read_bytes())
-    assert (found, space, names) == (bits, "räume", index.ids.tolist())
-    np.testing.assert_array_equal([list(row) for row in rows], clustered(n, bits).packed)
+    index.dataset = "/data"
+    codes, path = clustered(n, bits), tmp_path / "index.cmah"
+    for first, last in ((0, 400), (400, 401), (401, 600)):
+        part = None if ids is None else ids[first:last]
+        index.add(codes[first:last], part, [f"shape {i % 7}" if i % 5 else "" for i in range(first, last)])
+        index.save(path, append=first > 0)
+        assert plain_contents(path) == contents(index)
+        index.remove(index.ids[[0, 5]])
+    index.save(path, append=True)
+    plain = read_plain(path.read_bytes())
+    assert (plain.spaces, plain.datasets) == (["räume"] * 4, ["/data"] * 4)
+    assert (plain.version, len(plain.rows)) == (2, 594)
+    for mmap in (True, False):
+        again = HammingIndex.open(path, mmap=mmap, verify=True)
+        assert plain_contents(path) == contents(index) == contents(again)
 
 
 @pytest.mark.parametrize("ids", [None, [5, -1, 1 << 60], ["a", "", "Stühle/β.obj"]])
@@ -221,13 +303,15 @@ n = (4 << 30) // 8 + 5
 one = HammingIndex(64)
 one.add(BinaryCodes.from_packed(np.zeros((1, 8), np.uint8), 64))
 one.save("i.cmah")
-header = bytearray(open("i.cmah", "rb").read(256))
-end = 256 + -(-8 * n // 64) * 64
+header = bytearray(open("i.cmah", "rb").read(320))
+end = 320 + -(-8 * n // 64) * 64
 struct.pack_into("<Q", header, 16, n)
 struct.pack_into("<Q", header, 48, 8 * n)
-for number in (1, 2, 3):
+for number in range(1, 7):
     struct.pack_into("<Q", header, 40 + 24 * number, end)
-struct.pack_into("<I", header, 136, zlib.crc32(bytes(header[:136])))
+struct.pack_into("<I", header, 208, zlib.crc32(bytes(header[:208])))
+struct.pack_into("<QQ", header, 288, end, n)
+struct.pack_into("<I", header, 312, zlib.crc32(bytes(header[288:312])))
 with open("i.cmah", "r+b") as file:
     file.write(header)
     file.truncate(end)
@@ -237,12 +321,15 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 index = HammingIndex.open("i.cmah")
 assert len(index) == n
 assert index.codes_of([0, n - 1, n // 2]).packed.any(axis=1).tolist() == [False, True, False]
+index.add(index.codes_at(np.array([0])))
+index.save("i.cmah", append=True)
+assert len(HammingIndex.open("i.cmah")) == n + 1
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
 def test_opening_does_not_read_the_codes(tmp_path):
-    """A file with a hole of 4 GiB in it."""
+    """A file with a hole of 4 GiB in it, to which codes are then appended."""
     command = [sys.executable, "-c", OPENING_FOUR_GIGABYTES]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
