@@ -74,8 +74,7 @@ def measure(o: SimpleNamespace) -> None:
     """One run: train, export, fit the other hashes, write numbers.json."""
     seed = o.one.partition(":")[2]
     chosen = [f"model.bits={','.join(map(str, BITS))}", *model_settings(o), f"training.seed={seed}"]
-    if o.shape_weights is not None:
-        chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
+    chosen += shape_weights_of(o)
     run, seconds = trained(o, "towers", chosen, preset="towers")
     dataset = Dataset.read(o.target or o.dataset)
     paths = export(run, dataset, o.out / "codes", split=o.split, real=True)[:2]
@@ -98,6 +97,11 @@ def measure(o: SimpleNamespace) -> None:
         best = max((measured(*pair) for pair in each), key=lambda numbers: numbers["render"]["map"][0])
         results[f"{bits} bits, {method.upper()}"] = best
     write_json(o.out / "numbers.json", {"seconds": seconds, "rows": results, "cost": cost(o, run)})
+
+
+def shape_weights_of(o: SimpleNamespace) -> list[str]:
+    """The setting that --shape-weights gives."""
+    return [] if o.shape_weights is None else [f"model.shape_weights={Path(o.shape_weights).resolve()}"]
 
 
 def floats_of(run: Path, dataset: Dataset, out: Path, split: str) -> tuple[Embeddings, Embeddings]:
