@@ -29,9 +29,8 @@ Expected: the table in docs/results.md, to within two of its standard deviations
 Hardware and time: see there.
 """
 
-import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
@@ -42,18 +41,7 @@ import click
 import numpy as np
 import torch
 from common import markdown, mean_and_deviation
-from peer_objectives import (
-    bank_contrast,
-    bernoulli_divergence,
-    both_views_contrast,
-    joint_affinity,
-    moved,
-    ranking,
-    reconstruction,
-    straight_through,
-)
-from torch import Tensor
-from torch.nn import functional
+from peer_recipes import PEERS, WithoutPhotos
 from towers_table import METHODS, floats_of, measured, shape_weights_of, use_smoke_towers
 from two_towers import all_runs, model_settings, one_line_errors, require_data, shared_options, trained
 
@@ -61,7 +49,6 @@ from cmah.codes import BinaryCodes, Embeddings
 from cmah.codes.posthoc import fit_hash
 from cmah.config.schema import Config
 from cmah.data.dataset import Dataset
-from cmah.features.frozen_batches import FrozenBatches
 from cmah.features.frozen_shapes import frozen_shape_features
 from cmah.features.image_embedder import ImageEmbedder
 from cmah.files import write_json
@@ -76,164 +63,6 @@ NESTED = (16, 32, 64, 128)  # code lengths of a run of towers
 CHOICE = 32  # bits at which the peers' settings are chosen
 
 
-@dataclass(frozen=True)
-class Ucch:
-    """Of UCCH; the first epoch contrasts with the codes of the batch, as the bank knows nothing yet."""
-
-    alpha: float = 0.9  # weight of the contrast; that of the ranking is 1 - α
-    shift: float = 1.0
-    temperature: float = 0.9
-    margin: float = 0.2
-    momentum: float = 0.4
-    drawn: int = 4096
-
-
-@dataclass(frozen=True)
-class Djsrh:
-    """Of DJSRH; features are those that the heads read."""
-
-    beta: float = 0.6
-    doubled: bool = True  # affinities 2 cos - 1 of the features as they are, else cos of standardised ones
-    eta: float = 0.4
-    mu: float = 1.5
-    within: float = 0.1
-
-
-@dataclass(frozen=True)
-class Cib:
-    """Of CIBHash."""
-
-    temperature: float = 0.3
-    weight: float = 0.001  # of the divergence
-
-
-class WithoutPhotos(TowersRecipe):
-    """`towers` whose batches hold no photos; their statistics are learned all the same."""
-
-    def batches(self, dataset: Dataset, config: Config) -> FrozenBatches:
-        """See `TowersRecipe.batches`."""
-        batches = super().batches(dataset, config)
-        batches.unpaired_batch = 0
-        return batches
-
-
-class Peer(WithoutPhotos):
-    """`towers` with the objective of another method in place of its loss."""
-
-    def __init__(self, config: Config, settings: Any) -> None:
-        super().__init__(config)
-        self.peer, self.epoch = settings, 0
-        self.bank = torch.empty(0)
-
-    def start_epoch(self, epoch: int, epochs: int) -> None:
-        """Note the epoch."""
-        self.epoch = epoch
-
-    def batches(self, dataset: Dataset, config: Config) -> FrozenBatches:
-        """See `TowersRecipe.batches`; UCCH's bank has a row for each shape, random signs at first."""
-        batches = super().batches(dataset, config)
-        rows = signs_of(len(batches.pairs), config.model.bits[-1])
-        self.bank = rows.to(self.network.image_norm.mean.device)
-        return batches
-
-    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective of a batch of pairs."""
-        network = self.network
-        image = network.encode_image_features(batch["image_features"], batch["image_kinds"])
-        shape = network.encode_shape_features(batch["shape_features"])
-        with torch.autocast(shape.device.type, enabled=False):
-            parts = self.objective(batch, image.float(), shape.float())
-        return torch.stack([*parts.values()]).sum(), parts
-
-    def objective(self, batch: dict[str, Tensor], image: Tensor, shape: Tensor) -> dict[str, Tensor]:
-        """The parts of the loss, from the outputs [b, bits] of the heads."""
-        raise NotImplementedError
-
-
-def signs_of(rows: int, bits: int) -> Tensor:
-    """Random signs [rows, bits] of length 1, from torch's global state."""
-    return functional.normalize(torch.randn(rows, bits).sign(), dim=1)
-
-
-class UcchObjective(Peer):
-    """Contrast with a bank of binary codes, and the cross-modal ranking loss."""
-
-    peer: Ucch
-
-    def objective(self, batch: dict[str, Tensor], image: Tensor, shape: Tensor) -> dict[str, Tensor]:
-        """See `Peer.objective`."""
-        s, index = self.peer, batch["index"]
-        image, shape = (functional.normalize(torch.tanh(each), dim=1) for each in (image, shape))
-        bank, rows, drawn, momentum = self.bank, index, s.drawn, s.momentum
-        if self.epoch == 0:
-            bank, rows = (image + shape).detach(), torch.arange(len(image), device=image.device)
-            drawn, momentum = 0, 0.0
-        contrast = sum(
-            (bank_contrast(each, bank, rows, s.temperature, drawn) for each in (image, shape)),
-            image.new_zeros(()),
-        )
-        moved(self.bank, index, image, shape, momentum)
-        ranked = ranking(image, shape, s.margin, s.shift)
-        return {"contrast": s.alpha * contrast, "ranking": (1 - s.alpha) * ranked}
-
-
-class DjsrhObjective(Peer):
-    """Codes whose cosines reconstruct the joint affinity of frozen features."""
-
-    peer: Djsrh
-
-    def objective(self, batch: dict[str, Tensor], image: Tensor, shape: Tensor) -> dict[str, Tensor]:
-        """See `Peer.objective`."""
-        s, network = self.peer, self.network
-        features = batch["image_features"].float(), batch["shape_features"].float()
-        if not s.doubled:
-            features = network.image_norm(features[0], batch["image_kinds"]), network.shape_norm(features[1])
-        affinity = joint_affinity(*features, s.beta, s.eta, s.mu, doubled=s.doubled)
-        steep = math.sqrt(self.epoch + 1)  # tanh comes near to the sign
-        codes = torch.tanh(steep * image), torch.tanh(steep * shape)
-        return {"reconstruction": reconstruction(*codes, affinity, s.within)}
-
-
-class CibObjective(Peer):
-    """NT-Xent of signs, and the divergence of the probabilities of bits."""
-
-    peer: Cib
-
-    def objective(self, batch: dict[str, Tensor], image: Tensor, shape: Tensor) -> dict[str, Tensor]:
-        """See `Peer.objective`."""
-        s = self.peer
-        p, q = torch.sigmoid(image), torch.sigmoid(shape)
-        contrast = both_views_contrast(straight_through(p), straight_through(q), s.temperature)
-        divergence = (bernoulli_divergence(p, q) + bernoulli_divergence(q, p)) / 2
-        return {"contrast": contrast, "divergence": s.weight * divergence}
-
-
-# the first setting of each was chosen on held-out shapes; values are of the authors' code where none is marked
-PEERS: dict[str, tuple[str, type[Peer], list[Any]]] = {
-    "ucch": (
-        "UCCH-style objective (reimplementation)",
-        UcchObjective,
-        [
-            Ucch(),
-            Ucch(alpha=0.7, shift=0.1),
-            Ucch(temperature=0.3),  # reconstruction
-        ],
-    ),
-    "djsrh": (
-        "DJSRH-style objective (reimplementation)",
-        DjsrhObjective,
-        [
-            Djsrh(),
-            Djsrh(doubled=False),  # reconstruction
-            Djsrh(beta=0.9, doubled=False),  # reconstruction
-        ],
-    ),
-    "cib": (
-        "CIBHash-style objective (reimplementation)",
-        CibObjective,
-        [Cib(), Cib(temperature=0.2), Cib(temperature=0.4)],
-    ),
-}
 OURS = {
     "towers": "towers",
     "without-photos": "towers without photos",
@@ -326,7 +155,10 @@ def measure(o: SimpleNamespace) -> None:
     write_json(o.out / "numbers.json", {"rows": rows, "seconds": seconds})
 
 
-def hashed_rows(training: Any, floats: Any, what: str, seed: int) -> dict[str, Any]:
+Floats = tuple[Embeddings, Embeddings]  # of images and of shapes
+
+
+def hashed_rows(training: Floats, floats: Floats, what: str, seed: int) -> dict[str, Any]:
     """Measures of ITQ, PCA and LSH, fitted to the training floats of images and shapes."""
     rows = {}
     for method, bits in product(METHODS, BITS):
@@ -345,8 +177,8 @@ def frozen_rows(o: SimpleNamespace, dataset: Dataset, seed: int) -> dict[str, An
     part = training.select(config.data.split)
     recipe.batches(part, config)  # learns the statistics
     recipe.network.eval()
-    both = [frozen_floats(recipe, each, config) for each in (part, dataset.select(o.split))]
-    return hashed_rows(*both, "frozen floats", seed)
+    fitted_to, floats = (frozen_floats(recipe, each, config) for each in (part, dataset.select(o.split)))
+    return hashed_rows(fitted_to, floats, "frozen floats", seed)
 
 
 @torch.no_grad()
@@ -369,15 +201,14 @@ def frozen_floats(recipe: Any, dataset: Dataset, config: Config) -> tuple[Embedd
 
 def embeddings_of(values: np.ndarray, rows: Any, ids: list[str], modality: str) -> Embeddings:
     """Floats with the columns that are measured by."""
-    return Embeddings(
-        embeddings=values,
-        ids=ids,
-        shape_ids=[row.shape_id for row in rows],
-        categories=[row.category for row in rows],
-        kinds=[getattr(row, "kind", "shape") for row in rows],
-        splits=[row.split for row in rows],
-        modality=modality,
-    )
+    columns: dict[str, Any] = {
+        "ids": ids,
+        "shape_ids": [row.shape_id for row in rows],
+        "categories": [row.category for row in rows],
+        "kinds": [getattr(row, "kind", "shape") for row in rows],
+        "splits": [row.split for row in rows],
+    }
+    return Embeddings(embeddings=values, modality=modality, **columns)
 
 
 def held_out_table(numbers: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from two_towers import (
 )
 
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.codes.posthoc import fit_hash
+from cmah.codes.posthoc import HashMethod, fit_hash
 from cmah.codes.real_codes import real_file_of, real_part
 from cmah.data.dataset import Dataset
 from cmah.evaluation import evaluate
@@ -47,7 +47,7 @@ from cmah.runs.exporting import export
 
 KINDS = ("render", "picture", "photo")
 BITS = (16, 32, 64, 128)
-METHODS = ("itq", "pca", "lsh")
+METHODS: tuple[HashMethod, ...] = ("itq", "pca", "lsh")
 SHOWN = ("map", "acc@10")
 RERANKED = 100  # of the first items of each query, by its real-valued code
 
