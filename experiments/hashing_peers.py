@@ -93,8 +93,8 @@ def names_of(o: SimpleNamespace) -> list[str]:
     """The runs, METHOD:BITS:SEED, or METHOD:SETTING:SEED with --held-out; seed after seed."""
     if o.held_out:
         return [f"{method}:{i}:0" for method, (_, _, settings) in PEERS.items() for i in range(len(settings))]
-    runs = [f"{method}:{bits}" for method in PEERS for bits in BITS]
-    runs = ["towers:0", "frozen:0", *runs, "without-photos:0", "one-hot:0"]
+    runs = [f"{method}:{bits}" for bits in BITS for method in PEERS]
+    runs = ["towers:0", *runs, "frozen:0", "without-photos:0", "one-hot:0"]
     return [f"{run}:{seed}" for seed in range(o.seeds) for run in runs]
 
 

@@ -166,23 +166,25 @@ PEERS: dict[str, tuple[str, type[Peer], list[Any]]] = {
         "UCCH-style objective (reimplementation)",
         UcchObjective,
         [
+            Ucch(temperature=0.3),  # reconstruction
+            Ucch(temperature=0.15),  # reconstruction
             Ucch(),
             Ucch(alpha=0.7, shift=0.1),
-            Ucch(temperature=0.3),  # reconstruction
         ],
     ),
     "djsrh": (
         "DJSRH-style objective (reimplementation)",
         DjsrhObjective,
         [
-            Djsrh(),
+            Djsrh(beta=0.3, doubled=False),  # reconstruction
             Djsrh(doubled=False),  # reconstruction
             Djsrh(beta=0.9, doubled=False),  # reconstruction
+            Djsrh(),
         ],
     ),
     "cib": (
         "CIBHash-style objective (reimplementation)",
         CibObjective,
-        [Cib(), Cib(temperature=0.2), Cib(temperature=0.4)],
+        [Cib(temperature=0.2), Cib(), Cib(temperature=0.4)],
     ),
 }

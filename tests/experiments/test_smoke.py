@@ -297,6 +297,6 @@ def test_hashing_peers(tmp_path: Path) -> None:
 def test_hashing_peers_held_out(tmp_path: Path) -> None:
     text = smoke("hashing_peers", tmp_path, "--held-out")
     rows = [line.split(" | ") for line in text.splitlines()[2:]]
-    assert [row[0].removeprefix("| ") for row in rows] == [name for name in PEERS for _ in range(3)]
+    assert [row[0].removeprefix("| ") for row in rows] == [*[PEERS[0]] * 4, *[PEERS[1]] * 4, *[PEERS[2]] * 3]
     assert len({tuple(row[:2]) for row in rows}) == len(rows)  # no setting twice
     assert all(0 < float(value.removesuffix(" |")) <= 1 for row in rows for value in row[2:])
