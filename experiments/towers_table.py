@@ -37,7 +37,7 @@ from two_towers import (
 )
 
 from cmah.codes import BinaryCodes, Embeddings
-from cmah.codes.posthoc import fit_hash
+from cmah.codes.posthoc import HashMethod, fit_hash
 from cmah.codes.real_codes import real_file_of, real_part
 from cmah.data.dataset import Dataset
 from cmah.evaluation import evaluate
@@ -47,7 +47,7 @@ from cmah.runs.exporting import export
 
 KINDS = ("render", "picture", "photo")
 BITS = (16, 32, 64, 128)
-METHODS = ("itq", "pca", "lsh")
+METHODS: tuple[HashMethod, ...] = ("itq", "pca", "lsh")
 SHOWN = ("map", "acc@10")
 RERANKED = 100  # of the first items of each query, by its real-valued code
 
@@ -74,8 +74,7 @@ def measure(o: SimpleNamespace) -> None:
     """One run: train, export, fit the other hashes, write numbers.json."""
     seed = o.one.partition(":")[2]
     chosen = [f"model.bits={','.join(map(str, BITS))}", *model_settings(o), f"training.seed={seed}"]
-    if o.shape_weights is not None:
-        chosen.append(f"model.shape_weights={Path(o.shape_weights).resolve()}")
+    chosen += shape_weights_of(o)
     run, seconds = trained(o, "towers", chosen, preset="towers")
     dataset = Dataset.read(o.target or o.dataset)
     paths = export(run, dataset, o.out / "codes", split=o.split, real=True)[:2]
@@ -98,6 +97,11 @@ def measure(o: SimpleNamespace) -> None:
         best = max((measured(*pair) for pair in each), key=lambda numbers: numbers["render"]["map"][0])
         results[f"{bits} bits, {method.upper()}"] = best
     write_json(o.out / "numbers.json", {"seconds": seconds, "rows": results, "cost": cost(o, run)})
+
+
+def shape_weights_of(o: SimpleNamespace) -> list[str]:
+    """The setting that --shape-weights gives."""
+    return [] if o.shape_weights is None else [f"model.shape_weights={Path(o.shape_weights).resolve()}"]
 
 
 def floats_of(run: Path, dataset: Dataset, out: Path, split: str) -> tuple[Embeddings, Embeddings]:

@@ -264,3 +264,39 @@ def test_towers_table(tmp_path: Path) -> None:
         assert all(0 < value <= 1 for value in values)
         assert values[2] == 1
     assert re.search(r"encoding \d+\.\d ms an image, \d+\.\d ms a shape", text)
+
+
+PEERS = tuple(f"{name}-style objective (reimplementation)" for name in ("UCCH", "DJSRH", "CIBHash"))
+
+
+@pytest.mark.slow
+def test_hashing_peers(tmp_path: Path) -> None:
+    text = smoke("hashing_peers", tmp_path)
+    assert text.startswith("split val, mean ± standard deviation over 2 seeds")
+    rows = table(text)
+    names = ["towers", "towers without photos", "towers without photos, one-hot targets", *PEERS]
+    names += [
+        f"{method} on {floats} floats" for floats in ("towers'", "frozen") for method in ("ITQ", "PCA", "LSH")
+    ]
+    assert list(rows) == [f"{bits} bits, {name}" for name in names for bits in (16, 32, 64)]
+    for photos, maps, accuracy in rows.values():
+        assert photos in ("yes", "no")
+        assert all(0 < float(value) <= 1 for value in maps.partition(" ± ")[0].split(" / "))
+        assert float(accuracy.partition(" ± ")[0]) == 1  # the very shape among 8
+    losses = {
+        run.parent.name: set(read_metrics(run)[-1]) - set(FIELDS) for run in tmp_path.glob("*-32-1/run")
+    }
+    assert losses == {
+        "ucch-32-1": {"contrast", "ranking"},
+        "djsrh-32-1": {"reconstruction"},
+        "cib-32-1": {"contrast", "divergence"},
+    }
+
+
+@pytest.mark.slow
+def test_hashing_peers_held_out(tmp_path: Path) -> None:
+    text = smoke("hashing_peers", tmp_path, "--held-out")
+    rows = [line.split(" | ") for line in text.splitlines()[2:]]
+    assert [row[0].removeprefix("| ") for row in rows] == [*[PEERS[0]] * 4, *[PEERS[1]] * 4, *[PEERS[2]] * 3]
+    assert len({tuple(row[:2]) for row in rows}) == len(rows)  # no setting twice
+    assert all(0 < float(value.removesuffix(" |")) <= 1 for row in rows for value in row[2:])
