@@ -72,14 +72,18 @@ def test_a_run_exports_the_same_codes_of_the_same_space(tmp_path):
             assert getattr(new, column).tolist() == getattr(old, column).tolist()
 
 
-@pytest.mark.parametrize(("kind", "name"), [(HammingIndex, "flat.cmah"), (MultiIndex, "multi.cmah")])
+@pytest.mark.parametrize(("kind", "name"), [(HammingIndex, "flat"), (MultiIndex, "multi")])
 def test_the_same_codes_give_the_same_index_file(kind, name, tmp_path):
     codes = BinaryCodes.load(GOLDEN / "codes/shape.npz")
     index = kind(codes.bits)
     index.add(codes)
-    index.save(tmp_path / name)
-    assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
-    assert type(HammingIndex.open(GOLDEN / name)) is kind
+    index.save(tmp_path / "index.cmah")
+    assert (tmp_path / "index.cmah").read_bytes() == (GOLDEN / f"{name}_v2.cmah").read_bytes()
+    for file in (f"{name}.cmah", f"{name}_v2.cmah"):  # version 1 of the format, and version 2
+        opened = HammingIndex.open(GOLDEN / file, verify=True)
+        assert type(opened) is kind
+        assert opened.ids.tolist() == codes.ids.tolist()
+        np.testing.assert_array_equal(opened.codes.packed, codes.packed)
 
 
 def test_hashing_embeddings_gives_the_same_codes(tmp_path, capsys):

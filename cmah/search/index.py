@@ -165,7 +165,8 @@ class HammingIndex:
             if given.dtype.kind not in "iuU" and len(codes):
                 raise CodesError(f"ids are {given.dtype}, expected whole numbers or text")
         names = self._ids.extended(given, len(codes))
-        dataset = codes.dataset if not len(self) else self.dataset if codes.dataset == self.dataset else ""
+        named = {name for name in (self.dataset, codes.dataset) if name}
+        dataset = named.pop() if len(named) == 1 else ""  # hits of several datasets cannot be told apart
         shown = _shapes_of(codes, given) if shape_ids is None else as_ids(shape_ids, "shape ids")
         shapes = self._shapes
         if shown is not None or shapes is not None:

@@ -126,7 +126,7 @@ def texts_in(part: bytes, n: int) -> list[str]:
     return [text[a:b].decode() for a, b in pairwise(begins)]
 
 
-def read_plain(data: bytes) -> SimpleNamespace:
+def read_plain(data: bytes) -> SimpleNamespace:  # noqa: PLR0912 (one reader, from the first byte to the last)
     """What an index file holds: bits, rows of bytes, ids, shapes ("" for none), space and dataset of each segment."""
     version, segments, _ = segments_of(data)
     bits = segments[0].bits

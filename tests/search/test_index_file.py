@@ -58,7 +58,7 @@ def shapes_and_dataset(path):
 
 
 def grown(path):
-    """Positions, then numbers; a block that is filled up later; shapes from the third segment on; all kinds of removal."""
+    """Positions, then numbers; a block filled up later; shapes from the third segment on; each kind of removal."""
     codes = golden_codes(64, 1100)
     index = HammingIndex(64, "f00")
     index.add(codes[:500])
@@ -171,7 +171,7 @@ def test_version_1_is_not_appended_to(tmp_path):
     index.save(path, append=True)  # nothing to write
     index.add(clustered(2, 24))
     with pytest.raises(
-        CodesError, match=r"index\.cmah: version 1 of the format, which cannot be appended to"
+        CodesError, match=r"index\.cmah: version 1 of the format, to which nothing can be appended"
     ):
         index.save(path, append=True)
     assert path.read_bytes() == before
