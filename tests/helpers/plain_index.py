@@ -126,7 +126,26 @@ def texts_in(part: bytes, n: int) -> list[str]:
     return [text[a:b].decode() for a, b in pairwise(begins)]
 
 
-def read_plain(data: bytes) -> SimpleNamespace:  # noqa: PLR0912 (one reader, from the first byte to the last)
+def shapes_in(part: bytes, n: int) -> list[str]:
+    if not part:
+        return [""] * n
+    m = struct.unpack_from("<Q", part)[0]
+    even = n + n % 2
+    numbers = struct.unpack_from(f"<{even}I", part, 8)
+    names = texts_in(part[8 + 4 * even :], m)
+    return ["" if number == 0xFFFFFFFF else names[number] for number in numbers[:n]]
+
+
+def removed_in(part: bytes) -> set[int]:
+    if not part:
+        return set()
+    first = struct.unpack_from("<Q", part)[0]
+    assert first % 8 == 0
+    bitmap = part[8:]
+    return {first + i for i in range(8 * len(bitmap)) if bitmap[i // 8] >> i % 8 & 1}
+
+
+def read_plain(data: bytes) -> SimpleNamespace:
     """What an index file holds: bits, rows of bytes, ids, shapes ("" for none), space and dataset of each segment."""
     version, segments, _ = segments_of(data)
     bits = segments[0].bits
@@ -160,23 +179,11 @@ def read_plain(data: bytes) -> SimpleNamespace:  # noqa: PLR0912 (one reader, fr
             ids += struct.unpack(f"<{count}q", segment.ids)
         else:
             ids += texts_in(segment.ids, count)
-        if version == 2 and segment.shapes:
-            m = struct.unpack_from("<Q", segment.shapes)[0]
-            even = count + count % 2
-            numbers = struct.unpack_from(f"<{even}I", segment.shapes, 8)
-            names = texts_in(segment.shapes[8 + 4 * even :], m)
-            shapes += ["" if number == 0xFFFFFFFF else names[number] for number in numbers[:count]]
-        else:
-            shapes += [""] * count
-        if version == 2 and segment.removed:
-            first = struct.unpack_from("<Q", segment.removed)[0]
-            assert first % 8 == 0
-            bitmap = segment.removed[8:]
-            for i in range(8 * len(bitmap)):
-                if bitmap[i // 8] >> i % 8 & 1:
-                    assert first + i < n
-                    assert first + i not in gone
-                    gone.add(first + i)
+        shapes += shapes_in(segment.shapes, count) if version == 2 else [""] * count
+        removed = removed_in(segment.removed) if version == 2 else set()
+        assert not removed & gone
+        assert all(position < n for position in removed)
+        gone |= removed
     live = [i for i in range(len(rows)) if i not in gone]
     assert segments[-1].items in (None, len(live))
     return SimpleNamespace(

@@ -58,7 +58,7 @@ def shapes_and_dataset(path):
 
 
 def grown(path):
-    """Positions, then numbers; a block filled up later; shapes from the third segment on; each kind of removal."""
+    """Positions, then numbers; a short block that is filled up later; shapes in the third segment; removals."""
     codes = golden_codes(64, 1100)
     index = HammingIndex(64, "f00")
     index.add(codes[:500])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_index import CHECKSUMS, COMMITS, SECTIONS, commit, last_commit, write_version_1
 from slow_search import BACKENDS, backend, clustered, distances, found
 
 from cmah.codes import BinaryCodes
@@ -215,22 +216,32 @@ def test_threads_and_batches_change_nothing():
 def rewritten(path, change):
     """A copy of an index file whose tables `change` has changed, with checksums that fit."""
     data = bytearray(path.read_bytes())
-    place = 40 + 3 * 24
+    version = struct.unpack_from("<I", data, 8)[0]
+    place = 40 + 24 * SECTIONS[version].index("tables")
     offset, size = struct.unpack_from("<QQ", data, place)
     tables = np.frombuffer(bytes(data[offset : offset + size]), dtype=np.uint8).copy()
     changed = change(tables)
     tables = tables if changed is None else changed
     data = data[:offset] + tables.tobytes() + bytes(-len(tables) % 64)
     struct.pack_into("<QI", data, place + 8, len(tables), zlib.crc32(tables))
-    struct.pack_into("<I", data, place + 24, zlib.crc32(data[: place + 24]))
+    if version == 2:  # the dataset behind the tables is empty
+        struct.pack_into("<Q", data, place + 24, len(data))
+        _, items, segments, generation = last_commit(bytes(data))
+        data[COMMITS[1] : COMMITS[1] + 32] = commit(len(data), items, segments, generation)
+    end = CHECKSUMS[version]
+    struct.pack_into("<I", data, end, zlib.crc32(data[:end]))
     other = path.with_name("other.cmah")
     other.write_bytes(data)
     return other
 
 
-@pytest.fixture
-def saved(tmp_path):
-    index_of(clustered(500, 24)).save(tmp_path / "a.cmah")
+@pytest.fixture(params=[1, 2])
+def saved(tmp_path, request):
+    index, path = index_of(clustered(500, 24)), tmp_path / "a.cmah"
+    if request.param == 1:
+        write_version_1(path, clustered(500, 24).packed, 24, tables=index.tables().data.tobytes())
+    else:
+        index.save(path)
     assert (rewritten(tmp_path / "a.cmah", lambda tables: None)).read_bytes() == (
         tmp_path / "a.cmah"
     ).read_bytes()
