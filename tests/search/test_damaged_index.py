@@ -22,12 +22,6 @@ from slow_search import clustered
 
 from cmah.errors import CodesError
 from cmah.search import HammingIndex, index_file
-<<<<<<< HEAD
-from cmah.search.index_layout import ALIGNMENT, HEADER, SECTIONS
-
-CHECKSUM = 136  # offset of the header's CRC-32
-=======
->>>>>>> growtests
 
 
 def write(path, kind, version, n=7, bits=40):
