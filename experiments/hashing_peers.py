@@ -5,24 +5,25 @@
     python experiments/hashing_peers.py DATASET --out OUT2 ... --held-out     (the choice of the peers' settings)
     python experiments/hashing_peers.py --smoke --out OUT                     (seconds, synthetic shapes)
 
-These are not runs of the published methods, which train their own networks on images and texts. Taken from the
-authors' released code are the objectives (peer_objectives.py) and the values of their hyperparameters. All else is that
-of `towers`: frozen features with their statistics, hash heads, AdamW and its learning rate, batches of 256, number of
-steps, averaged weights, pairs of renders and pictures. In the place of texts stand shapes; of CIBHash's two
-augmentations of an image, an image and its shape. A peer learns each code length in a run of its own, since its
-objective is for one.
+These are not runs of the published methods, which train networks of their own on images, or images and texts. Taken
+from the authors' released code are the objectives (peer_objectives.py) and the values of their hyperparameters, but for
+those marked in peer_recipes.py. All else is that of `towers`: frozen features with their statistics, hash heads, AdamW
+and its learning rate, batches of 256, number of steps, averaged weights, pairs of renders and pictures. In the place of
+texts stand shapes; of CIBHash's two augmentations of an image, an image and its shape. A peer learns each code length
+in a run of its own, since its objective is for one.
 
-None of the three objectives takes images without a pair: photos reach the peers by the statistics that standardise them
-alone, as they reach `towers` "without photos", and the same with one-hot targets, a plain nested InfoNCE.
+None of the three objectives, as they are here, takes images without a pair: photos reach the peers by the statistics
+that standardise them alone, as they reach `towers` "without photos", and the same with one-hot targets, a plain nested
+InfoNCE.
 
 ITQ, PCA and LSH are fitted to floats of the training split: the 128 that `towers` learned, or frozen ones, which are
 the standardised features of the image encoder, of an image and in the mean of the six views that are drawn of a shape.
 
 --held-out trains each setting of each peer at 32 bits without a tenth of the training shapes, and prints the mAP on
 these; the first setting of each is the one that was chosen so, and is used in the table. The learning rate is not among
-them. Nothing is chosen on the split that is measured on. For what is measured, see towers_table.py.
+them. Nothing of the peers is chosen on the split that is measured on. For what is measured, see towers_table.py.
 
-A killed experiment, started again, goes on with the run that it was in, which begins anew.
+A killed experiment, started again, keeps the runs that were done; a peer's run that was stopped begins anew.
 
 Expected: the table in docs/results.md, which is of one seed; another moves mAP by a point or two.
 
