@@ -5,26 +5,27 @@
     python experiments/hashing_peers.py DATASET --out OUT2 ... --held-out     (the choice of the peers' settings)
     python experiments/hashing_peers.py --smoke --out OUT                     (seconds, synthetic shapes)
 
-These are not runs of the published methods, which train their own networks on images and texts. Taken from the
-authors' released code are the objectives (peer_objectives.py) and the values of their hyperparameters. All else is that
-of `towers`: frozen features with their statistics, hash heads, AdamW and its learning rate, batches of 256, number of
-steps, averaged weights, pairs of renders and pictures. In the place of texts stand shapes; of CIBHash's two
-augmentations of an image, an image and its shape. A peer learns each code length in a run of its own, since its
-objective is for one.
+These are not runs of the published methods, which train networks of their own on images, or images and texts. Taken
+from the authors' released code are the objectives (peer_objectives.py) and the values of their hyperparameters, but for
+those marked in peer_recipes.py. All else is that of `towers`: frozen features with their statistics, hash heads, AdamW
+and its learning rate, batches of 256, number of steps, averaged weights, pairs of renders and pictures. In the place of
+texts stand shapes; of CIBHash's two augmentations of an image, an image and its shape. A peer learns each code length
+in a run of its own, since its objective is for one.
 
-None of the three objectives takes images without a pair: photos reach the peers by the statistics that standardise them
-alone, as they reach `towers` "without photos", and the same with one-hot targets, a plain nested InfoNCE.
+None of the three objectives, as they are here, takes images without a pair: photos reach the peers by the statistics
+that standardise them alone, as they reach `towers` "without photos", and the same with one-hot targets, a plain nested
+InfoNCE.
 
 ITQ, PCA and LSH are fitted to floats of the training split: the 128 that `towers` learned, or frozen ones, which are
 the standardised features of the image encoder, of an image and in the mean of the six views that are drawn of a shape.
 
 --held-out trains each setting of each peer at 32 bits without a tenth of the training shapes, and prints the mAP on
 these; the first setting of each is the one that was chosen so, and is used in the table. The learning rate is not among
-them. Nothing is chosen on the split that is measured on. For what is measured, see towers_table.py.
+them. Nothing of the peers is chosen on the split that is measured on. For what is measured, see towers_table.py.
 
-A killed experiment, started again, goes on with the run that it was in, which begins anew.
+A killed experiment, started again, keeps the runs that were done; a peer's run that was stopped begins anew.
 
-Expected: the table in docs/results.md, to within two of its standard deviations.
+Expected: the table in docs/results.md, which is of one seed; another moves mAP by a point or two.
 
 Hardware and time: see there.
 """
@@ -40,7 +41,7 @@ from unittest.mock import patch
 import click
 import numpy as np
 import torch
-from common import markdown, mean_and_deviation
+from common import markdown
 from peer_recipes import PEERS, WithoutPhotos
 from towers_table import METHODS, floats_of, measured, shape_weights_of, use_smoke_towers
 from two_towers import all_runs, model_settings, one_line_errors, require_data, shared_options, trained
@@ -232,16 +233,17 @@ def peers_table(numbers: dict[str, Any], o: SimpleNamespace) -> str:
     rows = []
     for label, bits in product(labels, BITS):
         runs = of_row[f"{label}:{bits}"]
-        cells = [both_ways([run[kind]["map"] for run in runs]) for kind in kinds]
-        cells.append(mean_and_deviation([run["render"]["acc@10"][0] for run in runs]))
+        cells = [over_seeds([run[kind]["map"] for run in runs]) for kind in kinds]
+        cells.append(over_seeds([run["render"]["acc@10"][:1] for run in runs]))
         photos = "yes" if label == "towers" or " on " in label else "no"
         rows.append([f"{bits} bits, {label}", photos, *cells])
     head = ["", "photos", *(f"{kind}s: mAP" for kind in kinds), "renders: Acc@10"]
-    return f"split {o.split}, mean ± standard deviation over {o.seeds} seeds\n\n{markdown(head, rows)}"
+    seeds = "one seed" if o.seeds == 1 else f"mean ± standard deviation over {o.seeds} seeds"
+    return f"split {o.split}, {seeds}\n\n{markdown(head, rows)}"
 
 
-def both_ways(values: list[list[float]]) -> str:
-    """Image → shape / shape → image, mean ± standard deviation over seeds."""
+def over_seeds(values: list[list[float]]) -> str:
+    """Measures such as image → shape / shape → image, of each seed: mean ± standard deviation; of one seed as it is."""
     rows = np.array(values)
     means = " / ".join(f"{value:.3f}" for value in rows.mean(axis=0))
     if len(rows) < 2:
