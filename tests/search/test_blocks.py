@@ -142,3 +142,71 @@ def test_impossible_lengths(bits):
     with pytest.raises(CodesError, match="bits is"):
         CodeBlocks(bits)
     assert CodeBlocks(np.int32(8)).bits == 8
+
+
+def in_parts(bits, borders):
+    """Bytes as the segments of a file have them: each begins at a full block, and repeats a short one."""
+    block = CodeBlocks(bits).codes_in_block
+    packed = clustered(borders[-1], bits).packed
+    parts = [
+        np.frombuffer(plain_layout(packed[first // block * block : last], bits), np.uint8)
+        for first, last in pairwise(borders)
+    ]
+    return parts, packed
+
+
+@pytest.mark.parametrize("bits", [24, 64, 4096])
+def test_blocks_in_several_parts(bits):
+    block = CodeBlocks(bits).codes_in_block
+    for borders in (
+        [0, 1, 2],
+        [0, block, 2 * block],
+        [0, block - 1, block, block + 1, 3 * block + 5],
+        [0, 3, 5, 2 * block + 1, 2 * block + 7],
+        [0, 4 * block + 1, 5 * block],
+    ):
+        parts, packed = in_parts(bits, borders)
+        blocks = CodeBlocks.from_bytes(bits, len(packed), *parts)
+        assert len(blocks) == len(packed)
+        np.testing.assert_array_equal(blocks.all_rows(), packed)
+        np.testing.assert_array_equal(blocks.rows(np.arange(len(packed))[::-1]), packed[::-1])
+        assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == plain_layout(packed, bits)
+        for n in {0, 1, block, len(packed) // 2, len(packed)}:
+            first = blocks.first(min(n, len(packed)))
+            np.testing.assert_array_equal(first.all_rows(), packed[:n])
+            first.append(packed[:3])  # which changes nothing in those that it was taken from
+            np.testing.assert_array_equal(blocks.all_rows(), packed)
+        more = clustered(block + 3, bits, 1).packed
+        blocks.append(more)
+        np.testing.assert_array_equal(blocks.all_rows(), np.concatenate([packed, more]))
+        assert_segments(blocks)
+
+
+def assert_segments(blocks):
+    """Every range of full blocks is there once, in order, with the positions of its codes."""
+    block, full = blocks.codes_in_block, len(blocks) // blocks.codes_in_block
+    words = blocks.as_words(blocks.all_rows())
+    for first in range(full + 1):
+        for last in [*range(first, full + 1), None]:
+            position = first * block
+            for part, begin in blocks.segments(first, last):
+                assert begin == position
+                held = part.transpose(0, 2, 1).reshape(-1, blocks.words)
+                count = min(len(held), len(words) - begin)
+                np.testing.assert_array_equal(held[:count], words[begin : begin + count])
+                position += count
+            assert position == (len(words) if last is None else last * block)
+
+
+def test_appending_to_blocks_of_a_file_does_not_copy_them():
+    parts, packed = in_parts(64, [0, 1300, 2100])
+    blocks = CodeBlocks.from_bytes(64, 2100, *parts)
+    for seed in range(5):
+        blocks.append(clustered(700, 64, seed).packed)
+    given = [part for part, _ in blocks.full_parts]
+    assert [len(part) for part in given] == [2, 2, (2100 + 5 * 700) // 512 - 4]
+    assert np.shares_memory(given[0], parts[0])
+    assert np.shares_memory(given[1], parts[1])
+    first = blocks.first(1600)
+    assert np.shares_memory(first.full_parts[1][0], parts[1])
+    np.testing.assert_array_equal(blocks.all_rows()[:2100], packed)
