@@ -6,7 +6,7 @@ import pytest
 from cmah import memory
 from cmah.codes import BinaryCodes
 from cmah.errors import CodesError
-from cmah.search import HammingIndex, MultiIndex
+from cmah.search import HammingIndex, MultiIndex, multi_hashing
 from cmah.search import index as index_module
 
 
@@ -27,9 +27,10 @@ def little(monkeypatch):
 
     def leave(size):
         monkeypatch.setattr(memory, "SMALL", 0)
-        monkeypatch.setattr(index_module, "SMALL", 0)
+        for module in (index_module, multi_hashing):
+            monkeypatch.setattr(module, "SMALL", 0)
+            monkeypatch.setattr(module, "lately_available_bytes", lambda: size)
         monkeypatch.setattr(memory, "available_bytes", lambda: size)
-        monkeypatch.setattr(index_module, "lately_available_bytes", lambda: size)
 
     return leave
 
@@ -83,19 +84,19 @@ def test_tables_search_all_queries_at_once_where_a_scan_would_have_to_go_in_step
     index.add(codes(n, 0, bits))
     queries, searched = codes(100, 1, bits), []
     expected = index.search_radius(queries, 2)
-    by_tables = index_module.search_tables
+    by_tables = multi_hashing.search_tables
 
     def watched(*args, **options):
         searched.append(len(args[2]))
         return by_tables(*args, **options)
 
-    each = index_module.ENTRY + index_module.HIT + index._ids.bytes_each
-    monkeypatch.setattr(index_module, "SMALL", 0)
-    monkeypatch.setattr(index_module, "search_tables", watched)
+    each = multi_hashing.ENTRY + multi_hashing.HIT + index._ids.bytes_each
+    monkeypatch.setattr(multi_hashing, "SMALL", 0)
+    monkeypatch.setattr(multi_hashing, "search_tables", watched)
     for share, steps in ((0.2, [100]), (0.02, None)):  # of what 100 queries take that have all codes as hits
         searched.clear()
         monkeypatch.setattr(
-            index_module, "lately_available_bytes", lambda share=share: int(share * 100 * n * each)
+            multi_hashing, "lately_available_bytes", lambda share=share: int(share * 100 * n * each)
         )
         near = index.search_radius(queries, 2)
         assert near.positions.tolist() == expected.positions.tolist()
