@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cmah.search import HammingIndex
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -90,6 +92,11 @@ def beside_demo(
     stored = json.loads(config.read_text(encoding="utf-8"))
     stored["dataset"]["path"] = str((tmp_path / "demo" / "dataset").resolve())
     config.write_text(json.dumps(stored), encoding="utf-8")
+    for path in (tmp_path / "demo").glob("*.cmah"):  # as do the indexes
+        index = HammingIndex.open(path)
+        if index.dataset:
+            index.dataset = stored["dataset"]["path"]
+            index.save(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
