@@ -466,7 +466,8 @@ class HammingIndex:
         Args:
             path: the file.
             mmap: search the codes where they lie in the file, which takes no time to open; else read them. A
-                file that is open must not be written to; `save` replaces it as a whole, which is no harm.
+                file that is open must not be written to, but by `save`: that replaces it as a whole or writes
+                behind what is there, which is no harm. Where codes in it were removed, the others are copied.
             verify: check the checksum of the codes too, which reads them all, and rebuild the tables of a
                 multi-index to compare them; header, sizes and ids are always checked.
 
@@ -614,7 +615,8 @@ class HammingIndex:
 class MultiIndex(HammingIndex):
     """An index with hash tables (multi-index hashing): the same answers as `HammingIndex`, sooner for clustered codes.
 
-    The tables are built by the first search or by `save`, and dropped when the index changes. Where they do not pay
+    The tables are built by the first search or by `save`. Codes that are added later are scanned beside them while they
+    are few; then the tables are built anew, as they are after a removal. Where they do not pay
     (codes that are spread evenly, a wide radius), the search is the flat scan. So is that of a subset, and all
     searching without Numba. How much memory the tables take: docs/index-format.md.
 
