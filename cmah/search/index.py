@@ -475,7 +475,8 @@ class HammingIndex:
         Args:
             path: the file.
             mmap: search the codes where they lie in the file, which takes no time to open; else read them. A
-                file that is open must not be written to; `save` replaces it as a whole, which is no harm.
+                file that is open must not be written to, but by `save`: that replaces it as a whole or writes
+                behind what is there, which is no harm. Where codes in it were removed, the others are copied.
             verify: check the checksum of the codes too, which reads them all, and rebuild the tables of a
                 multi-index to compare them; header, sizes and ids are always checked.
 
