@@ -49,7 +49,7 @@ from cmah.search.index_sections import (
 )
 from cmah.search.item_shapes import ItemShapes
 
-ALWAYS_VERIFIED = 16 << 20  # bytes of a section whose checksum costs nothing to speak of
+ALWAYS_VERIFIED = 16 << 20  # bytes of the codes, or of the tables, whose checksum costs nothing to speak of
 
 
 @dataclass(frozen=True)
@@ -340,8 +340,16 @@ def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -
     codes, ids, shapes, counts, removed = [], [], [], [], np.empty(0, np.int64)
     spaces, datasets = [""], [""]
     tables, tabled, before = np.empty(0, np.uint8), 0, 0
+    # of all segments together: else a file of many short ones would be read as a whole each time
+    long = {
+        name: sum(each.sections[name].size for each in layout.segments)
+        for name in layout.segments[0].sections
+    }
     for segment in layout.segments:
-        part = {name: _bytes_of(data, name, section, verify) for name, section in segment.sections.items()}
+        part = {
+            name: _bytes_of(data, name, section, verify or long[name] <= ALWAYS_VERIFIED)
+            for name, section in segment.sections.items()
+        }
         count = segment.n - before
         if count:
             codes.append(part["codes"])
@@ -362,8 +370,7 @@ def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -
     if len({space for space in spaces if space}) > 1:
         raise CodesError("its segments have codes of different spaces")
     blocks = CodeBlocks.from_bytes(layout.bits, layout.n, *codes)
-    small = sum(len(part) for part in codes) <= ALWAYS_VERIFIED
-    if (verify or small) and blocks.unused_bits_set():
+    if (verify or long["codes"] <= ALWAYS_VERIFIED) and blocks.unused_bits_set():
         raise CodesError(f"a code has bits set beyond bit {layout.bits}")
     kinds = [segment.ids for segment, count in zip(layout.segments, counts, strict=True) if count]
     some = [part for part in ids if len(part)]
@@ -380,11 +387,10 @@ def _content(data: np.ndarray, layout: Layout, state: FileState, verify: bool) -
     )
 
 
-def _bytes_of(data: np.ndarray, name: str, section: Section, verify: bool) -> np.ndarray:
-    """A section's bytes, with their checksum checked unless that takes long and is not asked for."""
+def _bytes_of(data: np.ndarray, name: str, section: Section, check: bool) -> np.ndarray:
+    """A section's bytes; the checksums of codes and tables are checked where asked for, those of the others always."""
     part = data[section.offset : section.offset + section.size]
-    always = name in ("ids", "space", "shapes", "removed", "dataset") or len(part) <= ALWAYS_VERIFIED
-    if (verify or always) and zlib.crc32(part.data) != section.checksum:
+    if (check or name not in ("codes", "tables")) and zlib.crc32(part.data) != section.checksum:
         raise CodesError(f"the section of {name} is damaged")
     return part
 

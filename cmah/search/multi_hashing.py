@@ -28,10 +28,10 @@ _building = Lock()
 class MultiIndex(HammingIndex):
     """An index with hash tables (multi-index hashing): the same answers as `HammingIndex`, sooner for clustered codes.
 
-    The tables are built by the first search or by `save`. Codes that are added later are scanned beside them, until these
-    are a fifth of all; then, and after a removal, they are built anew. Where tables do not pay (codes that are spread
-    evenly, a wide radius), the search is the flat scan. So is that of a subset, and all searching without Numba. How
-    much memory the tables take: docs/index-format.md.
+    The tables are built by the first search or by `save`. Codes that are added later are scanned beside them, until
+    these are a fifth of all; then, and after a removal, they are built anew. Where tables do not pay (codes that are
+    spread evenly, a wide radius), the search is the flat scan. So is that of a subset, and all searching without Numba.
+    How much memory the tables take: docs/index-format.md.
 
     After Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index hashing" (2014).
 
