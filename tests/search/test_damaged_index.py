@@ -507,12 +507,13 @@ def test_codes_too_many_to_be_always_verified(tmp_path, monkeypatch, mmap, versi
 def test_codes_of_many_segments_are_too_many_together(tmp_path, monkeypatch):
     """Else each append to a file of many short segments would read all of it."""
     path = tmp_path / "index.cmah"
-    index = make("positions", n=100)
+    index = HammingIndex(40)
+    index.add(clustered(100, 40))
     index.save(path)
     index.add(clustered(100, 40, 1))
     index.save(path, append=True)
     data = bytearray(path.read_bytes())
-    data[HEADER] ^= 4
+    data[HEADERS[2]] ^= 4
     put(path, data)
     monkeypatch.setattr(index_file, "ALWAYS_VERIFIED", 1500)  # 500 bytes, and these and 500 once more
     with pytest.raises(CodesError, match="the section of codes is damaged"):
