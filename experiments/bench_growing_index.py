@@ -21,6 +21,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def grow(path: Path, n: int, bits: int, part: int) -> dict[str, float]:
     spent = 0.0
     for first in range(0, n, part):
         codes = random_codes(min(part, n - first), bits, first)
-        spent += seconds(lambda codes=codes: _appended(path, codes))
+        spent += seconds(partial(_appended, path, codes))
     index = HammingIndex.open(path)
     compacted = seconds(lambda: index.save(path))
     return {"append_us": 1e6 * spent / n, "compact_s": compacted, "bytes_each": path.stat().st_size / n}
