@@ -117,7 +117,7 @@ class MultiIndex(HammingIndex):
         found = search_tables(
             tables, tabled, packed, k if k is None else min(k, len(tabled)), radius, threads
         )
-        if not len(rest):
+        if rest is None:
             return found
         beside = scan(rest, packed, k if k is None else min(k, len(rest)), radius, threads)
         return _with_rest(found, beside, len(tabled), k)
@@ -146,7 +146,7 @@ class MultiIndex(HammingIndex):
             hits += len(parts[-1][1])
             if step < q:
                 self._require_hits(hits, 0, min(first + step, q), q, radius)
-        if not len(rest):
+        if rest is None:
             return stacked(parts)
         beside = super()._within(rest, packed, radius, threads)
         return _with_rest(stacked(parts), beside, len(tabled), None)
@@ -156,24 +156,20 @@ class MultiIndex(HammingIndex):
         whole = blocks is self._blocks and 0 < len(self) <= MOST_WITH_TABLES and len(packed) > 0
         return whole and compiled(len(packed) * len(blocks) * blocks.width) is not None
 
-    def _tabled(self) -> tuple[HashTables, CodeBlocks, CodeBlocks]:
-        """The tables, the codes that they are of, and those that were added since."""
+    def _tabled(self) -> tuple[HashTables, CodeBlocks, CodeBlocks | None]:
+        """The tables, the codes that they are of, and those that were added since; None where none were."""
         tables = self._tables or self.tables()
         if tables.n == len(self):
-            return tables, self._blocks, _none_of(self._blocks)
+            return tables, self._blocks, None
         with _building:
             if self._rest is None:
-                rest = _none_of(self._blocks)
+                rest = CodeBlocks(self.bits)
                 rest.append(self._blocks.rows(np.arange(tables.n, len(self))))
                 self._rest = self._blocks.first(tables.n), rest
             return tables, *self._rest
 
 
 HammingIndex._class_with_tables = MultiIndex
-
-
-def _none_of(blocks: CodeBlocks) -> CodeBlocks:
-    return CodeBlocks(blocks.bits)
 
 
 def _with_rest(found: ScanResult, beside: ScanResult, first: int, k: int | None) -> ScanResult:

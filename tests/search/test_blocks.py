@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from plain_index import bytes_of_codes
 from slow_search import clustered
 
 from cmah.codes import BinaryCodes
@@ -19,19 +20,6 @@ def sizes(bits):
     return [0, 1, *(block * blocks + more for blocks in (1, 2) for more in (-1, 0, 1))]
 
 
-def plain_layout(packed, bits):
-    """The bytes of docs/index-format.md, put down one word at a time."""
-    n, width = packed.shape
-    word = next(size for size in (8, 4, 2, 1) if width % size == 0)
-    block = max(64, min(512, 2 ** int(np.log2(16384 // width))))
-    data = b""
-    for first in range(0, n, block):
-        for w in range(width // word):
-            for code in packed[first : first + block]:
-                data += code[w * word : (w + 1) * word].tobytes()
-    return data
-
-
 def filled(bits, n, seed=0):
     blocks = CodeBlocks(bits)
     codes = clustered(n, bits, seed)
@@ -44,7 +32,7 @@ def test_bytes(bits):
     for n in sizes(bits):
         blocks, packed = filled(bits, n)
         data = b"".join(chunk.tobytes() for chunk in blocks.chunks())
-        assert data == plain_layout(packed, bits)
+        assert data == bytes_of_codes(packed)
         assert len(data) == n * ((bits + 7) // 8)
         again = CodeBlocks.from_bytes(bits, n, np.frombuffer(data, dtype=np.uint8))
         assert len(again) == len(blocks) == n
@@ -88,11 +76,11 @@ def test_appending_in_parts_is_appending_at_once(bits):
 
 def test_appending_behind_bytes_that_cannot_be_written_to():
     packed = clustered(1030, 64).packed
-    data = np.frombuffer(plain_layout(packed[:600], 64), dtype=np.uint8)
+    data = np.frombuffer(bytes_of_codes(packed[:600]), dtype=np.uint8)
     blocks = CodeBlocks.from_bytes(64, 600, data)
     blocks.append(packed[600:])
     np.testing.assert_array_equal(blocks.all_rows(), packed)
-    assert data.tobytes() == plain_layout(packed[:600], 64)
+    assert data.tobytes() == bytes_of_codes(packed[:600])
 
 
 def test_many_codes_are_rearranged_some_at_a_time(monkeypatch):
@@ -100,7 +88,7 @@ def test_many_codes_are_rearranged_some_at_a_time(monkeypatch):
     blocks, packed = filled(16, 5000)
     np.testing.assert_array_equal(blocks.all_rows(), packed)
     assert [len(part) for part in blocks.parts()] == [1024, 1024, 1024, 1024, 512, 392]
-    assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == plain_layout(packed, 16)
+    assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == bytes_of_codes(packed)
 
 
 def test_what_is_handed_out_cannot_change_the_codes():
@@ -149,7 +137,7 @@ def in_parts(bits, borders):
     block = CodeBlocks(bits).codes_in_block
     packed = clustered(borders[-1], bits).packed
     parts = [
-        np.frombuffer(plain_layout(packed[first // block * block : last], bits), np.uint8)
+        np.frombuffer(bytes_of_codes(packed[first // block * block : last]), np.uint8)
         for first, last in pairwise(borders)
     ]
     return parts, packed
@@ -170,7 +158,7 @@ def test_blocks_in_several_parts(bits):
         assert len(blocks) == len(packed)
         np.testing.assert_array_equal(blocks.all_rows(), packed)
         np.testing.assert_array_equal(blocks.rows(np.arange(len(packed))[::-1]), packed[::-1])
-        assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == plain_layout(packed, bits)
+        assert b"".join(chunk.tobytes() for chunk in blocks.chunks()) == bytes_of_codes(packed)
         for n in {0, 1, block, len(packed) // 2, len(packed)}:
             first = blocks.first(min(n, len(packed)))
             np.testing.assert_array_equal(first.all_rows(), packed[:n])
